@@ -1,0 +1,38 @@
+# make demo   sets up .venv and runs the main job on drawn faces
+# make test   sets up .venv and passes linters, types and tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := demo
+
+.PHONY: demo test lint clean
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev,mediapipe,huggingface]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run
+	$(BIN)/fercleaner demo $(DEMO) --force
+	$(BIN)/fercleaner refine $(DEMO) --method hypergraph --encoder hog \
+		--landmarks points:$(DEMO)/landmarks.npz --out $(DEMO)/demo.refined.parquet --force
+	$(BIN)/fercleaner show $(DEMO)/demo.refined.parquet --top 5
+	$(BIN)/fercleaner evaluate $(DEMO)/demo.refined.parquet --truth $(DEMO)/clean_labels.csv
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info

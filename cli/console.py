@@ -1,0 +1,132 @@
+"""Where rich lives: data to stdout, progress, notes and errors to stderr, plain text when piped."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fercleaner.pipeline import Watch
+
+#: Seconds between progress lines where stderr is not a terminal.
+PLAIN_EVERY = 10.0
+
+
+def err() -> Console:
+    """Return the console for progress, notes and errors (stderr)."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def note(text: str) -> None:
+    """Write a note to stderr as it is, without markup."""
+    err().print(text, markup=False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Write one JSON object to stdout; what is not a number becomes null."""
+    sys.stdout.write(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Write a table to stdout: the first `left` columns left-aligned, the rest right-aligned.
+
+    On a terminal it is drawn by rich; piped, it is plain columns that other programs can read.
+    """
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left", header_style="bold")
+        for i, name in enumerate(columns):
+            table.add_column(name, justify="left" if i < left else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        Console(markup=False, highlight=False).print(table)
+        return
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    lines = [title] if title else []
+    for row in [columns, *rows]:
+        cells = (
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join(cells).rstrip())
+    sys.stdout.write("\n".join(lines) + "\n\n")
+
+
+def share(count: int, total: int) -> str:
+    """Return "412 of 28,709 (1.4 %)"."""
+    return f"{count:,} of {total:,} ({100 * count / total:.1f} %)" if total else f"{count:,} of 0"
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Give a Watch that shows a bar with rate and time left a stage, or a line every few seconds when piped."""
+    from fercleaner.pipeline import Watch
+
+    if not sys.stderr.isatty():
+        plain = PlainProgress()
+        yield Watch(progress=plain.progress, note=note)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = err()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    tasks: dict[str, Any] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total, rate="")
+        task = bar.tasks[bar.task_ids.index(tasks[stage])]
+        rate = f"{task.speed:,.0f}/s" if task.speed else ""
+        bar.update(tasks[stage], completed=done, total=total, rate=rate)
+        if done >= total:
+            bar.remove_task(tasks.pop(stage))
+
+    with bar:
+        yield Watch(progress=progress, note=lambda text: bar.console.print(text, markup=False))
+
+
+class PlainProgress:
+    """Progress as lines: at most one every `PLAIN_EVERY` seconds a stage, with rate and time left."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, float] = {}
+        self.told: dict[str, float] = {}
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Write a line when one is due."""
+        now = time.monotonic()
+        start = self.started.setdefault(stage, now)
+        if now - self.told.setdefault(stage, now) < PLAIN_EVERY or done >= total:
+            return
+        self.told[stage] = now
+        rate = done / (now - start) if now > start else 0.0
+        left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+        note(f"{stage}: {done:,} of {total:,} ({100 * done / max(total, 1):.0f} %), {rate:,.0f}/s{left}")

@@ -1,0 +1,296 @@
+"""`fercleaner refine`: a dataset in, refined labels as Parquet out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fercleaner.encoders.base import Extractor
+    from fercleaner.types import Features, Samples
+
+DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
+
+#: Encoders that take no `--weights`.
+WITHOUT_WEIGHTS = ("hog", "builtin")
+
+
+def refine(
+    dataset: Annotated[Path, typer.Argument(help="Folder, list or table of the set.", show_default=False)],
+    method: Annotated[
+        str, typer.Option(help="Rule to refine by; `fercleaner methods` lists them.", rich_help_panel=METHOD)
+    ] = "hypergraph",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),
+    ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TAG",
+            help="clip[:MODEL/PRETRAINED], timm:NAME, torchvision:NAME, hog or none; repeat for several views.",
+            rich_help_panel=EVIDENCE,
+        ),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[TAG=]FILE", help="Local checkpoint of the encoder (TAG says of which).", rich_help_panel=EVIDENCE
+        ),
+    ] = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Vectors you have: .npy in the set's order, .npz or Parquet with ids.",
+            rich_help_panel=EVIDENCE,
+        ),
+    ] = None,
+    landmarks: Annotated[
+        str,
+        typer.Option(metavar="TAG", help="face-alignment, mediapipe, points:FILE or none.", rich_help_panel=EVIDENCE),
+    ] = "none",
+    landmark_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights of the detector.", rich_help_panel=EVIDENCE)
+    ] = None,
+    action_units: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Action units from your own detector (OpenFace, py-feat).", rich_help_panel=EVIDENCE
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write; SET.refined.parquet here by default.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    layout: Annotated[str, typer.Option(help="Overrule the layout found.", rich_help_panel=DATA)] = "auto",
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Class names in order, or a class set (rafdb).", rich_help_panel=DATA),
+    ] = None,
+    alias: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X=Y", help="Read label X as Y; an empty Y unlabels.", rich_help_panel=DATA),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where a manifest's relative paths start.", rich_help_panel=DATA),
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Keep this split only.", rich_help_panel=DATA)
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=NAME",
+            help="A manifest's column for image, label, id, split, group, site or box.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    votes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE=VALUE",
+            help="How votes become labels: given_from, ties, unknown, not_a_face.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Faces of one group never vote for each other: auto (the set's groups), none, or a column.",
+            rich_help_panel=DATA,
+        ),
+    ] = "auto",
+    index: Annotated[str, typer.Option(help="Neighbor search: exact, ivf or hnsw.", rich_help_panel=RUN)] = "exact",
+    device: Annotated[str, typer.Option(help="auto, cuda or cpu.", rich_help_panel=RUN)] = "auto",
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where vectors are kept.", rich_help_panel=RUN)
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.", rich_help_panel=RUN)] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that decode pictures; all cores by default.", rich_help_panel=RUN),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every random choice.", rich_help_panel=RUN)] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+) -> None:
+    """Refine a set's labels: distributions, weights, suspicious faces, as one Parquet file.
+
+    Example: fercleaner refine rafdb/ --method hypergraph --encoder hog
+    """
+    from fercleaner import landmarks as detectors
+    from fercleaner import methods, pipeline, store
+    from fercleaner.cache import FeatureCache
+    from fercleaner.extraction import usable_cores
+
+    from .console import note, print_json, share, watching
+
+    target = out or Path(f"{set_name(dataset)}.refined.parquet")
+    store.check_writable(target, force)
+    rule = methods.build(method, pairs(settings, "--set"))
+    samples = _read(dataset, layout, classes, alias, images, split, column, votes, group_by)
+    views = [_view(text, samples) for text in view or []]
+    encoders = _encoders(encoder, weights, device, bool(views))
+    detector = detectors.build(landmarks, weights=str(landmark_weights) if landmark_weights else None, device=device)
+    with watching() as watch:
+        refined = pipeline.refine(
+            samples,
+            rule,
+            pipeline.Witnesses(
+                encoders=encoders,
+                views=views,
+                landmarks=detector,
+                action_units=_action_units(action_units, samples),
+            ),
+            pipeline.Resources(
+                cache=None if no_cache else FeatureCache(cache),
+                workers=usable_cores() if workers is None else workers,
+                device=device,
+                index=_index(index),
+                seed=seed,
+            ),
+            watch,
+        )
+    store.write(refined, target, overwrite=force)
+    labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
+    if json_:
+        counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
+        print_json({"file": str(target), "method": method, **counts})
+    note(
+        f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "
+        f"changed {share(changed, labeled)}.\nNext: fercleaner show {target}"
+    )
+
+
+def set_name(dataset: Path) -> str:
+    """Return what a set is called in file names: its folder's name, or its file's without the ending."""
+    whole = dataset.resolve()
+    return (whole.stem if whole.is_file() else whole.name) or "dataset"
+
+
+def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """Return ["a=b", ...] as a mapping; InputError names the option where "=" is missing."""
+    from fercleaner.errors import InputError
+
+    found: dict[str, str] = {}
+    for text in texts or []:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise InputError(f"{option} {text}: expected NAME=VALUE, such as {option} name=value.")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def _read(
+    dataset: Path,
+    layout: str,
+    classes: str | None,
+    alias: list[str] | None,
+    images: Path | None,
+    split: list[str] | None,
+    column: list[str] | None,
+    votes: list[str] | None,
+    group_by: str,
+) -> Samples:
+    """Read the set and say which layout was taken and why."""
+    from fercleaner import datasets
+
+    from .console import note, share
+
+    columns = pairs(column, "--column")
+    if group_by not in ("auto", "none"):
+        columns["group"] = group_by
+    if layout == "auto":
+        found = datasets.recognize(dataset)
+        layout = found.layout
+        note(f"Layout: {layout} ({found.why})")
+    samples = datasets.read(
+        dataset,
+        layout=layout,
+        classes=[name.strip() for name in classes.split(",")] if classes else None,
+        alias=pairs(alias, "--alias"),
+        images=images,
+        split=split,
+        columns=columns,
+        votes=_vote_rules(votes),
+    )
+    if group_by == "none":
+        samples = samples.replacing(group=None)
+    labeled = int(samples.labeled.sum())
+    grouped = "" if samples.group is None else f", {len(set(samples.group.tolist())):,} groups"
+    note(
+        f"Read {len(samples):,} faces, {len(samples.classes)} classes{grouped}; labelled {share(labeled, len(samples))}."
+    )
+    return samples
+
+
+def _vote_rules(votes: list[str] | None) -> Any:
+    """Return the VoteRules that --votes RULE=VALUE ask for."""
+    from dataclasses import fields
+
+    from fercleaner.datasets import VoteRules
+    from fercleaner.errors import InputError, did_you_mean
+
+    chosen: dict[str, Any] = dict(pairs(votes, "--votes"))
+    known = [field.name for field in fields(VoteRules)]
+    for key in chosen:
+        if key not in known:
+            raise InputError(f"--votes {key}: not a rule ({', '.join(known)}).{did_you_mean(key, known)}")
+    if "outliers" in chosen:
+        try:
+            chosen["outliers"] = float(chosen["outliers"])
+        except ValueError as error:
+            raise InputError(f"--votes outliers={chosen['outliers']}: expected a number.") from error
+    return VoteRules(**chosen)
+
+
+def _view(text: str, samples: Samples) -> Features:
+    from fercleaner.encoders.vectors import parse_view, read_view
+
+    name, file = parse_view(text)
+    return read_view(name, file, samples)
+
+
+def _encoders(tags: list[str] | None, weights: list[str] | None, device: str, has_views: bool) -> list[Extractor]:
+    """Return the encoders asked for; with neither encoder nor view, the default one."""
+    from fercleaner import encoders
+    from fercleaner.errors import InputError
+
+    wanted = [tag for tag in tags or [] if tag != "none"]
+    if not tags and not has_views:
+        wanted = [encoders.DEFAULT]
+    files: dict[str, Path] = {}
+    takers = [tag for tag in wanted if tag not in WITHOUT_WEIGHTS]
+    for text in weights or []:
+        tag, sign, file = text.partition("=")
+        if sign and tag in wanted:
+            files[tag] = Path(file)
+        elif len(takers) == 1:
+            files[takers[0]] = Path(text)
+        else:
+            raise InputError(
+                f"--weights {text}: {len(takers)} of the encoders take weights. Say which: --weights TAG={text}."
+            )
+    return [encoders.build(tag, weights=files.get(tag), device=device) for tag in wanted]
+
+
+def _action_units(file: Path | None, samples: Samples) -> Any:
+    if file is None:
+        return None
+    from fercleaner.landmarks.au_columns import from_columns
+
+    return from_columns(str(file), samples)
+
+
+def _index(name: str) -> Any:
+    from fercleaner.errors import InputError, did_you_mean
+    from fercleaner.neighbors import INDEXES
+
+    if name not in INDEXES:
+        raise InputError(f"--index {name}: choose one of {', '.join(INDEXES)}.{did_you_mean(name, INDEXES)}")
+    return name

@@ -1,0 +1,121 @@
+"""Published dataset layouts -> `Samples`: one file a layout, recognized by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..errors import InputError, did_you_mean
+from ..types import Samples
+from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
+from .assemble import select
+from .options import COLUMN_NAMES, ReadOptions
+from .recognize import Recognized, recognize
+from .table import readable
+from .votes import VoteRules
+
+__all__ = [
+    "COLUMN_NAMES",
+    "LAYOUTS",
+    "Layout",
+    "ReadOptions",
+    "Recognized",
+    "VoteRules",
+    "read",
+    "recognize",
+    "select",
+]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset layout that can be read.
+
+    Parameters
+    ----------
+    title : str
+        What it is, in a line.
+    read : callable
+        (path, options) -> `Samples`.
+    takes_images : bool
+        Whether `images` (where paths start) means something.
+    takes_columns : bool
+        Whether `columns` does.
+    """
+
+    title: str
+    read: Callable[[Path, ReadOptions], Samples]
+    takes_images: bool = False
+    takes_columns: bool = False
+
+
+#: Every layout by its name.
+LAYOUTS: Mapping[str, Layout] = {
+    "folders": Layout("a folder per class, with or without folders per split", folders.read),
+    "manifest": Layout("a CSV, TSV or Parquet table with a row a face", manifest.read, True, True),
+    "rafdb": Layout("RAF-DB, 7 basic expressions", rafdb.read, True),
+    "rafdb-compound": Layout("RAF-DB, 11 compound expressions", partial(rafdb.read, layout="rafdb-compound"), True),
+    "affectnet": Layout("AffectNet, training.csv and validation.csv", affectnet.read, True),
+    "affectnet-npy": Layout("AffectNet, images/ and annotations/*.npy", affectnet.read_npy, True),
+    "fer2013": Layout("FER2013's csv with pixels, its own labels", fer2013.read),
+    "ferplus": Layout("FER2013's csv with FERPlus's votes beside it", fer2013.read_with_votes),
+    "ferplus-folders": Layout("FERPlus's folders, each with a label.csv", ferplus.read, True),
+    "expw": Layout("ExpW, label.lst with face boxes", expw.read, True),
+    "huggingface": Layout("a Hugging Face dataset saved with save_to_disk", huggingface.read, True, True),
+}
+
+
+def read(
+    path: str | Path,
+    *,
+    layout: str = "auto",
+    classes: Sequence[str] | None = None,
+    alias: Mapping[str, str] | None = None,
+    images: str | Path | None = None,
+    split: str | Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    votes: VoteRules | None = None,
+) -> Samples:
+    """Read a dataset; no picture is opened.
+
+    Parameters
+    ----------
+    path : path
+        The dataset's folder, or its list or table.
+    layout : str
+        A name of `LAYOUTS`, or "auto": recognize it (`recognize` says why).
+    classes, alias, images, split, columns, votes
+        As in `ReadOptions`.
+
+    Returns
+    -------
+    Samples
+        Its `layout` is the layout read. Rows without a label stay, with the reason in `notes`.
+
+    Raises
+    ------
+    InputError
+        With what is wrong, where it stands and the way out.
+    MissingDependency
+        For a Hugging Face dataset without the package datasets.
+    """
+    path = Path(path)
+    options = ReadOptions(
+        classes=classes,
+        alias=dict(alias or {}),
+        images=None if images is None else Path(images),
+        split=split,
+        columns=dict(columns or {}),
+        votes=votes or VoteRules(),
+    )
+    if layout != "auto" and layout not in LAYOUTS:
+        raise InputError(f"'{layout}' is not a layout ({', '.join(LAYOUTS)}).{did_you_mean(layout, LAYOUTS)}")
+    reader = LAYOUTS[recognize(path).layout if layout == "auto" else layout]
+    if options.images is not None and not reader.takes_images:
+        raise InputError(f"This layout ({reader.title}) says itself where its pictures are; leave --images out.")
+    if options.columns and not reader.takes_columns:
+        raise InputError(f"This layout ({reader.title}) has columns of its own; leave --column out.")
+    with readable(path):
+        return reader.read(path, options)

@@ -1,0 +1,75 @@
+"""Layout "expw": Expression in-the-Wild.
+
+    label.lst (or label/label.lst), a line a face:
+    image_name face_id_in_image face_box_top face_box_left face_box_right face_box_bottom
+    face_box_confidence expression_label
+
+    image/origin/NAME, origin/NAME or image/NAME
+
+Source: Zhang, Luo, Loy, Tang, IJCV 2018, and the readme that comes with the data. Codes count from 0. A
+picture may hold several faces.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..expressions import CLASS_SETS
+from ..images import FileImages
+from ..types import Samples
+from .assemble import assemble, one_hot
+from .labels import resolve
+from .options import ReadOptions
+from .table import numbers, read_lines
+
+LIST = "label.lst"
+
+
+def list_of(path: Path) -> Path | None:
+    """Return the label list of an ExpW folder (or the list itself), or None if this is no ExpW."""
+    return next((p for p in (path, path / LIST, path / "label" / LIST) if p.name == LIST and p.is_file()), None)
+
+
+def read(path: Path, options: ReadOptions) -> Samples:
+    """Read ExpW; a face's id is `image_name#face_id`, and its box crops it out of the picture."""
+    labels = list_of(path)
+    if labels is None:
+        raise InputError(f"{path} has no {LIST}, which ExpW keeps its labels in.")
+    lines = read_lines(labels)
+
+    def where(i: int) -> str:
+        return f"{labels.name} line {lines[i][0]}"
+
+    names, ids, codes = [], [], []
+    boxes = np.empty((len(lines), 4), dtype=np.float32)
+    for i, (_, line) in enumerate(lines):
+        parts = line.rsplit(maxsplit=7)
+        box = numbers(" ".join(parts[2:6]))
+        if len(parts) != 8 or len(box) != 4 or not np.isfinite(box).all():
+            raise InputError(
+                f"{where(i)}: '{line[:80]}' is not image_name face_id top left right bottom confidence label."
+            )
+        top, left, right, bottom = box
+        boxes[i] = left, top, right, bottom
+        names.append(parts[0])
+        ids.append(f"{parts[0]}#{parts[1]}")
+        codes.append(parts[7])
+    root = labels.parent.parent if labels.parent.name == "label" else labels.parent
+    places = (root / "image" / "origin", root / "origin", root / "image", root)
+    folder = options.images or next(place for place in places if place.is_dir())
+    paths = [os.path.join(folder, name) for name in names]
+    return assemble(
+        layout="expw",
+        source=str(labels),
+        where=where,
+        ids=ids,
+        labels=one_hot(resolve(codes, where, options, CLASS_SETS["expw"])),
+        options=options,
+        paths=paths,
+        images=FileImages(paths),
+        boxes=boxes,
+    )

@@ -1,0 +1,101 @@
+"""What a user may say about how a dataset is to be read, in one object that every layout gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError, did_you_mean
+from ..expressions import CLASS_SETS, ClassSet
+from .votes import VoteRules
+
+#: What a column of a manifest or a Hugging Face dataset can be, and the names under which it is found.
+COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
+    "image": ("image", "path", "file", "filename", "file_name", "filepath", "image_path", "img"),
+    "label": ("label", "expression", "emotion", "class", "target"),
+    "id": ("id",),
+    "split": ("split",),
+    "group": ("group",),
+    "site": ("site",),
+    "box": ("box", "bbox"),
+}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read a dataset.
+
+    Parameters
+    ----------
+    classes : sequence of str, optional
+        The class set in the order wanted, by any spelling; or one name of `expressions.CLASS_SETS`, such as
+        "rafdb", which also says what integer labels mean.
+    alias : mapping of spelling -> name
+        Further spellings of labels; a target of "" leaves such rows unlabeled.
+    images : path, optional
+        Folder where the relative paths of a list start, instead of the layout's own place.
+    split : str or sequence of str, optional
+        Keep only these splits; "val" also finds "validation", "val_set" and "PublicTest".
+    columns : mapping of role -> column name
+        Names of a manifest's columns by role (`COLUMN_NAMES`); "" says that there is none.
+    votes : VoteRules
+    """
+
+    classes: Sequence[str] | None = None
+    alias: Mapping[str, str] = field(default_factory=dict)
+    images: Path | None = None
+    split: str | Sequence[str] | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    votes: VoteRules = field(default_factory=VoteRules)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.classes, str):
+            object.__setattr__(self, "classes", (self.classes,))
+        if self.images is not None:
+            object.__setattr__(self, "images", Path(self.images))
+            if not Path(self.images).is_dir():
+                raise InputError(f"{self.images}: no such folder. --images names the folder where paths start.")
+        for role in self.columns:
+            if role not in COLUMN_NAMES:
+                raise InputError(
+                    f"'{role}' is not what a column can be ({', '.join(COLUMN_NAMES)})."
+                    f"{did_you_mean(role, COLUMN_NAMES)}"
+                )
+
+    @property
+    def class_set(self) -> ClassSet | None:
+        """The published class set that `classes` names, or None."""
+        if self.classes is not None and len(self.classes) == 1:
+            return CLASS_SETS.get(self.classes[0].strip().lower())
+        return None
+
+    @property
+    def splits(self) -> tuple[str, ...] | None:
+        """The splits to keep, or None for all."""
+        if self.split is None:
+            return None
+        return (self.split,) if isinstance(self.split, str) else tuple(self.split)
+
+
+_SPLITS = {
+    "train": ("train", "training", "train set", "training set", "fer2013train"),
+    "val": (
+        "val",
+        "valid",
+        "validation",
+        "val set",
+        "valid set",
+        "validation set",
+        "dev",
+        "publictest",
+        "fer2013valid",
+    ),
+    "test": ("test", "testing", "test set", "eval", "privatetest", "fer2013test"),
+}
+_SPLIT_OF = {spelling: name for name, spellings in _SPLITS.items() for spelling in spellings}
+
+
+def split_name(text: str) -> str | None:
+    """Return "train", "val" or "test" for any common spelling of a split, or None."""
+    return _SPLIT_OF.get(text.strip().lower().replace("_", " ").replace("-", " "))

@@ -1,0 +1,124 @@
+"""Layouts "rafdb" and "rafdb-compound": RAF-DB's basic and compound sets.
+
+    EmoLabel/list_patition_label.txt      train_00001.jpg 5          (the file name is spelled so)
+    Image/aligned/train_00001_aligned.jpg
+    Image/original/train_00001.jpg
+    Annotation/boundingbox/train_00001_boundingbox.txt               left top right bottom
+
+Source: Li, Deng, Du, CVPR 2017, and the readme that comes with the data. Codes count from 1.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..expressions import CLASS_SETS
+from ..images import FileImages
+from ..types import Floats, Samples
+from .assemble import assemble, one_hot
+from .labels import resolve
+from .options import ReadOptions
+from .table import number, numbers, read_lines, unreadable
+
+LIST = Path("EmoLabel") / "list_patition_label.txt"
+
+
+def list_of(path: Path) -> Path | None:
+    """Return the label list of a RAF-DB folder (or the list itself), or None if this is no RAF-DB."""
+    for place in (path, path / LIST, path / LIST.name):
+        if place.name == LIST.name and place.is_file():
+            return place
+    return None
+
+
+def kind(labels: Path) -> tuple[str, str]:
+    """Return "rafdb" or "rafdb-compound" and why: compound has codes above 7, or says so in its path."""
+    codes = [number(line.split()[-1]) for _, line in read_lines(labels)]
+    if any(7 < code <= 11 for code in codes):
+        return "rafdb-compound", "its codes go beyond 7"
+    root = _root(labels)
+    if "compound" in root.resolve().name.lower():
+        return "rafdb-compound", f"the folder is named {root.resolve().name}"
+    return "rafdb", "its codes end at 7"
+
+
+def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:
+    """Read RAF-DB from its folder or its list.
+
+    Aligned faces are taken where `Image/aligned` exists, else the originals, with their face boxes where
+    `Annotation/boundingbox` has them. Ids are the names as the list writes them; splits their first word.
+    """
+    labels = list_of(path)
+    if labels is None:
+        raise InputError(f"{path} has no {LIST.as_posix()}, which RAF-DB keeps its labels in.")
+    lines = read_lines(labels)
+
+    def where(i: int) -> str:
+        return f"{labels.name} line {lines[i][0]}"
+
+    names, codes = [], []
+    for i, (_, line) in enumerate(lines):
+        name, _, code = line.rpartition(" ")
+        if not name.strip():
+            raise InputError(f"{where(i)}: '{line}' is not a file name and a code, such as 'train_00001.jpg 5'.")
+        names.append(name.strip())
+        codes.append(code)
+    root = _root(labels)
+    folder = options.images or next(
+        (f for f in (root / "Image" / "aligned", root / "Image" / "original", root / "aligned") if f.is_dir()),
+        root / "Image" / "aligned",
+    )
+    paths = _find(folder, names)
+    return assemble(
+        layout=layout,
+        source=str(labels),
+        where=where,
+        ids=names,
+        labels=one_hot(resolve(codes, where, options, CLASS_SETS[layout])),
+        options=options,
+        paths=paths,
+        images=FileImages(paths),
+        split=[name.replace("\\", "/").rsplit("/", 1)[-1].split("_", 1)[0] for name in names],
+        boxes=_boxes(root, names, paths),
+    )
+
+
+def _root(labels: Path) -> Path:
+    return labels.parent.parent if labels.parent.name == "EmoLabel" else labels.parent
+
+
+def _find(folder: Path, names: list[str]) -> list[str]:
+    """Return each name's file: with the suffix "_aligned" where there, or where neither is there."""
+    try:
+        there = set(os.listdir(folder)) if folder.is_dir() else set()
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    paths = []
+    for name in names:
+        stem, dot, suffix = name.rpartition(".")
+        aligned = name if stem.endswith("_aligned") else f"{stem}_aligned{dot}{suffix}"
+        take = aligned if aligned in there or (name not in there and folder.name == "aligned") else name
+        paths.append(os.path.join(folder, take))
+    return paths
+
+
+def _boxes(root: Path, names: list[str], paths: list[str]) -> Floats | None:
+    """Return the face boxes of the originals; an aligned face is its own box."""
+    originals = [i for i, path in enumerate(paths) if not Path(path).stem.endswith("_aligned")]
+    folder = next((f for f in (root / "Annotation" / "boundingbox", root / "boundingbox") if f.is_dir()), None)
+    if folder is None or not originals:
+        return None
+    boxes = np.full((len(names), 4), np.nan, dtype=np.float32)
+    for i in originals:
+        file = folder / f"{Path(names[i]).stem}_boundingbox.txt"
+        if not file.is_file():
+            continue
+        values = numbers(" ".join(line for _, line in read_lines(file)))
+        if len(values) != 4 or not np.isfinite(values).all():
+            raise InputError(f"{file}: expected four numbers, left top right bottom.")
+        boxes[i] = values
+    return boxes

@@ -1,0 +1,114 @@
+"""Which published layout a path holds, and by what it is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import InputError
+from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
+from .table import TABLE_SUFFIXES, read_header, readable
+
+
+class Recognized(NamedTuple):
+    """A layout's name and why it was taken, such as ("rafdb", "found EmoLabel/list_patition_label.txt")."""
+
+    layout: str
+    why: str
+
+
+def recognize(path: str | Path) -> Recognized:
+    """Return the layout of a dataset; opens lists, never pictures.
+
+    Raises
+    ------
+    InputError
+        If the path is missing or holds no known layout; the message says what was found there.
+    """
+    path = Path(path)
+    with readable(path):
+        found = _by_lists(path) or (_file(path) if path.is_file() else _folder(path))
+        if found is None:
+            raise InputError(f"{path} holds no layout that is known. {_hint(path)}")
+    return found
+
+
+def _by_lists(path: Path) -> Recognized | None:
+    if path.is_dir() and huggingface.is_saved(path):
+        mark = huggingface.DICT_MARK if (path / huggingface.DICT_MARK).is_file() else huggingface.MARKS[0]
+        return Recognized("huggingface", f"found {mark}")
+    raf = rafdb.list_of(path)
+    if raf is not None:
+        name, why = rafdb.kind(raf)
+        return Recognized(name, f"found {_short(raf, path)}; {why}")
+    exp = expw.list_of(path)
+    if exp is not None:
+        return Recognized("expw", f"found {_short(exp, path)}")
+    return None
+
+
+def _file(path: Path) -> Recognized | None:
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        return None
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return Recognized("manifest", f"{path.name} is a Parquet table")
+    header = read_header(path)
+    if affectnet.KEY_COLUMN in header:
+        return Recognized("affectnet", f"{path.name} has the column {affectnet.KEY_COLUMN}")
+    if "pixels" in header:
+        return Recognized("fer2013", f"{path.name} has the column pixels")
+    if path.name == fer2013.VOTES:
+        raise InputError(
+            f"{path} holds FERPlus's votes without pictures. Put it beside fer2013.csv and name their folder."
+        )
+    return Recognized("manifest", f"{path.name} is a table with the columns {', '.join(header[:4])}")
+
+
+def _folder(path: Path) -> Recognized | None:
+    names, pictures = folders.scan(path)
+    lists = [file for file in affectnet.lists_of(path) if affectnet.KEY_COLUMN in read_header(file)]
+    if lists:
+        return Recognized("affectnet", f"found {' and '.join(_short(file, path) for file in lists)}")
+    sets = affectnet.sets_of(path)
+    if sets:
+        inside = "images/ and annotations/"
+        return Recognized("affectnet-npy", f"found {inside} in {', '.join(_short(f, path) for f in sets)}")
+    if ferplus.folders_of(path):
+        inside = ", ".join(f"{folder.name}/{ferplus.LIST}" for folder in ferplus.folders_of(path))
+        return Recognized("ferplus-folders", f"found {inside}")
+    pixels = fer2013.csv_of(path)
+    if pixels is not None:
+        if (path / fer2013.VOTES).is_file():
+            return Recognized("ferplus", f"found {pixels.name} and the votes of {fer2013.VOTES}")
+        return Recognized("fer2013", f"found {pixels.name} with the column pixels")
+    table = manifest.manifest_of(path)
+    if table is not None:
+        return Recognized("manifest", f"found {table.name}")
+    inside_one = next((name for name in names if rafdb.list_of(path / name) is not None), None)
+    if inside_one is not None:
+        raise InputError(f"{path} holds RAF-DB's sets in folders of their own. Name one: {path / inside_one}")
+    if names and any(folders.pictures_under(path / name) for name in names):
+        return Recognized("folders", f"found a folder per class: {_first(names)}")
+    if pictures:
+        return Recognized("folders", f"found {len(pictures):,} pictures in no class folder")
+    return None
+
+
+def _short(file: Path, path: Path) -> str:
+    if path.is_dir() and file != path:
+        return file.relative_to(path).as_posix()
+    return file.name
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def _hint(path: Path) -> str:
+    if path.is_file():
+        return f"A list must end in one of {', '.join(TABLE_SUFFIXES)}."
+    tables = sorted(file.name for file in path.iterdir() if file.suffix.lower() in TABLE_SUFFIXES)
+    if tables:
+        return f"If {tables[0]} is its list, name that file: {path / tables[0]}"
+    entries = sorted(entry.name for entry in path.iterdir())
+    return f"It holds {_first(entries)}." if entries else "The folder is empty."

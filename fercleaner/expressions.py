@@ -1,0 +1,216 @@
+"""Expression names: the canonical ones, their aliases, and the class sets of the published datasets."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+#: The basic expressions and contempt, by the names used throughout.
+BASIC: tuple[str, ...] = (
+    "anger",
+    "disgust",
+    "fear",
+    "happiness",
+    "neutral",
+    "sadness",
+    "surprise",
+    "contempt",
+)
+
+#: RAF-DB's compound expressions, in the order of its codes 1 to 11.
+COMPOUND: tuple[str, ...] = (
+    "happily surprised",
+    "happily disgusted",
+    "sadly fearful",
+    "sadly angry",
+    "sadly surprised",
+    "sadly disgusted",
+    "fearfully angry",
+    "fearfully surprised",
+    "angrily surprised",
+    "angrily disgusted",
+    "disgustedly surprised",
+)
+
+#: Every expression that has a canonical name.
+EXPRESSIONS: frozenset[str] = frozenset(BASIC + COMPOUND)
+
+_SYNONYMS = {
+    "anger": "angry an ang mad furious rage annoyed",
+    "disgust": "disgusted di dis disgusting",
+    "fear": "fearful fe fea afraid scared fright frightened terrified",
+    "happiness": "happy ha hap joy joyful enjoyment smile smiling",
+    "neutral": "ne neu neutrality calm",
+    "sadness": "sad sa unhappy sorrow",
+    "surprise": "surprised su sur surprising astonished astonishment",
+    "contempt": "contemptuous scorn",
+}
+
+#: Other spellings -> canonical name; the two- and three-letter codes are those of JAFFE and KDEF file names.
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {alias: name for name, words in _SYNONYMS.items() for alias in words.split()}
+)
+
+#: Least likeness of spellings (difflib ratio) worth suggesting: "smirk" is not taken for "smile" (0.6).
+_NEAR = 0.7
+
+_GAPS = re.compile(r"[\s_-]+")
+
+
+def _key(name: str) -> str:
+    return _GAPS.sub(" ", name.strip()).casefold()
+
+
+def _lookup(text: str, alias: Mapping[str, str]) -> str:
+    key = _key(text)
+    for spelling, target in alias.items():
+        if _key(spelling) == key:
+            text = target.strip()
+            key = _key(text)
+            break
+    key = ALIASES.get(key, key)
+    return key if key in EXPRESSIONS else text.strip()
+
+
+def canonical(name: str, alias: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the canonical name of an expression, or `name` stripped where it is no known expression.
+
+    Case, spaces, hyphens and underscores do not matter for known expressions. `alias` (spelling -> name)
+    goes first and is followed once; its targets may themselves be known spellings.
+
+    >>> canonical(" Happy "), canonical("Happily_Surprised"), canonical("smirk")
+    ('happiness', 'happily surprised', 'smirk')
+    >>> canonical("smirk", {"smirk": "scorn"})
+    'contempt'
+    """
+    return _lookup(name, alias)
+
+
+def is_expression(name: str) -> bool:
+    """Whether `name`, in any spelling, is a known expression."""
+    return _lookup(name, {}) in EXPRESSIONS
+
+
+def closest(name: str, classes: Iterable[str]) -> str | None:
+    """Return the class whose name or known alias is spelled most like `name`, or None if none is near.
+
+    >>> closest("fearfull", ["anger", "fear"])
+    'fear'
+    """
+    spellings = {_key(c): c for c in classes}
+    spellings.update({a: c for a, c in ALIASES.items() if c in spellings and len(a) > 3})
+    near = difflib.get_close_matches(_key(name), spellings, n=1, cutoff=_NEAR)
+    return spellings[near[0]] if near else None
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """The classes of a published dataset in the order of its codes.
+
+    Parameters
+    ----------
+    name : str
+        Short name, as `--classes` takes it.
+    title : str
+        Name in print.
+    classes : tuple of str
+        Canonical names; class i has code `first_code + i`.
+    first_code : int
+        0, or 1 where the dataset counts from one.
+    source : str
+        The paper that defines the codes.
+    junk : mapping of int -> str
+        Codes that are no expression, and what they say; such rows are left unlabeled.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    first_code: int
+    source: str
+    junk: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def codes(self) -> dict[int, str]:
+        """Code -> canonical name, without the junk codes."""
+        return {self.first_code + i: name for i, name in enumerate(self.classes)}
+
+
+_FER = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+_AFFECTNET = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
+_AFFECTNET_JUNK = {8: "expression: none", 9: "expression: uncertain", 10: "expression: no face"}
+_AFFECTNET_SOURCE = (
+    "Mollahosseini, Hasani, Mahoor, AffectNet: A database for facial expression, valence, and arousal "
+    "computing in the wild, IEEE Trans. Affective Computing 10(1), 2019"
+)
+_RAFDB_SOURCE = (
+    "Li, Deng, Du, Reliable crowdsourcing and deep locality-preserving learning for expression recognition "
+    "in the wild, CVPR 2017"
+)
+
+#: Vote columns of FERPlus's fer2013new.csv, in file order; the last two are no classes.
+FERPLUS_VOTES: tuple[str, ...] = (
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+)
+
+#: Class sets by their short names.
+CLASS_SETS: Mapping[str, ClassSet] = MappingProxyType(
+    {
+        known.name: known
+        for known in (
+            ClassSet(
+                "fer2013",
+                "FER2013",
+                _FER,
+                0,
+                "Goodfellow et al., Challenges in representation learning: A report on three machine "
+                "learning contests, ICONIP 2013",
+            ),
+            ClassSet(
+                "ferplus",
+                "FERPlus",
+                FERPLUS_VOTES[:8],
+                0,
+                "Barsoum, Zhang, Canton Ferrer, Zhang, Training deep networks for facial expression "
+                "recognition with crowd-sourced label distribution, ICMI 2016",
+            ),
+            ClassSet(
+                "rafdb",
+                "RAF-DB (basic)",
+                ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"),
+                1,
+                _RAFDB_SOURCE,
+            ),
+            ClassSet("rafdb-compound", "RAF-DB (compound)", COMPOUND, 1, _RAFDB_SOURCE),
+            ClassSet(
+                "affectnet7",
+                "AffectNet, 7 classes",
+                _AFFECTNET[:7],
+                0,
+                _AFFECTNET_SOURCE,
+                {7: "expression: contempt", **_AFFECTNET_JUNK},
+            ),
+            ClassSet("affectnet8", "AffectNet, 8 classes", _AFFECTNET, 0, _AFFECTNET_SOURCE, _AFFECTNET_JUNK),
+            ClassSet(
+                "expw",
+                "ExpW",
+                _FER,
+                0,
+                "Zhang, Luo, Loy, Tang, From facial expression recognition to interpersonal relation "
+                "prediction, IJCV 126, 2018",
+            ),
+        )
+    }
+)

@@ -1,0 +1,67 @@
+"""The methods by name: one file a paper's rule. Third parties add theirs under the entry point fercleaner.methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import InputError, did_you_mean
+from .base import Evidence, Method, parameters
+from .hypergraph import HypergraphPropagation
+
+#: Built-in methods by the name that the command line uses.
+METHODS: dict[str, type] = {
+    "hypergraph": HypergraphPropagation,
+}
+
+ENTRY_POINTS = "fercleaner.methods"
+
+__all__ = ["METHODS", "Evidence", "Method", "available", "build", "parameters"]
+
+
+def available() -> dict[str, type]:
+    """Return all methods by name: the built-in ones, then those of installed plug-ins (which cannot replace them)."""
+    from importlib.metadata import entry_points
+
+    found = dict(METHODS)
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name not in found:
+            found[point.name] = point.load()
+    return found
+
+
+def build(name: str, settings: dict[str, str] | None = None) -> Method:
+    """Return the method `name` with `settings` ("k": "30") read as the types of its parameters."""
+    from dataclasses import fields
+
+    methods = available()
+    if name not in methods:
+        raise InputError(
+            f"Method '{name}' is not known.{did_you_mean(name, methods)} Choose one of: {', '.join(methods)}."
+        )
+    kind = methods[name]
+    defaults = {f.name: f.default for f in fields(kind)}
+    values: dict[str, Any] = {}
+    for key, text in (settings or {}).items():
+        if key not in defaults:
+            raise InputError(
+                f"Method '{name}' has no parameter '{key}'.{did_you_mean(key, defaults)} It has: {', '.join(defaults)}."
+            )
+        values[key] = _parsed(name, key, text, defaults[key])
+    method: Method = kind(**values)
+    return method
+
+
+def _parsed(method: str, key: str, text: str, default: Any) -> Any:
+    """Return `text` as the type of `default`."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+        if isinstance(default, int):
+            return int(text)
+        if isinstance(default, float):
+            return float(text)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"--set {key}={text}: method '{method}' takes {key} as a {type(default).__name__} (default {default})."
+        ) from error
+    return text

@@ -1,0 +1,152 @@
+"""What a method is: a frozen dataclass of hyper-parameters with one `refine` call that sees all it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from ..errors import InputError
+from ..types import (
+    ActionUnits,
+    Bools,
+    Doubles,
+    Features,
+    Landmarks,
+    Neighbors,
+    Posteriors,
+    Refinement,
+    Samples,
+)
+from ..views import JOINT
+
+#: What a method can declare in `needs` and `optional`; the pipeline computes these and no more. "joint" is a
+#: table of `neighbors` over all views side by side.
+NEEDS = frozenset({"features", "neighbors", "joint", "posteriors", "landmarks", "action_units"})
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """All that a method may look at, rows aligned with `samples`.
+
+    Parameters
+    ----------
+    samples : Samples
+        Given labels, groups, sites. `votes` of a truth file are never here.
+    features : mapping of view -> Features
+        Vectors of each view; the geometric view is called "landmarks".
+    neighbors : mapping of view -> Neighbors
+        k nearest faces of each view, members of one `group` already kept apart.
+    posteriors : mapping of name -> Posteriors
+        Witnesses that give class probabilities: "probe" is out of fold on the given labels; others were
+        trained elsewhere.
+    landmarks : Landmarks, optional
+    action_units : ActionUnits, optional
+    """
+
+    samples: Samples
+    features: Mapping[str, Features] = field(default_factory=dict)
+    neighbors: Mapping[str, Neighbors] = field(default_factory=dict)
+    posteriors: Mapping[str, Posteriors] = field(default_factory=dict)
+    landmarks: Landmarks | None = None
+    action_units: ActionUnits | None = None
+
+    def __post_init__(self) -> None:
+        tables: list[tuple[str, Any]] = [
+            *((f"view '{k}'", v) for k, v in self.features.items()),
+            *((f"neighbors of '{k}'", v) for k, v in self.neighbors.items()),
+            *((f"posteriors '{k}'", v) for k, v in self.posteriors.items()),
+            ("landmarks", self.landmarks),
+            ("action units", self.action_units),
+        ]
+        for what, table in tables:
+            if table is not None and not np.array_equal(table.ids, self.samples.ids):
+                raise InputError(f"The {what} are not in the order of the samples; align them by id first.")
+        for name, posterior in self.posteriors.items():
+            if posterior.classes != self.samples.classes:
+                raise InputError(f"Posteriors '{name}' have other classes than the samples.")
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A rule that turns given labels and evidence into a Refinement.
+
+    Implementations are frozen dataclasses; every field is a hyper-parameter with a default, checked in
+    `__post_init__`. `name`, `paper`, `needs` and `optional` are class variables.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+    optional: ClassVar[frozenset[str]]
+
+    def refine(self, evidence: Evidence, rng: np.random.Generator) -> Refinement:
+        """Return the refined labels of all N faces, in the order of `evidence.samples`."""
+        ...
+
+
+def parameters(method: Method) -> dict[str, Any]:
+    """Return the hyper-parameters of `method` by name."""
+    if not is_dataclass(method):
+        raise InputError(f"Method '{method.name}' is not a dataclass; its parameters cannot be listed.")
+    return {f.name: getattr(method, f.name) for f in fields(method)}
+
+
+def require_labels(samples: Samples, method: str) -> None:
+    """Raise InputError when there is nothing to learn from: no labelled face, or one class alone."""
+    if not samples.labeled.any():
+        raise InputError(f"No face carries a label; method '{method}' needs some labelled faces.")
+
+
+def require(evidence: Evidence, method: Method) -> None:
+    """Raise InputError naming what `method` needs and does not have."""
+    require_labels(evidence.samples, method.name)
+    ways_out = {
+        "features": "add --encoder or --view NAME=FILE",
+        "joint": "add two or more of --encoder, --view NAME=FILE and --landmarks",
+        "neighbors": "add --encoder or --view NAME=FILE",
+        "posteriors": "add --encoder or --view NAME=FILE",
+        "landmarks": "add --landmarks face-alignment, mediapipe or points:FILE",
+        "action_units": "add --landmarks or --action-units FILE",
+    }
+    for need in sorted(method.needs):
+        there = JOINT in evidence.neighbors if need == "joint" else getattr(evidence, need)
+        if not there:
+            raise InputError(f"Method '{method.name}' needs {need.replace('_', ' ')}: {ways_out[need]}.")
+
+
+def own_share(given: Doubles, distribution: Doubles) -> Doubles:
+    """Return <y_i, q_i>: how much of each row of `distribution` (N, C) lies on the given label, (N,)."""
+    share: Doubles = np.einsum("nc,nc->n", given, distribution)
+    return share
+
+
+def support(given: Doubles, score: Doubles) -> Doubles:
+    """Return the support of the given label relative to the best class, (N,) in [0, 1].
+
+    For a one-hot label y this is score[y] / max_c score[c]; for a given distribution the scores are
+    averaged with it. Rows of `score` that are all zero give 1: nothing speaks against the label.
+    """
+    best = score.max(1)
+    own = own_share(given, score)
+    return np.where(best > 0, np.clip(own / np.where(best > 0, best, 1.0), 0.0, 1.0), 1.0)
+
+
+def normalized_rows(scores: Doubles, fallback: Doubles) -> tuple[Doubles, Bools]:
+    """Return `scores` (N, C) with rows summing to 1, rows of no mass replaced by `fallback`, and which had mass."""
+    mass = scores.sum(1)
+    has = mass > 0
+    rows: Doubles = np.where(has[:, None], scores / np.where(has, mass, 1.0)[:, None], fallback)
+    return rows, has
+
+
+def keep_given(samples: Samples) -> Doubles:
+    """Return the given distributions, uniform over the classes where a face has no label, (N, C) float64."""
+    given = samples.given.astype(np.float64)
+    mass = given.sum(1, keepdims=True)
+    rows: Doubles = np.where(
+        samples.labeled[:, None], given / np.where(mass > 0, mass, 1.0), 1.0 / len(samples.classes)
+    )
+    return rows

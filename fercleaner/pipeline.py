@@ -1,0 +1,363 @@
+"""refine(): the one place that knows the order of the steps, from samples to a refined set."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+from .explain import nearest_overall, reasons, witnesses
+from .methods.base import Evidence, Method, parameters, require_labels
+from .neighbors import Index, nearest
+from .refined import RefinedSet
+from .types import (
+    ActionUnits,
+    Bools,
+    Features,
+    Landmarks,
+    Neighbors,
+    Posteriors,
+    Progress,
+    Refinement,
+    Samples,
+)
+from .views import JOINT, distinct, join, whiten
+
+if TYPE_CHECKING:
+    from .cache import FeatureCache
+    from .encoders.base import Extractor
+    from .extraction import RunLog
+    from .landmarks import Detector
+
+log = logging.getLogger(__name__)
+
+#: The view of facial geometry; its descriptor is whitened already.
+LANDMARKS = "landmarks"
+#: Neighbors a face for a method that does not say.
+DEFAULT_K = 15
+#: Packages whose versions can change the numbers, written into the file where installed.
+PACKAGES = ("fercleaner", "numpy", "scipy", "faiss-gpu", "faiss-cpu", "torch", "pillow")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what goes on: `progress(stage, done, total)` and `note(sentence)`."""
+
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+    note: Callable[[str], None] = log.info
+
+    def stage(self, name: str) -> Progress:
+        """Return a `Progress` that reports under `name`."""
+        return lambda done, total: self.progress(name, done, total)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use.
+
+    Parameters
+    ----------
+    cache : FeatureCache, optional
+        Where extracted vectors are kept; None keeps none.
+    workers : int
+        Processes that decode pictures; 0 decodes in this one.
+    device : str
+        "auto", "cuda" or "cpu".
+    index : {"exact", "ivf", "hnsw"}
+        How neighbors are searched.
+    seed : int
+        Of every random choice.
+    """
+
+    cache: FeatureCache | None = None
+    workers: int = 0
+    device: str = "auto"
+    index: Index = "exact"
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Witnesses:
+    """Where the evidence comes from.
+
+    Parameters
+    ----------
+    encoders : sequence of Extractor
+        Run over the pictures; each is a view.
+    views : sequence of Features
+        Vectors that are there already.
+    landmarks : Extractor, PointsFile, Landmarks or None
+        Points, or what finds them; "landmarks" becomes a view.
+    action_units : ActionUnits, optional
+        Of the user's own detector; else they are measured from blendshapes or landmarks.
+    posteriors : sequence of Posteriors
+        Further witnesses, trained elsewhere, over the samples' classes.
+    """
+
+    encoders: Sequence[Extractor] = ()
+    views: Sequence[Features] = ()
+    landmarks: Detector | Landmarks = None
+    action_units: ActionUnits | None = None
+    posteriors: Sequence[Posteriors] = field(default_factory=tuple)
+
+
+def refine(
+    samples: Samples,
+    method: Method,
+    witnesses_: Witnesses,
+    resources: Resources | None = None,
+    watch: Watch | None = None,
+) -> RefinedSet:
+    """Run a method over a dataset, from pictures or vectors to refined labels.
+
+    Computes what the method declares in `needs` and, where the means are there, `optional`; no more.
+
+    Parameters
+    ----------
+    samples : Samples
+        `group`, where set, keeps its members from voting for one another; drop it with
+        ``samples.replacing(group=None)``.
+    method : Method
+    witnesses_ : Witnesses
+    resources, watch : optional
+
+    Returns
+    -------
+    RefinedSet, rows in the order of `samples`.
+
+    Raises
+    ------
+    InputError
+        No labelled face, one class alone, or something the method needs is missing.
+    FeatureError
+        No picture can be read, or weights are missing.
+    """
+    resources, watch = resources or Resources(), watch or Watch()
+    require_labels(samples, method.name)
+    evidence = gather(samples, method, witnesses_, resources, watch)
+    refinement = method.refine(evidence, np.random.default_rng(resources.seed))
+    refinement = replace(refinement, params=parameters(method))
+    return _assembled(samples, evidence, refinement, resources)
+
+
+def gather(samples: Samples, method: Method, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Evidence:
+    """Compute the evidence that `method` asks for."""
+    wanted = method.needs | method.optional
+    landmarks = _landmarks(samples, witnesses_.landmarks, resources, watch)
+    views = _views(samples, witnesses_, landmarks, resources, watch)
+    neighbors = _neighbors(samples, method, views, resources, watch) if "neighbors" in wanted else {}
+    posteriors = {p.name: p for p in witnesses_.posteriors}
+    if "posteriors" in wanted and views:
+        from .probe import cross_fit
+
+        posteriors["probe"] = cross_fit(
+            samples, views, seed=resources.seed, device=resources.device, progress=watch.stage("probe")
+        )
+    units = _action_units(witnesses_, landmarks, views) if "action_units" in wanted else None
+    return Evidence(samples, views, neighbors, posteriors, landmarks, units)
+
+
+def _landmarks(samples: Samples, source: Detector | Landmarks, resources: Resources, watch: Watch) -> Landmarks | None:
+    """Return the landmarks that `source` stands for, with a note on faces without."""
+    if source is None:
+        return None
+    if isinstance(source, Landmarks):
+        found = source
+    else:
+        from .landmarks import detect
+
+        found = detect(
+            samples,
+            source,
+            cache=resources.cache,
+            workers=resources.workers,
+            progress=watch.stage("landmarks"),
+            on_log=lambda done: _tell(done, watch),
+        )
+    _tell_missing("landmarks", found.found, found.notes, samples, watch)
+    return found
+
+
+def _views(
+    samples: Samples, witnesses_: Witnesses, landmarks: Landmarks | None, resources: Resources, watch: Watch
+) -> dict[str, Features]:
+    """Return all views by name, those that repeat another dropped."""
+    from .extraction import features
+
+    views: dict[str, Features] = {}
+
+    def add(view: Features) -> None:
+        if view.view == JOINT:
+            raise InputError(
+                f"A view cannot be called '{JOINT}': that is all views side by side. Give it another name."
+            )
+        if view.view in views or (view.view == LANDMARKS and landmarks is not None):
+            raise InputError(f"Two views are called '{view.view}'. Give one of them another name: --view NAME=FILE.")
+        if not np.array_equal(view.ids, samples.ids):
+            raise InputError(f"View '{view.view}' is not in the order of the samples.")
+        _tell_missing(view.view, view.found, view.notes, samples, watch)
+        views[view.view] = view
+
+    for view in witnesses_.views:
+        add(view)
+    for encoder in witnesses_.encoders:
+        add(
+            features(
+                samples,
+                encoder,
+                cache=resources.cache,
+                workers=resources.workers,
+                progress=watch.stage(encoder.name),
+                on_log=lambda done: _tell(done, watch),
+            )
+        )
+    if landmarks is not None:
+        from .landmarks.geometry import descriptor
+
+        views[LANDMARKS] = descriptor(landmarks)
+    kept = distinct(views)
+    for name in views.keys() - kept.keys():
+        watch.note(f"View '{name}' repeats another view and is counted once.")
+    return kept
+
+
+def _neighbors(
+    samples: Samples, method: Method, views: dict[str, Features], resources: Resources, watch: Watch
+) -> dict[str, Neighbors]:
+    """Return the neighbor tables of all views, and of all side by side where the method asks for that."""
+    k = int(getattr(method, "k", DEFAULT_K))
+    if k >= len(samples):
+        watch.note(f"k = {k}, but a face has only {len(samples) - 1} others; all of them are its neighbors.")
+        k = max(1, len(samples) - 1)
+    ready = {name: view if name == LANDMARKS else whiten(view) for name, view in views.items()}
+    if "joint" in method.needs | method.optional and len(ready) > 1:
+        ready[JOINT] = join(ready)
+    return {
+        name: nearest(
+            view,
+            k,
+            apart=samples.group,
+            center=False,
+            index=resources.index,
+            device=resources.device,
+            progress=watch.stage(f"neighbors: {name}"),
+        )
+        for name, view in ready.items()
+    }
+
+
+def _action_units(witnesses_: Witnesses, landmarks: Landmarks | None, views: dict[str, Features]) -> ActionUnits | None:
+    """Return action units from the best source at hand: the user's, blendshapes, then geometry."""
+    if witnesses_.action_units is not None:
+        return witnesses_.action_units
+    from .landmarks import action_units
+
+    if landmarks is not None and landmarks.blendshapes is not None:
+        return action_units.from_blendshapes(landmarks)
+    blendshapes = views.get("blendshapes")
+    if blendshapes is not None and blendshapes.values.shape[1] == len(action_units.BLENDSHAPES):
+        return action_units.from_view(blendshapes)
+    return None if landmarks is None else action_units.from_landmarks(landmarks)
+
+
+def _tell(done: RunLog, watch: Watch) -> None:
+    """Say what an extraction did."""
+    watch.note(
+        f"{done.view}: {done.computed:,} of {done.faces:,} faces computed, {done.reused:,} from the cache, "
+        f"in {done.seconds:.1f} s."
+    )
+    if done.unreadable:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.unreadable.items()))
+        watch.note(
+            f"{done.view}: {sum(done.unreadable.values()):,} pictures cannot be read ({why}); "
+            f"first: {done.first_unreadable}"
+        )
+
+
+def _tell_missing(view: str, found: Bools, notes: Any, samples: Samples, watch: Watch) -> None:
+    """Say how many faces a view misses, why, and what becomes of them."""
+    missing = int((~found).sum())
+    if missing:
+        why = Counter(notes[~found].tolist()).most_common(3) if notes is not None else []
+        reason = "; ".join(f"{count:,} {text or 'without a reason'}" for text, count in why)
+        reason = f" ({reason})" if reason else ""
+        watch.note(
+            f"{view}: {missing:,} of {len(samples):,} faces have none{reason}; first: "
+            f"{samples.ids[~found][0]}. They are judged by the other views, or keep their label."
+        )
+
+
+def _assembled(samples: Samples, evidence: Evidence, refinement: Refinement, resources: Resources) -> RefinedSet:
+    """Return the refinement with names, reasons and everything that a file needs to explain itself."""
+    n = len(samples)
+    blind = ~np.logical_or.reduce([np.zeros(n, dtype=np.bool_), *(view.found for view in evidence.features.values())])
+    if evidence.neighbors:
+        table = nearest_overall(evidence.neighbors)
+        spoke_for, spoke_against = witnesses(samples, refinement, table)
+    else:
+        table = None
+        spoke_for = spoke_against = ((),) * n
+    split = samples.split if samples.split is not None else np.full(n, "")
+    return RefinedSet(
+        ids=samples.ids,
+        paths=samples.paths,
+        split=split,
+        classes=samples.classes,
+        labeled=samples.labeled,
+        given=samples.given,
+        distribution=refinement.distribution,
+        weight=refinement.weight,
+        quality=refinement.quality,
+        flagged=refinement.flagged,
+        changed=samples.labeled & (refinement.label != samples.label),
+        reason=np.array(reasons(samples, refinement, table, blind), dtype=np.str_),
+        neighbors_for=spoke_for,
+        neighbors_against=spoke_against,
+        evidence=refinement.evidence,
+        metadata={
+            "method": refinement.method,
+            "params": dict(refinement.params),
+            "layout": samples.layout,
+            "views": [
+                {"name": name, "faces": int(view.found.sum()), "spec": dict(view.spec)}
+                for name, view in evidence.features.items()
+            ],
+            "index": resources.index,
+            "seed": resources.seed,
+            "grouped": samples.group is not None,
+            "input_digest": input_digest(samples),
+            "versions": versions(),
+        },
+    )
+
+
+def input_digest(samples: Samples) -> str:
+    """Return the SHA-256 of ids, classes, given labels and groups, as hex."""
+    seal = hashlib.sha256()
+    parts = ["\x00".join(samples.ids.tolist()), "\x00".join(samples.classes)]
+    if samples.group is not None:
+        parts.append("\x00".join(samples.group.tolist()))
+    for part in parts:
+        seal.update(part.encode("utf-8", "surrogateescape"))
+        seal.update(b"\x01")
+    seal.update(np.ascontiguousarray(samples.given).tobytes())
+    return seal.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages that can change the numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

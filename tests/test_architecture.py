@@ -1,0 +1,252 @@
+"""The house as it is meant to stand: imports point one way, heavy packages stay in their rooms, files stay short."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Lowest first; a module may import from its own row and from rows above it in this list.
+LAYERS = (
+    ("errors",),
+    ("types", "refined"),
+    ("expressions", "metrics", "transition", "noise"),
+    ("images", "datasets", "encoders", "landmarks", "cache", "workers", "extraction", "detection", "facenet"),
+    ("views", "neighbors", "hypergraph", "heads", "probe"),
+    ("methods",),
+    ("store", "report", "truth", "evaluation", "summary", "explain", "demo"),
+    ("pipeline",),
+    ("cli",),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+#: Where a heavy or optional package may be imported at all: folders and files of the library, or cli.
+HOMES = {
+    "torch": {"encoders", "landmarks", "heads.py", "probe.py", "facenet.py", "methods"},
+    "torchvision": {"encoders"},
+    "timm": {"encoders"},
+    "open_clip": {"encoders"},
+    "safetensors": {"encoders", "facenet.py"},
+    "faiss": {"neighbors.py"},
+    "pyarrow": {"store.py"},
+    "pandas": {"datasets", "encoders", "landmarks", "truth.py"},
+    "skimage": {"encoders"},
+    "cv2": {"landmarks", "detection.py"},
+    "mediapipe": {"landmarks"},
+    "face_alignment": {"landmarks"},
+    "datasets": {"datasets"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "sklearn": set(),
+    "networkx": set(),
+    "matplotlib": set(),
+    "pickle": set(),
+    "joblib": set(),
+    "dill": set(),
+}
+#: Imported as their module is imported; every other heavy import waits inside a function.
+AT_ONCE = {("facenet.py", "torch"), ("cli", "typer")}
+LONGEST = 400
+
+
+class Import(NamedTuple):
+    """One import statement: file, line, absolute dotted target, and whether it waits for a call or for mypy."""
+
+    file: Path
+    line: int
+    target: str
+    waits: bool
+    typing_only: bool
+
+    @property
+    def room(self) -> str:
+        """The part of the library that the file belongs to: "store.py", "encoders", "cli"."""
+        parts = self.file.relative_to(ROOT).parts
+        return parts[0] if parts[0] == "cli" else parts[1]
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.target}"
+
+
+def sources() -> list[Path]:
+    return sorted([*(ROOT / "fercleaner").rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
+
+
+def module_of(file: Path) -> list[str]:
+    parts = list(file.relative_to(ROOT).with_suffix("").parts)
+    parts = ["fercleaner", *parts] if parts[0] == "cli" else parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imports_of(file: Path, text: str | None = None) -> Iterator[Import]:
+    """Yield the imports of a file; `from .. import a, b` counts as one of each name."""
+    package = module_of(file) if file.name == "__init__.py" else module_of(file)[:-1]
+
+    def walk(node: ast.AST, waits: bool, typing_only: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(file, child.lineno, alias.name, waits, typing_only)
+            elif isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level + 1] if child.level else []
+                base = base + (child.module.split(".") if child.module else [])
+                inside = base[:1] == ["fercleaner"]
+                for alias in child.names:
+                    target = [*base, alias.name] if inside and (len(base) == 1 or child.module is None) else base
+                    yield Import(file, child.lineno, ".".join(target), waits, typing_only)
+            later = waits or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            guarded = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from walk(child, later, typing_only or guarded)
+
+    tree = ast.parse(text if text is not None else file.read_text(encoding="utf-8"))
+    return walk(tree, False, False)
+
+
+@cache
+def all_imports() -> list[Import]:
+    return [found for file in sources() for found in imports_of(file)]
+
+
+def against_the_stream(found: Import) -> bool:
+    """Whether an import points from a lower layer to a higher one."""
+    source = module_of(found.file)
+    if len(source) == 1:
+        return False  # fercleaner/__init__.py shows the whole house, for type checkers only
+    target = found.target.split(".")
+    return target[0] == "fercleaner" and len(target) > 1 and RANK[target[1]] > RANK[source[1]]
+
+
+def test_every_module_has_its_place():
+    rooms = {module_of(file)[1] for file in sources() if len(module_of(file)) > 1}
+    assert not rooms - set(RANK), f"put {sorted(rooms - set(RANK))} into LAYERS"
+
+
+def test_imports_point_one_way():
+    inside = [found for found in all_imports() if found.target.startswith("fercleaner")]
+    assert len(inside) > 100
+    unknown = [
+        str(found) for found in inside if found.target.split(".")[1:2] and found.target.split(".")[1] not in RANK
+    ]
+    assert not [text for text in unknown if "__version__" not in text]
+    assert not [str(found) for found in inside if "__version__" not in found.target and against_the_stream(found)]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "wrong"),
+    [
+        ("fercleaner/metrics.py", "from .pipeline import refine", True),
+        ("fercleaner/metrics.py", "def f():\n    from .methods.base import Evidence", True),
+        ("fercleaner/encoders/hog.py", "from ..neighbors import nearest", True),
+        ("fercleaner/encoders/hog.py", "from .. import neighbors", True),
+        ("fercleaner/pipeline.py", "import fercleaner.cli.app", True),
+        ("cli/app.py", "from ..pipeline import refine", False),
+        ("fercleaner/methods/hypergraph.py", "from ..hypergraph import build", False),
+        ("fercleaner/encoders/__init__.py", "from .base import Extractor", False),
+    ],
+)
+def test_this_test_sees_imports_against_the_stream(file, text, wrong):
+    assert any(against_the_stream(found) for found in imports_of(ROOT / file, text)) is wrong
+
+
+def test_no_import_cycles_between_modules():
+    """Imports that wait inside functions or for type checkers do not count."""
+    modules = {".".join(module_of(file)) for file in sources()}
+    graph: dict[str, set[str]] = {name: set() for name in modules}
+    for found in all_imports():
+        target = found.target if found.target in modules else found.target.rpartition(".")[0]
+        source = ".".join(module_of(found.file))
+        if target in modules and target != source and not found.waits and not found.typing_only:
+            graph[source].add(target)
+    settled: set[str] = set()
+    while True:
+        free = {name for name, targets in graph.items() if name not in settled and targets <= settled}
+        if not free:
+            break
+        settled |= free
+    assert not modules - settled, f"a cycle among {sorted(modules - settled)} or what they import"
+
+
+def test_heavy_packages_stay_in_their_rooms():
+    astray = []
+    for found in all_imports():
+        package = found.target.split(".")[0]
+        if package in HOMES and found.room not in HOMES[package] and not found.typing_only:
+            astray.append(str(found))
+    assert not astray
+
+
+def test_heavy_packages_are_imported_when_called_for():
+    early = [
+        str(found)
+        for found in all_imports()
+        if found.target.split(".")[0] in HOMES
+        and not found.waits
+        and not found.typing_only
+        and (found.room, found.target.split(".")[0]) not in AT_ONCE
+    ]
+    assert not early
+    facenet = [str(f) for f in all_imports() if f.target.startswith("fercleaner.facenet") and not f.waits]
+    assert not facenet, "facenet imports torch at once: import it inside a function"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import fercleaner",
+        "from fercleaner import Samples, Refinement, RefinedSet, refine, evaluate, read",
+        "import fercleaner.methods.hypergraph, fercleaner.methods.contract, fercleaner.explain, fercleaner.pipeline",
+        "import fercleaner.encoders, fercleaner.landmarks, fercleaner.datasets, fercleaner.store, fercleaner.probe",
+    ],
+)
+def test_importing_the_library_imports_nothing_heavy(statement):
+    heavy = sorted(HOMES.keys() - {"pickle"})  # numpy itself imports pickle
+    code = f"{statement}\nimport sys\nprint(*[name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []
+
+
+def test_the_bare_import_does_not_even_import_numpy():
+    code = "import fercleaner, sys; print('numpy' in sys.modules, fercleaner.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split()[0] == "False"
+
+
+def test_every_public_name_can_be_had():
+    import fercleaner
+
+    for name in fercleaner.__all__:
+        assert getattr(fercleaner, name) is not None
+    with pytest.raises(AttributeError, match="module 'fercleaner' has no attribute 'clean'"):
+        fercleaner.clean  # noqa: B018
+
+
+def calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == name:
+            yield node
+
+
+def test_no_file_format_that_can_run_code():
+    for file in sources():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg in {"allow_pickle", "weights_only"}:
+                safe = node.arg == "weights_only"
+                assert ast.unparse(node.value) == str(safe), f"{file}:{node.value.lineno}"
+        for call in calls(tree, "torch.load"):
+            assert any(word.arg == "weights_only" for word in call.keywords), f"{file}:{call.lineno}"
+        for call in calls(tree, "np.load"):
+            assert any(word.arg == "allow_pickle" for word in call.keywords), f"{file}:{call.lineno}"
+
+
+def test_files_stay_short():
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in sources()}
+    assert not {name: length for name, length in lengths.items() if length > LONGEST}

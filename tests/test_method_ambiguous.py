@@ -1,0 +1,250 @@
+"""LEAF's positives and losses, Ada-CM's margins, the expert head, and the method on generated faces."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracles_ambiguous as oracle
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fercleaner.errors import InputError
+from fercleaner.methods import experts
+from fercleaner.methods.ambiguous import (
+    Ambiguous,
+    aligned,
+    class_margins,
+    disagreement,
+    epoch_margin,
+    geometric_mean,
+    positives,
+    pseudo_distribution,
+)
+from fercleaner.methods.base import Evidence
+from fercleaner.methods.contract import LAWS, check
+from fercleaner.methods.generated import make_evidence
+from fercleaner.types import Posteriors, Samples
+
+#: q, positives, mu, h, omega (concave): the table of the note on LEAF, 7 classes.
+TABLE = [
+    ([0.55, 0.25, 0.12, 0.05, 0.02, 0.005, 0.005], 2, 0.306667, 0.12, 0.8361),
+    ([0.93, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002], 1, 0.48, 0.03, 0.9808),
+    ([0.48, 0.44, 0.03, 0.02, 0.01, 0.01, 0.01], 1, 0.46, 0.44, 0.2181),
+    ([0.60, 0.35, 0.02, 0.01, 0.01, 0.005, 0.005], 1, 0.475, 0.35, 0.6174),
+    ([0.40, 0.30, 0.18, 0.06, 0.03, 0.02, 0.01], 3, 0.235, 0.06, 0.8946),
+    ([1 / 7] * 7, 3, 0.142857, 0.142857, 0.0),
+]
+SCORES = [2.0, 1.0, 0.5, 0.0, -1.0, -2.0, -2.0]
+
+
+@pytest.mark.parametrize(("q", "number", "mu", "h", "omega"), TABLE)
+def test_table_of_leaf(q: list[float], number: int, mu: float, h: float, omega: float) -> None:
+    row = np.array([q])
+    concave = positives(row)
+    assert concave.number.tolist() == [number]
+    assert np.flatnonzero(concave.mask[0]).tolist() == list(range(number))
+    assert concave.weight[0] == pytest.approx(omega, abs=5e-5)
+    assert positives(row, shape="linear").weight[0] == pytest.approx((mu - h) / mu, abs=1e-5)
+    assert positives(row, shape="convex").weight[0] == pytest.approx((mu - h) / (mu + h), abs=1e-5)
+    mask, weight = experts.fuzzy_positives(torch.tensor(row), 3, 0.9)
+    np.testing.assert_array_equal(mask.numpy(), concave.mask)
+    np.testing.assert_allclose(weight.numpy(), concave.weight, atol=1e-9)
+
+
+def test_weights_of_the_first_row_by_shape() -> None:
+    row = np.array([TABLE[0][0]])
+    assert positives(row, shape="linear").weight[0] == pytest.approx(0.6087, abs=5e-5)
+    assert positives(row, shape="convex").weight[0] == pytest.approx(0.4375, abs=5e-5)
+
+
+def test_a_tie_of_two_gives_both_where_inclusive() -> None:
+    tie = np.array([TABLE[2][0]])
+    both = positives(tie, inclusive=True)
+    assert both.number.tolist() == [2]
+    d = pseudo_distribution(tie, both.mask)
+    np.testing.assert_allclose(d[0, :2], 0.98 * np.array([0.5217391, 0.4782609]) + 0.02 / 7, atol=1e-7)
+    first = np.array([TABLE[0][0]])
+    np.testing.assert_allclose(
+        pseudo_distribution(first, positives(first).mask)[0, :2], 0.98 * np.array([0.6875, 0.3125]) + 0.02 / 7
+    )
+
+
+@given(st.integers(0, 10_000), st.integers(2, 9), st.integers(1, 4), st.sampled_from([0.5, 0.9]), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_positives_equal_the_loop(seed: int, classes: int, limit: int, mass: float, inclusive: bool) -> None:
+    q = np.random.default_rng(seed).dirichlet(np.full(classes, 0.4), 50)
+    for shape in ("concave", "linear", "convex"):
+        found = positives(q, limit, mass, inclusive=inclusive, shape=shape)  # type: ignore[arg-type]
+        for i, row in enumerate(q.tolist()):
+            taken = oracle.positives(row, limit, mass, inclusive)
+            assert set(np.flatnonzero(found.mask[i])) == taken
+            assert found.weight[i] == pytest.approx(oracle.weight(row, len(taken), shape), abs=1e-9)
+    assert ((found.weight >= 0) & (found.weight <= 1)).all()
+
+
+def test_ambiguous_loss() -> None:
+    one = torch.zeros(7, dtype=torch.bool)
+    one[0] = True
+    two = one.clone()
+    two[1] = True
+    scores = torch.tensor(SCORES, dtype=torch.float64)
+    assert float(experts.ambiguous_loss(scores, one)) == pytest.approx(0.594852, abs=1e-6)
+    assert float(experts.ambiguous_loss(scores, two)) == pytest.approx(0.976145, abs=1e-6)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        s = rng.normal(size=6) * 3
+        chosen = set(rng.choice(6, rng.integers(1, 6), replace=False).tolist())
+        mask = torch.tensor([c in chosen for c in range(6)])
+        got = float(experts.ambiguous_loss(torch.tensor(s), mask))
+        assert got == pytest.approx(oracle.ambiguous_loss(s.tolist(), chosen), rel=1e-9)
+        alone = torch.arange(6) == 4
+        assert float(experts.ambiguous_loss(torch.tensor(s), alone)) == pytest.approx(
+            oracle.cross_entropy(s.tolist(), 4), rel=1e-9
+        )
+    assert float(experts.ambiguous_loss(scores, torch.ones(7, dtype=torch.bool))) == 0.0
+
+
+def test_margins_of_ada_cm() -> None:
+    confidence = np.array([0.95, 0.85, 0.99])
+    assert [round(epoch_margin(confidence, t), 4) for t in (1, 2, 3, 5)] == [0.8, 0.8, 0.8593, 0.8961]
+    factors = [epoch_margin(np.full(1, 1.0), t) for t in (3, 4, 5, 10)]
+    np.testing.assert_allclose(factors, [0.9240, 0.9526, 0.9635, 0.9700], atol=5e-5)
+    assert epoch_margin(np.array([]), 9) == 0.8
+
+
+def test_class_margins_shrink_and_have_a_floor() -> None:
+    p = np.array([[0.9, 0.1, 0.0]] * 30 + [[0.4, 0.6, 0.0]] * 10 + [[0.2, 0.8, 0.0]] * 5)
+    y = np.eye(3)[[0] * 30 + [1] * 10 + [0] * 5]  # the last five are predicted wrongly and do not count
+    overall = (30 * 0.9 + 10 * 0.6) / 40
+    expected = [
+        0.97 * (30 * 0.9 + 10 * overall) / 40,
+        0.97 * (10 * 0.6 + 10 * overall) / 20,
+        0.97 * overall,
+    ]
+    np.testing.assert_allclose(class_margins(p, y, 3), expected, rtol=1e-12)
+    assert class_margins(np.zeros((0, 3)), np.zeros((0, 3)), 3).tolist() == [0.5] * 3
+    assert class_margins(np.zeros((0, 2)), np.zeros((0, 2)), 2).tolist() == [0.75] * 2
+
+
+def test_gates_and_load() -> None:
+    gates = experts.top_gates(torch.tensor([[2.0, 1.0, 0.5]]), 2)
+    np.testing.assert_allclose(gates.numpy(), [[0.7311, 0.2689, 0.0]], atol=5e-5)
+    assert float(experts.load_loss(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))) == 0.0
+    assert float(experts.load_loss(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))) == pytest.approx(1.0)
+
+
+def test_experts_are_distinct_and_fused_linearly() -> None:
+    rng = np.random.default_rng(0)
+    design = rng.normal(size=(30, 5)).astype(np.float32)
+    given = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 30)]
+    trains = np.ones((30, 2), dtype=bool)
+    head = experts._Training(design, given, trains, np.ones(30, dtype=bool), 3, 2, 2, 0.9)
+    head.generator = torch.Generator().manual_seed(0)
+    head._build(5, "cpu")
+    at = {name: layer.detach().normal_(generator=head.generator) for name, layer in head.layers.items()}
+    head.layers = at
+    x = torch.from_numpy(head.x)
+    scores, gates = head._scores(x)
+    assert ((gates > 0).sum(2) == 2).all()
+    h = experts.BOTTLENECK
+    for f in range(2):
+        for i in range(3):
+            mixed = torch.zeros(5)
+            for e in range(3):
+                block = slice((f * 3 + e) * h, (f * 3 + e + 1) * h)
+                inner = torch.relu(x[i] @ at["inner"][:, block] + at["inner_bias"][block])
+                mixed += gates[i, f, e] * (x[i] + inner @ at["outer"][f, e] + at["outer_bias"][f, e])
+            expected = mixed @ at["clf"][f] + at["clf_bias"][f]
+            np.testing.assert_allclose(scores[i, f].numpy(), expected.numpy(), rtol=1e-4, atol=1e-3)
+
+
+def test_expert_head_learns_and_judges_out_of_fold() -> None:
+    evidence, truth = make_evidence(np.random.default_rng(0), 400, 4, flips=0.2, unlabeled=0.5, missing=0.0)
+    samples = evidence.samples
+    made = experts.expert_posteriors(samples, evidence.features, np.random.default_rng(1))
+    again = experts.expert_posteriors(samples, evidence.features, np.random.default_rng(1))
+    np.testing.assert_array_equal(made.values, again.values)
+    assert made.found.all()
+    guess = made.values.argmax(1)
+    assert (guess == truth)[~samples.labeled].mean() > 0.9
+    wrong = samples.labeled & (samples.label != truth)
+    assert (guess == truth)[wrong].mean() > 0.8  # a head that saw the flipped label would repeat it
+
+
+def test_witnesses_are_combined() -> None:
+    a, b = np.array([[0.9, 0.1], [0.5, 0.5]]), np.array([[0.1, 0.9], [0.5, 0.5]])
+    np.testing.assert_allclose(geometric_mean([a, b]), [[0.5, 0.5], [0.5, 0.5]])
+    np.testing.assert_allclose(geometric_mean([a, a]), a)
+    sure = np.array([[1.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_allclose(disagreement([sure, sure[::-1]]), [1, 1])
+    np.testing.assert_allclose(disagreement([a, a]), [0, 0], atol=1e-12)
+    assert disagreement([a]).tolist() == [0, 0]
+
+
+def _evidence(values: np.ndarray, label: list[int | None]) -> Evidence:
+    n, c = values.shape
+    ids = np.array([f"{i:04d}" for i in range(n)])
+    classes = tuple(f"c{k}" for k in range(c))
+    given = np.zeros((n, c), dtype=np.float32)
+    for i, y in enumerate(label):
+        if y is not None:
+            given[i, y] = 1
+    samples = Samples(ids, classes, given, given.sum(1) > 0, np.full(n, ""))
+    probe = Posteriors("probe", ids, classes, values.astype(np.float32), values.sum(1) > 0)
+    return Evidence(samples, posteriors={"probe": probe})
+
+
+def test_rule_for_labelled_and_unlabelled_faces() -> None:
+    q = np.array([TABLE[0][0]] * 3 + [TABLE[1][0]] * 2 + [TABLE[5][0]] + [[0.0] * 7] * 2)
+    method = Ambiguous(experts=0, inclusive=False, sharpen=1.0)
+    result = method.refine(_evidence(q, [0, 1, None, 6, None, 6, 3, None]), np.random.default_rng(0))
+    d = 0.98 * np.array([0.6875, 0.3125, 0, 0, 0, 0, 0]) + 0.02 / 7
+    e = np.eye(7)
+    np.testing.assert_allclose(result.distribution[0], 0.2 * e[0] + 0.8 * d, atol=1e-6)
+    np.testing.assert_allclose(result.distribution[1], 0.2 * e[1] + 0.8 * d, atol=1e-6)
+    np.testing.assert_allclose(result.distribution[2], d, atol=1e-6)
+    sure = 0.98 * e[0] + 0.02 / 7
+    np.testing.assert_allclose(result.distribution[3], 0.1 * e[6] + 0.9 * sure, atol=1e-6)
+    np.testing.assert_allclose(result.distribution[6:], [e[3], np.full(7, 1 / 7)], atol=1e-6)
+    # the one correct face sets every margin to .97 x .55: face 5, at 1/7, is unsure
+    assert result.evidence["sure"][:6].tolist() == [1, 1, 1, 1, 1, 0]
+    unlabelled = 0.8361
+    expected = [1, 1 - 0.5 * (1 - 0.25 / 0.55), unlabelled, 1 - 0.9808, 0.9808, 0.7, 1, 0]
+    np.testing.assert_allclose(result.weight, expected, atol=5e-5)
+    assert result.flagged.tolist() == [False, True, False, True, False, True, False, False]
+    np.testing.assert_allclose(result.quality[:2], [(1 + 0.55 - 0.25) / 2, (1 + 0.25 - 0.55) / 2], atol=1e-6)
+
+
+def test_alignment_brings_unlabelled_faces_to_the_labelled_frequencies() -> None:
+    rng = np.random.default_rng(0)
+    q = rng.dirichlet([4, 1, 1], 300)
+    evidence = _evidence(q, [0] * 30 + [1] * 30 + [2] * 30 + [None] * 210)
+    out = aligned(q, evidence.samples, np.ones(300, dtype=bool))
+    np.testing.assert_array_equal(out[:90], q[:90])
+    np.testing.assert_allclose(out.sum(1), 1)
+    before, after = (np.abs(t[90:].mean(0) - 1 / 3).sum() for t in (q, out))
+    assert after < 0.5 * before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"positives": 0}, "positives is 0; expected at least 1"),
+        ({"mass": 1.0}, "mass is 1.0; expected between 0 and 1"),
+        ({"shape": "round"}, "shape 'round' is not known; choose concave, linear, convex"),
+        ({"relabel": -0.1}, "relabel is -0.1; expected 0 to 1"),
+        ({"sharpen": 0.0}, "sharpen is 0.0; expected a number above 0"),
+        ({"active": 0}, "experts is 4 and active 0"),
+    ],
+)
+def test_parameters_are_checked(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Ambiguous(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("method", [Ambiguous(experts=0), Ambiguous()], ids=["posteriors", "experts"])
+def test_laws(method: Ambiguous, law: str) -> None:
+    torch.set_num_threads(1)
+    check(method, laws=[law])

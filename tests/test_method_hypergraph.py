@@ -1,0 +1,397 @@
+"""The `hypergraph` method against its docstring in loops, its laws, and recovery of flipped labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import oracles_hypergraph as oracle
+import pytest
+
+from fercleaner.errors import InputError
+from fercleaner.hypergraph import fold_numbers
+from fercleaner.methods import build as build_method
+from fercleaner.methods import contract
+from fercleaner.methods import hypergraph as module
+from fercleaner.methods.base import Evidence, own_share
+from fercleaner.methods.hypergraph import HypergraphPropagation, label_model, sharpened, view_weights
+from fercleaner.neighbors import nearest
+from fercleaner.types import Features, Neighbors, Samples
+from fercleaner.views import JOINT
+
+NAMES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
+
+def make_samples(given, labeled=None, group=None, ids=None):
+    given = np.asarray(given, dtype=np.float32)
+    n, c = given.shape
+    labeled = np.ones(n, dtype=bool) if labeled is None else np.asarray(labeled)
+    ids = np.array([f"face-{i:04d}" for i in range(n)]) if ids is None else ids
+    given = np.where(labeled[:, None], given, 0)
+    return Samples(ids, NAMES[:c], given, labeled, np.full(n, ""), group=group)
+
+
+def make_tables(rng, samples, views, k, missing=0.1, truth=None):
+    """Neighbors in random views, clustered by `truth` where it is given."""
+    n, tables = len(samples), {}
+    for view in views:
+        found = rng.random(n) >= missing
+        values = rng.normal(size=(n, 5))
+        if truth is not None:
+            values = 0.8 * values + 2 * np.random.default_rng(0).normal(size=(int(truth.max()) + 1, 5))[truth]
+        values = np.where(found[:, None], values, 0).astype(np.float32)
+        tables[view] = nearest(Features(view, samples.ids, values, found), k, apart=samples.group, device="cpu")
+    return tables
+
+
+def make(seed, *, n=28, c=3, k=4, views=("a", "b", JOINT), soft=False, unlabeled=0.2, missing=0.15, grouped=False):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, c, n)
+    named = np.where(rng.random(n) < 0.25, rng.integers(0, c, n), truth)
+    given = np.eye(c)[named]
+    if soft:
+        given = 0.7 * given + 0.3 * rng.dirichlet(np.ones(c), n)
+    labeled = rng.random(n) >= unlabeled
+    labeled[:2] = True
+    group = np.array([f"g{i}" if i else "" for i in rng.integers(0, 6, n)]) if grouped else None
+    samples = make_samples(given, labeled, group)
+    return Evidence(samples, neighbors=make_tables(rng, samples, views, k, missing, truth))
+
+
+def run(evidence, seed=0, **settings):
+    return HypergraphPropagation(**settings).refine(evidence, np.random.default_rng(seed))
+
+
+def folds_of(samples, folds, seed=0):
+    return fold_numbers(samples.ids, samples.group, folds, int(np.random.default_rng(seed).integers(2**31)))
+
+
+def expected_of(evidence, seed=0, **settings):
+    method = HypergraphPropagation(**settings)
+    tables = [(table.indices, table.similarity) for table in evidence.neighbors.values()]
+    single = max(1, len(tables) - 1)
+    return oracle.refine(
+        tables,
+        [single if view == JOINT else 1 for view in evidence.neighbors],
+        evidence.samples.given.astype(np.float64),
+        evidence.samples.labeled,
+        folds_of(evidence.samples, method.folds, seed),
+        k=method.k,
+        alpha=method.alpha,
+        rounds=method.rounds,
+        sharpness=method.sharpness,
+    )
+
+
+SETTINGS = [
+    {"rounds": 1, "sharpness": 1.0, "folds": 4},
+    {"rounds": 1, "folds": 4},
+    {"rounds": 2, "folds": 4},
+    {"rounds": 4, "alpha": 0.5, "folds": 3},
+    {"rounds": 2, "k": 2, "sharpness": 6.0, "alpha": 0.9, "folds": 5},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(
+    ("seed", "soft", "views"), [(0, False, ("a",)), (1, True, ("a", "b")), (2, False, ("a", "b", JOINT))]
+)
+@pytest.mark.parametrize(("tolerance", "slack"), [(1e-8, 2e-5), (None, 1e-3)])
+def test_equals_the_loops(monkeypatch, seed, soft, views, settings, tolerance, slack):
+    """With the propagation solved to rounding, and at its own tolerance, which votes of few labels amplify."""
+    if tolerance:
+        for name in ("propagate", "leave_out_propagate"):
+            monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=tolerance))
+    evidence = make(seed, soft=soft, views=views, grouped=seed == 2)
+    result, expected = run(evidence, seed, **settings), expected_of(evidence, seed, **settings)
+    labeled, spoken = evidence.samples.labeled, expected["spoken"]
+    np.testing.assert_allclose(result.distribution, expected["distribution"], atol=slack)
+    np.testing.assert_allclose(result.quality, expected["quality"], atol=slack)
+    np.testing.assert_allclose(result.weight, expected["weight"], atol=slack)
+    own = own_share(evidence.samples.given.astype(np.float64), expected["distribution"])
+    clear = np.abs(own - 0.5) > 1e-3
+    assert np.array_equal(result.flagged[clear], expected["flagged"][clear])
+    vote = own_share(evidence.samples.given.astype(np.float64), expected["vote"])
+    np.testing.assert_allclose(result.evidence["neighbor_vote"], np.where(labeled & spoken, vote, np.nan), atol=slack)
+    assert (~labeled).any()
+    assert spoken.sum() > 20
+
+
+def test_the_label_model_is_read_off_votes_and_starts_at_the_label_frequencies():
+    vote = np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
+    given = np.eye(2)[[0, 1, 1]]
+    frequency = given.mean(0)
+    expected = np.array([[0.8, 0.7], [0.2, 1.3]]) + 0.5 * frequency
+    np.testing.assert_allclose(label_model(vote, given, given), expected / expected.sum(1, keepdims=True))
+    np.testing.assert_allclose(label_model(vote[:0], given[:0], given), [frequency, frequency])
+
+
+def test_sharpening_by_hand():
+    rows, spoken = sharpened(np.array([[0.2, 0.1, 0.0], [0, 0, 0], [1.0, 5e-7, 0]]), 2.0)
+    np.testing.assert_allclose(rows, [[0.8, 0.2, 0], [0, 0, 0], [1, 0, 0]])
+    assert spoken.tolist() == [True, False, True]
+
+
+def test_the_joint_view_weighs_as_much_as_all_others():
+    table = make(0, views=("a",)).neighbors["a"]
+    assert view_weights({"a": table, "b": table, "c": table, JOINT: table}) == {"a": 1, "b": 1, "c": 1, JOINT: 3}
+    assert view_weights({"a": table}) == {"a": 1}
+    assert view_weights({JOINT: table}) == {JOINT: 1}
+
+
+def test_the_joint_view_weight_changes_the_answer():
+    evidence = make(3)
+    plain = replace(evidence, neighbors={("c" if v == JOINT else v): t for v, t in evidence.neighbors.items()})
+    here, there = run(evidence, sharpness=1.0), run(plain, sharpness=1.0)
+    assert np.abs(here.distribution - there.distribution).max() > 1e-3
+
+
+@pytest.mark.parametrize("law", list(contract.LAWS))
+@pytest.mark.parametrize("method", [HypergraphPropagation(), HypergraphPropagation(k=3, alpha=0.5, rounds=1, folds=3)])
+def test_obeys_the_laws_of_every_method(method, law):
+    contract.check(method, seed=1, laws=[law])
+
+
+def test_the_same_bits_whatever_the_order_of_views():
+    evidence = make(4)
+    turned = replace(evidence, neighbors=dict(reversed(list(evidence.neighbors.items()))))
+    first, second = run(evidence), run(turned)
+    for name in ("distribution", "weight", "quality", "flagged"):
+        assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
+
+
+def test_the_seed_deals_the_folds_and_nothing_else():
+    evidence = make(5)
+    assert run(evidence, 1).distribution.tobytes() == run(evidence, 1).distribution.tobytes()
+    assert np.abs(run(evidence, 1).distribution - run(evidence, 2).distribution).max() > 0
+
+
+def test_renumbered_faces_with_ties_in_folds_and_groups():
+    evidence = make(6, n=40, grouped=True)
+    order = np.random.default_rng(0).permutation(40)
+    inverse = np.argsort(order)
+    samples = evidence.samples
+    moved = samples.replacing(
+        ids=samples.ids[order], given=samples.given[order], labeled=samples.labeled[order], group=samples.group[order]
+    )
+    tables = {
+        v: Neighbors(v, moved.ids, np.where(t.indices >= 0, inverse[t.indices], -1)[order], t.similarity[order])
+        for v, t in evidence.neighbors.items()
+    }
+    here, there = run(evidence), run(Evidence(moved, neighbors=tables))
+    np.testing.assert_allclose(there.distribution, here.distribution[order], atol=1e-4)
+    np.testing.assert_allclose(there.weight, here.weight[order], atol=1e-4)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_faces_own_label_never_enters_its_vote(rounds):
+    """Turning the label of one face alone leaves its own leave-out scores as they were, in every round."""
+    evidence = make(7, unlabeled=0.0)
+    method = HypergraphPropagation(rounds=rounds, folds=4)
+    fold = folds_of(evidence.samples, 4)
+    from fercleaner.hypergraph import build
+
+    graph = build(evidence.neighbors, k=method.k, view_weight=view_weights(evidence.neighbors))
+    before = method._propagate(graph, evidence.samples, fold)
+    changed = 0
+    for i in range(0, 28, 3):
+        given = evidence.samples.given.copy()
+        given[i] = np.roll(given[i], 1)
+        after = method._propagate(graph, evidence.samples.replacing(given=given), fold)
+        assert np.array_equal(before[i], after[i])
+        changed += not np.array_equal(before, after)
+    assert changed > 5
+
+
+def test_labels_of_the_own_group_do_not_judge_its_members():
+    evidence = make(8, unlabeled=0.0, grouped=True)
+    group = evidence.samples.group
+    mates = np.flatnonzero(group == "g1")
+    assert len(mates) > 1
+    method, fold = HypergraphPropagation(folds=4), folds_of(evidence.samples, 4)
+    from fercleaner.hypergraph import build
+
+    graph = build(evidence.neighbors, k=method.k)
+    given = evidence.samples.given.copy()
+    given[mates] = np.roll(given[mates], 1, axis=1)
+    before = method._propagate(graph, evidence.samples, fold)
+    after = method._propagate(graph, evidence.samples.replacing(given=given), fold)
+    assert np.array_equal(before[mates], after[mates])
+    assert not np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_alpha_zero_leaves_every_label_as_given(rounds):
+    """Nothing travels, and the own label is left out: no face has evidence, so each keeps its label."""
+    evidence = make(9, soft=True)
+    result, samples = run(evidence, alpha=0.0, rounds=rounds), evidence.samples
+    np.testing.assert_allclose(result.distribution[samples.labeled], samples.given[samples.labeled], atol=1e-6)
+    np.testing.assert_allclose(result.distribution[~samples.labeled], 1 / 3, atol=1e-6)
+    assert (result.quality[samples.labeled] == 1).all()
+    np.testing.assert_allclose(result.quality[~samples.labeled], 0, atol=1e-6)
+    assert not result.flagged.any()
+
+
+def test_a_face_without_neighbors_keeps_its_label():
+    rng = np.random.default_rng(0)
+    samples = make_samples(
+        np.vstack([np.eye(3)[rng.integers(0, 3, 20)], [[0.2, 0.5, 0.3]], [[0, 0, 0]]]), [True] * 21 + [False]
+    )
+    found = np.arange(22) < 20
+    values = np.where(found[:, None], rng.normal(size=(22, 4)), 0).astype(np.float32)
+    table = nearest(Features("a", samples.ids, values, found), 3, device="cpu")
+    result = run(Evidence(samples, neighbors={"a": table}))
+    np.testing.assert_allclose(result.distribution[20], [0.2, 0.5, 0.3], atol=1e-6)
+    assert result.weight[20] == pytest.approx(0.04 + 0.25 + 0.09)
+    assert result.quality[20] == 1
+    np.testing.assert_allclose(result.distribution[21], 1 / 3, atol=1e-6)
+    assert result.weight[21] == pytest.approx(0, abs=1e-6)
+    assert not result.flagged[20:].any()
+    assert np.isnan(result.evidence["neighbor_vote"][20:]).all()
+
+
+def test_no_face_with_neighbors_keeps_all_labels():
+    samples = make_samples(np.eye(3)[[0, 1, 2, 0]])
+    table = Neighbors("a", samples.ids, np.full((4, 2), -1), np.zeros((4, 2)))
+    result = run(Evidence(samples, neighbors={"a": table}))
+    np.testing.assert_array_equal(result.distribution, samples.given)
+    assert not result.flagged.any()
+
+
+def test_a_component_of_one_label_is_left_alone():
+    rng = np.random.default_rng(1)
+    samples = make_samples(np.eye(3)[[2] * 12 + rng.integers(0, 3, 20).tolist()])
+    table = np.array([rng.choice([j for j in range(12) if j != i], 4, replace=False) for i in range(12)])
+    other = np.array([rng.choice([j for j in range(12, 32) if j != i], 4, replace=False) for i in range(12, 32)])
+    similarity = -np.sort(-rng.random((32, 4)), axis=1)
+    result = run(Evidence(samples, neighbors={"a": Neighbors("a", samples.ids, np.vstack([table, other]), similarity)}))
+    np.testing.assert_allclose(result.distribution[:12], samples.given[:12], atol=1e-6)
+    np.testing.assert_allclose(result.weight[:12], 1, atol=1e-6)
+    assert not result.flagged[:12].any()
+
+
+def test_unlabelled_faces_get_the_distribution_of_their_surroundings():
+    evidence, truth = clustered(0, n=150, unlabeled=0.5)
+    result = run(evidence)
+    rows = ~evidence.samples.labeled
+    assert rows.sum() > 50
+    assert (result.label == truth)[rows].mean() > 0.95
+    assert not result.flagged[rows].any()
+    entropy = -(result.distribution * np.log(np.where(result.distribution > 0, result.distribution, 1))).sum(1)
+    np.testing.assert_allclose(result.weight[rows], 1 - entropy[rows] / np.log(4), atol=1e-5)
+    assert np.isnan(result.evidence["neighbor_vote"][rows]).all()
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0, 0]])
+def test_two_faces_one_neighbor_two_classes(labels):
+    samples = make_samples(np.eye(2)[labels])
+    table = Neighbors("a", samples.ids, [[1], [0]], [[0.3], [0.3]])
+    result = run(Evidence(samples, neighbors={"a": table}), k=1)
+    np.testing.assert_allclose(result.distribution.sum(1), 1)
+    if labels == [0, 0]:
+        np.testing.assert_array_equal(result.distribution, samples.given)
+
+
+def test_a_class_without_faces_is_never_given():
+    evidence, _ = clustered(1, n=80)
+    samples = evidence.samples
+    given = np.concatenate([samples.given, np.zeros((80, 2))], axis=1)
+    wider = make_samples(given, samples.labeled, ids=samples.ids)
+    result = run(Evidence(wider, neighbors=evidence.neighbors))
+    assert not result.distribution[:, 4:].any()
+    np.testing.assert_allclose(result.distribution[:, :4], run(evidence).distribution, atol=1e-6)
+
+
+def test_tables_wider_than_k_are_cut_to_k():
+    evidence = make(10, k=8)
+    narrow = {v: Neighbors(v, t.ids, t.indices[:, :3], t.similarity[:, :3]) for v, t in evidence.neighbors.items()}
+    assert np.array_equal(run(evidence, k=3).distribution, run(replace(evidence, neighbors=narrow), k=3).distribution)
+
+
+def clustered(seed, *, n=240, c=4, flips=0.2, unlabeled=0.0, spread=0.6):
+    """Faces in one cluster a class with labels flipped to a random other class; evidence and true classes."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(n) % c
+    flip = rng.random(n) < flips
+    named = np.where(flip, (truth + rng.integers(1, c, n)) % c, truth)
+    labeled = rng.random(n) >= unlabeled
+    labeled[:c] = True
+    samples = make_samples(np.eye(c)[named], labeled)
+    tables = {}
+    for view in ("a", "b"):
+        values = rng.normal(size=(c, 8))[truth] * 1.5 + spread * rng.normal(size=(n, 8))
+        features = Features(view, samples.ids, values.astype(np.float32), np.ones(n, dtype=bool))
+        tables[view] = nearest(features, 15, device="cpu")
+    return Evidence(samples, neighbors=tables), truth
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_finds_flipped_labels_in_clusters(seed):
+    """Clusters about 6 spreads apart: nine of ten flips must be found, and few clean labels flagged.
+
+    A fold leaves a tenth of the labels out and a fifth of the rest is flipped, at random: the chance that
+    more than half of a face's 15 to 30 neighbors carry one wrong class is below 1 %, which leaves room to 90 %.
+    """
+    evidence, truth = clustered(seed)
+    samples, result = evidence.samples, run(evidence)
+    wrong = samples.label != truth
+    assert 0.1 < wrong.mean() < 0.3
+    assert result.flagged[wrong].mean() > 0.9
+    assert result.flagged[~wrong].mean() < 0.03
+    assert (result.label == truth).mean() > 0.95 > (samples.label == truth).mean()
+    assert result.quality[wrong].max() < 0.5 or result.quality[wrong].mean() < 0.1
+    assert result.weight[wrong].mean() < 0.1 < 0.9 < result.weight[~wrong].mean()
+
+
+def test_clean_labels_are_left_alone():
+    evidence, truth = clustered(3, flips=0.0)
+    result = run(evidence)
+    assert (result.label == truth).mean() >= 0.99
+    assert result.flagged.mean() <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"k": 0}, "hypergraph: k = 0; at least one neighbor is needed"),
+        ({"alpha": 1.0}, "hypergraph: alpha = 1.0; expected 0 <= alpha < 1"),
+        ({"alpha": -0.1}, "hypergraph: alpha = -0.1; expected 0 <= alpha < 1"),
+        ({"alpha": float("nan")}, "hypergraph: alpha = nan; expected 0 <= alpha < 1"),
+        ({"rounds": 0}, "hypergraph: rounds = 0; at least one is needed"),
+        ({"sharpness": 0.0}, "hypergraph: sharpness = 0.0; expected a number above 0"),
+        ({"sharpness": float("nan")}, "hypergraph: sharpness = nan; expected a number above 0"),
+        ({"sharpness": float("inf")}, "hypergraph: sharpness = inf; expected a number above 0"),
+        ({"folds": 1}, "hypergraph: folds = 1; at least 2 are needed"),
+    ],
+)
+def test_bad_parameters_are_errors(settings, message):
+    with pytest.raises(InputError, match=message):
+        HypergraphPropagation(**settings)
+
+
+def test_settings_are_read_as_their_types():
+    assert build_method("hypergraph", {"k": "30", "alpha": "0.5"}) == HypergraphPropagation(k=30, alpha=0.5)
+    with pytest.raises(InputError, match=r"--set k=many: method 'hypergraph' takes k as a int \(default 15\)"):
+        build_method("hypergraph", {"k": "many"})
+    with pytest.raises(InputError, match=r"has no parameter 'alhpa'\. Did you mean 'alpha'\? It has: k, alpha"):
+        build_method("hypergraph", {"alhpa": "0.5"})
+    with pytest.raises(InputError, match=r"Method 'hypergraf' is not known\. Did you mean 'hypergraph'\?"):
+        build_method("hypergraf")
+
+
+def test_what_it_needs_and_does_not_have_is_named():
+    samples = make_samples(np.eye(2))
+    with pytest.raises(InputError, match=r"Method 'hypergraph' needs neighbors: add --encoder or --view NAME=FILE"):
+        run(Evidence(samples))
+    nobody = make_samples(np.eye(2), [False, False])
+    table = Neighbors("a", samples.ids, [[1], [0]], [[0.3], [0.3]])
+    with pytest.raises(InputError, match=r"No face carries a label; method 'hypergraph' needs some labelled faces"):
+        run(Evidence(nobody, neighbors={"a": table}))
+
+
+def test_evidence_must_be_in_the_order_of_the_samples():
+    samples = make_samples(np.eye(2))
+    table = Neighbors("a", samples.ids[::-1], [[1], [0]], [[0.3], [0.3]])
+    with pytest.raises(InputError, match="neighbors of 'a' are not in the order of the samples; align them by id"):
+        Evidence(samples, neighbors={"a": table})
