@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from . import demo, inspect, listing, refine
+from . import cache, demo, doctor, export, inspect, listing, refine
+
+#: Exit codes beside 0 (done) and 2 (usage, Typer's own).
+FAILED, INTERRUPTED = 1, 130
+
+
+class Commands(TyperGroup):
+    """The commands: an error of ours ends in one message and exit code 1, Ctrl-C in one line and 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; `--debug` lets every error through with its traceback."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a reader that has gone is noticed here, not while Python shuts down
+        except KeyboardInterrupt:
+            resumes = " Run the same command again: vectors that are in the cache are not computed twice."
+            _show_error(f"Stopped.{resumes if ctx.invoked_subcommand == 'refine' else ''}")
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            message = None if ctx.params.get("debug") else _message(error)
+            if message is None:
+                raise
+            _show_error(message)
+            raise typer.Exit(FAILED) from error
+        return result
+
 
 app = typer.Typer(
     name="fercleaner",
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Find wrong and ambiguous labels in facial-expression data; write label distributions and sample weights.",
+    epilog="Try it: fercleaner demo drawn, then fercleaner refine drawn --encoder hog",
 )
-
-#: Exit codes beside 0 (done) and 2 (usage, click's own).
-FAILED, INTERRUPTED = 1, 130
 
 
 def _version(wanted: bool) -> None:
@@ -42,32 +67,33 @@ def options(
 app.command(name="refine")(refine.refine)
 app.command(name="show")(inspect.show)
 app.command(name="evaluate")(inspect.evaluate)
+app.command(name="export")(export.export)
 app.command(name="methods")(listing.methods)
 app.command(name="demo")(demo.demo)
+app.command(name="doctor")(doctor.doctor)
+app.command(name="cache")(cache.cache)
 
 
 def main() -> None:
-    """Run the command line; errors of ours are one box without a traceback, exit code 1."""
-    debug = "--debug" in sys.argv[1:]
-    try:
-        app()
-    except KeyboardInterrupt:
-        _box("Stopped. What was extracted so far is kept in the cache; the same command goes on from there.")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(FAILED)
-    except Exception as error:
-        from fercleaner.errors import FercleanerError
-
-        if debug or not isinstance(error, (FercleanerError, OSError, MemoryError)):
-            raise
-        name = type(error).__name__ if isinstance(error, FercleanerError) else "SystemError"
-        _box(f"{name}: {error or 'out of memory'}")
-        sys.exit(FAILED)
+    """Run the command line."""
+    app(prog_name="fercleaner")
 
 
-def _box(text: str) -> None:
+def _message(error: Exception) -> str | None:
+    """Return what to tell the user, or None for an error that is a bug or Typer's own."""
+    from fercleaner.errors import FercleanerError
+
+    if isinstance(error, FercleanerError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"Error: {where}{error.strerror or error}."
+    if isinstance(error, MemoryError):
+        return "Error: out of memory. Close other programs, or refine the splits one by one: --split NAME."
+    return None
+
+
+def _show_error(text: str) -> None:
     """Show a message on stderr: in a box on a terminal, as a plain line elsewhere."""
     from .console import err
 

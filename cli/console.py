@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -51,15 +52,20 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     On a terminal it is drawn by rich; piped, it is plain columns that other programs can read.
     """
     if sys.stdout.isatty():
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(title=title, title_justify="left", header_style="bold")
+        console = Console(markup=False, highlight=False)
+        if title:
+            console.print(title, style="bold", soft_wrap=True)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for i, name in enumerate(columns):
-            table.add_column(name, justify="left" if i < left else "right", overflow="fold")
+            # Numbers are never broken over two lines; words are.
+            table.add_column(name, justify="left" if i < left else "right", overflow="fold", no_wrap=i >= left)
         for row in rows:
             table.add_row(*row)
-        Console(markup=False, highlight=False).print(table)
+        console.print(table)
         return
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     lines = [title] if title else []
@@ -77,9 +83,42 @@ def share(count: int, total: int) -> str:
     return f"{count:,} of {total:,} ({100 * count / total:.1f} %)" if total else f"{count:,} of 0"
 
 
+def size(count: int) -> str:
+    """Return a number of bytes with a unit that fits, such as "12.3 MiB"."""
+    value, unit = float(count), "bytes"
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
+
+
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Give a Watch that shows a bar with rate and time left a stage, or a line every few seconds when piped."""
+    """Give a Watch that shows a bar with rate and time left a stage, or a line every few seconds when piped.
+
+    Warnings of the library go the same way as notes meanwhile.
+    """
+    with _progress() as watch, _warnings_to(watch.note):
+        yield watch
+
+
+@contextmanager
+def _warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("fercleaner")
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
+@contextmanager
+def _progress() -> Iterator[Watch]:
     from fercleaner.pipeline import Watch
 
     if not sys.stderr.isatty():

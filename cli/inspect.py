@@ -13,7 +13,10 @@ def show(
     top: Annotated[int, typer.Option(min=0, help="Pairs and faces to list.")] = 10,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Summarize a refined file: rates per class, confused pairs, what to look at first."""
+    """Summarize a refined file: rates per class, confused pairs, what to look at first.
+
+    Quality says how far a given label is supported, 0 to 1: low is suspicious.
+    """
     from fercleaner import store
     from fercleaner.summary import summarize
 
@@ -25,7 +28,7 @@ def show(
         return
     print_table(
         f"{file}: {summary.faces:,} faces, method {summary.method}",
-        ["class", "given", "refined", "flagged", "of given", "changed", "mean quality"],
+        ["class", "given", "refined", "flagged", "of given", "changed", "quality"],
         [
             [
                 row.name,
@@ -47,13 +50,13 @@ def show(
     )
     print_table(
         "Look at these first",
-        ["id", "given", "refined", "why", "quality"],
-        [[s.id, s.given, s.refined, s.reason, f"{s.quality:.4f}"] for s in summary.suspects],
-        left=4,
+        ["id", "quality", "why"],
+        [[s.id, f"{s.quality:.4f}", s.reason] for s in summary.suspects],
+        left=3,
     )
     note(
         f"Flagged {share(summary.flagged, summary.labeled)} labels; changed {share(summary.changed, summary.labeled)}; "
-        f"unlabelled {share(summary.unlabeled, summary.faces)}; "
+        f"unlabeled {share(summary.unlabeled, summary.faces)}; "
         f"without evidence {share(summary.without_evidence, summary.faces)}.\n"
         f"Next: fercleaner evaluate {file} --truth FILE, or fercleaner.load('{file}') in Python."
     )
@@ -69,7 +72,10 @@ def evaluate(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a refined file against votes or clean labels."""
+    """Measure a refined file against annotators' votes or clean labels.
+
+    Example: fercleaner evaluate set.refined.parquet --truth votes.csv --min-votes 6
+    """
     from fercleaner import store
     from fercleaner.evaluation import evaluate as measure
     from fercleaner.truth import read_truth

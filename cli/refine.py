@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fercleaner.encoders.base import Extractor
-    from fercleaner.types import Features, Samples
+    from fercleaner.types import Samples
 
 DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
+
+#: The network in the box: one pass serves encoder, landmarks and posteriors.
+BOX, AUTO = "builtin", "auto"
 
 #: Encoders that take no `--weights`.
 WITHOUT_WEIGHTS = ("hog", "builtin")
@@ -21,7 +23,7 @@ def refine(
     dataset: Annotated[Path, typer.Argument(help="Folder, list or table of the set.", show_default=False)],
     method: Annotated[
         str, typer.Option(help="Rule to refine by; `fercleaner methods` lists them.", rich_help_panel=METHOD)
-    ] = "hypergraph",
+    ] = "consensus",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),
@@ -30,7 +32,7 @@ def refine(
         list[str] | None,
         typer.Option(
             metavar="TAG",
-            help="clip[:MODEL/PRETRAINED], timm:NAME, torchvision:NAME, hog or none; repeat for several views.",
+            help="builtin (default), clip[:MODEL/PRETRAINED], timm:NAME, torchvision:NAME, hog, none; repeatable.",
             rich_help_panel=EVIDENCE,
         ),
     ] = None,
@@ -50,8 +52,12 @@ def refine(
     ] = None,
     landmarks: Annotated[
         str,
-        typer.Option(metavar="TAG", help="face-alignment, mediapipe, points:FILE or none.", rich_help_panel=EVIDENCE),
-    ] = "none",
+        typer.Option(
+            metavar="TAG",
+            help="builtin, face-alignment, mediapipe, points:FILE or none; auto: builtin where that encoder runs.",
+            rich_help_panel=EVIDENCE,
+        ),
+    ] = AUTO,
     landmark_weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights of the detector.", rich_help_panel=EVIDENCE)
     ] = None,
@@ -121,22 +127,45 @@ def refine(
 ) -> None:
     """Refine a set's labels: distributions, weights, suspicious faces, as one Parquet file.
 
-    Example: fercleaner refine rafdb/ --method hypergraph --encoder hog
+    Example: fercleaner refine rafdb/ --method hypergraph
     """
     from fercleaner import landmarks as detectors
     from fercleaner import methods, pipeline, store
     from fercleaner.cache import FeatureCache
+    from fercleaner.encoders import build, builtin
+    from fercleaner.encoders.vectors import read_view
     from fercleaner.extraction import usable_cores
+    from fercleaner.landmarks.au_columns import from_columns
+    from fercleaner.neighbors import use_gpu
 
     from .console import note, print_json, share, watching
 
+    # What costs nothing to check comes first: the output, names and files; then the set; then weights.
     target = out or Path(f"{set_name(dataset)}.refined.parquet")
     store.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
+    searched = _index(index)
+    view_files = _view_files(view)
+    tags = _encoder_tags(encoder, bool(view_files))
+    weights_of = _weights(weights, tags)
+    _check_files(action_units, landmarks, landmark_weights)
+    use_gpu(device)
     samples = _read(dataset, layout, classes, alias, images, split, column, votes, group_by)
-    views = [_view(text, samples) for text in view or []]
-    encoders = _encoders(encoder, weights, device, bool(views))
-    detector = detectors.build(landmarks, weights=str(landmark_weights) if landmark_weights else None, device=device)
+    views = [read_view(name, file, samples) for name, file in view_files]
+    units = from_columns(str(action_units), samples) if action_units else None
+    boxed = BOX in tags and landmarks in (AUTO, BOX) and landmark_weights is None
+    detector = None
+    if not boxed and landmarks != AUTO:
+        detector = detectors.build(
+            landmarks, weights=str(landmark_weights) if landmark_weights else None, device=device
+        )
+    parts = ("embedding",) if landmarks == "none" else builtin.PARTS
+    encoders = [
+        builtin.build(device=device, parts=parts)
+        if tag == BOX
+        else build(tag, weights=weights_of.get(tag), device=device)
+        for tag in tags
+    ]
     with watching() as watch:
         refined = pipeline.refine(
             samples,
@@ -145,13 +174,13 @@ def refine(
                 encoders=encoders,
                 views=views,
                 landmarks=detector,
-                action_units=_action_units(action_units, samples),
+                action_units=units,
             ),
             pipeline.Resources(
                 cache=None if no_cache else FeatureCache(cache),
                 workers=usable_cores() if workers is None else workers,
                 device=device,
-                index=_index(index),
+                index=searched,
                 seed=seed,
             ),
             watch,
@@ -224,7 +253,7 @@ def _read(
     labeled = int(samples.labeled.sum())
     grouped = "" if samples.group is None else f", {len(set(samples.group.tolist())):,} groups"
     note(
-        f"Read {len(samples):,} faces, {len(samples.classes)} classes{grouped}; labelled {share(labeled, len(samples))}."
+        f"Read {len(samples):,} faces, {len(samples.classes)} classes{grouped}; labeled {share(labeled, len(samples))}."
     )
     return samples
 
@@ -249,42 +278,75 @@ def _vote_rules(votes: list[str] | None) -> Any:
     return VoteRules(**chosen)
 
 
-def _view(text: str, samples: Samples) -> Features:
-    from fercleaner.encoders.vectors import parse_view, read_view
-
-    name, file = parse_view(text)
-    return read_view(name, file, samples)
-
-
-def _encoders(tags: list[str] | None, weights: list[str] | None, device: str, has_views: bool) -> list[Extractor]:
-    """Return the encoders asked for; with neither encoder nor view, the default one."""
-    from fercleaner import encoders
+def _view_files(texts: list[str] | None) -> list[tuple[str, Path]]:
+    """Return (name, file) of each --view; InputError where a file is not there."""
+    from fercleaner.encoders.vectors import parse_view
     from fercleaner.errors import InputError
 
-    wanted = [tag for tag in tags or [] if tag != "none"]
-    if not tags and not has_views:
-        wanted = [encoders.DEFAULT]
+    files = [parse_view(text) for text in texts or []]
+    for name, file in files:
+        if not file.is_file():
+            raise InputError(f"--view {name}={file}: no such file.")
+    return files
+
+
+def _encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:
+    """Return the encoders asked for; with neither encoder nor view, the default one."""
+    from fercleaner import encoders
+    from fercleaner.errors import InputError, did_you_mean
+
+    if not tags:
+        return [] if has_views else [encoders.DEFAULT]
+    wanted = [tag.strip() for tag in tags if tag.strip() != "none"]
+    for tag in wanted:
+        kind = tag.partition(":")[0]
+        known = [*encoders.KINDS, "none"]
+        if kind not in known:
+            raise InputError(f"--encoder {tag}: choose one of {', '.join(known)}.{did_you_mean(kind, known)}")
+        if wanted.count(tag) > 1:
+            raise InputError(f"--encoder {tag} is there twice. Name it once.")
+    return wanted
+
+
+def _weights(texts: list[str] | None, tags: list[str]) -> dict[str, Path]:
+    """Return the weights file of each encoder that --weights names one for."""
+    from fercleaner.encoders.checkpoints import given_file
+    from fercleaner.errors import InputError
+
     files: dict[str, Path] = {}
-    takers = [tag for tag in wanted if tag not in WITHOUT_WEIGHTS]
-    for text in weights or []:
+    takers = [tag for tag in tags if tag not in WITHOUT_WEIGHTS]
+    for text in texts or []:
         tag, sign, file = text.partition("=")
-        if sign and tag in wanted:
-            files[tag] = Path(file)
-        elif len(takers) == 1:
-            files[takers[0]] = Path(text)
-        else:
-            raise InputError(
-                f"--weights {text}: {len(takers)} of the encoders take weights. Say which: --weights TAG={text}."
-            )
-    return [encoders.build(tag, weights=files.get(tag), device=device) for tag in wanted]
+        if not (sign and tag in takers):
+            if len(takers) != 1:
+                way_out = f"Say which: --weights TAG={text}." if takers else "Leave it out, or name an --encoder."
+                count = f"{len(takers)} of the encoders" if takers else "none of the encoders"
+                raise InputError(f"--weights {text}: {count} ({', '.join(tags) or 'none'}) take weights. {way_out}")
+            tag, file = takers[0], text
+        if tag in files:
+            raise InputError(f"--weights names two files for {tag}: {files[tag]} and {file}. Name one.")
+        files[tag] = given_file(Path(file).expanduser())
+    return files
 
 
-def _action_units(file: Path | None, samples: Samples) -> Any:
-    if file is None:
-        return None
-    from fercleaner.landmarks.au_columns import from_columns
+def _check_files(action_units: Path | None, landmarks: str, landmark_weights: Path | None) -> None:
+    """Raise InputError for an unknown detector, or a file that is not there."""
+    from fercleaner import landmarks as detectors
+    from fercleaner.errors import InputError
 
-    return from_columns(str(file), samples)
+    if action_units is not None and not action_units.is_file():
+        raise InputError(f"--action-units {action_units}: no such file.")
+    kind = landmarks.strip().partition(":")[0]
+    if kind == AUTO:
+        if landmark_weights is not None:
+            raise InputError(f"--landmark-weights {landmark_weights}: name the detector with --landmarks.")
+        return
+    if kind not in detectors.KINDS or kind in ("points", "none"):
+        detectors.build(landmarks)
+    if landmark_weights is not None and kind in ("points", "none"):
+        raise InputError(
+            f"--landmark-weights {landmark_weights}: --landmarks {kind} takes no weights. Name a detector."
+        )
 
 
 def _index(name: str) -> Any:

@@ -27,6 +27,8 @@ TRIAL_STEPS, FINAL_STEPS = 15, 60
 RIGHT_SHARE, RIGHT_FACES = 0.01, 0.5
 #: Faces added to each row of a transition matrix, spread over the classes.
 SPREAD_FACES = 0.5
+#: Shares of the labels' entropy that votes must explain to be relied on not at all, and fully.
+RELIANCE = (0.1, 0.3)
 #: Right share that the EM algorithm starts from.
 START_RIGHT = 0.8
 
@@ -67,6 +69,27 @@ def distribution(lifts: Doubles, prior: Doubles, sharpness: float, gamma: float 
     return softmax(gamma * np.log(prior) + sharpness * lifts)
 
 
+def explained(rows: Doubles, given: Doubles, prior: Doubles) -> float:
+    """Return the share of the given labels' entropy that distributions (N, C) explain, in [0, 1].
+
+    (log-likelihood of the labels under `rows` - under `prior`) / entropy of `prior`: 0 for rows that know no more
+    than the frequencies, 1 for rows that know every label. Wrong labels cannot be explained, so noise lowers it.
+    """
+    gain = (given * (np.log(np.maximum(rows, 1e-12)) - np.log(prior))).sum(1).mean()
+    entropy = -float((prior * np.log(prior)).sum())
+    return float(np.clip(gain / entropy, 0.0, 1.0)) if entropy > 0 else 0.0
+
+
+def reliance(share: float) -> float:
+    """Return how far votes that explain `share` of the labels' entropy may overrule labels, in [0, 1].
+
+    0 up to a tenth, 1 from three tenths on: votes that explain little cannot tell a wrong label from a face
+    that they do not understand.
+    """
+    low, high = RELIANCE
+    return float(np.clip((share - low) / (high - low), 0.0, 1.0))
+
+
 def fit_sharpness(lifts: Doubles, given: Doubles, prior: Doubles) -> float:
     """Return the sharpness under which the given labels (N, C) are likeliest; lifts must not know them."""
     likelihood = [
@@ -90,7 +113,10 @@ class LabelModel:
     sharpness: float
 
     def posterior(self, prior_rows: Doubles, given: Doubles) -> Doubles:
-        """Return P(true | face, given label) ~ p_c sum_d T[c, d] y_d, rows (N, ..., C).
+        """Return sum_d y_d P(true | face, label d), with P(true = c | face, d) ~ p_c T[c, d], rows (N, ..., C).
+
+        A given distribution is taken as so many annotators, each label read by itself (Jeffrey's rule), so
+        that what they disagree about stays open.
 
         Parameters
         ----------
@@ -99,9 +125,10 @@ class LabelModel:
         given : (N, C) float64
             Zero rows (no label) return `prior_rows`, as do rows whose product is zero throughout.
         """
-        likelihood = given @ self.transition.T
-        shape = (len(given), *([1] * (prior_rows.ndim - 2)), given.shape[1])
-        product = prior_rows * likelihood.reshape(shape)
+        predicted = prior_rows @ self.transition
+        labels = given.reshape(len(given), *([1] * (prior_rows.ndim - 2)), given.shape[1])
+        ratio = np.where(predicted > 0, labels / np.where(predicted > 0, predicted, 1.0), 0.0)
+        product = prior_rows * (ratio @ self.transition.T)
         result: Doubles = np.where(product.sum(-1, keepdims=True) > 0, normalized(product), prior_rows)
         return result
 
@@ -129,8 +156,7 @@ def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
 
     Cost: O(19 x 15 x N C^2).
     """
-    c = given.shape[1]
-    pseudo = np.diag(RIGHT_SHARE * given.sum(0) + RIGHT_FACES) + SPREAD_FACES / c
+    pseudo = _pseudo_faces(given)
     best = (-np.inf, float(SHARPNESS[0]))
     for sharpness in SHARPNESS:
         rows = distribution(lifts, prior, float(sharpness))
@@ -139,6 +165,20 @@ def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
         best = max(best, (objective, float(sharpness)))
     transition, _ = _em(distribution(lifts, prior, best[1]), given, pseudo, FINAL_STEPS)
     return LabelModel(transition, best[1])
+
+
+def fit_transition(rows: Doubles, given: Doubles) -> Doubles:
+    """Return the transition matrix (C, C) under which distributions `rows` make the given labels likeliest.
+
+    As in `fit_noise`, for distributions that are what they are.
+    """
+    return _em(rows, given, _pseudo_faces(given), FINAL_STEPS)[0]
+
+
+def _pseudo_faces(given: Doubles) -> Doubles:
+    """Return the pseudo-counts (C, C) that hold a fitted transition matrix towards the identity."""
+    pseudo: Doubles = np.diag(RIGHT_SHARE * given.sum(0) + RIGHT_FACES) + SPREAD_FACES / given.shape[1]
+    return pseudo
 
 
 def _em(rows: Doubles, given: Doubles, pseudo: Doubles, steps: int) -> tuple[Doubles, float]:

@@ -143,7 +143,10 @@ def refine(
     resources, watch = resources or Resources(), watch or Watch()
     require_labels(samples, method.name)
     evidence = gather(samples, method, witnesses_, resources, watch)
+    stage = watch.stage(method.name)
+    stage(0, 1)
     refinement = method.refine(evidence, np.random.default_rng(resources.seed))
+    stage(1, 1)
     refinement = replace(refinement, params=parameters(method))
     return _assembled(samples, evidence, refinement, resources)
 
@@ -151,6 +154,8 @@ def refine(
 def gather(samples: Samples, method: Method, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Evidence:
     """Compute the evidence that `method` asks for."""
     wanted = method.needs | method.optional
+    _check_names(witnesses_)  # before the first picture is read
+    witnesses_ = _unboxed(samples, witnesses_, resources, watch)
     landmarks = _landmarks(samples, witnesses_.landmarks, resources, watch)
     views = _views(samples, witnesses_, landmarks, resources, watch)
     neighbors = _neighbors(samples, method, views, resources, watch) if "neighbors" in wanted else {}
@@ -163,6 +168,39 @@ def gather(samples: Samples, method: Method, witnesses_: Witnesses, resources: R
         )
     units = _action_units(witnesses_, landmarks, views) if "action_units" in wanted else None
     return Evidence(samples, views, neighbors, posteriors, landmarks, units)
+
+
+def _unboxed(samples: Samples, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Witnesses:
+    """Return the witnesses with the network in the box replaced by what its one pass gives.
+
+    An encoder that gives all `encoders.builtin.PARTS` becomes a view, posteriors, and, where no landmarks were
+    asked for otherwise, landmarks with blendshapes.
+    """
+    from .encoders.builtin import PARTS, BuiltinExtractor
+
+    box = next((e for e in witnesses_.encoders if isinstance(e, BuiltinExtractor) and e.parts == PARTS), None)
+    if box is None:
+        return witnesses_
+    from .encoders.builtin_views import split
+    from .extraction import extract
+
+    done = extract(samples, box, cache=resources.cache, workers=resources.workers, progress=watch.stage(box.name))
+    _tell(done.log, watch)
+    views = split(samples, done.values, done.found, done.notes, box.spec)
+    if views.reason:
+        watch.note(views.reason)
+    if views.trained_on.any():
+        watch.note(
+            f"{box.name}: {int(views.trained_on.sum()):,} of {len(samples):,} pictures are faces that it was trained "
+            "on; it is no witness about their labels."
+        )
+    return replace(
+        witnesses_,
+        encoders=tuple(e for e in witnesses_.encoders if e is not box),
+        views=(*witnesses_.views, views.features),
+        landmarks=views.landmarks if witnesses_.landmarks is None else witnesses_.landmarks,
+        posteriors=(*witnesses_.posteriors, *([views.posteriors] if views.posteriors is not None else [])),
+    )
 
 
 def _landmarks(samples: Samples, source: Detector | Landmarks, resources: Resources, watch: Watch) -> Landmarks | None:
@@ -195,12 +233,6 @@ def _views(
     views: dict[str, Features] = {}
 
     def add(view: Features) -> None:
-        if view.view == JOINT:
-            raise InputError(
-                f"A view cannot be called '{JOINT}': that is all views side by side. Give it another name."
-            )
-        if view.view in views or (view.view == LANDMARKS and landmarks is not None):
-            raise InputError(f"Two views are called '{view.view}'. Give one of them another name: --view NAME=FILE.")
         if not np.array_equal(view.ids, samples.ids):
             raise InputError(f"View '{view.view}' is not in the order of the samples.")
         _tell_missing(view.view, view.found, view.notes, samples, watch)
@@ -208,17 +240,16 @@ def _views(
 
     for view in witnesses_.views:
         add(view)
-    for encoder in witnesses_.encoders:
-        add(
-            features(
-                samples,
-                encoder,
-                cache=resources.cache,
-                workers=resources.workers,
-                progress=watch.stage(encoder.name),
-                on_log=lambda done: _tell(done, watch),
-            )
+    for name, encoder in zip(_encoder_names(witnesses_.encoders), witnesses_.encoders, strict=True):
+        view = features(
+            samples,
+            encoder,
+            cache=resources.cache,
+            workers=resources.workers,
+            progress=watch.stage(name),
+            on_log=lambda done: _tell(done, watch),
         )
+        add(replace(view, view=name))
     if landmarks is not None:
         from .landmarks.geometry import descriptor
 
@@ -227,6 +258,27 @@ def _views(
     for name in views.keys() - kept.keys():
         watch.note(f"View '{name}' repeats another view and is counted once.")
     return kept
+
+
+def _encoder_names(encoders: Sequence[Extractor]) -> list[str]:
+    """Return the view name of each encoder: its own, numbered where two of a kind are run ("clip", "clip-2")."""
+    seen: Counter[str] = Counter()
+    names = []
+    for encoder in encoders:
+        seen[encoder.name] += 1
+        names.append(encoder.name if seen[encoder.name] == 1 else f"{encoder.name}-{seen[encoder.name]}")
+    return names
+
+
+def _check_names(witnesses_: Witnesses) -> None:
+    """Raise InputError where two views would have one name."""
+    names = [view.view for view in witnesses_.views] + _encoder_names(witnesses_.encoders)
+    if JOINT in names:
+        raise InputError(f"A view cannot be called '{JOINT}': that is all views side by side. Give it another name.")
+    taken = Counter(names + ([LANDMARKS] if witnesses_.landmarks is not None else []))
+    for name, count in taken.items():
+        if count > 1:
+            raise InputError(f"Two views are called '{name}'. Give one of them another name: --view NAME=FILE.")
 
 
 def _neighbors(
@@ -270,8 +322,9 @@ def _action_units(witnesses_: Witnesses, landmarks: Landmarks | None, views: dic
 
 def _tell(done: RunLog, watch: Watch) -> None:
     """Say what an extraction did."""
+    repeated = f", {done.repeated:,} with the picture of another row" if done.repeated else ""
     watch.note(
-        f"{done.view}: {done.computed:,} of {done.faces:,} faces computed, {done.reused:,} from the cache, "
+        f"{done.view}: {done.computed:,} of {done.faces:,} faces computed, {done.reused:,} from the cache{repeated}, "
         f"in {done.seconds:.1f} s."
     )
     if done.unreadable:

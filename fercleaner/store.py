@@ -24,7 +24,7 @@ from .errors import InputError, StoreError
 from .refined import RefinedSet, to_json
 from .types import Bools, Floats
 
-__all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "check_writable", "load", "write"]
+__all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "check_writable", "load", "replacing", "write"]
 
 #: Number of the file layout; a reader refuses files with a larger one.
 SCHEMA = 1
@@ -73,7 +73,7 @@ def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool 
 
     target = _target(path, overwrite)
     table = _to_table(refined, target)
-    with _replacing(target, overwrite) as stream:
+    with replacing(target, overwrite) as stream:
         pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
 
 
@@ -306,8 +306,9 @@ def _create_beside(target: Path) -> tuple[int, Path]:
 
 
 @contextmanager
-def _replacing(target: Path, overwrite: bool) -> Iterator[Any]:
-    """Yield a binary stream whose content becomes `target` when the block ends well."""
+def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
+    """Yield a binary stream whose content becomes the file `path` when the block ends well, as in `write`."""
+    target = _target(path, overwrite)
     try:
         descriptor, temporary = _create_beside(target)
         try:

@@ -5,63 +5,25 @@ Rows are aligned by id. `N` counts faces, `C` classes, `D` dimensions, `k` neigh
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
+from .arrays import SIMPLEX_TOLERANCE as SIMPLEX_TOLERANCE
+from .arrays import Bools as Bools
+from .arrays import Bytes as Bytes
+from .arrays import Doubles as Doubles
+from .arrays import Floats as Floats
+from .arrays import Ints as Ints
+from .arrays import Progress as Progress
+from .arrays import Strings as Strings
+from .arrays import check_distributions as check_distributions
+from .arrays import freeze
+from .arrays import frozen_array as frozen_array
+from .arrays import spec_digest as spec_digest
 from .errors import InputError
-
-Floats: TypeAlias = NDArray[np.float32]
-Doubles: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
-Strings: TypeAlias = NDArray[np.str_]
-Bytes: TypeAlias = NDArray[np.uint8]
-
-#: Called with (done, total) as long work goes on.
-Progress: TypeAlias = Callable[[int, int], None]
-
-#: Rows of a distribution may miss 1 by this much (float32 sums of up to a few hundred classes).
-SIMPLEX_TOLERANCE = 1e-4
-
-
-def frozen_array(values: ArrayLike, dtype: Any) -> NDArray[Any]:
-    """Return `values` as a contiguous read-only array of `dtype` that shares no memory with a writable one."""
-    if isinstance(values, np.ndarray) and not values.flags.writeable and values.flags.c_contiguous:
-        wanted = np.dtype(dtype)
-        if values.dtype == wanted or (wanted.kind == "U" and values.dtype.kind == "U"):
-            return values
-    array = np.array(values, dtype=dtype, order="C")
-    array.flags.writeable = False
-    return array
-
-
-def _freeze(target: object, name: str, dtype: Any, shape: tuple[int | None, ...]) -> None:
-    value = getattr(target, name)
-    if value is None:
-        return
-    array = frozen_array(value, dtype)
-    fits = array.ndim == len(shape) and all(
-        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join("any" if s is None else str(s) for s in shape)
-        raise InputError(f"{type(target).__name__}.{name} has shape {array.shape}, expected ({wanted}).")
-    object.__setattr__(target, name, array)
-
-
-def check_distributions(values: Floats, rows: Bools, what: str) -> None:
-    """Raise InputError unless every chosen row of `values` (N, C) is finite, non-negative and sums to 1."""
-    chosen = values[rows]
-    bad = ~np.isfinite(chosen).all(1) | (chosen < 0).any(1) | (np.abs(chosen.sum(1) - 1) > SIMPLEX_TOLERANCE)
-    if bad.any():
-        row = int(np.flatnonzero(rows)[np.flatnonzero(bad)[0]])
-        raise InputError(f"{what}: row {row} is not a distribution: {values[row].tolist()}.")
 
 
 class ImageSource(Protocol):
@@ -70,7 +32,10 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, row: int) -> bytes:
-        """Return the encoded picture (PNG, JPEG, ...) of `row`; raise OSError when it cannot be read."""
+        """Return the encoded picture (PNG, JPEG, ...) of `row`; raise OSError when it cannot be read.
+
+        Called from several threads.
+        """
         ...
 
     def name(self, row: int) -> str:
@@ -128,15 +93,15 @@ class Samples:
     def __post_init__(self) -> None:
         n, c = len(self.ids), len(self.classes)
         object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
-        _freeze(self, "ids", np.str_, (n,))
-        _freeze(self, "given", np.float32, (n, c))
-        _freeze(self, "labeled", np.bool_, (n,))
-        _freeze(self, "paths", np.str_, (n,))
-        _freeze(self, "votes", np.float32, (n, c))
+        freeze(self, "ids", np.str_, (n,))
+        freeze(self, "given", np.float32, (n, c))
+        freeze(self, "labeled", np.bool_, (n,))
+        freeze(self, "paths", np.str_, (n,))
+        freeze(self, "votes", np.float32, (n, c))
         for name in ("split", "group", "site", "notes"):
-            _freeze(self, name, np.str_, (n,))
-        _freeze(self, "boxes", np.float32, (n, 4))
-        _freeze(self, "points", np.float32, (n, 68, 2))
+            freeze(self, name, np.str_, (n,))
+        freeze(self, "boxes", np.float32, (n, 4))
+        freeze(self, "points", np.float32, (n, 68, 2))
         if c < 2:
             raise InputError(f"The set has {c} class ({', '.join(self.classes) or 'none'}); at least 2 are needed.")
         if len(set(self.classes)) != c:
@@ -195,10 +160,10 @@ class Features:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        _freeze(self, "ids", np.str_, (n,))
-        _freeze(self, "values", np.float32, (n, None))
-        _freeze(self, "found", np.bool_, (n,))
-        _freeze(self, "notes", np.str_, (n,))
+        freeze(self, "ids", np.str_, (n,))
+        freeze(self, "values", np.float32, (n, None))
+        freeze(self, "found", np.bool_, (n,))
+        freeze(self, "notes", np.str_, (n,))
         bad = ~np.isfinite(self.values).all(1)
         if bad.any():
             raise InputError(f"View '{self.view}': row {int(np.flatnonzero(bad)[0])} holds NaN or infinity.")
@@ -235,12 +200,12 @@ class Landmarks:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        _freeze(self, "ids", np.str_, (n,))
-        _freeze(self, "points", np.float32, (n, 68, 2))
-        _freeze(self, "found", np.bool_, (n,))
-        _freeze(self, "confidence", np.float32, (n,))
-        _freeze(self, "blendshapes", np.float32, (n, 52))
-        _freeze(self, "notes", np.str_, (n,))
+        freeze(self, "ids", np.str_, (n,))
+        freeze(self, "points", np.float32, (n, 68, 2))
+        freeze(self, "found", np.bool_, (n,))
+        freeze(self, "confidence", np.float32, (n,))
+        freeze(self, "blendshapes", np.float32, (n, 52))
+        freeze(self, "notes", np.str_, (n,))
         if not np.isfinite(self.points).all():
             raise InputError("Landmarks hold NaN or infinity; mark such faces as not found instead.")
 
@@ -274,10 +239,10 @@ class ActionUnits:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        _freeze(self, "ids", np.str_, (n,))
-        _freeze(self, "probability", np.float32, (n, len(self.names)))
-        _freeze(self, "found", np.bool_, (n,))
-        _freeze(self, "quality", np.float32, (n,))
+        freeze(self, "ids", np.str_, (n,))
+        freeze(self, "probability", np.float32, (n, len(self.names)))
+        freeze(self, "found", np.bool_, (n,))
+        freeze(self, "quality", np.float32, (n,))
         if not ((self.probability >= 0) & (self.probability <= 1)).all():
             raise InputError("Action-unit probabilities must lie in [0, 1].")
 
@@ -306,9 +271,9 @@ class Neighbors:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        _freeze(self, "ids", np.str_, (n,))
-        _freeze(self, "indices", np.int64, (n, None))
-        _freeze(self, "similarity", np.float32, self.indices.shape)
+        freeze(self, "ids", np.str_, (n,))
+        freeze(self, "indices", np.int64, (n, None))
+        freeze(self, "similarity", np.float32, self.indices.shape)
         valid = self.indices >= 0
         if (self.indices >= n).any() or (self.indices < -1).any():
             raise InputError(f"Neighbors of view '{self.view}' point outside the {n} faces.")
@@ -355,10 +320,10 @@ class Posteriors:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        _freeze(self, "ids", np.str_, (n,))
-        _freeze(self, "values", np.float32, (n, len(self.classes)))
-        _freeze(self, "found", np.bool_, (n,))
-        _freeze(self, "margin", np.float32, (n,))
+        freeze(self, "ids", np.str_, (n,))
+        freeze(self, "values", np.float32, (n, len(self.classes)))
+        freeze(self, "found", np.bool_, (n,))
+        freeze(self, "margin", np.float32, (n,))
         check_distributions(self.values, self.found, f"posteriors '{self.name}'")
 
 
@@ -398,11 +363,11 @@ class Refinement:
 
     def __post_init__(self) -> None:
         n, c = len(self.ids), len(self.classes)
-        _freeze(self, "ids", np.str_, (n,))
-        _freeze(self, "distribution", np.float32, (n, c))
-        _freeze(self, "weight", np.float32, (n,))
-        _freeze(self, "quality", np.float32, (n,))
-        _freeze(self, "flagged", np.bool_, (n,))
+        freeze(self, "ids", np.str_, (n,))
+        freeze(self, "distribution", np.float32, (n, c))
+        freeze(self, "weight", np.float32, (n,))
+        freeze(self, "quality", np.float32, (n,))
+        freeze(self, "flagged", np.bool_, (n,))
         check_distributions(self.distribution, np.ones(n, dtype=bool), f"method '{self.method}'")
         for name in ("weight", "quality"):
             values = getattr(self, name)
@@ -419,9 +384,3 @@ class Refinement:
     def label(self) -> Ints:
         """Index of the refined label (first of equals), (N,) int64."""
         return np.asarray(self.distribution.argmax(1), dtype=np.int64)
-
-
-def spec_digest(spec: Mapping[str, Any]) -> str:
-    """Return the first 16 hex digits of the SHA-256 of `spec` as canonical JSON."""
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -93,59 +93,174 @@ def iterate(matrix, labels, alpha, steps):
     return values
 
 
-def sharpen(row, power):
-    """row^power scaled to sum 1; entries below a millionth of the largest count as 0."""
-    best = max(row)
-    if best <= 0:
-        return [0.0] * len(row)
-    powers = [(r / best) ** power if r / best > 1e-6 else 0.0 for r in row]
-    return [p / sum(powers) for p in powers]
+#: Sharpness values tried: 19 from 0.2 to 16, evenly spaced in the logarithm.
+SHARPNESS = [0.2 * (16 / 0.2) ** (step / 18) for step in range(19)]
 
 
-def refine(tables, view_weights, given, labeled, fold, *, k, alpha, rounds, sharpness):
-    """The complete rule of `HypergraphPropagation`; returns a dict of float64 arrays."""
+def shares(row):
+    """The row brought to sum 1; zero if it has no mass."""
+    total = sum(row)
+    return [value / total if total > 0 else 0.0 for value in row]
+
+
+def lifted(row, mean):
+    """log(q_c / m_c), both held above 1e-7."""
+    return [math.log(max(q, 1e-7)) - math.log(max(m, 1e-7)) for q, m in zip(shares(row), mean, strict=True)]
+
+
+def read_off(lift, prior, sharpness, gamma=1.0):
+    """p_c ~ pi_c^gamma exp(s l_c)."""
+    logits = [gamma * math.log(p) + sharpness * x for p, x in zip(prior, lift, strict=True)]
+    return shares([math.exp(x - max(logits)) for x in logits])
+
+
+def label_frequencies(given):
+    return np.array(shares([sum(row[d] for row in given) + 1e-9 * len(given) for d in range(given.shape[1])]))
+
+
+def likeliest_sharpness(lifts, given, prior):
+    """The sharpness under which the given labels are likeliest, the first of equals."""
+    best = None
+    for s in SHARPNESS:
+        total = 0.0
+        for lift, label in zip(lifts, given, strict=True):
+            p = read_off(lift, prior, s)
+            total += math.log(max(sum(a * b for a, b in zip(p, label, strict=True)), 1e-12))
+        if best is None or total > best[0]:
+            best = (total, s)
+    return best[1]
+
+
+def em(rows, given, pseudo, steps):
+    """Transition matrix T[c, d] = P(given = d | true = c) after some steps of EM, and the log-likelihood."""
     n, c = given.shape
-    incidence, distances = incidence_of(tables, k)
-    weight = []
-    for v, factor in enumerate(view_weights):
-        weight += [w * factor for w in gaussian_weights(distances[v * n : (v + 1) * n])]
-    walk = operator(incidence, weight, "random-walk")
-    scores = np.zeros((n, c))
-    for b in sorted(set(fold.tolist())):
-        trust = np.array([0.0 if fold[j] == b else 1.0 for j in range(n)])
-        field = solve(walk, trust[:, None] * given, alpha)
-        for _ in range(rounds - 1):
-            renewed = np.zeros(n)
-            for j in range(n):
-                if fold[j] != b:
-                    others = [max(0.0, field[j, d] - (1 - alpha) * trust[j] * given[j, d]) for d in range(c)]
-                    vote = sharpen(others, sharpness)
-                    renewed[j] = sum(vote[d] * given[j, d] for d in range(c))
-            trust = renewed
-            field = solve(walk, trust[:, None] * given, alpha)
+    transition = [[0.8 if a == b else 0.2 / (c - 1) for b in range(c)] for a in range(c)]
+    for _ in range(steps):
+        counts = [list(row) for row in pseudo]
         for i in range(n):
-            if fold[i] == b:
-                scores[i] = np.clip(field[i], 0, None)
-    vote = np.array([sharpen(row, sharpness) for row in scores])
-    spoken = scores.max(1) > 0
-    frequency = given.sum(0) / given.sum()
+            likelihood = [sum(transition[t][d] * given[i, d] for d in range(c)) for t in range(c)]
+            for t, share in enumerate(shares([rows[i][t] * likelihood[t] for t in range(c)])):
+                for d in range(c):
+                    counts[t][d] += share * given[i, d]
+        transition = [shares(row) for row in counts]
+    total = 0.0
+    for i in range(n):
+        terms = (rows[i][t] * sum(transition[t][d] * given[i, d] for d in range(c)) for t in range(c))
+        total += math.log(max(sum(terms), 1e-30))
+    return transition, total
+
+
+def fit_noise(lifts, given, prior):
+    """Sharpness and transition matrix of the likeliest noise model: (sharpness, T)."""
+    c = given.shape[1]
+    pseudo = [
+        [0.5 / c + (0.01 * sum(given[:, a]) + 0.5 if a == b else 0.0) for b in range(c)] for a in range(c)
+    ]  # fmt: skip
+    best = None
+    for s in SHARPNESS:
+        transition, likelihood = em([read_off(x, prior, s) for x in lifts], given, pseudo, 15)
+        held = sum(pseudo[a][b] * math.log(max(transition[a][b], 1e-30)) for a in range(c) for b in range(c))
+        if best is None or likelihood + held > best[0]:
+            best = (likelihood + held, s)
+    return best[1], em([read_off(x, prior, best[1]) for x in lifts], given, pseudo, 60)[0]
+
+
+def posterior(p, label, transition):
+    """p_c sum_d T[c, d] y_d, brought to sum 1; p itself where that is zero throughout."""
+    product = [p[t] * sum(transition[t][d] * label[d] for d in range(len(p))) for t in range(len(p))]
+    return shares(product) if sum(product) > 0 else list(p)
+
+
+def information(indices, similarity, given, labeled):
+    """Nats a face that the neighbor vote tells about the given label beyond the label frequencies."""
+    prior = label_frequencies(given)
+    votes, labels = [], []
+    for i in range(len(given)):
+        vote = [0.0] * given.shape[1]
+        for j, s in zip(indices[i], similarity[i], strict=True):
+            if j >= 0 and s > 0:
+                vote = [v + float(s) ** 2 * y for v, y in zip(vote, given[j], strict=True)]
+        if labeled[i] and sum(vote) > 0:
+            votes.append(shares(vote))
+            labels.append(given[i])
+    best = 0.0
+    for share in (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9):
+        gains = [
+            sum(y * math.log((share * v + (1 - share) * p) / p) for y, v, p in zip(label, vote, prior, strict=True))
+            for vote, label in zip(votes, labels, strict=True)
+        ]
+        best = max(best, sum(gains) / len(gains) if gains else 0.0)
+    return best
+
+
+def view_weights(tables, given, labeled):
+    """Factor of each view in `tables`, a dict of view -> (indices, similarity); "joint" counts as all others."""
+    worth = {view: information(*table, given, labeled) for view, table in tables.items()}
+    best = max(worth.values())
+    return {
+        view: (max((value / best) ** 2, 1e-3) if best > 0 else 1.0)
+        * (max(1, len(tables) - 1) if view == "joint" else 1)
+        for view, value in worth.items()
+    }
+
+
+def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
+    """The complete rule of `HypergraphPropagation`; returns a dict of float64 arrays.
+
+    `tables`: dict of view -> (indices, similarity).
+    """
+    n, c = given.shape
+    incidence, distances = incidence_of(list(tables.values()), k)
+    nearest_k = {view: (indices[:, :k], similarity[:, :k]) for view, (indices, similarity) in tables.items()}
+    factors = view_weights(nearest_k, given, labeled)
+    weight = []
+    for v, view in enumerate(tables):
+        weight += [w * factors[view] for w in gaussian_weights(distances[v * n : (v + 1) * n])]
+    walk = operator(incidence, weight, "random-walk")
+    folds, prior = sorted(set(fold.tolist())), label_frequencies(given)
+    trust = {b: np.array([0.0 if fold[j] == b else 1.0 for j in range(n)]) for b in folds}
+
+    def run():
+        fields = {b: solve(walk, trust[b][:, None] * given, alpha) for b in folds}
+        return fields, np.array([np.clip(fields[fold[i]][i], 0, None) for i in range(n)])
+
+    def known(scores):
+        spoken = [i for i in range(n) if scores[i].max() > 0]
+        rows = [i for i in spoken if labeled[i]]
+        mean = shares(sum(scores[i] for i in spoken) / len(spoken)) if spoken else [1 / c] * c
+        return rows, mean, [lifted(scores[i], mean) for i in rows]
+
+    fields, scores = run()
+    for _ in range(rounds - 1):
+        rows, mean, lifts = known(scores)
+        if rows:
+            sharpness, transition = fit_noise(lifts, given[rows], prior)
+        renewed = {}
+        for b in folds:
+            renewed[b] = np.zeros(n)
+            for j in range(n):
+                others = [max(0.0, fields[b][j, d] - (1 - alpha) * trust[b][j] * given[j, d]) for d in range(c)]
+                if fold[j] != b and (not rows or max(others) <= 0):
+                    renewed[b][j] = 1.0
+                elif fold[j] != b:
+                    p = read_off(lifted(others, mean), prior, sharpness)
+                    renewed[b][j] = np.dot(posterior(p, given[j], transition), given[j])
+        trust = renewed
+        fields, scores = run()
+    rows, mean, lifts = known(scores)
+    sharpness = 1.5 * likeliest_sharpness(lifts, given[rows], prior)
+    vote = np.array([read_off(lifted(scores[i], mean), prior, sharpness, gamma) for i in range(n)])
     model = np.zeros((c, c))
     for true in range(c):
-        for named in range(c):
-            model[true, named] = 0.5 * frequency[named]
-            for i in range(n):
-                if spoken[i] and labeled[i]:
-                    model[true, named] += vote[i, true] * given[i, named]
-        model[true] /= model[true].sum()
+        counts = [0.5 * prior[d] + sum(vote[i, true] * given[i, d] for i in rows) for d in range(c)]
+        model[true] = shares(counts)
+    spoken = scores.max(1) > 0
     refined, quality, weights, flagged = np.zeros((n, c)), np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)
     for i in range(n):
         if not spoken[i]:
             refined[i] = given[i] if labeled[i] else 1 / c
-        elif labeled[i]:
-            product = [vote[i, t] * sum(model[t, d] * given[i, d] for d in range(c)) for t in range(c)]
-            refined[i] = np.array(product) / sum(product) if sum(product) > 0 else vote[i]
         else:
-            refined[i] = vote[i]
+            refined[i] = posterior(vote[i], given[i], model) if labeled[i] else vote[i]
         if labeled[i]:
             own = sum(given[i, d] * refined[i, d] for d in range(c))
             quality[i] = own if spoken[i] else 1.0
@@ -161,5 +276,4 @@ def refine(tables, view_weights, given, labeled, fold, *, k, alpha, rounds, shar
         "quality": quality,
         "weight": weights,
         "flagged": flagged,
-        "model": model,
     }

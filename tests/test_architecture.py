@@ -17,25 +17,26 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Lowest first; a module may import from its own row and from rows above it in this list.
 LAYERS = (
     ("errors",),
+    ("arrays",),
     ("types", "refined"),
-    ("expressions", "metrics", "transition", "noise"),
+    ("expressions", "metrics", "transition", "noise", "label_model"),
     ("images", "datasets", "encoders", "landmarks", "cache", "workers", "extraction", "detection", "facenet"),
     ("views", "neighbors", "hypergraph", "heads", "probe"),
     ("methods",),
-    ("store", "report", "truth", "evaluation", "summary", "explain", "demo"),
-    ("pipeline",),
-    ("cli",),
+    ("store", "report", "truth", "evaluation", "summary", "explain", "export", "demo"),
+    ("pipeline", "doctor"),
+    ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: Where a heavy or optional package may be imported at all: folders and files of the library, or cli.
 HOMES = {
-    "torch": {"encoders", "landmarks", "heads.py", "probe.py", "facenet.py", "methods"},
+    "torch": {"encoders", "landmarks", "heads.py", "probe.py", "facenet.py", "methods", "doctor.py"},
     "torchvision": {"encoders"},
     "timm": {"encoders"},
     "open_clip": {"encoders"},
     "safetensors": {"encoders", "facenet.py"},
-    "faiss": {"neighbors.py"},
+    "faiss": {"neighbors.py", "doctor.py"},
     "pyarrow": {"store.py"},
     "pandas": {"datasets", "encoders", "landmarks", "truth.py"},
     "skimage": {"encoders"},

@@ -160,7 +160,7 @@ def test_experts_are_distinct_and_fused_linearly() -> None:
 
 
 def test_expert_head_learns_and_judges_out_of_fold() -> None:
-    evidence, truth = make_evidence(np.random.default_rng(0), 400, 4, flips=0.2, unlabeled=0.5, missing=0.0)
+    evidence, truth = make_evidence(np.random.default_rng(0), 240, 4, flips=0.2, unlabeled=0.5, missing=0.0)
     samples = evidence.samples
     made = experts.expert_posteriors(samples, evidence.features, np.random.default_rng(1))
     again = experts.expert_posteriors(samples, evidence.features, np.random.default_rng(1))
@@ -170,6 +170,22 @@ def test_expert_head_learns_and_judges_out_of_fold() -> None:
     assert (guess == truth)[~samples.labeled].mean() > 0.9
     wrong = samples.labeled & (samples.label != truth)
     assert (guess == truth)[wrong].mean() > 0.8  # a head that saw the flipped label would repeat it
+
+
+def test_only_faces_whose_label_a_fold_may_not_see_are_pseudo_labelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence, _ = make_evidence(np.random.default_rng(0), 60, 3, unlabeled=0.5, missing=0.0)
+    samples = evidence.samples
+    asked: list[int] = []
+
+    def count(self: experts._Training, x: torch.Tensor, strong: torch.Tensor, blind: torch.Tensor) -> torch.Tensor:
+        asked.append(int(blind.sum()))
+        return strong.sum() * 0.0
+
+    monkeypatch.setattr(experts._Training, "_unlabeled", count)
+    experts.expert_posteriors(samples, evidence.features, np.random.default_rng(0))
+    labeled = int(samples.labeled.sum())
+    # five folds: an unlabelled face is unseen by all, a labelled one by the head of its own fold
+    assert set(asked) == {5 * (60 - labeled) + labeled}
 
 
 def test_witnesses_are_combined() -> None:

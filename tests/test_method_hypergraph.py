@@ -11,11 +11,12 @@ import pytest
 
 from fercleaner.errors import InputError
 from fercleaner.hypergraph import fold_numbers
+from fercleaner.label_model import LabelModel
 from fercleaner.methods import build as build_method
 from fercleaner.methods import contract
 from fercleaner.methods import hypergraph as module
 from fercleaner.methods.base import Evidence, own_share
-from fercleaner.methods.hypergraph import HypergraphPropagation, label_model, sharpened, view_weights
+from fercleaner.methods.hypergraph import HypergraphPropagation, information, view_weights
 from fercleaner.neighbors import nearest
 from fercleaner.types import Features, Neighbors, Samples
 from fercleaner.views import JOINT
@@ -67,84 +68,89 @@ def folds_of(samples, folds, seed=0):
     return fold_numbers(samples.ids, samples.group, folds, int(np.random.default_rng(seed).integers(2**31)))
 
 
+def tables_of(evidence):
+    """Tables by view in the order that the method takes them: by name."""
+    return {view: (t.indices, t.similarity) for view, t in sorted(evidence.neighbors.items())}
+
+
 def expected_of(evidence, seed=0, **settings):
-    method = HypergraphPropagation(**settings)
-    tables = [(table.indices, table.similarity) for table in evidence.neighbors.values()]
-    single = max(1, len(tables) - 1)
+    method, samples = HypergraphPropagation(**settings), evidence.samples
     return oracle.refine(
-        tables,
-        [single if view == JOINT else 1 for view in evidence.neighbors],
-        evidence.samples.given.astype(np.float64),
-        evidence.samples.labeled,
-        folds_of(evidence.samples, method.folds, seed),
+        tables_of(evidence),
+        samples.given.astype(np.float64),
+        samples.labeled,
+        folds_of(samples, method.folds, seed),
         k=method.k,
         alpha=method.alpha,
         rounds=method.rounds,
-        sharpness=method.sharpness,
+        gamma=method.gamma,
     )
 
 
 SETTINGS = [
-    {"rounds": 1, "sharpness": 1.0, "folds": 4},
-    {"rounds": 1, "folds": 4},
-    {"rounds": 2, "folds": 4},
-    {"rounds": 4, "alpha": 0.5, "folds": 3},
-    {"rounds": 2, "k": 2, "sharpness": 6.0, "alpha": 0.9, "folds": 5},
+    {"rounds": 1, "gamma": 1.0, "folds": 3},
+    {"rounds": 1, "gamma": 2.0, "folds": 4, "alpha": 0.5},
+    {"rounds": 2, "folds": 3},
+    {"rounds": 3, "folds": 2, "k": 2, "alpha": 0.9, "gamma": 0.0},
 ]
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize(
-    ("seed", "soft", "views"), [(0, False, ("a",)), (1, True, ("a", "b")), (2, False, ("a", "b", JOINT))]
+    ("seed", "soft", "views"),
+    [(0, False, ("a",)), (1, True, ("a", "b")), (2, False, ("a", "b", JOINT))],
 )
-@pytest.mark.parametrize(("tolerance", "slack"), [(1e-8, 2e-5), (None, 1e-3)])
-def test_equals_the_loops(monkeypatch, seed, soft, views, settings, tolerance, slack):
-    """With the propagation solved to rounding, and at its own tolerance, which votes of few labels amplify."""
-    if tolerance:
-        for name in ("propagate", "leave_out_propagate"):
-            monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=tolerance))
+def test_equals_the_loops(monkeypatch, seed, soft, views, settings):
+    """With the propagation solved to rounding; its own tolerance is the matter of the next test."""
+    for name in ("propagate", "leave_out_propagate"):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
     evidence = make(seed, soft=soft, views=views, grouped=seed == 2)
     result, expected = run(evidence, seed, **settings), expected_of(evidence, seed, **settings)
     labeled, spoken = evidence.samples.labeled, expected["spoken"]
-    np.testing.assert_allclose(result.distribution, expected["distribution"], atol=slack)
-    np.testing.assert_allclose(result.quality, expected["quality"], atol=slack)
-    np.testing.assert_allclose(result.weight, expected["weight"], atol=slack)
+    np.testing.assert_allclose(result.distribution, expected["distribution"], atol=1e-4)
+    np.testing.assert_allclose(result.quality, expected["quality"], atol=1e-4)
+    np.testing.assert_allclose(result.weight, expected["weight"], atol=2e-4)
     own = own_share(evidence.samples.given.astype(np.float64), expected["distribution"])
     clear = np.abs(own - 0.5) > 1e-3
     assert np.array_equal(result.flagged[clear], expected["flagged"][clear])
     vote = own_share(evidence.samples.given.astype(np.float64), expected["vote"])
-    np.testing.assert_allclose(result.evidence["neighbor_vote"], np.where(labeled & spoken, vote, np.nan), atol=slack)
+    np.testing.assert_allclose(result.evidence["neighbor_vote"], np.where(labeled & spoken, vote, np.nan), atol=1e-4)
     assert (~labeled).any()
     assert spoken.sum() > 20
 
 
-def test_the_label_model_is_read_off_votes_and_starts_at_the_label_frequencies():
-    vote = np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
-    given = np.eye(2)[[0, 1, 1]]
-    frequency = given.mean(0)
-    expected = np.array([[0.8, 0.7], [0.2, 1.3]]) + 0.5 * frequency
-    np.testing.assert_allclose(label_model(vote, given, given), expected / expected.sum(1, keepdims=True))
-    np.testing.assert_allclose(label_model(vote[:0], given[:0], given), [frequency, frequency])
+def test_the_tolerance_of_the_propagation_hardly_shows(monkeypatch):
+    evidence = make(4, n=60, c=4)
+    fast = run(evidence)
+    for name in ("propagate", "leave_out_propagate"):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
+    np.testing.assert_allclose(fast.distribution, run(evidence).distribution, atol=2e-3)
 
 
-def test_sharpening_by_hand():
-    rows, spoken = sharpened(np.array([[0.2, 0.1, 0.0], [0, 0, 0], [1.0, 5e-7, 0]]), 2.0)
-    np.testing.assert_allclose(rows, [[0.8, 0.2, 0], [0, 0, 0], [1, 0, 0]])
-    assert spoken.tolist() == [True, False, True]
+@pytest.mark.parametrize("seed", range(4))
+def test_view_weights_equal_the_loops(seed):
+    evidence = make(seed, soft=seed % 2 == 1)
+    samples = evidence.samples
+    expected = oracle.view_weights(tables_of(evidence), samples.given.astype(np.float64), samples.labeled)
+    found = view_weights(evidence.neighbors, samples)
+    assert found == {view: pytest.approx(weight, rel=1e-5) for view, weight in expected.items()}
 
 
-def test_the_joint_view_weighs_as_much_as_all_others():
-    table = make(0, views=("a",)).neighbors["a"]
-    assert view_weights({"a": table, "b": table, "c": table, JOINT: table}) == {"a": 1, "b": 1, "c": 1, JOINT: 3}
-    assert view_weights({"a": table}) == {"a": 1}
-    assert view_weights({JOINT: table}) == {JOINT: 1}
+def test_a_view_that_tells_nothing_hardly_weighs_and_the_joint_view_as_much_as_all_others():
+    evidence, _ = clustered(0)
+    samples, table = evidence.samples, evidence.neighbors["a"]
+    noise = make_tables(np.random.default_rng(5), samples, ["noise"], 15)["noise"]
+    weights = view_weights({"a": table, "noise": noise, "c": table, JOINT: table}, samples)
+    assert weights["a"] == weights["c"] == 1
+    assert weights[JOINT] == 3
+    assert weights["noise"] < 0.05
+    assert view_weights({"noise": noise}, samples) == {"noise": 1}
+    assert information(table, samples) > 10 * information(noise, samples) >= 0
 
 
-def test_the_joint_view_weight_changes_the_answer():
-    evidence = make(3)
-    plain = replace(evidence, neighbors={("c" if v == JOINT else v): t for v, t in evidence.neighbors.items()})
-    here, there = run(evidence, sharpness=1.0), run(plain, sharpness=1.0)
-    assert np.abs(here.distribution - there.distribution).max() > 1e-3
+def test_a_view_without_any_neighbor_tells_nothing():
+    samples = make_samples(np.eye(3)[[0, 1, 2, 0]])
+    assert information(Neighbors("a", samples.ids, np.full((4, 2), -1), np.zeros((4, 2))), samples) == 0
 
 
 @pytest.mark.parametrize("law", list(contract.LAWS))
@@ -184,39 +190,55 @@ def test_renumbered_faces_with_ties_in_folds_and_groups():
     np.testing.assert_allclose(there.weight, here.weight[order], atol=1e-4)
 
 
-@pytest.mark.parametrize("rounds", [1, 2])
+@pytest.fixture
+def fixed_models(monkeypatch):
+    """Freeze what is fitted to all labels together (view weights, noise model): a few numbers of the whole set."""
+    monkeypatch.setattr(module, "view_weights", lambda tables, samples, k: dict.fromkeys(tables, 1.0))
+    model = LabelModel(0.7 * np.eye(3) + 0.1, 2.0)
+    monkeypatch.setattr(module, "fit_noise", lambda lifts, given, prior: model)
+    monkeypatch.setattr(module, "frequencies", lambda given: np.array([0.5, 0.3, 0.2]))
+    monkeypatch.setattr(module, "mean_vote", lambda scores, rows: np.array([0.4, 0.4, 0.2]))
+
+
+@pytest.mark.usefixtures("fixed_models")
+@pytest.mark.parametrize("rounds", [1, 2, 3])
 def test_a_faces_own_label_never_enters_its_vote(rounds):
-    """Turning the label of one face alone leaves its own leave-out scores as they were, in every round."""
+    """Turning the label of one face alone leaves its own scores as they were, bit for bit, in every round."""
     evidence = make(7, unlabeled=0.0)
     method = HypergraphPropagation(rounds=rounds, folds=4)
-    fold = folds_of(evidence.samples, 4)
-    from fercleaner.hypergraph import build
-
-    graph = build(evidence.neighbors, k=method.k, view_weight=view_weights(evidence.neighbors))
-    before = method._propagate(graph, evidence.samples, fold)
+    before, _ = method.scores(evidence, 0)
     changed = 0
     for i in range(0, 28, 3):
         given = evidence.samples.given.copy()
         given[i] = np.roll(given[i], 1)
-        after = method._propagate(graph, evidence.samples.replacing(given=given), fold)
+        after, _ = method.scores(replace(evidence, samples=evidence.samples.replacing(given=given)), 0)
         assert np.array_equal(before[i], after[i])
         changed += not np.array_equal(before, after)
     assert changed > 5
 
 
+def test_what_is_fitted_to_all_labels_lets_an_own_label_in_only_by_a_trace():
+    """View weights and noise model are fitted to every label; one of 240 moves a face's own vote by under 2 %."""
+    evidence, _ = clustered(2)
+    method = HypergraphPropagation()
+    before, _ = method.scores(evidence, 0)
+    for i in range(0, 240, 40):
+        given = evidence.samples.given.copy()
+        given[i] = np.roll(given[i], 1)
+        after, _ = method.scores(replace(evidence, samples=evidence.samples.replacing(given=given)), 0)
+        assert np.abs(after[i] / after[i].sum() - before[i] / before[i].sum()).max() < 0.02
+
+
+@pytest.mark.usefixtures("fixed_models")
 def test_labels_of_the_own_group_do_not_judge_its_members():
     evidence = make(8, unlabeled=0.0, grouped=True)
-    group = evidence.samples.group
-    mates = np.flatnonzero(group == "g1")
+    mates = np.flatnonzero(evidence.samples.group == "g1")
     assert len(mates) > 1
-    method, fold = HypergraphPropagation(folds=4), folds_of(evidence.samples, 4)
-    from fercleaner.hypergraph import build
-
-    graph = build(evidence.neighbors, k=method.k)
     given = evidence.samples.given.copy()
     given[mates] = np.roll(given[mates], 1, axis=1)
-    before = method._propagate(graph, evidence.samples, fold)
-    after = method._propagate(graph, evidence.samples.replacing(given=given), fold)
+    method = HypergraphPropagation(folds=4)
+    before, _ = method.scores(evidence, 0)
+    after, _ = method.scores(replace(evidence, samples=evidence.samples.replacing(given=given)), 0)
     assert np.array_equal(before[mates], after[mates])
     assert not np.array_equal(before, after)
 
@@ -266,7 +288,7 @@ def test_a_component_of_one_label_is_left_alone():
     other = np.array([rng.choice([j for j in range(12, 32) if j != i], 4, replace=False) for i in range(12, 32)])
     similarity = -np.sort(-rng.random((32, 4)), axis=1)
     result = run(Evidence(samples, neighbors={"a": Neighbors("a", samples.ids, np.vstack([table, other]), similarity)}))
-    np.testing.assert_allclose(result.distribution[:12], samples.given[:12], atol=1e-6)
+    assert result.distribution[:12, 2].min() > 0.99
     np.testing.assert_allclose(result.weight[:12], 1, atol=1e-6)
     assert not result.flagged[:12].any()
 
@@ -290,7 +312,7 @@ def test_two_faces_one_neighbor_two_classes(labels):
     result = run(Evidence(samples, neighbors={"a": table}), k=1)
     np.testing.assert_allclose(result.distribution.sum(1), 1)
     if labels == [0, 0]:
-        np.testing.assert_array_equal(result.distribution, samples.given)
+        np.testing.assert_allclose(result.distribution, samples.given, atol=1e-6)
 
 
 def test_a_class_without_faces_is_never_given():
@@ -299,8 +321,8 @@ def test_a_class_without_faces_is_never_given():
     given = np.concatenate([samples.given, np.zeros((80, 2))], axis=1)
     wider = make_samples(given, samples.labeled, ids=samples.ids)
     result = run(Evidence(wider, neighbors=evidence.neighbors))
-    assert not result.distribution[:, 4:].any()
-    np.testing.assert_allclose(result.distribution[:, :4], run(evidence).distribution, atol=1e-6)
+    assert result.distribution[:, 4:].max() < 1e-4
+    np.testing.assert_allclose(result.distribution[:, :4], run(evidence).distribution, atol=1e-3)
 
 
 def test_tables_wider_than_k_are_cut_to_k():
@@ -340,8 +362,8 @@ def test_finds_flipped_labels_in_clusters(seed):
     assert result.flagged[wrong].mean() > 0.9
     assert result.flagged[~wrong].mean() < 0.03
     assert (result.label == truth).mean() > 0.95 > (samples.label == truth).mean()
-    assert result.quality[wrong].max() < 0.5 or result.quality[wrong].mean() < 0.1
-    assert result.weight[wrong].mean() < 0.1 < 0.9 < result.weight[~wrong].mean()
+    assert result.quality[wrong].mean() < 0.25 < 0.75 < result.quality[~wrong].mean()
+    assert result.weight[wrong].mean() < 0.4 < 0.9 < result.weight[~wrong].mean()
 
 
 def test_clean_labels_are_left_alone():
@@ -359,9 +381,9 @@ def test_clean_labels_are_left_alone():
         ({"alpha": -0.1}, "hypergraph: alpha = -0.1; expected 0 <= alpha < 1"),
         ({"alpha": float("nan")}, "hypergraph: alpha = nan; expected 0 <= alpha < 1"),
         ({"rounds": 0}, "hypergraph: rounds = 0; at least one is needed"),
-        ({"sharpness": 0.0}, "hypergraph: sharpness = 0.0; expected a number above 0"),
-        ({"sharpness": float("nan")}, "hypergraph: sharpness = nan; expected a number above 0"),
-        ({"sharpness": float("inf")}, "hypergraph: sharpness = inf; expected a number above 0"),
+        ({"gamma": -0.5}, "hypergraph: gamma = -0.5; expected a number of at least 0"),
+        ({"gamma": float("nan")}, "hypergraph: gamma = nan; expected a number of at least 0"),
+        ({"gamma": float("inf")}, "hypergraph: gamma = inf; expected a number of at least 0"),
         ({"folds": 1}, "hypergraph: folds = 1; at least 2 are needed"),
     ],
 )

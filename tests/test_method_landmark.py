@@ -290,10 +290,21 @@ def test_projection_draws_faces_of_a_class_together():
         part(expression, train), part(landmarks, train), bank[train], np.random.default_rng(0), epochs=10
     )
     out = fitted.apply(part(expression, test))
-    assert out.values.shape == (500, 64)
+    assert out.values.shape == (500, 24 + 64)
     assert out.view == "contrast"
     np.testing.assert_allclose(np.linalg.norm(out.values, axis=1), 1, atol=1e-5)
-    assert agreement(out.values, truth[test]) > agreement(values[test], truth[test]) + 0.05
+    raw, learned = values[test], fitted.learned(part(expression, test))
+    before = agreement(raw, truth[test])
+    assert agreement(learned, truth[test]) > before + 0.05
+    assert agreement(out.values, truth[test]) > before + 0.02
+    x = raw - fitted.mean
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    expected = 0.7 * (x[0] @ x[1]) + 0.3 * (learned[0] @ learned[1])
+    assert out.values[0] @ out.values[1] == pytest.approx(expected, abs=1e-5)
+    same = fitted.apply(part(expression, test), share=0.0).values
+    np.testing.assert_allclose(same[:, :24], x, atol=1e-5)
+    with pytest.raises(InputError, match=r"share = 2 must lie in \[0, 1\]"):
+        fitted.apply(part(expression, test), share=2)
     order = rng.permutation(n)
     whole = project(expression, landmarks, bank, np.random.default_rng(0), epochs=2)
     moved = project(part(expression, order), part(landmarks, order), bank[order], np.random.default_rng(0), epochs=2)

@@ -92,10 +92,11 @@ def test_vote_equals_the_simulated_batches() -> None:
     rng = np.random.default_rng(2)
     p = rng.dirichlet(np.full(5, 0.6), 640)
     label = rng.integers(0, 5, 640)
-    rate = selection_rate(p, np.eye(5)[label], 64)
-    drawn = oracle.simulated_rate(p, label.tolist(), 64, 60, 3)
+    rate = selection_rate(p, np.eye(5)[label], 16)
+    drawn = oracle.simulated_rate(p, label.tolist(), 16, 100, 3)
     assert np.corrcoef(rate, drawn)[0, 1] > 0.998
-    assert np.abs(rate - drawn).mean() < 0.015
+    # what is left is the draw itself (.04 at a rate of .5) and a batch mean that is not quite normal
+    assert np.abs(rate - drawn).mean() < 0.014
     hard = select(p, np.eye(5)[label])
     np.testing.assert_array_equal(selection_rate(p, np.eye(5)[label], 0), hard)
     far = np.abs(rate - 0.5) > 1e-4

@@ -219,7 +219,7 @@ def test_the_metadata_says_how_the_file_came_to_be():
     ).metadata
     assert json.loads(json.dumps(metadata)) == metadata
     assert metadata["method"] == "hypergraph"
-    assert metadata["params"] == {"k": 8, "alpha": 0.7, "rounds": 2, "sharpness": 3.0, "folds": 10}
+    assert metadata["params"] == {"k": 8, "alpha": 0.7, "rounds": 2, "gamma": 2.0, "folds": 10}
     assert metadata["seed"] == 7
     assert metadata["index"] == "hnsw"
     assert metadata["layout"] == "manifest"
@@ -320,6 +320,7 @@ def test_progress_names_its_stages():
         "neighbors: a",
         "neighbors: b",
         "neighbors: joint",
+        "hypergraph",
     ]
 
 

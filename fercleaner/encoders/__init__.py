@@ -13,10 +13,11 @@ from .base import Extractor
 DEFAULT_CLIP = "clip:ViT-B-32/laion2b_s34b_b79k"
 
 #: The encoder when none is named.
-DEFAULT = DEFAULT_CLIP
+DEFAULT = "builtin"
 
 #: The module that builds each kind, imported when that kind is asked for.
 KINDS = {
+    "builtin": "fercleaner.encoders.builtin",
     "clip": "fercleaner.encoders.clip",
     "timm": "fercleaner.encoders.timm",
     "torchvision": "fercleaner.encoders.torchvision",
@@ -36,7 +37,7 @@ def build(tag: str, *, weights: Path | None = None, device: str = "auto", batch_
     Parameters
     ----------
     tag : str
-        ``clip[:MODEL/PRETRAINED]``, ``timm:NAME``, ``torchvision:NAME[/WEIGHTS]`` or ``hog``.
+        ``builtin``, ``clip[:MODEL/PRETRAINED]``, ``timm:NAME``, ``torchvision:NAME[/WEIGHTS]`` or ``hog``.
     weights : path, optional
         A local checkpoint (.safetensors, or a PyTorch state dict) instead of the published one.
     device : str

@@ -57,11 +57,9 @@ def from_hub(repo: str, names: Sequence[str], wanted_by: str) -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    for name in names:
-        try:
-            return Path(hf_hub_download(repo, name, local_files_only=True))
-        except (LocalEntryNotFoundError, ValueError):
-            continue
+    here = in_hub_cache(repo, names)
+    if here is not None:
+        return here
     place = f"Hugging Face repository {repo} ({' or '.join(names)})"
     folder = Path(constants.HF_HUB_CACHE)
     if constants.HF_HUB_OFFLINE:
@@ -79,6 +77,19 @@ def from_hub(repo: str, names: Sequence[str], wanted_by: str) -> Path:
         except Exception as error:  # the hub's client raises its own, its transport's and the system's errors
             raise _missing(wanted_by, place, folder, str(error).splitlines()[0]) from error
     raise _missing(wanted_by, place, folder, "the repository holds no such file")
+
+
+def in_hub_cache(repo: str, names: Sequence[str]) -> Path | None:
+    """Return the first of the files `names` of a Hugging Face repository that is on this machine, or None."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for name in names:
+        try:
+            return Path(hf_hub_download(repo, name, local_files_only=True))
+        except (LocalEntryNotFoundError, ValueError):
+            continue
+    return None
 
 
 def from_url(url: str, folder: Path, wanted_by: str) -> Path:
@@ -135,9 +146,11 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         else:
             held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise whatever damaged bytes lead them to
+        why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        if type(error).__name__ == "UnpicklingError":  # torch advises to load it anyway, which can run its code
+            why = "it holds more than tensors, or is no PyTorch file"
         raise FeatureError(
-            f"{path} is not a weights file that can be read safely ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). "
+            f"{path} is not a weights file that can be read safely ({why}). "
             "Expected .safetensors, or a state dict saved with torch.save(model.state_dict(), FILE)."
         ) from error
     for wrapper in _WRAPPERS:

@@ -14,6 +14,8 @@ from .network import Network, take_apart
 
 #: The model and weights that plain "clip" means.
 DEFAULT = "ViT-B-32/laion2b_s34b_b79k"
+#: Where OpenAI's own files are kept, as its package keeps them.
+_URL_FOLDER = Path("~/.cache/clip")
 
 
 def build(name: str, *, weights: Path | None, device: str, batch_size: int | None) -> Network:
@@ -81,18 +83,37 @@ def _tag_config(open_clip: Any, model_name: str, tag: str, weights: Path | None)
     return {}
 
 
+def local_weights(name: str = DEFAULT) -> tuple[Path | None, str]:
+    """Return the weights file of MODEL/PRETRAINED if it is on this machine, and where it would come from."""
+    with checkpoints.quiet():
+        import open_clip
+
+    model_name, _, tag = name.partition("/")
+    config = _tag_config(open_clip, model_name, tag, None)
+    if config.get("hf_hub"):
+        repo, names = _hub_files(config["hf_hub"])
+        return checkpoints.in_hub_cache(repo, names), f"Hugging Face repository {repo}"
+    path = _URL_FOLDER.expanduser() / config["url"].rsplit("/", 1)[-1]
+    return (path if path.is_file() else None), config["url"]
+
+
 def _find(config: dict[str, Any], wanted_by: str) -> Path:
-    hub = config.get("hf_hub", "")
-    if hub:
-        repo, _, filename = hub.rpartition("/")
-        if filename:
-            stem = filename.rsplit(".", 1)[0]
-            names = list(dict.fromkeys([f"{stem}.safetensors", filename]))
-        else:
-            names = ["open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"]
-            names.append("open_clip_pytorch_model.bin")
-        return checkpoints.from_hub(repo, names, wanted_by)
-    return checkpoints.from_url(config["url"], Path("~/.cache/clip").expanduser(), wanted_by)
+    if config.get("hf_hub"):
+        return checkpoints.from_hub(*_hub_files(config["hf_hub"]), wanted_by)
+    return checkpoints.from_url(config["url"], _URL_FOLDER.expanduser(), wanted_by)
+
+
+def _hub_files(hub: str) -> tuple[str, list[str]]:
+    """Return the repository in open_clip's "owner/name/" or "owner/name/file", and the files to look for in it."""
+    repo, _, filename = hub.rpartition("/")
+    if filename:
+        stem = filename.rsplit(".", 1)[0]
+        return repo, list(dict.fromkeys([f"{stem}.safetensors", filename]))
+    return repo, [
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",
+        "open_clip_pytorch_model.bin",
+    ]
 
 
 def _load(model: Any, path: Path, what: str) -> None:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InputError, did_you_mean
+from .ambiguous import Ambiguous
+from .au_prior import AuPrior
 from .base import Evidence, Method, parameters
+from .consensus import Consensus
 from .hypergraph import HypergraphPropagation
+from .landmark import Landmark
+from .threshold import Threshold
 
 #: Built-in methods by the name that the command line uses.
 METHODS: dict[str, type] = {
     "hypergraph": HypergraphPropagation,
+    "landmark": Landmark,
+    "au-prior": AuPrior,
+    "threshold": Threshold,
+    "ambiguous": Ambiguous,
+    "consensus": Consensus,
 }
 
 ENTRY_POINTS = "fercleaner.methods"

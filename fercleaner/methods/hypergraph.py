@@ -14,11 +14,13 @@ from ..label_model import (
     LabelModel,
     distribution,
     expected_transition,
+    explained,
     fit_noise,
     fit_sharpness,
     frequencies,
     lift,
     mean_vote,
+    reliance,
 )
 from ..types import Bools, Doubles, Floats, Neighbors, Refinement, Samples
 from ..views import JOINT
@@ -50,11 +52,16 @@ class HypergraphPropagation:
 
         p_ic ~ pi_c^gamma exp(1.5 s l_ic),   T[c, d] ~ sum_i p_ic y_id,   r_ic ~ p_ic sum_d T[c, d] y_id
 
-    with pi the frequencies of the given labels and s their likeliest sharpness. r is the refined distribution,
-    quality is <y_i, r_i>, the weight <y_i, r_i> / max_c r_ic, and a label is flagged when its quality is below
-    one half. An unlabelled face gets p_i with weight and quality 1 - H(p_i) / log C. A face with no neighbors in
-    any view keeps its given label. Labels are left out in folds that keep a group together and hang on ids
-    alone: no label takes part in the score that judges it, or judges its near-duplicates.
+    with pi the frequencies of the given labels and s their likeliest sharpness. Where the votes explain little of
+    the labels (`label_model.reliance` below 1), gamma and 1.5 move towards 1 and T towards the fitted one, so that
+    weak views overrule few labels. In sets of few faces k is at most half the mean class size.
+
+    r is the refined distribution, quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a
+    label is flagged when its quality is below one half. An unlabelled face gets p_i, with weight and quality
+    1 - H(p_i) / log C. A face with no neighbors in any view keeps its given label. Labels are left out in folds
+    that keep a group together and hang on ids alone: no label takes part in the vote that judges it, or judges
+    its near-duplicates. (Frequencies, sharpness, T and view weights are single numbers for the whole set, fitted
+    to all labels.)
 
     Parameters
     ----------
@@ -111,9 +118,11 @@ class HypergraphPropagation:
         given = samples.given.astype(np.float64)
         prior = frequencies(given)
         lifts = lift(scores, mean_vote(scores, spoken))
-        sharpness = SHARPER * fit_sharpness(lifts[rows], given[rows], prior)
-        vote = distribution(lifts, prior, sharpness, self.gamma)
-        model = LabelModel(expected_transition(vote[rows], given[rows], prior), sharpness)
+        sharpness = fit_sharpness(lifts[rows], given[rows], prior)
+        trust = reliance(explained(distribution(lifts[rows], prior, sharpness), given[rows], prior))
+        sharpness *= 1 + trust * (SHARPER - 1)
+        vote = distribution(lifts, prior, sharpness, 1 + trust * (self.gamma - 1))
+        model = mixed_model(vote[rows], lifts[rows], given[rows], prior, sharpness, trust)
         refined = np.where(spoken[:, None], model.posterior(vote, given), keep_given(samples))
         quality, weight = judged(samples, refined, spoken)
         return Refinement(
@@ -137,7 +146,8 @@ class HypergraphPropagation:
         """
         samples = evidence.samples
         tables = distinct_views(evidence) or dict(evidence.neighbors)
-        graph = build(tables, k=self.k, view_weight=view_weights(tables, samples))
+        k = fitting_k(self.k, samples)
+        graph = build(tables, k=k, view_weight=view_weights(tables, samples, self.k))
         fold = fold_numbers(samples.ids, samples.group, self.folds, seed)
         own_fold = (np.arange(len(samples)), fold)
         scores = leave_out_propagate(graph, samples.given, fold, self.alpha)
@@ -150,6 +160,26 @@ class HypergraphPropagation:
             weighted = trust[:, :, None] * samples.given[:, None, :]
             scores = propagate(graph, weighted.reshape(len(samples), -1), self.alpha).reshape(scores.shape)
         return np.clip(scores[own_fold], 0, None).astype(np.float64), graph
+
+
+def fitting_k(k: int, samples: Samples) -> int:
+    """Return `k`, or half the mean number of labelled faces a class where that is less; at least 1."""
+    return max(1, min(k, int(samples.labeled.sum()) // (2 * len(samples.classes))))
+
+
+def mixed_model(
+    vote: Doubles, lifts: Doubles, given: Doubles, prior: Doubles, sharpness: float, trust: float
+) -> LabelModel:
+    """Return the label model of votes that are relied on as far as `trust` in [0, 1] says.
+
+    At 1 the transition matrix is read off the votes; at 0 it is the fitted one, which counts labels as right
+    where votes are vague.
+    """
+    seen = expected_transition(vote, given, prior)
+    if trust == 1:
+        return LabelModel(seen, sharpness)
+    fitted = fit_noise(lifts, given, prior).transition
+    return LabelModel(trust * seen + (1 - trust) * fitted, sharpness)
 
 
 def trust_of(left_out: Floats, others: Doubles, samples: Samples) -> Floats:
@@ -174,13 +204,13 @@ def trust_of(left_out: Floats, others: Doubles, samples: Samples) -> Floats:
     return np.where(others.max(2) > 0, share, 1.0).astype(np.float32)
 
 
-def view_weights(neighbors: Mapping[str, Neighbors], samples: Samples) -> dict[str, float]:
+def view_weights(neighbors: Mapping[str, Neighbors], samples: Samples, k: int | None = None) -> dict[str, float]:
     """Return the factor of each view's hyperedges.
 
     The square of the information of its votes (`information`) relative to the best view's; the joint view, all
     others side by side, counts as often as there are others.
     """
-    worth = {view: information(table, samples) for view, table in neighbors.items()}
+    worth = {view: information(table, samples, k) for view, table in neighbors.items()}
     best = max(worth.values())
     often = max(1, len(neighbors) - 1)
     return {
@@ -189,15 +219,16 @@ def view_weights(neighbors: Mapping[str, Neighbors], samples: Samples) -> dict[s
     }
 
 
-def information(table: Neighbors, samples: Samples) -> float:
+def information(table: Neighbors, samples: Samples, k: int | None = None) -> float:
     """Return how much a neighbor vote tells about the given labels beyond their frequencies, in nats a face, >= 0.
 
-    The vote is weighed by squared similarity; it is mixed into the frequencies by the share that serves best.
+    The vote of the k nearest (by default all) is weighed by squared similarity; it is mixed into the frequencies
+    by the share that serves best.
     """
     given = samples.given.astype(np.float64)
-    valid = table.indices >= 0
-    weight = np.where(valid, np.clip(table.similarity, 0, None).astype(np.float64) ** 2, 0.0)
-    vote = np.einsum("nk,nkc->nc", weight, given[table.indices])
+    index, similarity = table.indices[:, :k], table.similarity[:, :k]
+    weight = np.where(index >= 0, np.clip(similarity, 0, None).astype(np.float64) ** 2, 0.0)
+    vote = np.einsum("nk,nkc->nc", weight, given[index])
     total = vote.sum(1)
     rows = (total > 0) & samples.labeled
     if not rows.any():
@@ -212,13 +243,14 @@ def information(table: Neighbors, samples: Samples) -> float:
 
 
 def judged(samples: Samples, refined: Doubles, spoken: Bools) -> tuple[Doubles, Doubles]:
-    """Return quality and weight, (N,) each in [0, 1], of refined distributions (N, C); see the method's docstring."""
-    own = own_share(samples.given.astype(np.float64), refined)
+    """Return quality and weight, (N,) each in [0, 1], of refined distributions (N, C); see the method's docstring.
+
+    With y a distribution, <y, r> cannot pass max_c y_c; quality is the share of that which is reached.
+    """
+    given = keep_given(samples)
+    own = own_share(given, refined)
     entropy = -(refined * np.log(np.where(refined > 0, refined, 1.0))).sum(1)
     certainty = np.clip(1.0 - entropy / np.log(len(samples.classes)), 0.0, 1.0)
-    quality = np.where(samples.labeled, np.where(spoken, own, 1.0), certainty)
-    weight = np.where(samples.labeled, own / refined.max(1), certainty)
-    weight = np.where(
-        samples.labeled & ~spoken, own_share(samples.given.astype(np.float64), keep_given(samples)), weight
-    )
+    quality = np.where(samples.labeled, np.where(spoken, own / given.max(1), 1.0), certainty)
+    weight = np.where(samples.labeled, np.where(spoken, own / refined.max(1), own_share(given, given)), certainty)
     return np.clip(quality, 0, 1), np.clip(weight, 0, 1)

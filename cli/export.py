@@ -1,0 +1,36 @@
+"""`fercleaner export`: a refined file as CSV or .npz, for a trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="A refined Parquet file.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="File to write; .csv or .npz says the format.", show_default=False)],
+    split: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This split only; repeat for more.")] = None,
+    drop_flagged: Annotated[bool, typer.Option("--drop-flagged", help="Leave out labels held to be wrong.")] = False,
+    drop_unlabeled: Annotated[
+        bool, typer.Option("--drop-unlabeled", help="Leave out faces without a given label.")
+    ] = False,
+    min_weight: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out faces of less weight.")] = 0.0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write ids, labels, weights and distributions for a trainer.
+
+    Examples: fercleaner export rafdb.refined.parquet rafdb.csv --split train --drop-flagged;
+    numpy.load("rafdb.npz")["distribution"]
+    """
+    from fercleaner import store
+    from fercleaner.export import Selection
+    from fercleaner.export import export as write
+
+    from .console import note, share
+
+    refined = store.load(file)
+    selection = Selection(tuple(split or ()), drop_flagged, drop_unlabeled, min_weight)
+    kept = write(refined, out, selection=selection, overwrite=force)
+    note(f"Wrote {out}: {share(kept, len(refined))} faces.")

@@ -1,0 +1,77 @@
+"""Array types of this package, and the checks that its data types share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InputError
+
+Floats: TypeAlias = NDArray[np.float32]
+Doubles: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+Strings: TypeAlias = NDArray[np.str_]
+Bytes: TypeAlias = NDArray[np.uint8]
+
+#: Called with (done, total) as long work goes on.
+Progress: TypeAlias = Callable[[int, int], None]
+
+#: Rows of a distribution may miss 1 by this much (float32 sums of up to a few hundred classes).
+SIMPLEX_TOLERANCE = 1e-4
+
+
+def _sealed(values: NDArray[Any]) -> bool:
+    """Return whether nobody can write to `values`, nor to an array that it is a view of."""
+    array: Any = values
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        array = array.base
+    return array is None
+
+
+def frozen_array(values: ArrayLike, dtype: Any) -> NDArray[Any]:
+    """Return `values` as a contiguous read-only array of `dtype` that shares no memory with a writable one."""
+    if isinstance(values, np.ndarray) and _sealed(values) and values.flags.c_contiguous:
+        wanted = np.dtype(dtype)
+        if values.dtype == wanted or (wanted.kind == "U" and values.dtype.kind == "U"):
+            return values
+    array = np.array(values, dtype=dtype, order="C")
+    array.flags.writeable = False
+    return array
+
+
+def freeze(target: object, name: str, dtype: Any, shape: tuple[int | None, ...]) -> None:
+    """Replace attribute `name` of a frozen dataclass by a read-only array; raise InputError on another shape."""
+    value = getattr(target, name)
+    if value is None:
+        return
+    array = frozen_array(value, dtype)
+    fits = array.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if s is None else str(s) for s in shape)
+        raise InputError(f"{type(target).__name__}.{name} has shape {array.shape}, expected ({wanted}).")
+    object.__setattr__(target, name, array)
+
+
+def check_distributions(values: Floats, rows: Bools, what: str) -> None:
+    """Raise InputError unless every chosen row of `values` (N, C) is finite, non-negative and sums to 1."""
+    chosen = values[rows]
+    bad = ~np.isfinite(chosen).all(1) | (chosen < 0).any(1) | (np.abs(chosen.sum(1) - 1) > SIMPLEX_TOLERANCE)
+    if bad.any():
+        row = int(np.flatnonzero(rows)[np.flatnonzero(bad)[0]])
+        raise InputError(f"{what}: row {row} is not a distribution: {values[row].tolist()}.")
+
+
+def spec_digest(spec: Mapping[str, Any]) -> str:
+    """Return the first 16 hex digits of the SHA-256 of `spec` as canonical JSON."""
+    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

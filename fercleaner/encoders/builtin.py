@@ -1,0 +1,293 @@
+"""`builtin`: the network in the box; one pass gives embedding, posteriors, landmarks and blendshapes.
+
+    extractor = builtin.build("", weights=None, device="auto", batch_size=None, parts=builtin.PARTS)
+    done = extract(samples, extractor, cache=cache, workers=workers)
+    views = builtin_views.split(samples, done.values, done.found, done.notes, extractor.spec)
+
+Its weights are part of the package: no download, no network. What it was trained on, what it can do and
+what it must not be used for: `fercleaner/weights/MODEL_CARD.md`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection import NO_FACE, SEVERAL_FACES, Framing, whole_frame
+from ..errors import FeatureError, InputError
+from ..types import Bytes, Floats
+from .base import Computed, Prepare
+from .network import check_aspect, pick_device
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Side of the gray picture that the network sees, pixels.
+INPUT_SIZE = 48
+#: Pictures at once; a smaller batch is filled up, so that a face's bits do not depend on its batch.
+CPU_BATCH, GPU_BATCH = 64, 512
+#: A face with less confidence has no landmarks.
+MIN_CONFIDENCE = 0.5
+#: Expressions of the posterior, in column order.
+PANEL = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+
+#: What one pass gives, in column order, and how many columns each takes.
+WIDTHS: Mapping[str, int] = {
+    "embedding": 256,
+    "posterior": 8,
+    "landmarks": 136 + 1 + 52,
+    "trained_on": 1,
+}
+PARTS: tuple[str, ...] = tuple(WIDTHS)
+
+NO_LANDMARKS = "landmarks too uncertain"
+
+
+@dataclass(frozen=True)
+class PrepareFace:
+    """A picture as bytes: 48 x 48 gray, and where its corners lie in the picture, for the landmarks.
+
+    Returns uint8 (2304 + 24,), or (1,) where no single face was found: 0 none, 1 several.
+    """
+
+    framing: Framing = field(default_factory=Framing)
+
+    def __call__(self, image: Image, /) -> Bytes:
+        check_aspect(image)
+        frame = self.framing(image)
+        if isinstance(frame, str):
+            return np.array([1 if frame == SEVERAL_FACES else 0], np.uint8)
+        place = np.frombuffer(np.asarray(frame.to_picture, "<f4").tobytes(), np.uint8)
+        return np.concatenate((frame.pixels(image, INPUT_SIZE).ravel(), place))
+
+
+def prepare_face(pixels: NDArray[np.uint8]) -> Bytes:
+    """Return a face crop (H, W) or (H, W, 3) uint8 as the network sees it: (48, 48) uint8 gray."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    return whole_frame(image).pixels(image, INPUT_SIZE)
+
+
+def weights_folder() -> Path:
+    """Return the folder of the package's own weights."""
+    return Path(str(resources.files("fercleaner") / "weights"))
+
+
+class BuiltinExtractor:
+    """An `Extractor` around the network in the box; each face's output is averaged with its mirror image's.
+
+    On the CPU it runs in float32 and a face's vector does not depend on its batch; on a GPU in float32 too
+    (the network is small), where the last bits can vary.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        Which of `PARTS` a vector holds, in that order. "landmarks" are 136 coordinates in pixels of the
+        picture that was prepared (x0, y0, x1, ...), the confidence, 52 blendshapes in [0, 1].
+    weights : path, optional
+        Another safetensors file of the same network, with its description (.json) beside it.
+    device : str
+        "auto", "cpu", "cuda", ...
+    batch_size : int, optional
+        On a GPU.
+    framing : Framing
+        What part of a picture is the face.
+    name : str
+        Name of the view.
+
+    Raises
+    ------
+    FeatureError
+        The weights are not here, or not of this network.
+    InputError
+        A part or a device that does not exist.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[str] = ("embedding",),
+        *,
+        weights: Path | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        framing: Framing | None = None,
+        name: str = "builtin",
+    ) -> None:
+        unknown = [part for part in parts if part not in WIDTHS]
+        if unknown or not parts:
+            raise InputError(f"builtin gives {', '.join(PARTS)}, not '{', '.join(unknown) or 'nothing'}'.")
+        self.name = name
+        self.parts = tuple(part for part in PARTS if part in parts)
+        self.width = sum(WIDTHS[part] for part in self.parts)
+        self._weights = weights or weights_folder() / "builtin.safetensors"
+        self._about = describe(self._weights)
+        self._device = device
+        self.batch_size = CPU_BATCH if pick_device(device).type == "cpu" else (batch_size or GPU_BATCH)
+        framing = framing or Framing()
+        self.prepare: Prepare = PrepareFace(framing)
+        self.spec: Mapping[str, Any] = {
+            "kind": "builtin",
+            "version": 1,
+            "mirror": True,
+            "weights": _sha256(str(self._weights), self._weights.stat().st_mtime_ns),
+            "parts": list(self.parts),
+            "temperature": self._about["temperature"],
+            "input": INPUT_SIZE,
+            "framing": framing.spec,
+        }
+
+    def compute(self, batch: Sequence[NDArray[Any]], /) -> Computed:
+        """Run the network; a picture without a single face is not found."""
+        values = np.zeros((len(batch), self.width), np.float32)
+        found = np.array([len(item) > 1 for item in batch], np.bool_)
+        notes = ["" if len(item) > 1 else (SEVERAL_FACES if item[0] else NO_FACE) for item in batch]
+        rows = np.flatnonzero(found)
+        if len(rows):
+            stacked = np.stack([batch[int(row)] for row in rows])
+            size = INPUT_SIZE * INPUT_SIZE
+            places = np.ascontiguousarray(stacked[:, size:]).view("<f4").reshape(-1, 2, 3)
+            pictures = np.ascontiguousarray(stacked[:, :size]).reshape(-1, INPUT_SIZE, INPUT_SIZE)
+            values[rows] = self._run(pictures, places)
+            if self.parts == ("landmarks",):
+                sure = values[:, 136] >= MIN_CONFIDENCE
+                notes = [NO_LANDMARKS if f and not s else n for f, s, n in zip(found, sure, notes, strict=True)]
+                found &= sure
+                values[~found] = 0
+        return values, found, notes
+
+    def _run(self, pictures: Bytes, places: Floats) -> Floats:
+        import torch
+
+        from ..facenet import average_with_mirror, mirror_names
+
+        network = _network(str(self._weights), str(pick_device(self._device)))
+        device = next(network.parameters()).device
+        short = self.batch_size - len(pictures)
+        filled = np.pad(pictures, ((0, short), (0, 0), (0, 0))) if short > 0 else pictures
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            x = (torch.from_numpy(filled).to(device)[:, None].float() / 255).contiguous(
+                memory_format=torch.channels_last
+            )
+            out = average_with_mirror(network, x, mirror_names(self._about["blendshapes"]))
+            posterior = (out.logits.double() / self._about["temperature"]).softmax(1).float()
+            columns = {
+                "embedding": out.embedding,
+                "posterior": posterior,
+                "points": out.points.flatten(1),
+                "confidence": out.found.sigmoid()[:, None],
+                "blendshapes": out.blendshapes,
+            }
+            arrays = {key: value.cpu().numpy()[: len(pictures)] for key, value in columns.items()}
+        parts = {
+            "embedding": arrays["embedding"],
+            "posterior": arrays["posterior"],
+            "landmarks": np.concatenate(
+                (
+                    _placed(arrays["points"], places),
+                    arrays["confidence"],
+                    self._shapes(arrays["blendshapes"]),
+                ),
+                1,
+            ),
+            "trained_on": _seen(pictures)[:, None] if "trained_on" in self.parts else places[:, 0, :1] * 0,
+        }
+        return np.concatenate([parts[part] for part in self.parts], axis=1).astype(np.float32)
+
+    def _shapes(self, standard: Floats) -> Floats:
+        mean = np.array(self._about["blendshape_mean"], np.float32)
+        std = np.array(self._about["blendshape_std"], np.float32)
+        varies = np.array(self._about["blendshape_varies"], np.bool_)
+        shapes: Floats = np.where(varies, standard * std + mean, mean).clip(0, 1)
+        return shapes
+
+
+def build(
+    name: str = "",
+    *,
+    weights: Path | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    parts: Sequence[str] = ("embedding",),
+    framing: Framing | None = None,
+) -> BuiltinExtractor:
+    """Return the builtin encoder; `parts` says what a vector holds (the embedding alone by default).
+
+    Raises
+    ------
+    InputError
+        Something stands after the colon of the tag.
+    FeatureError
+        The weights are missing or damaged.
+    """
+    if name:
+        raise InputError(f"--encoder builtin takes nothing after a colon, got '{name}'.")
+    return BuiltinExtractor(parts, weights=weights, device=device, batch_size=batch_size, framing=framing)
+
+
+def describe(weights: Path) -> dict[str, Any]:
+    """Return the description (.json) that stands beside the weights; FeatureError where either is missing."""
+    path = weights.with_suffix(".json")
+    for file in (weights, path):
+        if not file.is_file():
+            raise FeatureError(
+                f"The builtin network needs {file}, which is not there. Reinstall fercleaner, or use another encoder."
+            )
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        about["temperature"] = float(about["temperature"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FeatureError(f"{path} is damaged: {error}. Reinstall fercleaner.") from error
+    return about
+
+
+@functools.lru_cache(maxsize=2)
+def _network(path: str, device: str) -> Any:
+    from safetensors import SafetensorError
+
+    from ..facenet import load_facenet
+
+    try:
+        return load_facenet(path).to(device)
+    except (SafetensorError, ValueError, RuntimeError, OSError) as error:
+        raise FeatureError(f"{path} does not hold the builtin network: {error} Reinstall fercleaner.") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _sha256(path: str, changed: int) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@functools.lru_cache(maxsize=1)
+def _training_digests() -> NDArray[np.uint64]:
+    digests: NDArray[np.uint64] = np.load(weights_folder() / "trained_on.npy", allow_pickle=False)
+    return digests
+
+
+def picture_digests(pictures: Bytes) -> NDArray[np.uint64]:
+    """Return a 64-bit digest of each prepared picture (N, 48, 48), (N,) uint64."""
+    digests = [hashlib.blake2b(picture.tobytes(), digest_size=8).digest() for picture in pictures]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+
+
+def _seen(pictures: Bytes) -> Floats:
+    known = _training_digests()
+    seen: Floats = np.isin(picture_digests(pictures), known).astype(np.float32)
+    return seen
+
+
+def _placed(points: Floats, places: Floats) -> Floats:
+    """Move points (n, 136) from crop widths to the picture by the affine maps (n, 2, 3)."""
+    xy = points.reshape(-1, 68, 2)
+    moved = np.einsum("nij,nkj->nki", places[:, :, :2], xy) + places[:, None, :, 2]
+    flat: Floats = moved.reshape(len(points), 136).astype(np.float32)
+    return flat

@@ -1,0 +1,138 @@
+"""A refined set for a trainer: a CSV that any tool (and fercleaner itself) reads, or arrays in one .npz."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError, did_you_mean
+from .refined import RefinedSet
+from .store import replacing
+from .types import Bools
+
+#: Columns of the CSV before those of the classes.
+COLUMNS = ("id", "image", "split", "given_label", "label", "weight", "quality", "flagged")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which faces to export.
+
+    Parameters
+    ----------
+    splits : tuple of str
+        These splits only; all where empty.
+    drop_flagged : bool
+        Leave out faces whose given label is held to be wrong.
+    drop_unlabeled : bool
+        Leave out faces that the dataset gives no label.
+    min_weight : float in [0, 1]
+        Leave out faces of less weight.
+    """
+
+    splits: tuple[str, ...] = ()
+    drop_flagged: bool = False
+    drop_unlabeled: bool = False
+    min_weight: float = 0.0
+
+    def rows(self, refined: RefinedSet) -> Bools:
+        """Return which faces stay, (N,) bool; raise InputError for an unknown split or where none stays."""
+        kept: Bools = refined.weight >= self.min_weight
+        if self.splits:
+            known = sorted(set(refined.split.tolist()) - {""})
+            for name in self.splits:
+                if name not in known:
+                    raise InputError(
+                        f"The set has no split '{name}' ({', '.join(known) or 'it has none at all'})."
+                        f"{did_you_mean(name, known)}"
+                    )
+            kept = kept & np.isin(refined.split, self.splits)
+        if self.drop_flagged:
+            kept = kept & ~refined.flagged
+        if self.drop_unlabeled:
+            kept = kept & refined.labeled
+        if not kept.any():
+            raise InputError(f"None of the {len(refined):,} faces is left to export. Ask for less to be dropped.")
+        return kept
+
+
+def export(
+    refined: RefinedSet,
+    path: str | os.PathLike[str],
+    *,
+    selection: Selection | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write the faces selected to `path`, a .csv or an .npz, and return how many they are.
+
+    - ``.csv``: `COLUMNS`, then one column a class with the refined distribution. `image` is the picture's path,
+      or the id where it has none. ``fercleaner.read(FILE)`` reads it back with the refined distributions as given.
+    - ``.npz``: ids, paths, split (M,) str; classes (C,) str; label, given_label (M,) int64 (-1 where not labeled);
+      distribution (M, C), weight, quality (M,) float32; flagged (M,) bool. ``np.load(FILE)`` needs no pickle.
+
+    Raises
+    ------
+    InputError
+        Another ending, a class named as a column, or nothing left to write.
+    StoreError
+        The file exists and `overwrite` is False, or cannot be written.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in WRITERS:
+        raise InputError(f"{path}: the name must end in {' or '.join(WRITERS)}, which says the format.")
+    kept = (selection or Selection()).rows(refined)
+    content = WRITERS[ending](refined, kept)
+    with replacing(path, overwrite) as stream:
+        stream.write(content)
+    return int(kept.sum())
+
+
+def _csv(refined: RefinedSet, kept: Bools) -> bytes:
+    for name in refined.classes:
+        if name in COLUMNS:
+            raise InputError(f"Class '{name}' has the name of a column of the CSV. Export to .npz instead.")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *refined.classes])
+    given, label = refined.given_label, refined.label
+    for row in np.flatnonzero(kept).tolist():
+        writer.writerow(
+            [
+                refined.ids[row],
+                refined.paths[row] or refined.ids[row],
+                refined.split[row],
+                refined.classes[given[row]] if given[row] >= 0 else "",
+                refined.classes[label[row]],
+                _shortest(refined.weight[row]),
+                _shortest(refined.quality[row]),
+                int(refined.flagged[row]),
+                *map(_shortest, refined.distribution[row]),
+            ]
+        )
+    return text.getvalue().encode("utf-8")
+
+
+def _shortest(value: np.float32) -> str:
+    """Return the shortest decimal that is this float32."""
+    return np.format_float_positional(value, unique=True, trim="0")
+
+
+def _npz(refined: RefinedSet, kept: Bools) -> bytes:
+    arrays: dict[str, Any] = {
+        name: getattr(refined, name)[kept]
+        for name in ("ids", "paths", "split", "label", "given_label", "distribution", "weight", "quality", "flagged")
+    }
+    held = io.BytesIO()
+    np.savez_compressed(held, classes=np.array(refined.classes, dtype=np.str_), **arrays)
+    return held.getvalue()
+
+
+#: Ending -> (set, rows kept) -> the file.
+WRITERS: dict[str, Callable[[RefinedSet, Bools], bytes]] = {".csv": _csv, ".npz": _npz}

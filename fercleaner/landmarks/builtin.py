@@ -1,0 +1,23 @@
+"""`--landmarks builtin`: 68 points and 52 blendshapes from the network in the box, with no download.
+
+Where `--encoder builtin` runs as well, take both from one pass (`encoders.builtin_views.split`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..detection import Framing
+from ..encoders.builtin import BuiltinExtractor
+
+
+def build(weights: str | None = None, *, device: str = "auto", framing: Framing | None = None) -> BuiltinExtractor:
+    """Return a detector: 136 coordinates (pixels of the face crop), confidence, 52 blendshapes a face.
+
+    Raises
+    ------
+    FeatureError
+        The weights are missing or damaged.
+    """
+    path = Path(weights) if weights else None
+    return BuiltinExtractor(("landmarks",), weights=path, device=device, framing=framing, name="landmarks")

@@ -1,0 +1,160 @@
+"""The benchmark scripts: peers against loops, the table's columns, the results file's keys."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import oracles_peers as oracle
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import beds  # noqa: E402
+import quality  # noqa: E402
+import table  # noqa: E402
+from peers import PEERS, Case  # noqa: E402
+from peers.base import K  # noqa: E402
+from peers.knn_shapley import knn_shapley  # noqa: E402
+from scoring import figures  # noqa: E402
+
+from fercleaner.errors import InputError  # noqa: E402
+from fercleaner.noise import parse  # noqa: E402
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2])
+def case(request: pytest.FixtureRequest) -> Case:
+    """40 faces of three classes, the last alone in its class, some of one group, one with no vector or neighbor."""
+    rng = np.random.default_rng(request.param)
+    n, c = 40, 4
+    given = rng.integers(0, c - 1, n)
+    given[-1] = c - 1
+    vectors = np.eye(c)[given] @ rng.normal(size=(c, 6)) + 0.8 * rng.normal(size=(n, 6))
+    vectors[5] = 0
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+    group = np.arange(n)
+    group[10:13] = 10
+    cosine = (vectors @ vectors.T).astype(np.float64)
+    cosine[group[:, None] == group] = -np.inf
+    indices = np.argsort(-cosine, axis=1, kind="stable")[:, :7]
+    similarity = np.take_along_axis(cosine, indices, 1).astype(np.float32)
+    indices[5], similarity[5] = -1, 0
+    indices[7, 4:], similarity[7, 4:] = -1, 0
+    posterior = rng.dirichlet(np.ones(c), n)
+    return Case(given, c, vectors, group, indices, similarity, posterior, rng.normal(size=n))
+
+
+def test_simifeat_follows_its_formula(case: Case) -> None:
+    scores, flags, votes = oracle.simifeat(case.given, case.indices, case.similarity, case.n_classes)
+    said = PEERS["SimiFeat"](case)
+    np.testing.assert_allclose(said.suspicion, scores, atol=1e-9)
+    np.testing.assert_allclose(said.distribution, votes, atol=1e-9)
+    assert said.flagged.tolist() == flags
+
+
+def test_deep_knn_counts_every_neighbor_the_same(case: Case) -> None:
+    scores, flags = oracle.deep_knn(case.given, case.indices, case.n_classes)
+    said = PEERS["deep k-NN"](case)
+    np.testing.assert_allclose(said.suspicion, scores, atol=1e-12)
+    assert said.flagged.tolist() == flags
+
+
+def test_relation_graph_sums_signed_kernels(case: Case) -> None:
+    expected = oracle.relation_graph(case.given, case.vectors, case.posterior, case.group)
+    np.testing.assert_allclose(PEERS["Neural Relation Graph"](case).suspicion, expected, atol=1e-5)
+
+
+def test_class_distance_compares_nearest_of_both_kinds(case: Case) -> None:
+    expected = oracle.class_distance(case.given, case.vectors, case.group)
+    said = PEERS["SelfClean ratio"](case).suspicion
+    np.testing.assert_allclose(said, expected, atol=1e-5)
+    assert said[-1] == 1.0
+
+
+@pytest.mark.parametrize("depth", [9, 1000])
+def test_knn_shapley_follows_the_recursion(case: Case, depth: int) -> None:
+    expected = oracle.knn_shapley(case.given, case.vectors, case.group, 3, depth)
+    np.testing.assert_allclose(knn_shapley(case, 3, depth).suspicion, expected, atol=1e-9)
+
+
+def test_knn_shapley_recursion_gives_shapley_values() -> None:
+    vectors = [[np.cos(a), np.sin(a)] for a in (0.0, 0.1, 0.3, 0.6, 1.0, 1.5)]
+    given = [0, 1, 0, 0, 1, 0]
+    match = [float(y == given[0]) for y in given[1:]]
+    # the others share a group, so face 0 alone is a test point for them
+    values = [-6 * v for v in oracle.knn_shapley(given, vectors, [0, 1, 1, 1, 1, 1], 2, 10)]
+    np.testing.assert_allclose(values[1:], oracle.shapley_by_definition(match, 2), atol=1e-12)
+
+
+def test_bars(case: Case) -> None:
+    frequency = [np.mean(case.given == y) for y in case.given]
+    np.testing.assert_allclose(PEERS["class prior"](case).suspicion, 1 - np.array(frequency))
+    differs = [max(range(4), key=lambda c: row[c]) != y for row, y in zip(case.posterior, case.given, strict=True)]
+    assert PEERS["prediction differs"](case).flagged.tolist() == differs
+    assert (PEERS["linear AUM"](case).suspicion == -case.margin).all()
+
+
+def test_quality_writes_every_tool_and_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--data", "digits", "--noise", "symmetric:0.2", "--limit", "300", "--results", str(tmp_path)]
+    tools = ["--methods", "hypergraph", "landmark", "au-prior", "--peers", "SimiFeat", "class prior", "KNN-Shapley"]
+    assert quality.main([*common, "--seeds", "0", "1", *tools]) == 0
+    content = json.loads((tmp_path / "quality-digits-symmetric-0.2.json").read_text())
+    expected = {"bed", "noise", "faces", "judged", "seeds", "summary", "runs", "machine", "versions", "commit", "date"}
+    assert expected | {"total", "views", "skipped", "methods"} <= content.keys()
+    assert content["faces"] == 300
+    assert content["total"]["seconds"] > 0
+    assert content["total"]["peak_mib"] > 50
+    assert set(content["summary"]) == {
+        "given label",
+        "hypergraph",
+        "landmark",
+        "SimiFeat",
+        "class prior",
+        "KNN-Shapley",
+    }
+    assert "action units" in content["skipped"]["au-prior"]
+    figure = content["summary"]["SimiFeat"]["6"]
+    assert figure["average_precision"]["mean"] > 0.8
+    assert figure["average_precision"]["runs"] == 2
+    assert content["summary"]["given label"]["6"]["refined_accuracy"]["mean"] == pytest.approx(0.8)
+    assert content["summary"]["class prior"]["6"]["flag_f1"]["mean"] is None
+    page = (tmp_path / "quality.md").read_text()
+    for _, heading, _ in table.COLUMNS:
+        assert f"| {heading} |" in page
+    assert "`hypergraph`" in page
+    assert quality.main([*common, "--seeds", "0", "--methods", "--peers", "class prior", "--keep"]) == 1
+    assert "without --keep" in capsys.readouterr().err
+    assert quality.main([*common, "--seeds", "0", "1", "--methods", "--peers", "deep k-NN", "--keep"]) == 0
+    kept = json.loads((tmp_path / "quality-digits-symmetric-0.2.json").read_text())["summary"]
+    assert {"SimiFeat", "deep k-NN"} <= set(kept)
+
+
+def test_figures_of_a_perfect_and_a_blind_verdict() -> None:
+    given, label = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    votes = np.eye(2)[label]
+    from peers.base import Verdict
+
+    judged = np.ones(4, dtype=bool)
+    best = figures(
+        Verdict((given != label).astype(float), given != label, label, votes), given, label, votes, judged, ("a", "b")
+    )
+    assert [best[k] for k in ("auroc", "average_precision", "flag_f1", "refined_accuracy", "js")] == [1, 1, 1, 1, 0]
+    blind = figures(Verdict(np.zeros(4)), given, label, votes, judged, ("a", "b"))
+    assert blind["auroc"] == 0.5
+    assert blind["flag_f1"] is None
+
+
+def test_beds_say_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no labels\.csv"):
+        beds.open_bed(str(tmp_path))
+    digits = beds.open_bed("digits")
+    with pytest.raises(InputError, match="came with clean labels"):
+        quality.relabeled(digits, parse("human"), 0, digits.views[0].values)
+    part = digits.sample(50)
+    assert part.samples.ids.tolist() == digits.sample(50).samples.ids.tolist()
+    assert (part.label == part.samples.label).all()
+    assert K == 50

@@ -1,0 +1,273 @@
+"""The builtin encoder and landmarks: the shipped weights, through the package's own path."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pickle
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from fercleaner.encoders import builtin, builtin_views
+from fercleaner.encoders.builtin import PARTS, BuiltinExtractor, prepare_face, weights_folder
+from fercleaner.errors import FeatureError, InputError
+from fercleaner.extraction import extract
+from fercleaner.facenet import EXPRESSIONS
+from fercleaner.images import ArrayImages
+from fercleaner.landmarks import builtin as builtin_landmarks
+from fercleaner.landmarks import detect
+from fercleaner.landmarks.action_units import BLENDSHAPES
+from fercleaner.types import Samples
+
+WEIGHTS = weights_folder() / "builtin.safetensors"
+FERPLUS = Path(os.environ.get("FERCLEANER_FERPLUS", Path(__file__).parents[2] / "shared" / "ferplus"))
+
+# What the card promises on the test groups, less some two standard errors (1.2 points on 700 faces).
+MIN_ACCURACY, MIN_RECALL, MAX_JS = 0.85, 0.65, 0.13
+MAX_LANDMARK_ERROR = 0.08
+
+
+def drawn_face(width: int = 48, height: int = 48, seed: int = 0) -> Image.Image:
+    """Two eyes, a nose and a smile, in gray."""
+    rng = np.random.default_rng(seed)
+    y, x = (np.mgrid[:height, :width] + 0.5) / np.array([height, width])[:, None, None]
+    face = 0.25 + 0.5 * (((x - 0.5) / 0.42) ** 2 + ((y - 0.5) / 0.52) ** 2 < 1)
+    for cx in (0.31, 0.69):
+        face -= 0.4 * (((x - cx) / 0.09) ** 2 + ((y - 0.39) / 0.05) ** 2 < 1)
+    face -= 0.3 * ((abs(y - 0.74 - 0.3 * (0.5 - x) ** 2) < 0.03) & (abs(x - 0.5) < 0.2))
+    face += rng.normal(0, 0.01, face.shape)
+    return Image.fromarray((face.clip(0, 1) * 255).astype(np.uint8)).convert("RGB")
+
+
+def run(extractor: BuiltinExtractor, images: list[Image.Image]) -> NDArray[np.float32]:
+    values, found, _ = extractor.compute([extractor.prepare(image) for image in images])
+    assert found.all()
+    return values
+
+
+@pytest.fixture(scope="module")
+def everything() -> BuiltinExtractor:
+    return BuiltinExtractor(PARTS, device="cpu")
+
+
+def test_weights_are_small_and_no_pickle() -> None:
+    assert WEIGHTS.stat().st_size <= 6_000_000
+    data = WEIGHTS.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} == {"F16"}
+    assert sum(np.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__") < 3.05e6
+    with pytest.raises(pickle.UnpicklingError):
+        pickle.loads(data)
+    assert (weights_folder() / "trained_on.npy").stat().st_size < 250_000
+
+
+def test_names_agree_with_the_rest_of_the_package() -> None:
+    about = builtin.describe(WEIGHTS)
+    assert tuple(about["blendshapes"]) == BLENDSHAPES
+    assert tuple(about["classes"]) == builtin.PANEL == EXPRESSIONS
+
+
+def test_vectors(everything: BuiltinExtractor) -> None:
+    values = run(everything, [drawn_face(seed=k) for k in range(3)])
+    assert values.shape == (3, everything.width) == (3, 454)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values[:, 256:264].sum(1), 1, atol=1e-5)
+    assert ((values[:, 400] >= 0) & (values[:, 400] <= 1)).all()
+    assert ((values[:, 401:453] >= 0) & (values[:, 401:453] <= 1)).all()
+    assert (values[:, 453] == 0).all()
+    alone = run(BuiltinExtractor(device="cpu"), [drawn_face(seed=0)])
+    assert (alone[0] == values[0, :256]).all()
+
+
+def test_a_face_does_not_depend_on_its_batch_or_on_the_run(everything: BuiltinExtractor) -> None:
+    images = [drawn_face(seed=k) for k in range(7)]
+    together = run(everything, images)
+    apart = np.concatenate([run(everything, [image]) for image in images])
+    assert (together == apart).all()
+    again = BuiltinExtractor(PARTS, device="cpu")
+    assert (run(again, images) == together).all()
+    assert again.spec == everything.spec
+    assert json.loads(json.dumps(dict(again.spec))) == again.spec
+    assert len(str(again.spec["weights"])) == 64
+
+
+def test_color_and_size_hardly_matter(everything: BuiltinExtractor) -> None:
+    gray = drawn_face(240, 240)
+    tinted = Image.merge("RGB", [gray.getchannel(0).point(lambda v, g=g: int(v * g)) for g in (1.0, 0.8, 0.6)])
+    small, large, warm = run(everything, [gray.resize((48, 48), Image.Resampling.BOX), gray, tinted])
+    for other in (large, warm):
+        cosine = small[:256] @ other[:256] / np.linalg.norm(small[:256]) / np.linalg.norm(other[:256])
+        assert cosine > 0.97
+        np.testing.assert_allclose(small[256:264], other[256:264], atol=0.1)
+
+
+def test_landmarks_are_in_pixels_of_the_picture(everything: BuiltinExtractor) -> None:
+    large = drawn_face(240, 240)
+    wide = large.crop((0, 40, 240, 200))
+    padded = Image.fromarray(np.pad(np.asarray(wide), ((40, 40), (0, 0), (0, 0)), mode="edge"))
+    inside, around = run(everything, [wide, padded])[:, 264:400].reshape(2, 68, 2)
+    np.testing.assert_allclose(inside, around - [0, 40], atol=1e-3)
+    first = run(everything, [large])[0, 264:400].reshape(68, 2)
+    small = run(everything, [large.resize((48, 48), Image.Resampling.HAMMING)])[0, 264:400].reshape(68, 2)
+    np.testing.assert_allclose(first, small * 5, atol=0.5)
+    assert first[36:42, 0].mean() < first[42:48, 0].mean()
+    assert first[36:48, 1].mean() < first[48:68, 1].mean()
+
+
+def test_prepared_pictures_are_gray_48() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+    assert (prepare_face(pixels) == pixels).all()
+    assert prepare_face(np.zeros((100, 60, 3), np.uint8)).shape == (48, 48)
+
+
+def test_pictures_without_one_face_are_not_found(everything: BuiltinExtractor) -> None:
+    batch = [np.array([0], np.uint8), everything.prepare(drawn_face()), np.array([1], np.uint8)]
+    values, found, notes = everything.compute(batch)
+    assert found.tolist() == [False, True, False]
+    assert notes == ["no face found", "", "several faces"]
+    assert not values[[0, 2]].any()
+    assert (values[1] == run(everything, [drawn_face()])[0]).all()
+
+
+def test_builders() -> None:
+    assert builtin.build("", device="cpu").width == 256
+    with pytest.raises(InputError, match="--encoder builtin takes nothing after a colon, got 'large'"):
+        builtin.build("large")
+    with pytest.raises(InputError, match="builtin gives embedding, posterior, landmarks, trained_on, not 'age'"):
+        BuiltinExtractor(("age",))
+    detector = builtin_landmarks.build(device="cpu")
+    assert (detector.name, detector.width) == ("landmarks", 189)
+
+
+def test_missing_and_damaged_weights(tmp_path: Path) -> None:
+    with pytest.raises(FeatureError, match=r"needs .*w\.safetensors, which is not there"):
+        BuiltinExtractor(weights=tmp_path / "w.safetensors")
+    (tmp_path / "w.safetensors").write_bytes(b"\0" * 100)
+    shutil.copy(WEIGHTS.with_suffix(".json"), tmp_path / "w.json")
+    broken = BuiltinExtractor(weights=tmp_path / "w.safetensors", device="cpu")
+    with pytest.raises(FeatureError, match="does not hold the builtin network"):
+        run(broken, [drawn_face()])
+    (tmp_path / "w.json").write_text("{}")
+    with pytest.raises(FeatureError, match=r"w\.json is damaged"):
+        BuiltinExtractor(weights=tmp_path / "w.safetensors")
+
+
+def samples_of(classes: tuple[str, ...], n: int = 4) -> Samples:
+    return Samples(
+        np.array([f"f{k}" for k in range(n)]),
+        classes,
+        np.eye(len(classes), dtype=np.float32)[np.arange(n) % len(classes)],
+        np.ones(n, bool),
+        np.full(n, ""),
+    )
+
+
+def test_split_gives_every_view(everything: BuiltinExtractor) -> None:
+    samples = samples_of(("sad", "happy", "neutral"))
+    values = run(everything, [drawn_face(seed=k) for k in range(4)])
+    values[1, 400] = 0.2  # uncertain landmarks
+    values[2, 453] = 1  # trained on
+    found = np.array([True, True, True, False])
+    values[3] = 0
+    notes = ["", "", "", "no face found"]
+    views = builtin_views.split(samples, values, found, notes, everything.spec)
+    assert views.features.values.shape == (4, 256)
+    assert views.features.view == "builtin"
+    assert views.landmarks.found.tolist() == [bool(values[0, 400] >= 0.5), False, bool(values[2, 400] >= 0.5), False]
+    assert views.landmarks.notes is not None
+    assert views.landmarks.notes[1] == "landmarks too uncertain"
+    assert views.trained_on.tolist() == [False, False, True, False]
+    assert views.posteriors is not None
+    assert views.posteriors.name == "builtin"
+    assert views.posteriors.found.tolist() == [True, True, False, False]
+    kept = builtin_views.split(samples, values, found, notes, everything.spec, keep_trained_on=True)
+    assert kept.posteriors is not None
+    assert kept.posteriors.found.tolist() == [True, True, True, False]
+    with pytest.raises(InputError, match="256 columns are not all parts of builtin"):
+        builtin_views.split(samples, values[:, :256], found, notes, everything.spec)
+
+
+def test_posteriors_follow_the_names_of_the_set() -> None:
+    panel = np.array([[0.1, 0.2, 0.05, 0.25, 0.1, 0.1, 0.1, 0.1], [0, 0, 0, 0, 0, 0, 0, 1]], np.float32)
+    posteriors, reason = builtin_views.posteriors_of(samples_of(("sad", "Joy"), 2), panel, np.ones(2, bool))
+    assert reason == ""
+    assert posteriors is not None
+    np.testing.assert_allclose(posteriors.values[0], [0.25 / 0.45, 0.2 / 0.45], rtol=1e-6)
+    assert posteriors.found.tolist() == [True, False]
+    nothing, reason = builtin_views.posteriors_of(samples_of(("sad", "smirk"), 2), panel, np.ones(2, bool))
+    assert nothing is None
+    assert "this set has smirk too; it gives no posteriors" in reason
+    twice, reason = builtin_views.posteriors_of(samples_of(("sad", "sadness"), 2), panel, np.ones(2, bool))
+    assert twice is None
+    assert "same expression" in reason
+
+
+def test_through_the_packages_own_extraction(everything: BuiltinExtractor) -> None:
+    pictures = np.stack([np.asarray(drawn_face(64, 64, seed=k)) for k in range(5)])
+    samples = samples_of(("sad", "happy"), 5).replacing(images=ArrayImages(pictures))
+    done = extract(samples, everything, cache=None, workers=0)
+    views = builtin_views.split(samples, done.values, done.found, done.notes, everything.spec)
+    assert views.features.found.all()
+    detected = detect(samples, builtin_landmarks.build(device="cpu"))
+    assert (detected.found == views.landmarks.found).all()
+    assert (detected.points == views.landmarks.points).all()
+    assert detected.blendshapes is not None
+    assert (detected.blendshapes == views.landmarks.blendshapes).all()
+
+
+@pytest.fixture(scope="module")
+def held_back() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """700 faces of the test groups: pictures, votes for the seven expressions, points; and one trained-on face last."""
+    if not (FERPLUS / "images.tar").is_file():
+        pytest.skip(f"no FERPlus data in {FERPLUS}")
+    groups = set(json.loads((weights_folder() / "heldback_groups.json").read_text())["test"])
+    held = groups | set(json.loads((weights_folder() / "heldback_groups.json").read_text())["choose"])
+    with (FERPLUS / "labels.csv").open(newline="") as file:
+        labels = list(csv.DictReader(file))
+    with (FERPLUS / "votes.csv").open(newline="") as file:
+        ballots = [[int(row[c]) for c in builtin.PANEL] for row in csv.DictReader(file)]
+    votes = np.array(ballots)
+    chosen = [
+        k for k, row in enumerate(labels) if row["group"] in groups and votes[k, :7].max() >= max(6, votes[k].max())
+    ][:700]
+    chosen.append(next(k for k, row in enumerate(labels) if row["group"] not in held))
+    wanted = {labels[k]["image"]: n for n, k in enumerate(chosen)}
+    pictures = np.zeros((len(chosen), 48, 48), np.uint8)
+    with tarfile.open(FERPLUS / "images.tar") as tar:
+        for member in tar:
+            place = wanted.get(member.name.removeprefix("./"))
+            handle = tar.extractfile(member) if place is not None else None
+            if place is not None and handle is not None:
+                pictures[place] = np.asarray(Image.open(io.BytesIO(handle.read())).convert("L"))
+    points = np.load(FERPLUS / "landmarks_68.npy", allow_pickle=False)[chosen].astype(np.float32)
+    return pictures, votes[chosen, :7], points, np.asarray(chosen, np.float32)
+
+
+def test_figures_on_faces_held_back_from_training(everything: BuiltinExtractor, held_back: tuple) -> None:  # type: ignore[type-arg]
+    pictures, votes, points, _ = held_back
+    batch = [everything.prepare(Image.fromarray(picture).convert("RGB")) for picture in pictures]
+    values = np.concatenate([everything.compute(batch[k : k + 64])[0] for k in range(0, len(batch), 64)])
+    assert values[:-1, 453].sum() == 0
+    assert values[-1, 453] == 1
+    panel, truth = values[:-1, 256:263].astype(np.float64), votes[:-1].argmax(1)
+    panel /= panel.sum(1, keepdims=True)
+    right = panel.argmax(1) == truth
+    assert right.mean() >= MIN_ACCURACY
+    assert np.mean([right[truth == c].mean() for c in range(7) if (truth == c).any()]) >= MIN_RECALL
+    share = votes[:-1] / votes[:-1].sum(1, keepdims=True)
+    middle = (panel + share) / 2
+    parts = [np.where(a > 0, a * np.log2(np.maximum(a, 1e-12) / middle), 0).sum(1) for a in (panel, share)]
+    assert (sum(parts) / 2).mean() <= MAX_JS
+    there = np.isfinite(points[:-1]).all((1, 2))
+    guess = values[:-1, 264:400].reshape(-1, 68, 2)[there] / 48
+    eyes = np.linalg.norm(points[:-1][there][:, 36:42].mean(1) - points[:-1][there][:, 42:48].mean(1), axis=1)
+    error = np.linalg.norm(guess - points[:-1][there], axis=2).mean(1) / eyes
+    assert np.median(error) <= MAX_LANDMARK_ERROR

@@ -1,0 +1,340 @@
+"""The commands as a user types them: what they write, where, and what goes to stdout and stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import cli_runs
+import numpy as np
+import pytest
+from cli_runs import COMMAND, environment, fails, labeled_vectors, process, run
+
+import fercleaner
+
+HEAVY = ("torch", "pandas", "pyarrow", "faiss", "scipy", "numpy", "skimage")
+EVALUATE_KEYS = {
+    "faces",
+    "judged",
+    "noise_rate",
+    "auroc",
+    "auroc_per_class",
+    "average_precision",
+    "r_precision",
+    "given_accuracy",
+    "refined_accuracy",
+    "js_given",
+    "js_refined",
+    "flags",
+}
+SMALL = ("--set", "k=5", "--device", "cpu")
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """A demo of 42 faces."""
+    folder = tmp_path_factory.mktemp("cli") / "drawn"
+    result = run("demo", folder, "--faces", "42", "--seed", "3")
+    assert "Wrote 42 faces" in result.stderr
+    assert "wrong labels: 8 of 42" in result.stderr
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, empty, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FERCLEANER_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def vectors(here):
+    return labeled_vectors(here)
+
+
+@pytest.fixture
+def refined(vectors):
+    run("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
+    return vectors / "faces.refined.parquet"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["refine", "--help"], ["--version"], ["doctor", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\nfrom fercleaner.cli import main\n"
+        f"sys.argv = ['fercleaner', *{arguments}]\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        f"print('imported:', [name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert done.stderr.strip() == "imported: []"
+    assert done.stdout
+
+
+def test_python_dash_m_is_the_command():
+    done = process("--version")
+    assert (done.returncode, done.stdout) == (0, f"fercleaner {fercleaner.__version__}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import fercleaner.__main__, sys; print('torch' in sys.modules)"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "False\n"
+
+
+def test_help_names_every_command_and_example():
+    text = run("--help").stdout
+    for command in ("refine", "show", "evaluate", "export", "methods", "demo", "doctor", "cache"):
+        assert f" {command} " in text
+    assert "fercleaner refine rafdb/" in run("refine", "-h").stdout
+
+
+def test_the_file_lands_in_the_current_folder_under_the_sets_name(vectors):
+    result = run("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
+    assert result.stdout == ""
+    assert "Layout: manifest" in result.stderr
+    assert "Wrote faces.refined.parquet: 48 faces" in result.stderr
+    assert "Next: fercleaner show faces.refined.parquet" in result.stderr
+    assert len(fercleaner.load("faces.refined.parquet")) == 48
+    assert sorted(p.name for p in vectors.iterdir()) == ["clean.csv", "faces.csv", "faces.refined.parquet", "v.npy"]
+
+
+def test_vectors_alone_open_no_picture_and_find_the_wrong_labels(refined):
+    held = fercleaner.load(refined)
+    assert held.changed[:4].all()
+    assert held.quality[:4].max() < held.quality[4:].min()
+
+
+def test_out_and_force(vectors):
+    arguments = ("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--out", "sub.parquet")
+    run(*arguments)
+    before = (vectors / "sub.parquet").read_bytes()
+    message = fails(*arguments)
+    assert message == ("StoreError: sub.parquet exists already. Overwrite it with --force, or choose another --out.")
+    assert (vectors / "sub.parquet").read_bytes() == before
+    run(*arguments, "--force", "--seed", "0")
+    assert (vectors / "sub.parquet").read_bytes() == before
+
+
+def test_json_of_refine_is_all_of_stdout(vectors):
+    result = run("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--json")
+    printed = json.loads(result.stdout)
+    assert set(printed) == {"file", "method", "faces", "labeled", "flagged", "changed"}
+    assert (printed["file"], printed["faces"], printed["labeled"]) == ("faces.refined.parquet", 48, 48)
+
+
+def test_set_reaches_the_method_and_the_file(vectors):
+    run("refine", "faces.csv", "--view", "v=v.npy", "--set", "k=7", "--set", "alpha=0.5")
+    params = fercleaner.load("faces.refined.parquet").metadata["params"]
+    assert (params["k"], params["alpha"]) == (7, 0.5)
+
+
+def test_pictures_by_hog_and_points_of_a_drawn_set(drawn, here):
+    result = run(
+        *("refine", drawn, "--encoder", "hog", "--landmarks", f"points:{drawn / 'landmarks.npz'}"),
+        *("--out", "a.parquet", "--workers", "0", *SMALL),
+    )
+    assert "hog: 42 of 42 faces computed, 0 from the cache" in result.stderr
+    held = fercleaner.load("a.parquet")
+    assert [view["name"] for view in held.metadata["views"]] == ["hog", "landmarks"]
+    assert held.metadata["layout"] == "rafdb"
+    again = run("refine", drawn, "--encoder", "hog", "--out", "b.parquet", "--workers", "0", *SMALL)
+    assert "hog: 0 of 42 faces computed, 42 from the cache" in again.stderr
+    without = run("refine", drawn, "--encoder", "hog", "--out", "c.parquet", "--workers", "0", "--no-cache", *SMALL)
+    assert "42 of 42 faces computed" in without.stderr
+    assert (here / "b.parquet").read_bytes() == (here / "c.parquet").read_bytes()
+
+
+def test_images_says_where_a_manifests_paths_start(drawn, here):
+    pictures = sorted((drawn / "Image" / "aligned").iterdir())[:20]
+    labels = [cli_runs.NAMES[i % 4] for i in range(20)]
+    cli_runs.manifest(here / "list.csv", labels, [p.name for p in pictures])
+    arguments = ("refine", "list.csv", "--encoder", "hog", "--workers", "0", *SMALL)
+    assert "--images DIR" in fails(*arguments)
+    result = run(*arguments, "--images", drawn / "Image" / "aligned")
+    assert "20 of 20 faces computed" in result.stderr
+
+
+def test_two_encoders_of_a_kind_are_two_views(vectors):
+    result = fails("refine", "faces.csv", "--encoder", "hog", "--encoder", "hog")
+    assert "--encoder hog is there twice" in result
+
+
+def test_show_as_a_table_and_as_json(refined):
+    result = run("show", refined.name, "--top", "3")
+    assert result.stdout.startswith("faces.refined.parquet: 48 faces, method hypergraph\nclass ")
+    assert max(map(len, result.stdout.splitlines())) <= 120
+    assert "Look at these first" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert "of 48 (" in result.stderr
+    printed = json.loads(run("show", refined.name, "--json", "--top", "2").stdout)
+    assert printed["faces"] == 48
+    assert len(printed["suspects"]) == 2
+    assert printed["suspects"][0]["id"] in {f"nowhere/{i}.png" for i in range(4)}
+
+
+def test_show_fits_a_terminal_of_80_columns(refined):
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [*COMMAND, "show", str(refined), "--top", "2"],
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        env=environment(COLUMNS="80", TERM="xterm"),
+    )
+    os.close(follower)
+    text = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        text += part
+    os.close(leader)
+    child.communicate(timeout=60)
+    assert child.returncode == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m|\r", "", text.decode()).splitlines()
+    assert any("Look at these first" in line for line in lines)
+    assert max(map(len, lines[1:])) <= 80
+
+
+def test_evaluate_has_exactly_the_promised_keys(refined):
+    printed = json.loads(run("evaluate", refined.name, "--truth", "clean.csv", "--json").stdout)
+    assert set(printed) == EVALUATE_KEYS
+    assert set(printed["flags"]) == {"precision", "recall", "f1"}
+    assert printed["faces"] == printed["judged"] == 48
+    assert printed["noise_rate"] == pytest.approx(4 / 48)
+    assert printed["auroc"] == 1.0
+    table = run("evaluate", refined.name, "--truth", "clean.csv")
+    assert "Judged 48 of 48 (100.0 %) faces." in table.stderr
+    assert "AUROC of finding them  " in table.stdout
+    assert "flags: f1" in table.stdout
+
+
+def test_what_is_not_a_number_is_null_in_json(refined):
+    printed = json.loads(run("evaluate", refined.name, "--truth", "faces.csv", "--json").stdout)
+    assert printed["noise_rate"] == 0
+    assert printed["auroc"] is None
+
+
+def test_nan_and_infinity_become_null(capsys):
+    from fercleaner.cli.console import print_json
+
+    print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": (-float("inf"), None, "é")}})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": {"d": [None, None, "é"]}}
+
+
+def test_a_reader_that_goes_away_is_no_error(refined):
+    line = f"{sys.executable} -m fercleaner show {refined} --json --top 48 | head -c 10"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, env=environment())
+    assert done.stdout == '{\n  "faces'[:10]
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_methods_lists_and_explains():
+    listed = json.loads(run("methods", "--json").stdout)
+    assert {"k", "alpha"} <= set(listed["hypergraph"]["parameters"])
+    assert listed["hypergraph"]["needs"] == ["neighbors"]
+    table = run("methods").stdout
+    assert all(f"\n{name} " in table for name in listed)
+    one = run("methods", "hypergraph")
+    assert "Source" in one.stdout
+    assert "alpha" in one.stdout
+    assert "Did you mean 'hypergraph'?" in fails("methods", "hypergrahp")
+
+
+def test_demo_refuses_what_is_not_its_own(drawn, here):
+    (here / "mine").mkdir()
+    (here / "mine" / "thesis.txt").write_text("do not touch")
+    assert "mine" in fails("demo", "mine", "--faces", "14")
+    assert (here / "mine" / "thesis.txt").read_text() == "do not touch"
+    assert run("demo", "mine2", "--faces", "3", exit_code=2).stdout == ""
+
+
+def test_export_to_csv_reads_back_as_a_set(refined):
+    result = run("export", refined.name, "all.csv")
+    assert "Wrote all.csv: 48 of 48 (100.0 %) faces." in result.stderr
+    held = fercleaner.load(refined)
+    with open("all.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["id"] for row in rows] == held.ids.tolist()
+    written = np.array([[row[name] for name in held.classes] for row in rows]).astype(np.float32)
+    np.testing.assert_array_equal(written, held.distribution)
+    assert [row["given_label"] for row in rows] == [held.classes[i] for i in held.given_label]
+    samples = fercleaner.read("all.csv")
+    assert samples.classes == held.classes
+    np.testing.assert_allclose(samples.given, held.distribution, atol=1e-6)
+
+
+def test_export_to_npz_leaves_out_what_it_is_told_to(refined):
+    held = fercleaner.load(refined)
+    run("export", refined.name, "kept.npz", "--drop-flagged", "--min-weight", "0.1", "--drop-unlabeled")
+    kept = ~held.flagged & (held.weight >= 0.1)
+    assert 0 < kept.sum() < 48
+    with np.load("kept.npz", allow_pickle=False) as arrays:
+        assert arrays["ids"].tolist() == held.ids[kept].tolist()
+        np.testing.assert_array_equal(arrays["distribution"], held.distribution[kept])
+        assert arrays["classes"].tolist() == list(held.classes)
+    assert "must end in .csv or .npz" in fails("export", refined.name, "kept.txt")
+    assert "has no split 'train'" in fails("export", refined.name, "x.csv", "--split", "train")
+    assert "exists already" in fails("export", refined.name, "kept.npz")
+
+
+def test_export_takes_splits(drawn, here):
+    run("refine", drawn, "--encoder", "hog", "--out", "a.parquet", "--workers", "0", *SMALL)
+    run("export", "a.parquet", "test.csv", "--split", "test")
+    with open("test.csv", newline="") as stream:
+        assert {row["split"] for row in csv.DictReader(stream)} == {"test"}
+    assert "Did you mean 'test'?" in fails("export", "a.parquet", "b.csv", "--split", "tets")
+
+
+def test_cache_is_measured_and_cleared(drawn, here):
+    assert "holds 0 bytes from 0 encoders" in run("cache").stderr
+    run("refine", drawn, "--encoder", "hog", "--out", "a.parquet", "--workers", "0", *SMALL)
+    held = json.loads(run("cache", "--json").stdout)
+    assert held["folder"] == str(here / "cache")
+    assert held["bytes"] == sum(p.stat().st_size for p in (here / "cache").rglob("*") if p.is_file())
+    [entry] = held["encoders"]
+    assert entry["spec"]["kind"] == "hog"
+    assert entry["key"] in run("cache").stdout
+    assert "holds no such encoder" in fails("cache", "--of", "nosuchkey", "--clear")
+    assert "Removed" in run("cache", "--clear", "--of", entry["key"]).stderr
+    assert "0 bytes from 0 encoders" in run("cache").stderr
+
+
+def test_doctor_says_what_is_here(here):
+    done = process("doctor", "--json", cwd=here)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["packages"]["numpy"] == np.__version__
+    assert found["cache_folder"] == str(here / "cache")
+    assert found["cache_size"] == {"specs": 0, "shards": 0, "bytes": 0}
+    tools = {tool["tag"]: tool for tool in found["encoders"]}
+    assert tools["hog"]["ready"] is True
+    assert {"builtin", "face-alignment", "mediapipe"} == {tool["tag"] for tool in found["detectors"]}
+    assert not (here / "cache").exists()
+
+
+def test_doctor_as_a_table(here, monkeypatch):
+    from fercleaner import doctor
+
+    models = here / "models"
+    models.mkdir()
+    (models / "face_landmarker.task").write_bytes(b"")
+    monkeypatch.setenv("FERCLEANER_MODELS", str(models))
+    monkeypatch.setattr(doctor, "_gpus", lambda: ("A card",))
+    monkeypatch.setattr(doctor, "ENCODERS", {"hog": doctor._hog})
+    result = run("doctor")
+    assert "A card" in result.stdout
+    assert "--encoder hog" in result.stdout
+    if doctor._package("mediapipe", "mediapipe") == "":
+        assert str(models / "face_landmarker.task") in result.stdout
+    assert "Cache: " in result.stderr
