@@ -61,6 +61,18 @@ def refine(
     landmark_weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights of the detector.", rich_help_panel=EVIDENCE)
     ] = None,
+    crop: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="For builtin: find the face in larger pictures (auto), pictures whole (none), or the set's boxes.",
+            rich_help_panel=EVIDENCE,
+        ),
+    ] = "auto",
+    detector_weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YuNet's ONNX file, for --crop auto.", rich_help_panel=EVIDENCE),
+    ] = None,
     action_units: Annotated[
         Path | None,
         typer.Option(
@@ -132,6 +144,7 @@ def refine(
     from fercleaner import landmarks as detectors
     from fercleaner import methods, pipeline, store
     from fercleaner.cache import FeatureCache
+    from fercleaner.detection import choose_framing
     from fercleaner.encoders import build, builtin
     from fercleaner.encoders.vectors import read_view
     from fercleaner.extraction import usable_cores
@@ -150,9 +163,14 @@ def refine(
     weights_of = _weights(weights, tags)
     _check_files(action_units, landmarks, landmark_weights)
     use_gpu(device)
+    framing, framed = choose_framing(crop, str(detector_weights) if detector_weights else None)
     samples = _read(dataset, layout, classes, alias, images, split, column, votes, group_by)
     views = [read_view(name, file, samples) for name, file in view_files]
     units = from_columns(str(action_units), samples) if action_units else None
+    if crop == "none":
+        samples = samples.replacing(boxes=None)
+    if BOX in tags:
+        note(f"builtin: {framed}.")
     boxed = BOX in tags and landmarks in (AUTO, BOX) and landmark_weights is None
     detector = None
     if not boxed and landmarks != AUTO:
@@ -161,7 +179,7 @@ def refine(
         )
     parts = ("embedding",) if landmarks == "none" else builtin.PARTS
     encoders = [
-        builtin.build(device=device, parts=parts)
+        builtin.build(device=device, parts=parts, framing=framing)
         if tag == BOX
         else build(tag, weights=weights_of.get(tag), device=device)
         for tag in tags

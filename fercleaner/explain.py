@@ -46,7 +46,7 @@ def _repeated(table: Ints) -> Bools:
 def witnesses(
     samples: Samples, refinement: Refinement, table: Ints
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Return the ids of up to `NAMED` labelled neighbors for and against each face's label, nearest first.
+    """Return the ids of up to `NAMED` labeled neighbors for and against each face's label, nearest first.
 
     The label is the given one, or the refined one where none was given; a neighbor speaks for it when it was
     given the same.
@@ -69,7 +69,7 @@ def _first(table: Ints, chosen: Bools, names: Sequence[str]) -> tuple[tuple[str,
 
 
 def reasons(samples: Samples, refinement: Refinement, table: Ints | None, blind: Bools) -> list[str]:
-    """Return a sentence for each face that calls for one: flagged, changed, unlabelled or without evidence.
+    """Return a sentence for each face that calls for one: flagged, changed, unlabeled or without evidence.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def reasons(samples: Samples, refinement: Refinement, table: Ints | None, blind:
     texts = [""] * len(samples)
     speak = refinement.flagged | (refined != given) | blind
     for i in np.flatnonzero(speak).tolist():
-        parts = [f"labelled {classes[given[i]]}" if given[i] >= 0 else notes[i] or "no label"]
+        parts = [f"labeled {classes[given[i]]}" if given[i] >= 0 else notes[i] or "no label"]
         if blind[i]:
             parts.append("no view of this face: the label is kept" if given[i] >= 0 else "no view of this face")
         else:
@@ -102,7 +102,7 @@ def reasons(samples: Samples, refinement: Refinement, table: Ints | None, blind:
 
 
 def _label_counts(samples: Samples, table: Ints) -> Ints:
-    """Return how many of the `COUNTED` nearest labelled neighbors carry each class, (N, C)."""
+    """Return how many of the `COUNTED` nearest labeled neighbors carry each class, (N, C)."""
     label = samples.label
     speaks = (table >= 0) & (label[table] >= 0)
     speaks &= speaks.cumsum(1) <= COUNTED

@@ -74,7 +74,10 @@ def explained(rows: Doubles, given: Doubles, prior: Doubles) -> float:
 
     (log-likelihood of the labels under `rows` - under `prior`) / entropy of `prior`: 0 for rows that know no more
     than the frequencies, 1 for rows that know every label. Wrong labels cannot be explained, so noise lowers it.
+    0 without rows, and for labels all of one class.
     """
+    if len(rows) == 0:
+        return 0.0
     gain = (given * (np.log(np.maximum(rows, 1e-12)) - np.log(prior))).sum(1).mean()
     entropy = -float((prior * np.log(prior)).sum())
     return float(np.clip(gain / entropy, 0.0, 1.0)) if entropy > 0 else 0.0
@@ -116,14 +119,15 @@ class LabelModel:
         """Return sum_d y_d P(true | face, label d), with P(true = c | face, d) ~ p_c T[c, d], rows (N, ..., C).
 
         A given distribution is taken as so many annotators, each label read by itself (Jeffrey's rule), so
-        that what they disagree about stays open.
+        that what they disagree about stays open. Labels that have no probability under p and T are left out,
+        the others brought to sum 1.
 
         Parameters
         ----------
         prior_rows : (N, ..., C) float64
             p, what is known of each face without its label.
         given : (N, C) float64
-            Zero rows (no label) return `prior_rows`, as do rows whose product is zero throughout.
+            Zero rows (no label) return `prior_rows`, as do rows of which every label is left out.
         """
         predicted = prior_rows @ self.transition
         labels = given.reshape(len(given), *([1] * (prior_rows.ndim - 2)), given.shape[1])

@@ -166,9 +166,48 @@ def fit_noise(lifts, given, prior):
 
 
 def posterior(p, label, transition):
-    """p_c sum_d T[c, d] y_d, brought to sum 1; p itself where that is zero throughout."""
-    product = [p[t] * sum(transition[t][d] * label[d] for d in range(len(p))) for t in range(len(p))]
-    return shares(product) if sum(product) > 0 else list(p)
+    """sum_d y_d (p_c T[c, d] / sum_b p_b T[b, d]) over the labels d of some probability; p itself without any."""
+    c = len(p)
+    result, heard = [0.0] * c, 0.0
+    for d in range(c):
+        predicted = sum(p[b] * transition[b][d] for b in range(c))
+        if label[d] > 0 and predicted > 0:
+            heard += label[d]
+            for t in range(c):
+                result[t] += label[d] * p[t] * transition[t][d] / predicted
+    return [value / heard for value in result] if heard > 0 else list(p)
+
+
+def explained(rows, given, prior):
+    """Mean gain in log-likelihood of the labels over the frequencies, as a share of the frequencies' entropy."""
+    c = len(prior)
+    entropy = -sum(prior[d] * math.log(prior[d]) for d in range(c))
+    if not len(rows) or entropy <= 0:
+        return 0.0
+    gain = 0.0
+    for row, label in zip(rows, given, strict=True):
+        gain += sum(label[d] * (math.log(max(row[d], 1e-12)) - math.log(prior[d])) for d in range(c))
+    return min(1.0, max(0.0, gain / len(rows) / entropy))
+
+
+def reliance(share):
+    """0 up to .1, 1 from .3 on, straight between."""
+    return min(1.0, max(0.0, (share - 0.1) / 0.2))
+
+
+def counted(rows, given, prior):
+    """T[c, d] ~ sum_i p_ic y_id + pi_d / 2."""
+    c = len(prior)
+    return [
+        shares([0.5 * prior[d] + sum(row[t] * label[d] for row, label in zip(rows, given, strict=True)) for d in range(c)])
+        for t in range(c)
+    ]
+
+
+def fitting(k, given, labeled):
+    """k, at most half the mean size of the classes that some label names, at least 1."""
+    used = sum(1 for d in range(given.shape[1]) if any(row[d] > 0 for row in given))
+    return max(1, min(k, sum(bool(x) for x in labeled) // (2 * max(used, 1))))
 
 
 def information(indices, similarity, given, labeled):
@@ -210,6 +249,7 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
     `tables`: dict of view -> (indices, similarity).
     """
     n, c = given.shape
+    k = fitting(k, given, labeled)
     incidence, distances = incidence_of(list(tables.values()), k)
     nearest_k = {view: (indices[:, :k], similarity[:, :k]) for view, (indices, similarity) in tables.items()}
     factors = view_weights(nearest_k, given, labeled)
@@ -248,12 +288,14 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
         trust = renewed
         fields, scores = run()
     rows, mean, lifts = known(scores)
-    sharpness = 1.5 * likeliest_sharpness(lifts, given[rows], prior)
+    sharpness = likeliest_sharpness(lifts, given[rows], prior)
+    share = explained([read_off(x, prior, sharpness) for x in lifts], given[rows], prior)
+    relied = reliance(share)
+    sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
     vote = np.array([read_off(lifted(scores[i], mean), prior, sharpness, gamma) for i in range(n)])
-    model = np.zeros((c, c))
-    for true in range(c):
-        counts = [0.5 * prior[d] + sum(vote[i, true] * given[i, d] for i in rows) for d in range(c)]
-        model[true] = shares(counts)
+    model = relied * np.array(counted(vote[rows], given[rows], prior))
+    if relied < 1:
+        model = model + (1 - relied) * np.array(fit_noise(lifts, given[rows], prior)[1])
     spoken = scores.max(1) > 0
     refined, quality, weights, flagged = np.zeros((n, c)), np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)
     for i in range(n):
@@ -263,9 +305,9 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
             refined[i] = posterior(vote[i], given[i], model) if labeled[i] else vote[i]
         if labeled[i]:
             own = sum(given[i, d] * refined[i, d] for d in range(c))
-            quality[i] = own if spoken[i] else 1.0
+            quality[i] = min(1.0, own / max(given[i])) if spoken[i] else 1.0
             weights[i] = own / max(refined[i]) if spoken[i] else sum(given[i] ** 2)
-            flagged[i] = spoken[i] and own < 0.5
+            flagged[i] = spoken[i] and quality[i] < 0.5
         else:
             entropy = -sum(p * math.log(p) for p in refined[i] if p > 0)
             quality[i] = weights[i] = 1 - entropy / math.log(c)
@@ -276,4 +318,5 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
         "quality": quality,
         "weight": weights,
         "flagged": flagged,
+        "reliance": relied,
     }

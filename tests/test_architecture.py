@@ -24,6 +24,7 @@ LAYERS = (
     ("views", "neighbors", "hypergraph", "heads", "probe"),
     ("methods",),
     ("store", "report", "truth", "evaluation", "summary", "explain", "export", "demo"),
+    ("assembly",),
     ("pipeline", "doctor"),
     ("cli", "__main__"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import beds  # noqa: E402
+import downstream  # noqa: E402
 import quality  # noqa: E402
 import table  # noqa: E402
-from peers import PEERS, Case  # noqa: E402
+from peers import PEERS, Case, Verdict  # noqa: E402
 from peers.base import K  # noqa: E402
 from peers.knn_shapley import knn_shapley  # noqa: E402
 from scoring import figures  # noqa: E402
@@ -44,6 +46,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     similarity = np.take_along_axis(cosine, indices, 1).astype(np.float32)
     indices[5], similarity[5] = -1, 0
     indices[7, 4:], similarity[7, 4:] = -1, 0
+    similarity[8, 5:] = -0.3
     posterior = rng.dirichlet(np.ones(c), n)
     return Case(given, c, vectors, group, indices, similarity, posterior, rng.normal(size=n))
 
@@ -136,8 +139,6 @@ def test_quality_writes_every_tool_and_column(tmp_path: Path, capsys: pytest.Cap
 def test_figures_of_a_perfect_and_a_blind_verdict() -> None:
     given, label = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
     votes = np.eye(2)[label]
-    from peers.base import Verdict
-
     judged = np.ones(4, dtype=bool)
     best = figures(
         Verdict((given != label).astype(float), given != label, label, votes), given, label, votes, judged, ("a", "b")
@@ -158,3 +159,44 @@ def test_beds_say_what_is_missing(tmp_path: Path) -> None:
     assert part.samples.ids.tolist() == digits.sample(50).samples.ids.tolist()
     assert (part.label == part.samples.label).all()
     assert K == 50
+
+
+def test_the_drawn_bed_brings_landmarks_and_action_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beds, "DEMO_FACES", 42)
+    drawn = beds.open_bed("demo")
+    assert len(drawn.samples) == 42
+    assert (drawn.label == drawn.samples.label).all()
+    assert drawn.landmarks is not None
+    assert drawn.landmarks.found.all()
+    half = drawn.subset(np.arange(0, 42, 2))
+    assert half.samples.ids.tolist() == drawn.samples.ids[::2].tolist()
+    assert (half.views[0].values == drawn.views[0].values[::2]).all()
+    assert (half.landmarks.points == drawn.landmarks.points[::2]).all()
+
+
+def test_held_back_faces_come_in_whole_groups() -> None:
+    digits = beds.open_bed("digits")
+    group = np.array([f"g{row // 5}" for row in range(len(digits.samples))])
+    aside = downstream.held_back(replace(digits, samples=digits.samples.replacing(group=group)))
+    assert 0.15 < aside.mean() < 0.35
+    assert all(len(set(aside[group == name])) == 1 for name in np.unique(group))
+
+
+def test_ways_to_train_on_a_verdict() -> None:
+    given, soft = np.array([0, 1]), np.array([[0.2, 0.8], [0.4, 0.6]])
+    verdict = Verdict(np.zeros(2), np.array([True, False]), np.array([1, 1]), soft, np.array([0.1, 0.9]))
+    ways = downstream.ways(verdict, given, 2)
+    assert ways["drop"].weight.tolist() == [0, 1]
+    assert ways["relabel"].distribution.tolist() == [[0, 1], [0, 1]]
+    assert (ways["weight"].distribution.tolist(), ways["weight"].weight.tolist()) == ([[1, 0], [0, 1]], [0.1, 0.9])
+    assert ways["soft"].distribution.tolist() == soft.tolist()
+    assert downstream.ways(Verdict(np.zeros(2)), given, 2) == {}
+
+
+def test_the_classifier_learns_and_leaves_out_faces_of_no_weight() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 200)
+    inputs = (np.eye(2)[label] + 0.1 * rng.normal(size=(200, 2))).astype(np.float32)
+    wrong = np.arange(200) < 120
+    targets = downstream.Targets(np.eye(2)[np.where(wrong, 1 - label, label)], (~wrong).astype(np.float64))
+    assert (downstream.train(inputs, targets, inputs, 0).argmax(1) == label).mean() > 0.97

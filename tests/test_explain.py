@@ -13,7 +13,7 @@ NAMES = ("anger", "happiness", "neutral", "sadness")
 
 
 def make(seed, n=30, k=14, c=4):
-    """Samples with some unlabelled, a refinement that changes and flags some, and a table with padding."""
+    """Samples with some unlabeled, a refinement that changes and flags some, and a table with padding."""
     rng = np.random.default_rng(seed)
     labeled = rng.random(n) > 0.25
     given = np.where(labeled[:, None], np.eye(c)[rng.integers(0, c, n)], 0)
@@ -63,7 +63,7 @@ def test_reasons_equal_the_loops(seed):
         if not (blind[i] or refined != given or refinement.flagged[i]):
             assert texts[i] == ""
             continue
-        parts = [f"labelled {NAMES[given]}" if given >= 0 else "no label"]
+        parts = [f"labeled {NAMES[given]}" if given >= 0 else "no label"]
         if blind[i]:
             parts.append("no view of this face" + (": the label is kept" if given >= 0 else ""))
         else:
@@ -99,17 +99,17 @@ def test_the_sentences():
     table = np.array([[1, 2, 3, 5], [2, 3, 0, -1], [-1] * 4, [-1] * 4, [1, 2, -1, -1], [-1] * 4, [-1] * 4])
     blind = np.array([False, False, False, False, False, True, False])
     assert reasons(samples, refinement, table, blind) == [
-        "labelled sadness; refined to happiness (0.83); 3 of 4 nearest are happiness",
+        "labeled sadness; refined to happiness (0.83); 3 of 4 nearest are happiness",
         "",
         "",
         "",
         "cannot be read; refined to happiness (1.00); 2 of 2 nearest are happiness",
-        "labelled sadness; no view of this face: the label is kept",
-        "labelled sadness; in doubt, no other label is likelier",
+        "labeled sadness; no view of this face: the label is kept",
+        "labeled sadness; in doubt, no other label is likelier",
     ]
     samples, refinement = small([sad, [0, 0, 0, 0]], [doubt, doubt])
     assert reasons(samples, refinement, None, np.array([False, True])) == [
-        "labelled sadness; refined to happiness (0.40)",
+        "labeled sadness; refined to happiness (0.40)",
         "no label; no view of this face",
     ]
 
@@ -119,7 +119,7 @@ def test_padding_never_speaks_although_it_points_at_the_last_face():
     table = np.full((2, 3), -1)
     assert witnesses(samples, refinement, table) == (((), ()), ((), ()))
     assert (
-        reasons(samples, refinement, table, np.zeros(2, dtype=bool))[0] == "labelled anger; refined to happiness (1.00)"
+        reasons(samples, refinement, table, np.zeros(2, dtype=bool))[0] == "labeled anger; refined to happiness (1.00)"
     )
 
 

@@ -288,7 +288,7 @@ def test_a_component_of_one_label_is_left_alone():
     other = np.array([rng.choice([j for j in range(12, 32) if j != i], 4, replace=False) for i in range(12, 32)])
     similarity = -np.sort(-rng.random((32, 4)), axis=1)
     result = run(Evidence(samples, neighbors={"a": Neighbors("a", samples.ids, np.vstack([table, other]), similarity)}))
-    assert result.distribution[:12, 2].min() > 0.99
+    assert result.distribution[:12, 2].min() > 0.95
     np.testing.assert_allclose(result.weight[:12], 1, atol=1e-6)
     assert not result.flagged[:12].any()
 
@@ -408,7 +408,7 @@ def test_what_it_needs_and_does_not_have_is_named():
         run(Evidence(samples))
     nobody = make_samples(np.eye(2), [False, False])
     table = Neighbors("a", samples.ids, [[1], [0]], [[0.3], [0.3]])
-    with pytest.raises(InputError, match=r"No face carries a label; method 'hypergraph' needs some labelled faces"):
+    with pytest.raises(InputError, match=r"No face carries a label; method 'hypergraph' needs some labeled faces"):
         run(Evidence(nobody, neighbors={"a": table}))
 
 

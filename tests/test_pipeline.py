@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from fercleaner import pipeline
+from fercleaner.assembly import input_digest
 from fercleaner.errors import InputError
 from fercleaner.landmarks.action_units import BLENDSHAPES
 from fercleaner.methods.base import Evidence, keep_given, require
 from fercleaner.methods.hypergraph import HypergraphPropagation
-from fercleaner.pipeline import Resources, Watch, Witnesses, gather, input_digest, refine
+from fercleaner.pipeline import Resources, Watch, Witnesses, gather, refine
 from fercleaner.store import load, write
 from fercleaner.types import ActionUnits, Features, Landmarks, Posteriors, Refinement, Samples
 from fercleaner.views import JOINT
@@ -121,7 +122,7 @@ def test_the_reason_and_the_witnesses_agree_with_the_flag():
     refined = run(samples, make_view("emotion", samples, truth, 1), make_view("identity", samples, truth, 2))
     row = int(np.flatnonzero(refined.changed)[0])
     given, now = NAMES[samples.label[row]], NAMES[refined.label[row]]
-    assert refined.reason[row].startswith(f"labelled {given}; refined to {now} (")
+    assert refined.reason[row].startswith(f"labeled {given}; refined to {now} (")
     assert f"nearest are {now}" in refined.reason[row]
     label = dict(zip(samples.ids.tolist(), samples.label.tolist(), strict=True))
     assert refined.neighbors_against[row]
@@ -186,7 +187,7 @@ def test_missing_faces_are_noted_and_judged_by_what_is_left():
         "They are judged by the other views, or keep their label.",
     ]
     np.testing.assert_allclose(refined.distribution[7], samples.given[7])
-    assert refined.reason[7] == f"labelled {NAMES[samples.label[7]]}; no view of this face: the label is kept"
+    assert refined.reason[7] == f"labeled {NAMES[samples.label[7]]}; no view of this face: the label is kept"
     assert not refined.flagged[7]
     assert refined.neighbors_for[7] == refined.neighbors_against[7] == ()
     assert refined.neighbors_for[3] + refined.neighbors_against[3]
@@ -301,7 +302,7 @@ def test_two_faces_are_enough():
     np.testing.assert_allclose(refined.distribution.sum(1), 1, atol=1e-6)
 
 
-def test_unlabelled_faces_get_a_distribution_and_are_never_flagged():
+def test_unlabeled_faces_get_a_distribution_and_are_never_flagged():
     samples, truth = make_samples()
     labeled = np.arange(N) % 3 > 0
     given = np.where(labeled[:, None], samples.given, 0)
@@ -391,11 +392,11 @@ def test_no_view_at_all_is_an_error():
         run(make_samples()[0])
 
 
-def test_no_labelled_row_is_an_error_before_any_work():
+def test_no_labeled_row_is_an_error_before_any_work():
     samples, truth = make_samples()
     bare = samples.replacing(given=np.zeros((N, 4)), labeled=np.zeros(N, dtype=bool))
     book = Notebook()
-    with pytest.raises(InputError, match=r"No face carries a label; method 'hypergraph' needs some labelled faces"):
+    with pytest.raises(InputError, match=r"No face carries a label; method 'hypergraph' needs some labeled faces"):
         run(bare, make_view("a", samples, truth), watch=book.watch)
     assert book.stages == []
 

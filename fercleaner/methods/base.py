@@ -95,9 +95,9 @@ def parameters(method: Method) -> dict[str, Any]:
 
 
 def require_labels(samples: Samples, method: str) -> None:
-    """Raise InputError when there is nothing to learn from: no labelled face, or one class alone."""
+    """Raise InputError when there is nothing to learn from: no labeled face, or one class alone."""
     if not samples.labeled.any():
-        raise InputError(f"No face carries a label; method '{method}' needs some labelled faces.")
+        raise InputError(f"No face carries a label; method '{method}' needs some labeled faces.")
 
 
 def require(evidence: Evidence, method: Method) -> None:

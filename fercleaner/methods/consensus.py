@@ -23,7 +23,7 @@ from ..label_model import (
     softmax,
 )
 from ..types import Bools, Doubles, Posteriors, Refinement
-from .au_prior import AuPrior
+from .au_prior import AuInference, AuPrior
 from .base import Evidence, keep_given, own_share, require
 from .hypergraph import SHARPER, HypergraphPropagation, judged
 
@@ -63,13 +63,22 @@ class Consensus:
 
         log v_ic = (1 - h) (gamma log pi_c + s L_ic) + h (log p_ic + 0.2 L_ic) + const
 
-    so that one that fits the set leads, and a wrong or shuffled one leaves the answer as it was.
+    so that one that fits the set leads, and one that is wrong, shuffled, or has its classes in another order
+    (`named_alike`) leaves the answer as it was. h is 0 for faces that it does not know; of several, log p is
+    their mean weighed by h, and h their sum, at most 1.
 
-    Two readings of the noise are averaged: random noise, whose transition matrix is fitted by maximum
-    likelihood and which trusts labels, and systematic noise, which annotators share, whose matrix is read off
-    the votes and which trusts the witnesses; the latter weighs 1/4 to 3/4 as the votes explain more of the
-    labels (`label_model.reliance`), and all where an outside witness leads. Each gives r ~ v_c T[c, y].
-    Quality, weight and flags as in `hypergraph`.
+    Two readings of the noise are averaged: random noise (gamma = 1.5, s = 2), whose transition matrix is fitted
+    by maximum likelihood (`label_model.fit_transition`) and which trusts labels, and systematic noise (the
+    parameter gamma, s = 1.5), which annotators share, whose matrix T[c, d] ~ sum_i v_ic y_id + pi_d / 2 is read
+    off the votes and which trusts the witnesses. With t in [0, 1] how much of the labels softmax(log pi + L)
+    explains (`label_model.explained`, `reliance`), gamma and s go to 1 as t goes to 0, and the systematic reading
+    weighs (1 - h) (1 + 2 t) / 4 + h. Each gives
+
+        r_ic = sum_d y_id v_ic T[c, d] / sum_b v_ib T[b, d]        (v_ic where unlabelled)
+
+    with a matrix of its own for the faces that an outside witness is heard on. Quality, weight and flags as in
+    `hypergraph`; a face that no witness knows keeps its given label. Evidence: how much of each witness's
+    pi_c exp(l^k_ic), brought to sum 1, lies on the given label.
 
     Parameters
     ----------
@@ -142,10 +151,9 @@ class Consensus:
         tables = {"look_alikes": (scores, scores.max(1) > 0)}
         for name, posterior in sorted(evidence.posteriors.items()):
             tables[name] = (posterior.values.astype(np.float64), np.asarray(posterior.found))
-        if evidence.action_units is not None:
-            units = AuPrior().infer(evidence)
-            if units.classes.all():
-                tables["action_units"] = (units.distribution, units.judged)
+        units = _inferred_from_units(evidence)
+        if units is not None and units.classes.all():
+            tables["action_units"] = (units.distribution, units.judged)
         lifts, known = {}, {}
         for name, (values, found) in tables.items():
             if found.any():
@@ -182,6 +190,16 @@ class Consensus:
             share = (1 - heard) * (0.25 + 0.5 * trust) + heard
             result += (share if systematic else 1 - share)[:, None] * reading
         return result
+
+
+def _inferred_from_units(evidence: Evidence) -> AuInference | None:
+    """Return what action units say; None without them, or where their table knows too few classes or units."""
+    if evidence.action_units is None:
+        return None
+    try:
+        return AuPrior().infer(evidence)
+    except InputError:  # an optional witness that cannot judge this class set has no say
+        return None
 
 
 def given_by(voted: Doubles, given: Doubles, rows: Bools, heard: Bools, prior: Doubles, systematic: bool) -> Doubles:
@@ -236,6 +254,8 @@ def outside_worth(posterior: Posteriors, rows: Bools, given: Doubles, joined: Do
     if not rows.any():
         return 0.0
     p, y = posterior.values[rows].astype(np.float64), given[rows]
+    if not named_alike(p, y):
+        return 0.0
     through = normalized(p @ expected_transition(p, y, prior))
     base = (y * np.log(prior)).sum(1).mean()
 
@@ -247,6 +267,22 @@ def outside_worth(posterior: Posteriors, rows: Bools, given: Doubles, joined: Do
 
     inside = gain(softmax(np.log(prior) + joined[rows]))
     return float(np.clip(gain(through) / inside, 0.0, 1.0)) if inside > 0 else 0.0
+
+
+def named_alike(p: Doubles, given: Doubles) -> bool:
+    """Return whether no renaming of a witness's classes fits the labels better than their own names.
+
+    With the overlap M[c, d] = sum_i p_ic y_id, each entry over the root of its row's and its column's sum, the
+    one-to-one assignment of greatest sum must be c to c. Systematic noise passes as long as no cycle of classes
+    is exchanged more often than kept.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    overlap = p.T @ given
+    scale = np.sqrt(np.outer(overlap.sum(1), overlap.sum(0)))
+    overlap = np.where(scale > 0, overlap / np.where(scale > 0, scale, 1.0), 0.0)
+    best = overlap[linear_sum_assignment(overlap, maximize=True)].sum()
+    return bool(np.trace(overlap) >= best - 1e-9)
 
 
 def flagged(quality: Doubles, rows: Bools, precision: float) -> Bools:

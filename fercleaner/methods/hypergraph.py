@@ -50,11 +50,13 @@ class HypergraphPropagation:
     transition matrix T; `label_model.fit_noise`) is fitted to lifts and given labels, and
     U_j = P(true = y_j | l_j, y_j): labels that their surroundings contradict lose their vote. In the end
 
-        p_ic ~ pi_c^gamma exp(1.5 s l_ic),   T[c, d] ~ sum_i p_ic y_id,   r_ic ~ p_ic sum_d T[c, d] y_id
+        p_ic ~ pi_c^gamma exp(1.5 s l_ic),   T[c, d] ~ sum_i p_ic y_id + pi_d / 2,
+        r_ic = sum_d y_id p_ic T[c, d] / sum_b p_ib T[b, d]
 
-    with pi the frequencies of the given labels and s their likeliest sharpness. Where the votes explain little of
-    the labels (`label_model.reliance` below 1), gamma and 1.5 move towards 1 and T towards the fitted one, so that
-    weak views overrule few labels. In sets of few faces k is at most half the mean class size.
+    with pi the frequencies of the given labels and s their likeliest sharpness. Where the votes, pi_c exp(s l_ic),
+    explain little of the labels (`label_model.explained`, `reliance` below 1), gamma and 1.5 move towards 1 and T
+    towards the fitted one, so that weak views overrule few labels. In sets of few faces k is at most half the mean
+    size of the classes that occur.
 
     r is the refined distribution, quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a
     label is flagged when its quality is below one half. An unlabelled face gets p_i, with weight and quality
@@ -147,7 +149,7 @@ class HypergraphPropagation:
         samples = evidence.samples
         tables = distinct_views(evidence) or dict(evidence.neighbors)
         k = fitting_k(self.k, samples)
-        graph = build(tables, k=k, view_weight=view_weights(tables, samples, self.k))
+        graph = build(tables, k=k, view_weight=view_weights(tables, samples, k))
         fold = fold_numbers(samples.ids, samples.group, self.folds, seed)
         own_fold = (np.arange(len(samples)), fold)
         scores = leave_out_propagate(graph, samples.given, fold, self.alpha)
@@ -163,8 +165,12 @@ class HypergraphPropagation:
 
 
 def fitting_k(k: int, samples: Samples) -> int:
-    """Return `k`, or half the mean number of labelled faces a class where that is less; at least 1."""
-    return max(1, min(k, int(samples.labeled.sum()) // (2 * len(samples.classes))))
+    """Return `k`, or half the mean number of labelled faces a class where that is less; at least 1.
+
+    Classes that no label names do not count.
+    """
+    used = max(1, int((samples.given.max(0) > 0).sum()))
+    return max(1, min(k, int(samples.labeled.sum()) // (2 * used)))
 
 
 def mixed_model(

@@ -1,0 +1,85 @@
+"""From a method's answer to the refined set that is written: names, reasons, and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from .explain import nearest_overall, reasons, witnesses
+from .methods.base import Evidence
+from .refined import RefinedSet
+from .types import Refinement, Samples
+
+#: Packages whose versions can change the numbers, written into the file where installed.
+PACKAGES = ("fercleaner", "numpy", "scipy", "faiss-gpu", "faiss-cpu", "torch", "pillow")
+
+
+def assembled(samples: Samples, evidence: Evidence, refinement: Refinement, index: str, seed: int) -> RefinedSet:
+    """Return the refinement with names, reasons and everything that a file needs to explain itself."""
+    n = len(samples)
+    blind = ~np.logical_or.reduce([np.zeros(n, dtype=np.bool_), *(view.found for view in evidence.features.values())])
+    if evidence.neighbors:
+        table = nearest_overall(evidence.neighbors)
+        spoke_for, spoke_against = witnesses(samples, refinement, table)
+    else:
+        table = None
+        spoke_for = spoke_against = ((),) * n
+    split = samples.split if samples.split is not None else np.full(n, "")
+    return RefinedSet(
+        ids=samples.ids,
+        paths=samples.paths,
+        split=split,
+        classes=samples.classes,
+        labeled=samples.labeled,
+        given=samples.given,
+        distribution=refinement.distribution,
+        weight=refinement.weight,
+        quality=refinement.quality,
+        flagged=refinement.flagged,
+        changed=samples.labeled & (refinement.label != samples.label),
+        reason=np.array(reasons(samples, refinement, table, blind), dtype=np.str_),
+        neighbors_for=spoke_for,
+        neighbors_against=spoke_against,
+        evidence=refinement.evidence,
+        metadata={
+            "method": refinement.method,
+            "params": dict(refinement.params),
+            "layout": samples.layout,
+            "views": [
+                {"name": name, "faces": int(view.found.sum()), "spec": dict(view.spec)}
+                for name, view in evidence.features.items()
+            ],
+            "index": index,
+            "seed": seed,
+            "grouped": samples.group is not None,
+            "input_digest": input_digest(samples),
+            "versions": versions(),
+        },
+    )
+
+
+def input_digest(samples: Samples) -> str:
+    """Return the SHA-256 of ids, classes, given labels and groups, as hex."""
+    seal = hashlib.sha256()
+    parts = ["\x00".join(samples.ids.tolist()), "\x00".join(samples.classes)]
+    if samples.group is not None:
+        parts.append("\x00".join(samples.group.tolist()))
+    for part in parts:
+        seal.update(part.encode("utf-8", "surrogateescape"))
+        seal.update(b"\x01")
+    seal.update(np.ascontiguousarray(samples.given).tobytes())
+    return seal.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages that can change the numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
