@@ -1,6 +1,6 @@
 """Train the network in the box: votes, landmarks and blendshapes of FER2013's training faces.
 
-    python benchmarks/train_builtin.py --data ../shared/ferplus --work /tmp/builtin
+    python benchmarks/train_builtin.py --data ../shared/ferplus --work builtin-work
 
 Seeded. On a CPU two processes of one thread each share every batch: as fast as two threads on an idle
 machine, much faster on a busy one. The learning rate is constant but for its first epoch and its last

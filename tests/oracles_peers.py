@@ -68,12 +68,12 @@ def class_distance(given: Any, vectors: Any, group: Any) -> list[float]:
     return scores
 
 
-def knn_shapley(given: Any, vectors: Any, group: Any, voters: int, depth: int) -> list[float]:
-    """Minus the mean Shapley value of each label, by the recursion from the farthest ranked face to the nearest."""
+def knn_shapley(given: Any, vectors: Any, group: Any, voters: int) -> list[float]:
+    """Minus the mean Shapley value of each label, by the recursion from the farthest face to the nearest."""
     n = len(given)
     total = [0.0] * n
     for i, y in enumerate(given):
-        ranked = sorted(others(i, group, vectors), key=lambda j: (-cosine(vectors[i], vectors[j]), j))[:depth]
+        ranked = sorted(others(i, group, vectors), key=lambda j: (-cosine(vectors[i], vectors[j]), j))
         value = 0.0
         for r in range(len(ranked), 0, -1):
             match = float(given[ranked[r - 1]] == y)

@@ -78,10 +78,10 @@ def test_class_distance_compares_nearest_of_both_kinds(case: Case) -> None:
     assert said[-1] == 1.0
 
 
-@pytest.mark.parametrize("depth", [9, 1000])
-def test_knn_shapley_follows_the_recursion(case: Case, depth: int) -> None:
-    expected = oracle.knn_shapley(case.given, case.vectors, case.group, 3, depth)
-    np.testing.assert_allclose(knn_shapley(case, 3, depth).suspicion, expected, atol=1e-9)
+@pytest.mark.parametrize("voters", [3, 50])
+def test_knn_shapley_follows_the_recursion(case: Case, voters: int) -> None:
+    expected = oracle.knn_shapley(case.given, case.vectors, case.group, voters)
+    np.testing.assert_allclose(knn_shapley(case, voters).suspicion, expected, atol=1e-9)
 
 
 def test_knn_shapley_recursion_gives_shapley_values() -> None:
@@ -89,7 +89,7 @@ def test_knn_shapley_recursion_gives_shapley_values() -> None:
     given = [0, 1, 0, 0, 1, 0]
     match = [float(y == given[0]) for y in given[1:]]
     # the others share a group, so face 0 alone is a test point for them
-    values = [-6 * v for v in oracle.knn_shapley(given, vectors, [0, 1, 1, 1, 1, 1], 2, 10)]
+    values = [-6 * v for v in oracle.knn_shapley(given, vectors, [0, 1, 1, 1, 1, 1], 2)]
     np.testing.assert_allclose(values[1:], oracle.shapley_by_definition(match, 2), atol=1e-12)
 
 

@@ -1,0 +1,21 @@
+"""Other tools and papers' rules, one file each; all see the same `Case`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import bars, class_distance, cleanlab, deep_knn, knn_shapley, relation_graph, simifeat
+from .base import Case, PeerUnavailable, Verdict
+
+__all__ = ["PEERS", "Case", "PeerUnavailable", "Verdict"]
+
+#: Peers by name. One that gives several scores returns them by name.
+PEERS: dict[str, Callable[[Case], Verdict | dict[str, Verdict]]] = {
+    **bars.PEERS,
+    **deep_knn.PEERS,
+    **simifeat.PEERS,
+    **relation_graph.PEERS,
+    **class_distance.PEERS,
+    **knn_shapley.PEERS,
+    **cleanlab.PEERS,
+}

@@ -1,0 +1,197 @@
+"""results/quality-*.json as one page of Markdown and, where matplotlib is installed, a plot."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stamp import write_text
+
+#: (key, heading, whether larger is better).
+COLUMNS = (
+    ("average_precision", "AP", True),
+    ("auroc", "AUROC", True),
+    ("auroc_per_class", "per-class AUROC", True),
+    ("r_precision", "R-precision", True),
+    ("precision_at_100", "P@100", True),
+    ("flag_f1", "F1 of flags", True),
+    ("refined_accuracy", "refined accuracy", True),
+    ("js", "JS to votes", False),
+)
+#: Panels of the plot side by side.
+PANELS = 4
+
+
+def write_tables(results: Path) -> list[Path]:
+    """Write quality.md, and quality.png where it can be drawn, from the results files of a folder; return them."""
+    files = sorted(results.glob("quality-*.json"))
+    contents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    if not contents:
+        return []
+    written = [results / "quality.md"]
+    write_text(written[0], page(contents))
+    if importlib.util.find_spec("matplotlib") is not None:
+        written.append(results / "quality.png")
+        draw(contents, written[1])
+    return written
+
+
+def page(contents: list[dict[str, Any]]) -> str:
+    """Return the page: a table for labels as they came, one over injected noises, then each noise."""
+    came = [c for c in contents if c["noise"] == "human"]
+    put = [c for c in contents if c["noise"] != "human"]
+    parts = [
+        "# How well labels are judged\n",
+        "Written by `benchmarks/quality.py` from `quality-*.json` beside it. Every tool sees the same views, folds and "
+        "rows. Best of a column in bold; ± is the standard deviation over seeds. Time (processor seconds) and memory "
+        "are those of the tool on top of what is shared (views, neighbors, posteriors); memory is that of the whole "
+        "process. Tools in an environment of their own give wall time, in parentheses, and no memory.\n",
+    ]
+    parts += [one_table(content, votes) for content in came for votes in content["judged"]]
+    parts += [averages(group) for group in _by_bed(put)]
+    parts += [one_table(content, next(iter(content["judged"]))) for content in put]
+    return "\n".join(parts)
+
+
+def one_table(content: dict[str, Any], votes: str) -> str:
+    """Return the table of one results file at one least number of votes."""
+    summary = content["summary"]
+    noise = "labels as they came" if content["noise"] == "human" else content["noise"]
+    lines = [
+        f"## {content['bed']}, {noise}, {content['judged'][votes]:,} of {content['faces']:,} faces judged"
+        + (f" (at least {votes} votes)" if content["bed"] == "ferplus" else "")
+        + "\n",
+        f"Seeds {', '.join(map(str, content['seeds']))}. {content['machine']['processor']}, "
+        f"{content['machine']['cores']} cores, threads {content['machine']['threads']}; "
+        f"fercleaner {content['versions']['fercleaner']}, commit {content['commit'][:12]}"
+        f"{' with changes' if content['uncommitted_changes'] else ''}, {content['date'][:10]}.\n",
+        _head("tool", [heading for _, heading, _ in COLUMNS] + ["CPU s", "peak MiB"]),
+    ]
+    cells = {name: {key: tool[votes][key] for key, _, _ in COLUMNS} for name, tool in summary.items()}
+    means = {name: {key: cell["mean"] for key, cell in row.items()} for name, row in cells.items()}
+    best = _best(means)
+    for name in _order(summary, means):
+        tool = summary[name]
+        if name == "given label":
+            for key, _, _ in COLUMNS[:6]:
+                cells[name][key] = {"mean": None, "spread": 0.0}
+        row = [_cell(cells[name][key], name in best[key]) for key, _, _ in COLUMNS]
+        peak = "" if tool["peak_mib"] is None else f"{tool['peak_mib']:,.0f}"
+        lines.append(f"| {_name(name, tool['ours'])} | {' | '.join(row)} | {_seconds(content, name)} | {peak} |")
+    lines += [f"\n{name} was skipped: {reason}." for name, reason in content["skipped"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def averages(contents: list[dict[str, Any]]) -> str:
+    """Return the mean over injected noises of every tool that ran in all of them."""
+    names = [name for name in contents[0]["summary"] if all(name in c["summary"] for c in contents)]
+    means: dict[str, dict[str, float | None]] = {}
+    for name in names:
+        rows = [c["summary"][name][next(iter(c["judged"]))] for c in contents]
+        means[name] = {}
+        for key, _, _ in COLUMNS:
+            values = [row[key]["mean"] for row in rows if row[key]["mean"] is not None]
+            means[name][key] = float(np.mean(values)) if len(values) == len(rows) else None
+    best = _best(means)
+    lines = [
+        f"## {contents[0]['bed']}, mean over {len(contents)} injected noises\n",
+        ", ".join(c["noise"] for c in contents) + f"; {contents[0]['faces']:,} faces.\n",
+        _head("tool", [heading for _, heading, _ in COLUMNS]),
+    ]
+    ours = contents[0]["summary"]
+    for name in _order(ours, means):
+        shown = means[name] if name != "given label" else means[name] | {key: None for key, _, _ in COLUMNS[:6]}
+        row = [_cell({"mean": shown[key], "spread": 0.0}, name in best[key]) for key, _, _ in COLUMNS]
+        lines.append(f"| {_name(name, ours[name]['ours'])} | {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(contents: list[dict[str, Any]], file: Path) -> None:
+    """Draw average precision by tool, a panel a set and noise."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    down = -(-len(contents) // PANELS)
+    figure, axes = pyplot.subplots(down, PANELS, figsize=(4 * PANELS, 4 * down), squeeze=False, layout="constrained")
+    for axis in axes.flat[len(contents) :]:
+        axis.set_visible(False)
+    for axis, content in zip(axes.flat, contents, strict=False):
+        votes = next(iter(content["judged"]))
+        rows = [
+            (tool[votes]["average_precision"], name, tool["ours"])
+            for name, tool in content["summary"].items()
+            if name != "given label"
+        ]
+        rows.sort(key=lambda row: row[0]["mean"] or 0.0)
+        axis.barh(
+            [name for _, name, _ in rows],
+            [cell["mean"] or 0.0 for cell, _, _ in rows],
+            xerr=[cell["spread"] for cell, _, _ in rows],
+            color=["#2166ac" if own else "#bbbbbb" for _, _, own in rows],
+        )
+        axis.set_title(f"{content['bed']}\n{content['noise']}", fontsize=9)
+        axis.set_xlabel("average precision", fontsize=8)
+        axis.tick_params(labelsize=6)
+    partial = file.with_name(file.name + ".partial")
+    figure.savefig(partial, format="png", dpi=90, metadata={"Software": None})
+    pyplot.close(figure)
+    partial.replace(file)
+
+
+def _by_bed(contents: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    beds = dict.fromkeys(content["bed"] for content in contents)
+    groups = [[c for c in contents if c["bed"] == bed] for bed in beds]
+    return [group for group in groups if len(group) > 1]
+
+
+def _best(means: dict[str, dict[str, float | None]]) -> dict[str, set[str]]:
+    best: dict[str, set[str]] = {}
+    for key, _, larger in COLUMNS:
+        known = {name: value for name, row in means.items() if (value := row[key]) is not None}
+        known.pop("given label", None)
+        top = (max if larger else min)(known.values(), default=None)
+        best[key] = {name for name, value in known.items() if top is not None and round(value - top, 3) == 0}
+    return best
+
+
+def _order(summary: dict[str, Any], means: dict[str, dict[str, float | None]]) -> list[str]:
+    """Ours first, then peers, each by falling average precision; the given labels last."""
+    return sorted(
+        means,
+        key=lambda name: (
+            name == "given label",
+            not summary[name]["ours"],
+            -(means[name]["average_precision"] or 0.0),
+            name,
+        ),
+    )
+
+
+def _seconds(content: dict[str, Any], name: str) -> str:
+    """Return mean processor seconds a run; wall seconds in parentheses where the tool ran elsewhere."""
+    runs = [run for run in content["runs"] if run["tool"] == name]
+    processor = [run["cpu_seconds"] for run in runs if run.get("cpu_seconds") is not None]
+    if processor:
+        return f"{np.mean(processor):.1f}"
+    return "" if name == "given label" else f"({np.mean([run['seconds'] for run in runs]):.1f})"
+
+
+def _head(first: str, columns: list[str]) -> str:
+    return f"| {first} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}"
+
+
+def _name(name: str, ours: bool) -> str:
+    return f"`{name}`" if ours else name
+
+
+def _cell(cell: dict[str, Any], best: bool) -> str:
+    if cell["mean"] is None:
+        return ""
+    text = f"{cell['mean']:.3f}"
+    text = f"**{text}**" if best else text
+    return text + (f" ± {cell['spread']:.3f}" if cell["spread"] else "")
