@@ -23,7 +23,7 @@ LAYERS = (
     ("images", "datasets", "encoders", "landmarks", "cache", "workers", "extraction", "detection", "facenet"),
     ("views", "neighbors", "hypergraph", "heads", "probe"),
     ("methods",),
-    ("store", "report", "truth", "evaluation", "summary", "explain", "export", "demo"),
+    ("store", "truth", "evaluation", "summary", "explain", "export", "demo"),
     ("assembly",),
     ("pipeline", "doctor"),
     ("cli", "__main__"),
