@@ -172,8 +172,11 @@ def refine(
     if BOX in tags:
         note(f"builtin: {framed}.")
     boxed = BOX in tags and landmarks in (AUTO, BOX) and landmark_weights is None
-    detector = None
-    if not boxed and landmarks != AUTO:
+    detector: Any = None
+    if landmarks == AUTO and samples.points is not None:
+        detector = detectors.from_samples(samples)
+        note("Landmarks: the set's own 68 points.")
+    elif not boxed and landmarks != AUTO:
         detector = detectors.build(
             landmarks, weights=str(landmark_weights) if landmark_weights else None, device=device
         )

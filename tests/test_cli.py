@@ -14,6 +14,7 @@ import cli_runs
 import numpy as np
 import pytest
 from cli_runs import COMMAND, environment, fails, labeled_vectors, process, run
+from dataset_builders import affectnet_npy
 
 import fercleaner
 
@@ -338,3 +339,20 @@ def test_doctor_as_a_table(here, monkeypatch):
     if doctor._package("mediapipe", "mediapipe") == "":
         assert str(models / "face_landmarker.task") in result.stdout
     assert "Cache: " in result.stderr
+
+
+def test_the_landmarks_that_affectnet_ships_are_a_view(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    codes = [0, 1] * 12
+    root = affectnet_npy(tmp_path / "affectnet", codes)
+    rng = np.random.default_rng(0)
+    shape = rng.uniform(20, 200, (68, 2))
+    for i, code in enumerate(codes):
+        points = shape + rng.normal(0, 1, (68, 2))
+        points[48:, 1] += 15 * code
+        np.save(root / "train_set" / "annotations" / f"{i}_lnd.npy", points.ravel())
+    done = run("refine", root, "--encoder", "none", "--method", "hypergraph")
+    assert "the set's own 68 points" in done.stderr
+    refined = fercleaner.load(tmp_path / "affectnet.refined.parquet")
+    assert [view["name"] for view in refined.metadata["views"]] == ["landmarks"]
+    assert not refined.flagged.any()
