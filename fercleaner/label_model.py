@@ -74,7 +74,7 @@ def explained(rows: Doubles, given: Doubles, prior: Doubles) -> float:
 
     (log-likelihood of the labels under `rows` - under `prior`) / entropy of `prior`: 0 for rows that know no more
     than the frequencies, 1 for rows that know every label. Wrong labels cannot be explained, so noise lowers it.
-    0 without rows, and for labels all of one class.
+    0 without rows.
     """
     if len(rows) == 0:
         return 0.0
@@ -147,8 +147,9 @@ def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
 
     The model: face i is of class c with p_ic (`distribution`), and a face of class c is labelled d with T[c, d].
     Random noise shows as a ceiling that agreement with the vote does not pass however sharp the vote, which T
-    explains and sharpness cannot. T is held towards the identity by a weak Dirichlet prior: where votes are
-    vague, or where noise is so systematic that the votes share it, labels count as right.
+    explains and sharpness cannot. The EM algorithm starts where `START_RIGHT` of the labels are right and a
+    weak Dirichlet prior draws T towards the identity: where votes are vague, or where noise is so systematic
+    that the votes share it, most labels count as right.
 
     Parameters
     ----------

@@ -197,11 +197,13 @@ def reliance(share):
 
 def counted(rows, given, prior):
     """T[c, d] ~ sum_i p_ic y_id + pi_d / 2."""
-    c = len(prior)
-    return [
-        shares([0.5 * prior[d] + sum(row[t] * label[d] for row, label in zip(rows, given, strict=True)) for d in range(c)])
-        for t in range(c)
-    ]
+    table = []
+    for t in range(len(prior)):
+        counts = [0.5 * p for p in prior]
+        for row, label in zip(rows, given, strict=True):
+            counts = [count + row[t] * y for count, y in zip(counts, label, strict=True)]
+        table.append(shares(counts))
+    return table
 
 
 def fitting(k, given, labeled):
@@ -241,6 +243,22 @@ def view_weights(tables, given, labeled):
         * (max(1, len(tables) - 1) if view == "joint" else 1)
         for view, value in worth.items()
     }
+
+
+def judged(refined, given, labeled, spoken):
+    """Quality <y, r> / max y, weight <y, r> / max r, flag quality < 1/2; 1 - H / log C where unlabelled."""
+    n, c = given.shape
+    quality, weights, flagged = np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)
+    for i in range(n):
+        if labeled[i]:
+            own = sum(given[i, d] * refined[i, d] for d in range(c))
+            quality[i] = min(1.0, own / max(given[i])) if spoken[i] else 1.0
+            weights[i] = own / max(refined[i]) if spoken[i] else sum(given[i] ** 2)
+            flagged[i] = spoken[i] and quality[i] < 0.5
+        else:
+            entropy = -sum(p * math.log(p) for p in refined[i] if p > 0)
+            quality[i] = weights[i] = 1 - entropy / math.log(c)
+    return quality, weights, flagged
 
 
 def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
@@ -297,20 +315,13 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
     if relied < 1:
         model = model + (1 - relied) * np.array(fit_noise(lifts, given[rows], prior)[1])
     spoken = scores.max(1) > 0
-    refined, quality, weights, flagged = np.zeros((n, c)), np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)
+    refined = np.zeros((n, c))
     for i in range(n):
         if not spoken[i]:
             refined[i] = given[i] if labeled[i] else 1 / c
         else:
             refined[i] = posterior(vote[i], given[i], model) if labeled[i] else vote[i]
-        if labeled[i]:
-            own = sum(given[i, d] * refined[i, d] for d in range(c))
-            quality[i] = min(1.0, own / max(given[i])) if spoken[i] else 1.0
-            weights[i] = own / max(refined[i]) if spoken[i] else sum(given[i] ** 2)
-            flagged[i] = spoken[i] and quality[i] < 0.5
-        else:
-            entropy = -sum(p * math.log(p) for p in refined[i] if p > 0)
-            quality[i] = weights[i] = 1 - entropy / math.log(c)
+    quality, weights, flagged = judged(refined, given, labeled, spoken)
     return {
         "distribution": refined,
         "vote": vote,
@@ -319,4 +330,5 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
         "weight": weights,
         "flagged": flagged,
         "reliance": relied,
+        "scores": scores,
     }

@@ -119,6 +119,61 @@ def test_equals_the_loops(monkeypatch, seed, soft, views, settings):
     assert spoken.sum() > 20
 
 
+def test_the_loops_are_met_with_votes_that_explain_much_little_and_nothing(monkeypatch):
+    """Each branch of `mixed_model` against the loops: reliance 0, between, and 1."""
+    for name in ("propagate", "leave_out_propagate"):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
+    met = set()
+    for seed in (0, 4, 5, 6):
+        evidence = make(seed)
+        expected = expected_of(evidence, rounds=1)
+        met.add(np.sign(expected["reliance"]) + (expected["reliance"] == 1))
+        result = run(evidence, rounds=1)
+        np.testing.assert_allclose(result.distribution, expected["distribution"], atol=1e-4)
+        np.testing.assert_allclose(result.quality, expected["quality"], atol=2e-4)
+    assert met == {0, 1, 2}
+
+
+@pytest.mark.parametrize("trust", [0.0, 0.4, 1.0])
+def test_mixed_model_is_the_mean_of_both_matrices(trust):
+    rng = np.random.default_rng(0)
+    given, lifts = np.eye(3)[rng.integers(0, 3, 20)], rng.normal(size=(20, 3))
+    vote, prior = rng.dirichlet(np.ones(3), 20), oracle.label_frequencies(given)
+    seen, fitted = oracle.counted(vote, given, prior), oracle.fit_noise(lifts, given, prior)[1]
+    model = module.mixed_model(vote, lifts, given, prior, 1.7, trust)
+    expected = trust * np.array(seen) + (1 - trust) * np.array(fitted)
+    np.testing.assert_allclose(model.transition, expected, atol=1e-8)
+    assert model.sharpness == 1.7
+
+
+@pytest.mark.parametrize(
+    ("counts", "k", "expected"),
+    [((10, 10, 10, 10), 15, 5), ((10, 10, 10, 10), 3, 3), ((400, 400), 15, 15), ((8, 8, 0, 0), 15, 4), ((1, 1), 15, 1)],
+)
+def test_k_fits_the_classes_that_occur(counts, k, expected):
+    samples = make_samples(np.repeat(np.eye(len(counts)), counts, axis=0))
+    assert module.fitting_k(k, samples) == expected == oracle.fitting(k, samples.given, samples.labeled)
+
+
+def test_quality_is_relative_to_the_most_a_soft_label_can_reach():
+    """y = (.6, .4): r = (1, 0) reaches all of .6; r = (0, 1) two thirds of it; a label of one class has no such top."""
+    samples = make_samples([[0.6, 0.4], [0.6, 0.4], [1, 0], [0, 0], [0.6, 0.4]], [True, True, True, False, True])
+    refined = np.array([[1, 0], [0, 1], [0.3, 0.7], [0.5, 0.5], [0.6, 0.4]])
+    quality, weight = module.judged(samples, refined, np.array([True, True, True, True, False]))
+    np.testing.assert_allclose(quality, [1, 2 / 3, 0.3, 0, 1], atol=1e-7)
+    np.testing.assert_allclose(weight, [0.6, 0.4, 0.3 / 0.7, 0, 0.52], atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_forty_clean_faces_of_four_classes_are_left_alone(seed):
+    """k of 15 would join faces of two classes, ten faces each, in every hyperedge: all were once flagged."""
+    evidence, truth = clustered(seed, n=40, flips=0.0, spread=0.3)
+    result = run(evidence)
+    assert not result.flagged.any()
+    assert (result.label == truth).all()
+    assert result.quality.min() > 0.7
+
+
 def test_the_tolerance_of_the_propagation_hardly_shows(monkeypatch):
     evidence = make(4, n=60, c=4)
     fast = run(evidence)

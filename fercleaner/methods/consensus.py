@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..label_model import (
+    SPREAD_FACES,
     LabelModel,
     distribution,
     expected_transition,
@@ -18,7 +19,6 @@ from ..label_model import (
     frequencies,
     lift,
     mean_vote,
-    normalized,
     reliance,
     softmax,
 )
@@ -37,6 +37,8 @@ START_WEIGHT, WEIGHT_FACES = 0.5, 5.0
 RANDOM_GAMMA, RANDOM_SHARPER = 1.5, 2.0
 #: Worth from which on an outside witness is heard a little, and fully.
 HEARD = (0.5, 0.8)
+#: Inside witnesses count as explaining this share of the labels' entropy at least.
+LEAST_INSIDE = 0.1
 #: What is left of the inside witnesses where an outside one is fully heard.
 INSIDE_SHARE = 0.2
 #: Outside posteriors are held above this.
@@ -55,7 +57,8 @@ class Consensus:
 
         L_ic = sum_k w_k l^k_ic,    w the likeliest for softmax(log pi + L) to give the labels, 0 <= w_k <= 4
 
-    (no label takes part in what judges it), so that a witness that knows nothing about this set gets no say.
+    held towards 1/2 by a belief of five faces (no label takes part in what judges it), so that a witness that
+    knows nothing about this set gets no say.
 
     A witness trained elsewhere (a model in the box, say) is not asked to repeat this set's mistakes: what it
     explains is measured through a transition matrix (`outside_worth`), relative to what L explains. With h in
@@ -247,16 +250,17 @@ def fit_weights(lifts: Mapping[str, Doubles], given: Doubles, prior: Doubles) ->
 def outside_worth(posterior: Posteriors, rows: Bools, given: Doubles, joined: Doubles, prior: Doubles) -> float:
     """Return how much of the labels an outside witness explains, relative to the inside ones, in [0, 1].
 
-    The witness may name expressions otherwise than this set's annotators did: its posteriors p are compared
-    with the labels through T[c, d] ~ sum_i p_ic y_id. A witness that says the same of every face, or that
-    knows other faces than these, explains nothing.
+    The gain of distributions p is their mean log-likelihood of the labels beyond that of the frequencies, p mixed
+    into them by the share of `OUTSIDE_SHARES` that serves best; the worth is the gain of the witness over that of
+    the inside ones, these taken to explain at least a tenth of the labels' entropy (`LEAST_INSIDE`).
+
+    The witness may name expressions otherwise than this set's annotators did: its posteriors are compared with
+    the labels through a transition matrix (`renamed`). A witness that says the same of every face, that knows
+    other faces than these, or whose classes go by other names (`named_alike`) explains nothing.
     """
-    if not rows.any():
-        return 0.0
     p, y = posterior.values[rows].astype(np.float64), given[rows]
-    if not named_alike(p, y):
+    if not rows.any() or not named_alike(p, y):
         return 0.0
-    through = normalized(p @ expected_transition(p, y, prior))
     base = (y * np.log(prior)).sum(1).mean()
 
     def gain(rows_: Doubles) -> float:
@@ -265,8 +269,22 @@ def outside_worth(posterior: Posteriors, rows: Bools, given: Doubles, joined: Do
             for s in OUTSIDE_SHARES
         )
 
-    inside = gain(softmax(np.log(prior) + joined[rows]))
-    return float(np.clip(gain(through) / inside, 0.0, 1.0)) if inside > 0 else 0.0
+    inside = max(gain(softmax(np.log(prior) + joined[rows])), LEAST_INSIDE * -float((prior * np.log(prior)).sum()))
+    return float(np.clip(gain(renamed(p, y, prior)) / inside, 0.0, 1.0)) if inside > 0 else 0.0
+
+
+def renamed(p: Doubles, given: Doubles, prior: Doubles) -> Doubles:
+    """Return the labels (N, C) that posteriors p let expect: p_i T, T read off all other faces.
+
+    T[c, d] ~ sum_(j != i) p_jc y_jd + pi_d / 2. A face's own label takes no part, so that a witness of few faces
+    explains no label by having met it.
+    """
+    together, mass = p.T @ given + SPREAD_FACES * prior, p.sum(0) + SPREAD_FACES
+    result = np.zeros_like(p)
+    for c in range(p.shape[1]):
+        own = p[:, c, None]
+        result += own * np.maximum(together[c] - own * given, 0.0) / (mass[c] - own)
+    return result
 
 
 def named_alike(p: Doubles, given: Doubles) -> bool:
