@@ -70,7 +70,7 @@ def listed(folder, more, name="set.csv"):
         (["--landmarks", "mediapip"], "Did you mean 'mediapipe'"),
         (["--landmarks", "points:"], "names no file"),
         (["--landmarks", "points:none.npz"], "Landmark file none.npz: no such file"),
-        (["--landmark-weights", "x"], "--landmarks none takes no weights"),
+        (["--landmark-weights", "x"], "name the detector with --landmarks"),
         (["--layout", "rafd"], "Did you mean 'rafdb'"),
         (["--index", "exakt"], "--index exakt.*Did you mean 'exact'"),
         (["--device", "gpu"], "device 'gpu' is not known"),

@@ -74,7 +74,7 @@ def test_build() -> None:
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
-        ("clipp:x", r"encoder 'clipp:x' is none of clip, timm, torchvision.*Did you mean 'clip'\?"),
+        ("clipp:x", r"encoder 'clipp:x' is none of builtin, clip, timm, torchvision.*Did you mean 'clip'\?"),
         ("", "encoder '' is none of"),
         ("hog:9", "hog has no variants"),
         ("timm:", "timm has no model ''"),
