@@ -11,7 +11,6 @@ import numpy as np
 from ..errors import InputError
 from ..types import (
     ActionUnits,
-    Bools,
     Doubles,
     Features,
     Landmarks,
@@ -121,25 +120,6 @@ def own_share(given: Doubles, distribution: Doubles) -> Doubles:
     """Return <y_i, q_i>: how much of each row of `distribution` (N, C) lies on the given label, (N,)."""
     share: Doubles = np.einsum("nc,nc->n", given, distribution)
     return share
-
-
-def support(given: Doubles, score: Doubles) -> Doubles:
-    """Return the support of the given label relative to the best class, (N,) in [0, 1].
-
-    For a one-hot label y this is score[y] / max_c score[c]; for a given distribution the scores are
-    averaged with it. Rows of `score` that are all zero give 1: nothing speaks against the label.
-    """
-    best = score.max(1)
-    own = own_share(given, score)
-    return np.where(best > 0, np.clip(own / np.where(best > 0, best, 1.0), 0.0, 1.0), 1.0)
-
-
-def normalized_rows(scores: Doubles, fallback: Doubles) -> tuple[Doubles, Bools]:
-    """Return `scores` (N, C) with rows summing to 1, rows of no mass replaced by `fallback`, and which had mass."""
-    mass = scores.sum(1)
-    has = mass > 0
-    rows: Doubles = np.where(has[:, None], scores / np.where(has, mass, 1.0)[:, None], fallback)
-    return rows, has
 
 
 def keep_given(samples: Samples) -> Doubles:
