@@ -30,6 +30,7 @@ from .views import JOINT, distinct, join, whiten
 if TYPE_CHECKING:
     from .cache import FeatureCache
     from .encoders.base import Extractor
+    from .encoders.builtin import BuiltinExtractor
     from .extraction import RunLog
     from .landmarks import Detector
 
@@ -170,9 +171,7 @@ def _unboxed(samples: Samples, witnesses_: Witnesses, resources: Resources, watc
     An encoder that gives all `encoders.builtin.PARTS` becomes a view, posteriors, and, where no landmarks were
     asked for otherwise, landmarks with blendshapes.
     """
-    from .encoders.builtin import PARTS, BuiltinExtractor
-
-    box = next((e for e in witnesses_.encoders if isinstance(e, BuiltinExtractor) and e.parts == PARTS), None)
+    box = _box(witnesses_)
     if box is None:
         return witnesses_
     from .encoders.builtin_views import split
@@ -195,6 +194,13 @@ def _unboxed(samples: Samples, witnesses_: Witnesses, resources: Resources, watc
         landmarks=views.landmarks if witnesses_.landmarks is None else witnesses_.landmarks,
         posteriors=(*witnesses_.posteriors, *([views.posteriors] if views.posteriors is not None else [])),
     )
+
+
+def _box(witnesses_: Witnesses) -> BuiltinExtractor | None:
+    """Return the encoder that gives all `encoders.builtin.PARTS`, if there is one."""
+    from .encoders.builtin import PARTS, BuiltinExtractor
+
+    return next((e for e in witnesses_.encoders if isinstance(e, BuiltinExtractor) and e.parts == PARTS), None)
 
 
 def _landmarks(samples: Samples, source: Detector | Landmarks, resources: Resources, watch: Watch) -> Landmarks | None:
@@ -269,7 +275,8 @@ def _check_names(witnesses_: Witnesses) -> None:
     names = [view.view for view in witnesses_.views] + _encoder_names(witnesses_.encoders)
     if JOINT in names:
         raise InputError(f"A view cannot be called '{JOINT}': that is all views side by side. Give it another name.")
-    taken = Counter(names + ([LANDMARKS] if witnesses_.landmarks is not None else []))
+    pointed = witnesses_.landmarks is not None or _box(witnesses_) is not None
+    taken = Counter(names + ([LANDMARKS] if pointed else []))
     for name, count in taken.items():
         if count > 1:
             raise InputError(f"Two views are called '{name}'. Give one of them another name: --view NAME=FILE.")

@@ -356,3 +356,9 @@ def test_the_landmarks_that_affectnet_ships_are_a_view(tmp_path, monkeypatch):
     refined = fercleaner.load(tmp_path / "affectnet.refined.parquet")
     assert [view["name"] for view in refined.metadata["views"]] == ["landmarks"]
     assert not refined.flagged.any()
+
+
+def test_a_view_cannot_take_the_name_of_the_boxs_landmarks(drawn, here):
+    np.save(here / "v.npy", np.random.default_rng(0).normal(size=(42, 4)))
+    message = fails("refine", drawn, "--encoder", "builtin", "--view", "landmarks=v.npy")
+    assert "Two views are called 'landmarks'" in message
