@@ -2,8 +2,9 @@
 
     python benchmarks/evaluate_builtin.py --data ../shared/ferplus --out benchmarks/results/builtin.json
 
-Prints one JSON object: figures on the groups kept for choosing and on those kept for testing, under changes
-of the picture that users' faces come with, and the speed of this machine.
+Prints one JSON object: figures on the groups kept for choosing and on those kept for testing; under changes
+of the picture that users' faces come with, through the package's own path, with its mirrored second look aligned
+(`fercleaner.encoders.alignment`) and not; and the speed of this machine.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fercleaner.encoders.alignment import average_with_aligned, canonical_frames
+from fercleaner.encoders.builtin import BuiltinExtractor, describe, prepare_face
 from fercleaner.facenet import (
     FaceNet,
     FaceOutput,
@@ -43,17 +46,20 @@ SEVEN = 7
 SHAPES = mirror_names(BLENDSHAPES)
 
 
-def run_network(network: FaceNet, pictures: Tensor, mirror: bool = False, half: bool = True) -> FaceOutput:
+def run_network(
+    network: FaceNet, pictures: Tensor, mirror: bool = False, half: bool = True, align: bool = True
+) -> FaceOutput:
     """Return the outputs for pictures (N, 48, 48) uint8.
 
-    `mirror` averages with their mirror images, as the package does; `half` runs in bfloat16, which the package
-    does not, and which is faster where the processor has it.
+    `mirror` averages with their mirror images, `align` puts these into the canonical frame: both as the package
+    does. `half` runs in bfloat16, which the package does not, and which is faster where the processor has it.
     """
+    average = average_with_aligned if align else average_with_mirror
     parts, batch = [], 64
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
         for start in range(0, len(pictures), batch):
             x = (pictures[start : start + batch, None].float() / 255).contiguous(memory_format=torch.channels_last)
-            out = average_with_mirror(network, x, SHAPES) if mirror else network(x)
+            out = average(network, x, SHAPES) if mirror else network(x)
             parts.append(out)
     return FaceOutput(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -158,9 +164,10 @@ def figures(
     temperature: float = 1.0,
     mirror: bool = False,
     half: bool = True,
+    align: bool = True,
 ) -> dict[str, Any]:
     """All figures of the network on `rows`."""
-    out = run_network(network, faces.pictures[rows], mirror, half)
+    out = run_network(network, faces.pictures[rows], mirror, half, align)
     result = expression_figures(out.logits, faces, rows, temperature) | shape_figures(out, faces, rows)
     return result | {"as a judge of the given labels": judging_figures(out.logits, faces, rows, temperature)}
 
@@ -184,37 +191,31 @@ def fit_temperature(network: FaceNet, faces: Faces, rows: NDArray[np.intp]) -> f
     return math.exp((low + high) / 2)
 
 
-def changed(pictures: Tensor, name: str) -> Tensor:
-    """Return pictures (N, 48, 48) uint8 as a user might have them, after the package's own preparation."""
+def changed(pictures: Tensor, points: Tensor, name: str) -> tuple[list[Image.Image], Tensor]:
+    """Return pictures (N, 48, 48) uint8 as a user might have them, and where their points (N, 68, 2) lie then."""
     n = len(pictures)
     x = pictures[:, None].float() / 255
+    if "224" in name:
+        large = [Image.fromarray(row).resize((224, 224), Image.Resampling.BICUBIC) for row in pictures.numpy()]
+        x = torch.from_numpy(np.stack([np.asarray(image) for image in large]))[:, None].float() / 255
     still, zero = torch.ones(n), torch.zeros(n)
     rng = torch.Generator().manual_seed(0)
     sign = (torch.rand(n, generator=rng) < 0.5).float() * 2 - 1
-    points = torch.zeros(n, 68, 2)
-    geometry = {
+    for change, (scale, roll) in {
         "looser 20 %": (still * 1.2, zero),
         "tighter 20 %": (still * 0.8, zero),
         "roll 15 degrees": (still, sign * math.radians(15)),
-    }
-    if name in geometry:
-        scale, roll = geometry[name]
-        x, _ = warp(x, points, affine(scale, roll, zero), torch.zeros(n, 2), "reflection")
-    elif name == "blur, sigma 1":
+        "roll 30 degrees": (still, sign * math.radians(30)),
+    }.items():
+        if change in name:
+            x, points = warp(x, points, affine(scale, roll, zero), torch.zeros(n, 2), "reflection")
+    if "blur" in name:
         x = blur(x, still)
-    elif name in ("JPEG 30", "enlarged to 224", "tint", "enlarged to 224, tint, JPEG 30"):
-        return torch.stack([_through_pil(row, name) for row in pictures.numpy()])
-    elif name != "none":
-        raise ValueError(name)
-    return (x[:, 0] * 255).round().clamp(0, 255).to(torch.uint8)
+    levels = (x[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    return [_seen_by_camera(Image.fromarray(row), name) for row in levels], points
 
 
-def _through_pil(picture: NDArray[np.uint8], name: str) -> Tensor:
-    from fercleaner.encoders.builtin import prepare_face
-
-    image = Image.fromarray(picture)
-    if "224" in name:
-        image = image.resize((224, 224), Image.Resampling.BICUBIC)
+def _seen_by_camera(image: Image.Image, name: str) -> Image.Image:
     if "tint" in name:
         gains = (1.0, 0.8, 0.6)
         image = Image.merge("RGB", [image.point([int(v * g) for v in range(256)]) for g in gains])
@@ -222,7 +223,46 @@ def _through_pil(picture: NDArray[np.uint8], name: str) -> Tensor:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=30)
         image = Image.open(buffer)
-    return torch.from_numpy(prepare_face(np.asarray(image)).copy())
+    return image.convert("RGB")
+
+
+def through_package(extractor: BuiltinExtractor, images: list[Image.Image]) -> Tensor:
+    """Return the "posterior" and "landmarks" columns (N, 197) of pictures, as the package gives them."""
+    prepared = [extractor.prepare(image) for image in images]
+    starts = range(0, len(prepared), extractor.batch_size)
+    return torch.from_numpy(
+        np.concatenate([extractor.compute(prepared[k : k + extractor.batch_size])[0] for k in starts])
+    )
+
+
+def change_figures(
+    extractor: BuiltinExtractor, images: list[Image.Image], points: Tensor, faces: Faces, rows: NDArray[np.intp]
+) -> dict[str, Any]:
+    """Accuracy, recall, divergence and landmark error on changed pictures of `rows`; points in their widths."""
+    values = through_package(extractor, images)
+    row = expression_figures(values[:, :8].clamp_min(1e-12).log(), faces, rows, 1.0)
+    found = faces.found[rows]
+    truth, guess = points[found], values[found, 8:144].reshape(-1, 68, 2) / images[0].width
+    eyes = (truth[:, 36:42].mean(1) - truth[:, 42:48].mean(1)).norm(dim=1)
+    error = (truth - guess).norm(dim=2).mean(1) / eyes
+    return {k: row[k] for k in ("faces", "accuracy", "mean_recall", "js")} | {
+        "landmark_error_median": float(error.median()),
+        "landmark_error_p90": float(error.quantile(0.9)),
+    }
+
+
+def share_aligned(network: FaceNet, images: list[Image.Image]) -> float:
+    """Return the share of pictures whose second look is turned, moved or scaled."""
+    pictures = torch.from_numpy(np.stack([prepare_face(np.asarray(image)) for image in images]))
+    out = run_network(network, pictures)
+    return float((canonical_frames(out.points, out.found) != torch.eye(3)[:2]).any((1, 2)).float().mean())
+
+
+def core_seconds(network: FaceNet, pictures: Tensor, align: bool, some: int = 256) -> float:
+    """Return the processor time that the network takes for all of `pictures`, from `some` of them."""
+    start = time.process_time()
+    run_network(network, pictures[:some], mirror=True, half=False, align=align)
+    return round((time.process_time() - start) * len(pictures) / some, 1)
 
 
 CHANGES = (
@@ -232,6 +272,8 @@ CHANGES = (
     "looser 20 %",
     "tighter 20 %",
     "roll 15 degrees",
+    "roll 30 degrees",
+    "enlarged to 224, looser 20 %",
     "blur, sigma 1",
     "JPEG 30",
     "enlarged to 224, tint, JPEG 30",
@@ -244,8 +286,9 @@ def main() -> None:
     root = Path(__file__).resolve().parent.parent
     weights = root / "fercleaner" / "weights"
     parser.add_argument("--data", type=Path, default=root.parent / "shared" / "ferplus")
-    parser.add_argument("--weights", type=Path, default=weights / "builtin.safetensors")
-    parser.add_argument("--spec", type=Path, default=weights / "builtin.json")
+    parser.add_argument(
+        "--weights", type=Path, default=weights / "builtin.safetensors", help="its description (.json) stands beside it"
+    )
     parser.add_argument("--groups", type=Path, default=weights / "heldback_groups.json")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--changed", type=int, help="how many test faces are changed in every way; default all")
@@ -254,25 +297,32 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     network = load_facenet(str(args.weights))
-    temperature = float(json.loads(args.spec.read_text())["temperature"])
+    temperature = float(describe(args.weights)["temperature"])
     faces = read_faces(args.data, views=False)
     splits = split_groups(faces.groups, args.groups, 0)
     result: dict[str, Any] = {"temperature": temperature, "parameters": count_parameters(network)}
     for name in ("choose", "test"):
         rows = np.flatnonzero(splits[name])
         result[name] = figures(network, faces, rows, temperature, mirror=True, half=args.half)
+        result[f"{name}, mirrored without aligning"] = figures(
+            network, faces, rows, temperature, mirror=True, half=args.half, align=False
+        )
         result[f"{name}, without the mirror image"] = figures(network, faces, rows, temperature)
     rows = np.flatnonzero(splits["test"])
     rows = rows[clear_rows(faces.counts[rows]).numpy()][: args.changed]
     result["changes"] = {}
+    parts = ("posterior", "landmarks")
+    aligned, plain = (
+        BuiltinExtractor(parts, weights=args.weights, device="cpu", align=align) for align in (True, False)
+    )
     for name in CHANGES:
-        logits = run_network(network, changed(faces.pictures[rows], name), mirror=True).logits
-        row = expression_figures(logits, faces, rows, temperature)
-        result["changes"][name] = {k: row[k] for k in ("faces", "accuracy", "mean_recall", "js")}
-    start, some = time.process_time(), 512
-    run_network(network, faces.pictures[:some], mirror=True, half=False)
-    spent = (time.process_time() - start) * len(faces.pictures) / some
-    result["core_seconds_all_faces"] = round(spent, 1)
+        images, points = changed(faces.pictures[rows], faces.points[rows], name)
+        result["changes"][name] = change_figures(aligned, images, points, faces, rows) | {
+            "aligned": share_aligned(network, images),
+            "without aligning": change_figures(plain, images, points, faces, rows),
+        }
+    result["core_seconds_all_faces"] = core_seconds(network, faces.pictures, align=True)
+    result["core_seconds_all_faces, mirrored without aligning"] = core_seconds(network, faces.pictures, align=False)
     result["bfloat16"] = args.half
     result["faces"], result["threads"] = len(faces.pictures), args.threads
     result["made"] = {

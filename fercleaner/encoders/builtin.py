@@ -25,14 +25,20 @@ from numpy.typing import NDArray
 from ..detection import NO_FACE, SEVERAL_FACES, Framing, whole_frame
 from ..errors import FeatureError, InputError
 from ..types import Bytes, Floats
+from . import alignment
 from .base import Computed, Prepare
 from .network import check_aspect, pick_device
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
+
+    from ..facenet import FaceOutput
 
 #: Side of the gray picture that the network sees, pixels.
 INPUT_SIZE = 48
+#: Side of the picture that a larger one is aligned from, pixels: a canonical frame of half its width is still sharp.
+FINE_SIZE = 96
 #: Pictures at once; a smaller batch is filled up, so that a face's bits do not depend on its batch.
 CPU_BATCH, GPU_BATCH = 64, 512
 #: A face with less confidence has no landmarks.
@@ -54,12 +60,21 @@ NO_LANDMARKS = "landmarks too uncertain"
 
 @dataclass(frozen=True)
 class PrepareFace:
-    """A picture as bytes: 48 x 48 gray, and where its corners lie in the picture, for the landmarks.
+    """A picture as bytes: 48 x 48 gray, where its corners lie in the picture, and 96 x 96 gray where that is more.
 
-    Returns uint8 (2304 + 24,), or (1,) where no single face was found: 0 none, 1 several.
+    Returns uint8 (2304 + 24,), of a face larger than 48 pixels (2304 + 24 + 9216,), or (1,) where no single face was
+    found: 0 none, 1 several.
+
+    Parameters
+    ----------
+    framing : Framing
+        What part of a picture is the face.
+    fine : bool
+        Whether larger faces come in 96 x 96 too, to be aligned from.
     """
 
     framing: Framing = field(default_factory=Framing)
+    fine: bool = True
 
     def __call__(self, image: Image, /) -> Bytes:
         check_aspect(image)
@@ -67,7 +82,10 @@ class PrepareFace:
         if isinstance(frame, str):
             return np.array([1 if frame == SEVERAL_FACES else 0], np.uint8)
         place = np.frombuffer(np.asarray(frame.to_picture, "<f4").tobytes(), np.uint8)
-        return np.concatenate((frame.pixels(image, INPUT_SIZE).ravel(), place))
+        parts = [frame.pixels(image, INPUT_SIZE).ravel(), place]
+        if self.fine and frame.side > INPUT_SIZE:
+            parts.append(frame.pixels(image, FINE_SIZE).ravel())
+        return np.concatenate(parts)
 
 
 def prepare_face(pixels: NDArray[np.uint8]) -> Bytes:
@@ -84,7 +102,9 @@ def weights_folder() -> Path:
 
 
 class BuiltinExtractor:
-    """An `Extractor` around the network in the box; each face's output is averaged with its mirror image's.
+    """An `Extractor` around the network in the box; each face is seen as it comes and, mirrored, aligned.
+
+    The mean of both is given (`alignment`): faces that are rolled, off center or in a loose crop lose less.
 
     On the CPU it runs in float32 and a face's vector does not depend on its batch; on a GPU in float32 too
     (the network is small), where the last bits can vary.
@@ -104,6 +124,8 @@ class BuiltinExtractor:
         What part of a picture is the face.
     name : str
         Name of the view.
+    align : bool
+        Off: the mirrored face is not aligned; to measure what aligning does.
 
     Raises
     ------
@@ -122,6 +144,7 @@ class BuiltinExtractor:
         batch_size: int | None = None,
         framing: Framing | None = None,
         name: str = "builtin",
+        align: bool = True,
     ) -> None:
         unknown = [part for part in parts if part not in WIDTHS]
         if unknown or not parts:
@@ -132,13 +155,15 @@ class BuiltinExtractor:
         self._weights = weights or weights_folder() / "builtin.safetensors"
         self._about = describe(self._weights)
         self._device = device
+        self._align = align
         self.batch_size = CPU_BATCH if pick_device(device).type == "cpu" else (batch_size or GPU_BATCH)
         framing = framing or Framing()
-        self.prepare: Prepare = PrepareFace(framing)
+        self.prepare: Prepare = PrepareFace(framing, fine=align)
         self.spec: Mapping[str, Any] = {
             "kind": "builtin",
-            "version": 1,
+            "version": 2,
             "mirror": True,
+            "align": {**alignment.SPEC, "source": FINE_SIZE} if align else None,
             "weights": _sha256(str(self._weights), self._weights.stat().st_mtime_ns),
             "parts": list(self.parts),
             "temperature": self._about["temperature"],
@@ -153,11 +178,11 @@ class BuiltinExtractor:
         notes = ["" if len(item) > 1 else (SEVERAL_FACES if item[0] else NO_FACE) for item in batch]
         rows = np.flatnonzero(found)
         if len(rows):
-            stacked = np.stack([batch[int(row)] for row in rows])
             size = INPUT_SIZE * INPUT_SIZE
+            stacked = np.stack([batch[int(row)][: size + 24] for row in rows])
             places = np.ascontiguousarray(stacked[:, size:]).view("<f4").reshape(-1, 2, 3)
             pictures = np.ascontiguousarray(stacked[:, :size]).reshape(-1, INPUT_SIZE, INPUT_SIZE)
-            values[rows] = self._run(pictures, places)
+            values[rows] = self._run(pictures, places, [batch[int(row)][size + 24 :] for row in rows])
             if self.parts == ("landmarks",):
                 sure = values[:, 136] >= MIN_CONFIDENCE
                 notes = [NO_LANDMARKS if f and not s else n for f, s, n in zip(found, sure, notes, strict=True)]
@@ -165,20 +190,15 @@ class BuiltinExtractor:
                 values[~found] = 0
         return values, found, notes
 
-    def _run(self, pictures: Bytes, places: Floats) -> Floats:
+    def _run(self, pictures: Bytes, places: Floats, fine: Sequence[Bytes]) -> Floats:
         import torch
 
-        from ..facenet import average_with_mirror, mirror_names
+        from ..facenet import mirror_names
 
         network = _network(str(self._weights), str(pick_device(self._device)))
         device = next(network.parameters()).device
-        short = self.batch_size - len(pictures)
-        filled = np.pad(pictures, ((0, short), (0, 0), (0, 0))) if short > 0 else pictures
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-            x = (torch.from_numpy(filled).to(device)[:, None].float() / 255).contiguous(
-                memory_format=torch.channels_last
-            )
-            out = average_with_mirror(network, x, mirror_names(self._about["blendshapes"]))
+            out = self._looked_at(network, self._filled(pictures), fine, mirror_names(self._about["blendshapes"]))
             posterior = (out.logits.double() / self._about["temperature"]).softmax(1).float()
             columns = {
                 "embedding": out.embedding,
@@ -202,6 +222,34 @@ class BuiltinExtractor:
             "trained_on": _seen(pictures)[:, None] if "trained_on" in self.parts else places[:, 0, :1] * 0,
         }
         return np.concatenate([parts[part] for part in self.parts], axis=1).astype(np.float32)
+
+    def _filled(self, pictures: Bytes) -> Tensor:
+        """Return pictures (B, S, S) as the network takes them, filled up to a batch."""
+        import torch
+
+        short = self.batch_size - len(pictures)
+        filled = np.pad(pictures, ((0, short), (0, 0), (0, 0))) if short > 0 else pictures
+        device = pick_device(self._device)
+        return (torch.from_numpy(filled).to(device)[:, None].float() / 255).contiguous(
+            memory_format=torch.channels_last
+        )
+
+    def _looked_at(self, network: Any, pictures: Tensor, fine: Sequence[Bytes], shapes: Sequence[int]) -> FaceOutput:
+        import torch
+
+        from ..facenet import average_with_mirror
+
+        if not self._align:
+            return average_with_mirror(network, pictures, shapes)
+        is_fine = np.array([len(item) > 0 for item in fine], np.bool_)
+        if not is_fine.any():
+            return alignment.average_with_aligned(network, pictures, shapes)
+        finer = np.zeros((len(fine), FINE_SIZE * FINE_SIZE), np.uint8)
+        finer[is_fine] = np.stack([item for item in fine if len(item)])
+        which = torch.from_numpy(np.pad(is_fine, (0, len(pictures) - len(is_fine)))).to(pictures.device)
+        return alignment.average_with_aligned(
+            network, pictures, shapes, self._filled(finer.reshape(-1, FINE_SIZE, FINE_SIZE)), which
+        )
 
     def _shapes(self, standard: Floats) -> Floats:
         mean = np.array(self._about["blendshape_mean"], np.float32)
