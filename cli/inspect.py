@@ -1,11 +1,15 @@
-"""`fercleaner show` and `fercleaner evaluate`: what a refined file says, and how right it is."""
+"""`fercleaner show`: what a refined file says."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fercleaner.summary import Summary
 
 
 def show(
@@ -13,9 +17,10 @@ def show(
     top: Annotated[int, typer.Option(min=0, help="Pairs and faces to list.")] = 10,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Summarize a refined file: rates per class, confused pairs, what to look at first.
+    """Summarize a refined file: rates per class, confused pairs, expected noise, what to look at first.
 
-    Quality says how far a given label is supported, 0 to 1: low is suspicious.
+    Quality says how far a given label is supported, 0 to 1: low is suspicious. "wrong" is the expected share of
+    wrong labels, a rough figure: the refined distributions taken at their word.
     """
     from fercleaner import store
     from fercleaner.summary import summarize
@@ -28,26 +33,28 @@ def show(
         return
     print_table(
         f"{file}: {summary.faces:,} faces, method {summary.method}",
-        ["class", "given", "refined", "flagged", "of given", "changed", "quality"],
+        ["class", "given", "refined", "flagged", "of given", "changed", "quality", "wrong"],
         [
             [
                 row.name,
                 f"{row.given:,}",
                 f"{row.refined:,}",
                 f"{row.flagged:,}",
-                "-" if row.flagged_rate is None else f"{100 * row.flagged_rate:.1f} %",
+                _percent(row.flagged_rate),
                 f"{row.changed:,}",
                 "-" if row.mean_quality is None else f"{row.mean_quality:.3f}",
+                _percent(wrong),
             ]
-            for row in summary.classes
+            for row, wrong in zip(summary.classes, summary.noise.wrong_rates, strict=True)
         ],
     )
     print_table(
         "Most often changed",
         ["given", "refined", "faces", "of given"],
-        [[p.given, p.refined, f"{p.count:,}", f"{100 * p.share:.1f} %"] for p in summary.confused],
+        [[p.given, p.refined, f"{p.count:,}", _percent(p.share)] for p in summary.confused],
         left=2,
     )
+    _print_noise(summary)
     print_table(
         "Look at these first",
         ["id", "quality", "why"],
@@ -62,48 +69,34 @@ def show(
     )
 
 
-def evaluate(
-    file: Annotated[Path, typer.Argument(help="A refined Parquet file.", show_default=False)],
-    truth: Annotated[Path, typer.Option(metavar="FILE", help="CSV with votes a class, or with a clean label column.")],
-    min_votes: Annotated[float, typer.Option(min=0, help="Judge rows whose top vote has at least this many.")] = 6,
-    image_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of ids in the truth file.")] = None,
-    label_column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Column of clean labels in the truth file.")
-    ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Measure a refined file against annotators' votes or clean labels.
+def _print_noise(summary: Summary) -> None:
+    """Write the expected transition matrix and the pairs that are mixed most."""
+    from .console import print_table
 
-    Example: fercleaner evaluate set.refined.parquet --truth votes.csv --min-votes 6
-    """
-    from fercleaner import store
-    from fercleaner.evaluation import evaluate as measure
-    from fercleaner.truth import read_truth
-
-    from .console import note, print_json, print_table, share
-
-    refined = store.load(file)
-    answer = read_truth(truth, refined.classes, image_column=image_column, label_column=label_column)
-    figures = measure(refined, answer, min_votes=min_votes).to_dict()
-    if json_:
-        print_json(figures)
+    noise, names = summary.noise, [row.name for row in summary.classes]
+    if noise.rate is None:
         return
-    titles = {
-        "noise_rate": "given labels that the truth contradicts",
-        "auroc": "AUROC of finding them",
-        "auroc_per_class": "AUROC, mean over given classes",
-        "average_precision": "average precision",
-        "r_precision": "R-precision",
-        "given_accuracy": "accuracy of given labels",
-        "refined_accuracy": "accuracy of refined labels",
-        "js_given": "Jensen-Shannon divergence of given from the truth (bits)",
-        "js_refined": "Jensen-Shannon divergence of refined from the truth (bits)",
-    }
-    rows = [[title, _figure(figures[key])] for key, title in titles.items()]
-    rows += [[f"flags: {key}", _figure(value)] for key, value in figures["flags"].items()]
-    print_table(f"{file} against {truth}", ["measure", "value"], rows)
-    note(f"Judged {share(figures['judged'], figures['faces'])} faces.")
+    rows, columns = _headings(names)
+    print_table(
+        f"Expected noise {_percent(noise.rate)}: labels (columns) given to each class (rows), in %",
+        ["class", *columns],
+        [[name, *(f"{100 * share:.0f}" for share in row)] for name, row in zip(rows, noise.transition, strict=True)],
+    )
+    print_table(
+        "Most often mixed, as expected",
+        ["class", "labeled", "faces", "of class"],
+        [[p.true, p.given, f"{p.count:,.0f}", _percent(p.share)] for p in noise.mixed],
+        left=2,
+    )
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _headings(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return names for the rows and short ones for the columns: first letters, or numbers where these are alike."""
+    short = [name[:4] for name in names]
+    if len(set(short)) == len(names):
+        return list(names), short
+    return [f"{i} {name}" for i, name in enumerate(names, 1)], [str(i) for i in range(1, len(names) + 1)]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

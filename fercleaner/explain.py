@@ -1,4 +1,4 @@
-"""What to tell a reader about each face: which neighbors spoke for and against its label, and a sentence."""
+"""Which neighbors to name beside a face: those that spoke for its label, and those against it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from .views import JOINT
 
 #: Neighbors named a face and side.
 NAMED = 5
-#: Neighbors counted in the sentence.
-COUNTED = 10
 
 
 def nearest_overall(neighbors: Mapping[str, Neighbors]) -> Ints:
@@ -66,47 +64,3 @@ def _first(table: Ints, chosen: Bools, names: Sequence[str]) -> tuple[tuple[str,
     picked = table[rows, columns].tolist()
     ends = np.searchsorted(rows, np.arange(len(table) + 1)).tolist()
     return tuple(tuple(names[j] for j in picked[start:end]) for start, end in pairwise(ends))
-
-
-def reasons(samples: Samples, refinement: Refinement, table: Ints | None, blind: Bools) -> list[str]:
-    """Return a sentence for each face that calls for one: flagged, changed, unlabeled or without evidence.
-
-    Parameters
-    ----------
-    table : (N, k) int64, optional
-        Neighbors, as `nearest_overall` gives them.
-    blind : (N,) bool
-        Faces for which no view had anything to say.
-    """
-    classes = samples.classes
-    given, refined = samples.label, refinement.label
-    share = refinement.distribution[np.arange(len(samples)), refined]
-    notes = samples.notes if samples.notes is not None else np.full(len(samples), "")
-    counts = _label_counts(samples, table) if table is not None else None
-    texts = [""] * len(samples)
-    speak = refinement.flagged | (refined != given) | blind
-    for i in np.flatnonzero(speak).tolist():
-        parts = [f"labeled {classes[given[i]]}" if given[i] >= 0 else notes[i] or "no label"]
-        if blind[i]:
-            parts.append("no view of this face: the label is kept" if given[i] >= 0 else "no view of this face")
-        else:
-            if refined[i] != given[i]:
-                parts.append(f"refined to {classes[refined[i]]} ({share[i]:.2f})")
-            elif refinement.flagged[i]:
-                parts.append("in doubt, no other label is likelier")
-            if counts is not None and counts[i].sum():
-                top = int(counts[i].argmax())
-                parts.append(f"{counts[i, top]} of {counts[i].sum()} nearest are {classes[top]}")
-        texts[i] = "; ".join(parts)
-    return texts
-
-
-def _label_counts(samples: Samples, table: Ints) -> Ints:
-    """Return how many of the `COUNTED` nearest labeled neighbors carry each class, (N, C)."""
-    label = samples.label
-    speaks = (table >= 0) & (label[table] >= 0)
-    speaks &= speaks.cumsum(1) <= COUNTED
-    c = len(samples.classes)
-    rows = np.broadcast_to(np.arange(len(table))[:, None], table.shape)
-    flat = rows[speaks] * c + label[table[speaks]]
-    return np.bincount(flat, minlength=len(table) * c).reshape(len(table), c).astype(np.int64)

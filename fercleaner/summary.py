@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import InputError
 from .metrics import confusion_matrix
+from .noise_estimate import NoiseEstimate, estimate_noise
 from .refined import RefinedSet
 
 #: Rows of the two lists, unless told otherwise.
@@ -72,6 +73,8 @@ class Summary:
     weight_deciles : tuple of 11 floats, or empty for an empty set
         Smallest weight, then the weights that 10 %, 20 %, ... 100 % of the faces do not exceed.
     suspects : tuple of Suspect, lowest quality first
+    noise : NoiseEstimate
+        Noise rate and transition matrix that the refined distributions let expect.
     method : str or None
     params : mapping
     views : list
@@ -89,6 +92,7 @@ class Summary:
     confused: tuple[ConfusedPair, ...]
     weight_deciles: tuple[float, ...]
     suspects: tuple[Suspect, ...]
+    noise: NoiseEstimate
     method: str | None
     params: Mapping[str, Any]
     views: Any
@@ -105,7 +109,7 @@ def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
     ----------
     refined : RefinedSet
     top : int
-        Most confused pairs, and faces to look at first, to list.
+        Most confused and most mixed pairs, and faces to look at first, to list.
 
     Raises
     ------
@@ -134,6 +138,7 @@ def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
         confused=_confused(refined, top),
         weight_deciles=_deciles(refined),
         suspects=_suspects(refined, top),
+        noise=estimate_noise(refined, top=top),
         method=None if method is None else str(method),
         params=refined.metadata.get("params", {}),
         views=refined.metadata.get("views", []),

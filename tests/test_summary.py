@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fercleaner.errors import InputError
+from fercleaner.noise_estimate import estimate_noise
 from fercleaner.refined import RefinedSet
 from fercleaner.summary import ClassCount, ConfusedPair, summarize
 
@@ -92,6 +93,12 @@ def test_to_dict_is_json():
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["classes"][0]["name"] == "anger"
     assert summary["suspects"][0]["id"] == "b"
+    assert list(summary["noise"]) == ["labels", "wrong", "rate", "transition", "wrong_rates", "mixed"]
+
+
+def test_the_expected_noise_is_part_of_it():
+    assert summarize(make()).noise == estimate_noise(make())
+    assert len(summarize(make(), top=2).noise.mixed) == 2
 
 
 def test_an_empty_set_and_one_without_labels():
@@ -110,6 +117,7 @@ def test_an_empty_set_and_one_without_labels():
     summary = summarize(bare)
     assert (summary.labeled, summary.unlabeled, summary.mean_quality) == (0, 8, None)
     assert (summary.confused, summary.suspects) == ((), ())
+    assert summary.noise.rate is None
     assert summary.without_evidence == 7
     assert sum(c.refined for c in summary.classes) == 8
 
