@@ -20,17 +20,22 @@ from ..label_model import (
     frequencies,
     lift,
     mean_vote,
+    normalized,
     reliance,
 )
-from ..types import Bools, Doubles, Floats, Neighbors, Refinement, Samples
+from ..types import Bools, Doubles, Floats, Ints, Neighbors, Refinement, Samples
 from ..views import JOINT
 from .base import Evidence, keep_given, own_share, require
+from .sites import Sites, posterior, sites_of
+from .uncertainty import estimate
 from .views import distinct_views
 
 #: A view's information is measured with its votes mixed into the label frequencies by each of these shares.
 VOTE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 #: A view of no measurable information keeps this share of the weight of the best.
 LEAST_VIEW = 1e-3
+#: By how much a label leads that the margin has held back.
+LEAST_LEAD = 1e-5
 #: The final distribution is sharper than the likeliest one for the given labels by this factor: wrong labels
 #: make votes look vaguer than the faces are.
 SHARPER = 1.5
@@ -63,7 +68,7 @@ class HypergraphPropagation:
     1 - H(p_i) / log C. A face with no neighbors in any view keeps its given label. Labels are left out in folds
     that keep a group together and hang on ids alone: no label takes part in the vote that judges it, or judges
     its near-duplicates. (Frequencies, sharpness, T and view weights are single numbers for the whole set, fitted
-    to all labels.)
+    to all labels; for sites see below.)
 
     Parameters
     ----------
@@ -78,6 +83,22 @@ class HypergraphPropagation:
         noise flattens frequencies. 1 for sets whose classes were balanced by hand.
     folds : int
         Labels are left out a fold at a time.
+    margin : float in [0, 1]
+        A label gives way only to a class that leads it by more in r (SCN's relabelling margin). Where the lead is
+        less, r is mixed with y until y's class leads again (`held_back`); quality, weight and flags stay those of
+        r. 0 lets the most likely class stand.
+    uncertainty : bool
+        Add the evidence `uncertainty`, how little a face's surroundings tell of its class
+        (`uncertainty.estimate`): a head a site on the smoothed class scores, rank-regularized as in SCN. It weighs
+        nothing: labels weighed by it, with or without U, and hyperedges weighed by it were no better than U alone.
+
+    Sites
+    -----
+    Where `Samples.site` names more than one client or annotator pool, each has a transition matrix of its own,
+    which stands for T both in U and in r, and votes are read with the class frequencies of the site
+    (`sites.Sites`). Both are drawn towards those of the whole set, the more the fewer faces a site has labelled,
+    and the labels of a face's fold take no part in the matrix that it is read by. Look-alikes vote across sites.
+    With one site, or none, the rule is as above.
 
     Source
     ------
@@ -97,6 +118,8 @@ class HypergraphPropagation:
     rounds: int = 2
     gamma: float = 2.0
     folds: int = 10
+    margin: float = 0.0
+    uncertainty: bool = False
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -109,36 +132,51 @@ class HypergraphPropagation:
             raise InputError(f"hypergraph: gamma = {self.gamma}; expected a number of at least 0.")
         if self.folds < 2:
             raise InputError(f"hypergraph: folds = {self.folds}; at least 2 are needed.")
+        if not 0 <= self.margin <= 1:
+            raise InputError(f"hypergraph: margin = {self.margin}; expected 0 <= margin <= 1.")
 
     def refine(self, evidence: Evidence, rng: np.random.Generator) -> Refinement:
         """Return the refined labels; `rng` seeds only how faces are dealt into folds."""
         require(evidence, self)
         samples = evidence.samples
-        scores, graph = self.scores(evidence, int(rng.integers(2**31)))
+        seed = int(rng.integers(2**31))
+        scores, graph = self.scores(evidence, seed)
+        fold = self._folds(samples, seed)
         spoken = scores.max(1) > 0
         rows = spoken & samples.labeled
         given = samples.given.astype(np.float64)
         prior = frequencies(given)
+        sites = sites_of(samples)
         lifts = lift(scores, mean_vote(scores, spoken))
         sharpness = fit_sharpness(lifts[rows], given[rows], prior)
         trust = reliance(explained(distribution(lifts[rows], prior, sharpness), given[rows], prior))
         sharpness *= 1 + trust * (SHARPER - 1)
         vote = distribution(lifts, prior, sharpness, 1 + trust * (self.gamma - 1))
+        if sites is not None:
+            vote = normalized(vote * sites.shares(vote, spoken))
         model = mixed_model(vote[rows], lifts[rows], given[rows], prior, sharpness, trust)
-        refined = np.where(spoken[:, None], model.posterior(vote, given), keep_given(samples))
+        if sites is None:
+            read = model.posterior(vote, given)
+        else:
+            read = posterior(vote, given, site_transitions(sites, vote, given, rows, fold, model.transition, trust))
+        refined = np.where(spoken[:, None], read, keep_given(samples))
         quality, weight = judged(samples, refined, spoken)
+        beside = {
+            "neighbor_vote": np.where(rows, own_share(given, vote), np.nan).astype(np.float32),
+            "vertex_degree": graph.vertex_degree.astype(np.float32),
+        }
+        if self.uncertainty:
+            unsure = estimate(lifts, given, prior, rows, fold, graph.vertex_degree, sites)
+            beside["uncertainty"] = np.where(spoken, unsure, np.nan).astype(np.float32)
         return Refinement(
             ids=samples.ids,
             classes=samples.classes,
-            distribution=refined.astype(np.float32),
+            distribution=held_back(refined, given, self.margin).astype(np.float32),
             weight=weight.astype(np.float32),
             quality=quality.astype(np.float32),
             flagged=rows & (quality < 0.5),
             method=self.name,
-            evidence={
-                "neighbor_vote": np.where(rows, own_share(given, vote), np.nan).astype(np.float32),
-                "vertex_degree": graph.vertex_degree.astype(np.float32),
-            },
+            evidence=beside,
         )
 
     def scores(self, evidence: Evidence, seed: int) -> tuple[Doubles, Hypergraph]:
@@ -146,22 +184,40 @@ class HypergraphPropagation:
 
         Rows of no mass: nothing speaks about that face.
         """
+        fold = self._folds(evidence.samples, seed)
+        runs, graph = self.runs(evidence, fold)
+        return runs[np.arange(len(fold)), fold].astype(np.float64), graph
+
+    def runs(self, evidence: Evidence, fold: Ints) -> tuple[Floats, Hypergraph]:
+        """Return what speaks about each face in the run of each fold, (N, folds, C) >= 0; and the graph.
+
+        In run b no label of fold b takes part, nor does a face's own label in what is said of it. `fold` (N,) is
+        as `fold_numbers` gives it.
+        """
         samples = evidence.samples
         tables = distinct_views(evidence) or dict(evidence.neighbors)
         k = fitting_k(self.k, samples)
         graph = build(tables, k=k, view_weight=view_weights(tables, samples, k))
-        fold = fold_numbers(samples.ids, samples.group, self.folds, seed)
+        sites = sites_of(samples)
         own_fold = (np.arange(len(samples)), fold)
         scores = leave_out_propagate(graph, samples.given, fold, self.alpha)
         trust = (fold[:, None] != np.arange(scores.shape[1])).astype(np.float32)
         for _ in range(self.rounds - 1):
-            own = (1 - self.alpha) * trust[:, :, None] * samples.given[:, None, :]
-            others = np.clip(scores - own, 0, None).astype(np.float64)
-            trust = trust_of(np.clip(scores[own_fold], 0, None), others, samples)
+            others = self._others(scores, trust, samples).astype(np.float64)
+            trust = trust_of(others[own_fold], others, samples, fold, sites)
             trust[own_fold] = 0
             weighted = trust[:, :, None] * samples.given[:, None, :]
             scores = propagate(graph, weighted.reshape(len(samples), -1), self.alpha).reshape(scores.shape)
-        return np.clip(scores[own_fold], 0, None).astype(np.float64), graph
+        return self._others(scores, trust, samples), graph
+
+    def _others(self, scores: Floats, trust: Floats, samples: Samples) -> Floats:
+        """Return the scores without what each face's own label, weighed by `trust` (N, folds), adds to its own."""
+        own = (1 - self.alpha) * trust[:, :, None] * samples.given[:, None, :]
+        result: Floats = np.clip(scores - own, 0, None)
+        return result
+
+    def _folds(self, samples: Samples, seed: int) -> Ints:
+        return fold_numbers(samples.ids, samples.group, self.folds, seed)
 
 
 def fitting_k(k: int, samples: Samples) -> int:
@@ -188,7 +244,17 @@ def mixed_model(
     return LabelModel(trust * seen + (1 - trust) * fitted, sharpness)
 
 
-def trust_of(left_out: Floats, others: Doubles, samples: Samples) -> Floats:
+def site_transitions(
+    sites: Sites, vote: Doubles, given: Doubles, rows: Bools, fold: Ints, pooled: Doubles, trust: float
+) -> Doubles:
+    """Return each face's transition matrix, (N, C, C), mixed by `trust` as in `mixed_model`."""
+    seen = sites.counted(vote, given, rows, fold, pooled)
+    if trust == 1:
+        return seen
+    return trust * seen + (1 - trust) * sites.fitted(vote, given, rows, fold, pooled)
+
+
+def trust_of(left_out: Doubles, others: Doubles, samples: Samples, fold: Ints, sites: Sites | None = None) -> Floats:
     """Return how likely each given label is right, by what speaks in each fold's run, (N, folds) in [0, 1].
 
     Parameters
@@ -205,8 +271,15 @@ def trust_of(left_out: Floats, others: Doubles, samples: Samples) -> Floats:
     prior = frequencies(given)
     mean = mean_vote(scores, scores.max(1) > 0)
     model = fit_noise(lift(scores, mean)[rows], given[rows], prior)
-    posterior = model.posterior(distribution(lift(others, mean), prior, model.sharpness), given)
-    share = np.einsum("nbc,nc->nb", posterior, given)
+    votes = distribution(lift(others, mean), prior, model.sharpness)
+    if sites is None:
+        read = model.posterior(votes, given)
+    else:
+        own = distribution(lift(scores, mean), prior, model.sharpness)
+        shares = sites.shares(own, scores.max(1) > 0)
+        matrices = sites.fitted(normalized(own * shares), given, rows, fold, model.transition)
+        read = posterior(normalized(votes * shares[:, None]), given, matrices)
+    share = np.einsum("nbc,nc->nb", read, given)
     return np.where(others.max(2) > 0, share, 1.0).astype(np.float32)
 
 
@@ -260,3 +333,23 @@ def judged(samples: Samples, refined: Doubles, spoken: Bools) -> tuple[Doubles, 
     quality = np.where(samples.labeled, np.where(spoken, own / given.max(1), 1.0), certainty)
     weight = np.where(samples.labeled, np.where(spoken, own / refined.max(1), own_share(given, given)), certainty)
     return np.clip(quality, 0, 1), np.clip(weight, 0, 1)
+
+
+def held_back(refined: Doubles, given: Doubles, margin: float) -> Doubles:
+    """Return refined distributions (N, C) in which a label gives way only to a class that leads it by `margin`.
+
+    The label of a face is the most likely class of y (of several, the one of greatest r). A row whose most likely
+    class leads it by less becomes (1 - a) r + a y with the least a that puts the label first. Unlabelled faces
+    and rows whose most likely class is the label stay as they are.
+    """
+    if margin == 0:
+        return refined
+    top = given.max(1, keepdims=True)
+    first = (given >= top) & (top > 0)
+    label = np.where(first, refined, -1.0).max(1, keepdims=True)
+    lead = refined - label
+    held = (top[:, 0] > 0) & (lead.max(1) > 0) & (lead.max(1) < margin)
+    close = ~first & (lead > -LEAST_LEAD)
+    needed = np.where(close, (lead + LEAST_LEAD) / np.maximum(lead + top - given, LEAST_LEAD), 0.0)
+    share = np.where(held, np.clip(needed.max(1), 0.0, 1.0), 0.0)[:, None]
+    return (1 - share) * refined + share * given
