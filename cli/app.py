@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import cache, demo, doctor, export, inspect, listing, refine
+from . import cache, demo, doctor, evaluate, export, inspect, listing, project, refine
 
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
@@ -66,8 +66,9 @@ def options(
 
 app.command(name="refine")(refine.refine)
 app.command(name="show")(inspect.show)
-app.command(name="evaluate")(inspect.evaluate)
+app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="export")(export.export)
+app.command(name="project")(project.project)
 app.command(name="methods")(listing.methods)
 app.command(name="demo")(demo.demo)
 app.command(name="doctor")(doctor.doctor)

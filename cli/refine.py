@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from fercleaner.types import Samples
-
-DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
-
-#: The network in the box: one pass serves encoder, landmarks and posteriors.
-BOX, AUTO = "builtin", "auto"
-
-#: Encoders that take no `--weights`.
-WITHOUT_WEIGHTS = ("hog", "builtin")
+from .options import METHOD, SetOptions, pairs, with_set_options
 
 
+@with_set_options
 def refine(
     dataset: Annotated[Path, typer.Argument(help="Folder, list or table of the set.", show_default=False)],
+    *,
     method: Annotated[
         str, typer.Option(help="Rule to refine by; `fercleaner methods` lists them.", rich_help_panel=METHOD)
     ] = "consensus",
@@ -28,55 +21,14 @@ def refine(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),
     ] = None,
-    encoder: Annotated[
-        list[str] | None,
+    precision: Annotated[
+        float | None,
         typer.Option(
-            metavar="TAG",
-            help="builtin (default), clip[:MODEL/PRETRAINED], timm:NAME, torchvision:NAME, hog, none; repeatable.",
-            rich_help_panel=EVIDENCE,
-        ),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[TAG=]FILE", help="Local checkpoint of the encoder (TAG says of which).", rich_help_panel=EVIDENCE
-        ),
-    ] = None,
-    view: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=FILE",
-            help="Vectors you have: .npy in the set's order, .npz or Parquet with ids.",
-            rich_help_panel=EVIDENCE,
-        ),
-    ] = None,
-    landmarks: Annotated[
-        str,
-        typer.Option(
-            metavar="TAG",
-            help="builtin, face-alignment, mediapipe, points:FILE or none; auto: builtin where that encoder runs.",
-            rich_help_panel=EVIDENCE,
-        ),
-    ] = AUTO,
-    landmark_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights of the detector.", rich_help_panel=EVIDENCE)
-    ] = None,
-    crop: Annotated[
-        str,
-        typer.Option(
-            metavar="HOW",
-            help="For builtin: find the face in larger pictures (auto), pictures whole (none), or the set's boxes.",
-            rich_help_panel=EVIDENCE,
-        ),
-    ] = "auto",
-    detector_weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="YuNet's ONNX file, for --crop auto.", rich_help_panel=EVIDENCE),
-    ] = None,
-    action_units: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Action units from your own detector (OpenFace, py-feat).", rich_help_panel=EVIDENCE
+            metavar="SHARE",
+            help="Flag as many labels as keep this estimated share of the flags right, such as 0.8; the method is run "
+            "again on labels flipped on purpose.",
+            rich_help_panel=METHOD,
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -84,133 +36,32 @@ def refine(
         typer.Option(metavar="FILE", help="Where to write; SET.refined.parquet here by default.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-    layout: Annotated[str, typer.Option(help="Overrule the layout found.", rich_help_panel=DATA)] = "auto",
-    classes: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,...", help="Class names in order, or a class set (rafdb).", rich_help_panel=DATA),
-    ] = None,
-    alias: Annotated[
-        list[str] | None,
-        typer.Option(metavar="X=Y", help="Read label X as Y; an empty Y unlabels.", rich_help_panel=DATA),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where a manifest's relative paths start.", rich_help_panel=DATA),
-    ] = None,
-    split: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Keep this split only.", rich_help_panel=DATA)
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROLE=NAME",
-            help="A manifest's column for image, label, id, split, group, site or box.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    votes: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RULE=VALUE",
-            help="How votes become labels: given_from, ties, unknown, not_a_face.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    group_by: Annotated[
-        str,
-        typer.Option(
-            metavar="COLUMN",
-            help="Faces of one group never vote for each other: auto (the set's groups), none, or a column.",
-            rich_help_panel=DATA,
-        ),
-    ] = "auto",
-    index: Annotated[str, typer.Option(help="Neighbor search: exact, ivf or hnsw.", rich_help_panel=RUN)] = "exact",
-    device: Annotated[str, typer.Option(help="auto, cuda or cpu.", rich_help_panel=RUN)] = "auto",
-    cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where vectors are kept.", rich_help_panel=RUN)
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.", rich_help_panel=RUN)] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that decode pictures; all cores by default.", rich_help_panel=RUN),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.", rich_help_panel=RUN)] = 0,
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    set_options: SetOptions,
 ) -> None:
     """Refine a set's labels: distributions, weights, suspicious faces, as one Parquet file.
 
     Example: fercleaner refine rafdb/ --method hypergraph
     """
-    from fercleaner import landmarks as detectors
     from fercleaner import methods, pipeline, store
-    from fercleaner.cache import FeatureCache
-    from fercleaner.detection import choose_framing
-    from fercleaner.encoders import build, builtin
-    from fercleaner.encoders.vectors import read_view
-    from fercleaner.extraction import usable_cores
-    from fercleaner.landmarks.au_columns import from_columns
-    from fercleaner.neighbors import use_gpu
 
     from .console import note, print_json, share, watching
 
-    # What costs nothing to check comes first: the output, names and files; then the set; then weights.
+    if precision is not None and not 0 < precision < 1:
+        raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
+    # What costs nothing to check comes first: the output and the method; then all that the set needs.
     target = out or Path(f"{set_name(dataset)}.refined.parquet")
     store.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
-    searched = _index(index)
-    view_files = _view_files(view)
-    tags = _encoder_tags(encoder, bool(view_files))
-    weights_of = _weights(weights, tags)
-    _check_files(action_units, landmarks, landmark_weights)
-    use_gpu(device)
-    framing, framed = choose_framing(crop, str(detector_weights) if detector_weights else None)
-    samples = _read(dataset, layout, classes, alias, images, split, column, votes, group_by)
-    views = [read_view(name, file, samples) for name, file in view_files]
-    units = from_columns(str(action_units), samples) if action_units else None
-    if crop == "none":
-        samples = samples.replacing(boxes=None)
-    if BOX in tags:
-        note(f"builtin: {framed}.")
-    boxed = BOX in tags and landmarks in (AUTO, BOX) and landmark_weights is None
-    detector: Any = None
-    if landmarks == AUTO and samples.points is not None:
-        detector = detectors.from_samples(samples)
-        note("Landmarks: the set's own 68 points.")
-    elif not boxed and landmarks != AUTO:
-        detector = detectors.build(
-            landmarks, weights=str(landmark_weights) if landmark_weights else None, device=device
-        )
-    parts = ("embedding",) if landmarks == "none" else builtin.PARTS
-    encoders = [
-        builtin.build(device=device, parts=parts, framing=framing)
-        if tag == BOX
-        else build(tag, weights=weights_of.get(tag), device=device)
-        for tag in tags
-    ]
+    samples, witnesses, resources = set_options.open(dataset)
     with watching() as watch:
-        refined = pipeline.refine(
-            samples,
-            rule,
-            pipeline.Witnesses(
-                encoders=encoders,
-                views=views,
-                landmarks=detector,
-                action_units=units,
-            ),
-            pipeline.Resources(
-                cache=None if no_cache else FeatureCache(cache),
-                workers=usable_cores() if workers is None else workers,
-                device=device,
-                index=searched,
-                seed=seed,
-            ),
-            watch,
-        )
+        refined = pipeline.refine(samples, rule, witnesses, resources, watch, precision=precision)
     store.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
         counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
-        print_json({"file": str(target), "method": method, **counts})
+        asked = {} if precision is None else {"precision": refined.metadata["precision"]}
+        print_json({"file": str(target), "method": method, **counts, **asked})
     note(
         f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "
         f"changed {share(changed, labeled)}.\nNext: fercleaner show {target}"
@@ -221,159 +72,3 @@ def set_name(dataset: Path) -> str:
     """Return what a set is called in file names: its folder's name, or its file's without the ending."""
     whole = dataset.resolve()
     return (whole.stem if whole.is_file() else whole.name) or "dataset"
-
-
-def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    """Return ["a=b", ...] as a mapping; InputError names the option where "=" is missing."""
-    from fercleaner.errors import InputError
-
-    found: dict[str, str] = {}
-    for text in texts or []:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise InputError(f"{option} {text}: expected NAME=VALUE, such as {option} name=value.")
-        found[key.strip()] = value.strip()
-    return found
-
-
-def _read(
-    dataset: Path,
-    layout: str,
-    classes: str | None,
-    alias: list[str] | None,
-    images: Path | None,
-    split: list[str] | None,
-    column: list[str] | None,
-    votes: list[str] | None,
-    group_by: str,
-) -> Samples:
-    """Read the set and say which layout was taken and why."""
-    from fercleaner import datasets
-
-    from .console import note, share
-
-    columns = pairs(column, "--column")
-    if group_by not in ("auto", "none"):
-        columns["group"] = group_by
-    if layout == "auto":
-        found = datasets.recognize(dataset)
-        layout = found.layout
-        note(f"Layout: {layout} ({found.why})")
-    samples = datasets.read(
-        dataset,
-        layout=layout,
-        classes=[name.strip() for name in classes.split(",")] if classes else None,
-        alias=pairs(alias, "--alias"),
-        images=images,
-        split=split,
-        columns=columns,
-        votes=_vote_rules(votes),
-    )
-    if group_by == "none":
-        samples = samples.replacing(group=None)
-    labeled = int(samples.labeled.sum())
-    grouped = "" if samples.group is None else f", {len(set(samples.group.tolist())):,} groups"
-    note(
-        f"Read {len(samples):,} faces, {len(samples.classes)} classes{grouped}; labeled {share(labeled, len(samples))}."
-    )
-    return samples
-
-
-def _vote_rules(votes: list[str] | None) -> Any:
-    """Return the VoteRules that --votes RULE=VALUE ask for."""
-    from dataclasses import fields
-
-    from fercleaner.datasets import VoteRules
-    from fercleaner.errors import InputError, did_you_mean
-
-    chosen: dict[str, Any] = dict(pairs(votes, "--votes"))
-    known = [field.name for field in fields(VoteRules)]
-    for key in chosen:
-        if key not in known:
-            raise InputError(f"--votes {key}: not a rule ({', '.join(known)}).{did_you_mean(key, known)}")
-    if "outliers" in chosen:
-        try:
-            chosen["outliers"] = float(chosen["outliers"])
-        except ValueError as error:
-            raise InputError(f"--votes outliers={chosen['outliers']}: expected a number.") from error
-    return VoteRules(**chosen)
-
-
-def _view_files(texts: list[str] | None) -> list[tuple[str, Path]]:
-    """Return (name, file) of each --view; InputError where a file is not there."""
-    from fercleaner.encoders.vectors import parse_view
-    from fercleaner.errors import InputError
-
-    files = [parse_view(text) for text in texts or []]
-    for name, file in files:
-        if not file.is_file():
-            raise InputError(f"--view {name}={file}: no such file.")
-    return files
-
-
-def _encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:
-    """Return the encoders asked for; with neither encoder nor view, the default one."""
-    from fercleaner import encoders
-    from fercleaner.errors import InputError, did_you_mean
-
-    if not tags:
-        return [] if has_views else [encoders.DEFAULT]
-    wanted = [tag.strip() for tag in tags if tag.strip() != "none"]
-    for tag in wanted:
-        kind = tag.partition(":")[0]
-        known = [*encoders.KINDS, "none"]
-        if kind not in known:
-            raise InputError(f"--encoder {tag}: choose one of {', '.join(known)}.{did_you_mean(kind, known)}")
-        if wanted.count(tag) > 1:
-            raise InputError(f"--encoder {tag} is there twice. Name it once.")
-    return wanted
-
-
-def _weights(texts: list[str] | None, tags: list[str]) -> dict[str, Path]:
-    """Return the weights file of each encoder that --weights names one for."""
-    from fercleaner.encoders.checkpoints import given_file
-    from fercleaner.errors import InputError
-
-    files: dict[str, Path] = {}
-    takers = [tag for tag in tags if tag not in WITHOUT_WEIGHTS]
-    for text in texts or []:
-        tag, sign, file = text.partition("=")
-        if not (sign and tag in takers):
-            if len(takers) != 1:
-                way_out = f"Say which: --weights TAG={text}." if takers else "Leave it out, or name an --encoder."
-                count = f"{len(takers)} of the encoders" if takers else "none of the encoders"
-                raise InputError(f"--weights {text}: {count} ({', '.join(tags) or 'none'}) take weights. {way_out}")
-            tag, file = takers[0], text
-        if tag in files:
-            raise InputError(f"--weights names two files for {tag}: {files[tag]} and {file}. Name one.")
-        files[tag] = given_file(Path(file).expanduser())
-    return files
-
-
-def _check_files(action_units: Path | None, landmarks: str, landmark_weights: Path | None) -> None:
-    """Raise InputError for an unknown detector, or a file that is not there."""
-    from fercleaner import landmarks as detectors
-    from fercleaner.errors import InputError
-
-    if action_units is not None and not action_units.is_file():
-        raise InputError(f"--action-units {action_units}: no such file.")
-    kind = landmarks.strip().partition(":")[0]
-    if kind == AUTO:
-        if landmark_weights is not None:
-            raise InputError(f"--landmark-weights {landmark_weights}: name the detector with --landmarks.")
-        return
-    if kind not in detectors.KINDS or kind in ("points", "none"):
-        detectors.build(landmarks)
-    if landmark_weights is not None and kind in ("points", "none"):
-        raise InputError(
-            f"--landmark-weights {landmark_weights}: --landmarks {kind} takes no weights. Name a detector."
-        )
-
-
-def _index(name: str) -> Any:
-    from fercleaner.errors import InputError, did_you_mean
-    from fercleaner.neighbors import INDEXES
-
-    if name not in INDEXES:
-        raise InputError(f"--index {name}: choose one of {', '.join(INDEXES)}.{did_you_mean(name, INDEXES)}")
-    return name

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import numpy as np
 
-from .explain import nearest_overall, reasons, witnesses
+from .explain import nearest_overall, witnesses
 from .methods.base import Evidence
+from .reasons import reasons
 from .refined import RefinedSet
 from .types import Refinement, Samples
 
@@ -18,8 +20,18 @@ from .types import Refinement, Samples
 PACKAGES = ("fercleaner", "numpy", "scipy", "faiss-gpu", "faiss-cpu", "torch", "pillow")
 
 
-def assembled(samples: Samples, evidence: Evidence, refinement: Refinement, index: str, seed: int) -> RefinedSet:
-    """Return the refinement with names, reasons and everything that a file needs to explain itself."""
+def assembled(
+    samples: Samples,
+    evidence: Evidence,
+    refinement: Refinement,
+    index: str,
+    seed: int,
+    about: Mapping[str, Any] | None = None,
+) -> RefinedSet:
+    """Return the refinement with names, reasons and everything that a file needs to explain itself.
+
+    `about` goes into the metadata beside what always stands there.
+    """
     n = len(samples)
     blind = ~np.logical_or.reduce([np.zeros(n, dtype=np.bool_), *(view.found for view in evidence.features.values())])
     if evidence.neighbors:
@@ -41,7 +53,7 @@ def assembled(samples: Samples, evidence: Evidence, refinement: Refinement, inde
         quality=refinement.quality,
         flagged=refinement.flagged,
         changed=samples.labeled & (refinement.label != samples.label),
-        reason=np.array(reasons(samples, refinement, table, blind), dtype=np.str_),
+        reason=np.array(reasons(evidence, refinement, table, blind), dtype=np.str_),
         neighbors_for=spoke_for,
         neighbors_against=spoke_against,
         evidence=refinement.evidence,
@@ -56,18 +68,19 @@ def assembled(samples: Samples, evidence: Evidence, refinement: Refinement, inde
             "index": index,
             "seed": seed,
             "grouped": samples.group is not None,
+            "sites": 0 if samples.site is None else len(set(samples.site.tolist()) - {""}),
             "input_digest": input_digest(samples),
             "versions": versions(),
+            **(about or {}),
         },
     )
 
 
 def input_digest(samples: Samples) -> str:
-    """Return the SHA-256 of ids, classes, given labels and groups, as hex."""
+    """Return the SHA-256 of ids, classes, given labels, groups and sites, as hex."""
     seal = hashlib.sha256()
     parts = ["\x00".join(samples.ids.tolist()), "\x00".join(samples.classes)]
-    if samples.group is not None:
-        parts.append("\x00".join(samples.group.tolist()))
+    parts += ["\x00".join(names.tolist()) for names in (samples.group, samples.site) if names is not None]
     for part in parts:
         seal.update(part.encode("utf-8", "surrogateescape"))
         seal.update(b"\x01")

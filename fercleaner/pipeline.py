@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .assembly import assembled
+from .calibration import Calibration, calibrated, check_precision, flip_runs, flipped
 from .errors import InputError
+from .inputs import Resources as Resources
+from .inputs import Watch as Watch
+from .inputs import Witnesses as Witnesses
 from .methods.base import Evidence, Method, parameters, require_labels
-from .neighbors import Index, nearest
+from .neighbors import nearest
 from .refined import RefinedSet
 from .types import (
     ActionUnits,
@@ -22,86 +25,23 @@ from .types import (
     Landmarks,
     Neighbors,
     Posteriors,
-    Progress,
+    Refinement,
     Samples,
 )
 from .views import JOINT, distinct, join, whiten
 
 if TYPE_CHECKING:
-    from .cache import FeatureCache
     from .encoders.base import Extractor
     from .encoders.builtin import BuiltinExtractor
     from .extraction import RunLog
     from .landmarks import Detector
 
-log = logging.getLogger(__name__)
-
 #: The view of facial geometry; its descriptor is whitened already.
 LANDMARKS = "landmarks"
 #: Neighbors a face for a method that does not say.
 DEFAULT_K = 15
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Who is told what goes on: `progress(stage, done, total)` and `note(sentence)`."""
-
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None
-    note: Callable[[str], None] = log.info
-
-    def stage(self, name: str) -> Progress:
-        """Return a `Progress` that reports under `name`."""
-        return lambda done, total: self.progress(name, done, total)
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a run may use.
-
-    Parameters
-    ----------
-    cache : FeatureCache, optional
-        Where extracted vectors are kept; None keeps none.
-    workers : int
-        Processes that decode pictures; 0 decodes in this one.
-    device : str
-        "auto", "cuda" or "cpu".
-    index : {"exact", "ivf", "hnsw"}
-        How neighbors are searched.
-    seed : int
-        Of every random choice.
-    """
-
-    cache: FeatureCache | None = None
-    workers: int = 0
-    device: str = "auto"
-    index: Index = "exact"
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Witnesses:
-    """Where the evidence comes from.
-
-    Parameters
-    ----------
-    encoders : sequence of Extractor
-        Run over the pictures; each is a view.
-    views : sequence of Features
-        Vectors that are there already.
-    landmarks : Extractor, PointsFile, Landmarks or None
-        Points, or what finds them; "landmarks" becomes a view.
-    action_units : ActionUnits, optional
-        Of the user's own detector; else they are measured from blendshapes or landmarks.
-    posteriors : sequence of Posteriors
-        Further witnesses, trained elsewhere, over the samples' classes.
-    """
-
-    encoders: Sequence[Extractor] = ()
-    views: Sequence[Features] = ()
-    landmarks: Detector | Landmarks = None
-    action_units: ActionUnits | None = None
-    posteriors: Sequence[Posteriors] = field(default_factory=tuple)
+#: The posteriors that are fitted to the given labels, out of fold.
+PROBE = "probe"
 
 
 def refine(
@@ -110,6 +50,8 @@ def refine(
     witnesses_: Witnesses,
     resources: Resources | None = None,
     watch: Watch | None = None,
+    *,
+    precision: float | None = None,
 ) -> RefinedSet:
     """Run a method over a dataset, from pictures or vectors to refined labels.
 
@@ -123,6 +65,10 @@ def refine(
     method : Method
     witnesses_ : Witnesses
     resources, watch : optional
+    precision : float in (0, 1), optional
+        Replace the method's own flags by as many of the lowest qualities as keep this estimated share of the
+        flags right (`calibration.calibrated`); metadata "precision" says what was estimated. The method runs again
+        on labels flipped on purpose, up to `calibration.MOST_RUNS` times on small sets.
 
     Returns
     -------
@@ -131,38 +77,129 @@ def refine(
     Raises
     ------
     InputError
-        No labelled face, one class alone, or something the method needs is missing.
+        No labelled face, one class alone, something the method needs is missing, or a precision outside (0, 1).
     FeatureError
         No picture can be read, or weights are missing.
     """
     resources, watch = resources or Resources(), watch or Watch()
+    check_precision(precision)
     require_labels(samples, method.name)
     evidence = gather(samples, method, witnesses_, resources, watch)
     stage = watch.stage(method.name)
     stage(0, 1)
-    refinement = method.refine(evidence, np.random.default_rng(resources.seed))
+    refinement = run(method, evidence, resources.seed)
     stage(1, 1)
+    about: dict[str, Any] = {}
+    if precision is not None:
+        decision = _calibrated(precision, method, evidence, refinement, resources, watch)
+        refinement = replace(refinement, flagged=decision.flagged)
+        about["precision"] = decision.to_dict()
+        watch.note(decision.sentence)
     refinement = replace(refinement, params=parameters(method))
-    return assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed)
+    return assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
+
+
+def run(method: Method, evidence: Evidence, seed: int) -> Refinement:
+    """Return the answer of `method`, its random choices those of `seed`."""
+    return method.refine(evidence, np.random.default_rng(seed))
+
+
+def _calibrated(
+    precision: float, method: Method, evidence: Evidence, first: Refinement, resources: Resources, watch: Watch
+) -> Calibration:
+    """Return the flags at an estimated precision, the method run again on labels flipped on purpose."""
+    stage = watch.stage("precision")
+    runs = flip_runs(evidence.samples)
+    checks = []
+    for number in range(runs):
+        stage(number, runs)
+        changed = flipped(evidence.samples, first, np.random.default_rng([resources.seed, number]))
+        again = relabeled(evidence, changed.samples, resources, Watch())
+        checks.append((changed, run(method, again, resources.seed)))
+    stage(runs, runs)
+    return calibrated(precision, evidence.samples, first, checks)
 
 
 def gather(samples: Samples, method: Method, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Evidence:
     """Compute the evidence that `method` asks for."""
-    wanted = method.needs | method.optional
+    return evidence_for(method, gather_for(samples, (method,), witnesses_, resources, watch))
+
+
+def gather_for(
+    samples: Samples, methods: Sequence[Method], witnesses_: Witnesses, resources: Resources, watch: Watch
+) -> Evidence:
+    """Compute once what any of `methods` asks for; `evidence_for` gives each its own part."""
+    wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
     _check_names(witnesses_)  # before the first picture is read
     witnesses_ = _unboxed(samples, witnesses_, resources, watch)
     landmarks = _landmarks(samples, witnesses_.landmarks, resources, watch)
     views = _views(samples, witnesses_, landmarks, resources, watch)
-    neighbors = _neighbors(samples, method, views, resources, watch) if "neighbors" in wanted else {}
+    k = max(_k(method) for method in methods)
+    neighbors = _neighbors(samples, k, "joint" in wanted, views, resources, watch) if "neighbors" in wanted else {}
     posteriors = {p.name: p for p in witnesses_.posteriors}
     if "posteriors" in wanted and views:
-        from .probe import cross_fit
-
-        posteriors["probe"] = cross_fit(
-            samples, views, seed=resources.seed, device=resources.device, progress=watch.stage("probe")
-        )
+        posteriors[PROBE] = _probe(samples, views, resources, watch)
     units = _action_units(witnesses_, landmarks, views) if "action_units" in wanted else None
     return Evidence(samples, views, neighbors, posteriors, landmarks, units)
+
+
+def evidence_for(method: Method, evidence: Evidence) -> Evidence:
+    """Return the part of `evidence` that `method` declares: its tables, its k, the probe and action units or not.
+
+    Views, landmarks and posteriors trained elsewhere are handed on as they are.
+    """
+    wanted, k = method.needs | method.optional, _k(method)
+    return replace(
+        evidence,
+        neighbors={
+            name: _nearest_of(table, k)
+            for name, table in evidence.neighbors.items()
+            if "neighbors" in wanted and (name != JOINT or "joint" in wanted)
+        },
+        posteriors={
+            name: table for name, table in evidence.posteriors.items() if name != PROBE or "posteriors" in wanted
+        },
+        action_units=evidence.action_units if "action_units" in wanted else None,
+    )
+
+
+def relabeled(evidence: Evidence, samples: Samples, resources: Resources, watch: Watch) -> Evidence:
+    """Return `evidence` under other given labels of the same faces.
+
+    Only the probe hangs on labels and is fitted again, where there is one; all else is taken over.
+    """
+    posteriors = dict(evidence.posteriors)
+    if PROBE in posteriors:
+        posteriors[PROBE] = _probe(samples, evidence.features, resources, watch)
+    return replace(evidence, samples=samples, posteriors=posteriors)
+
+
+def _nearest_of(table: Neighbors, k: int) -> Neighbors:
+    """Return the first k columns of a neighbor table."""
+    if table.k <= k:
+        return table
+    return replace(table, indices=table.indices[:, :k], similarity=table.similarity[:, :k])
+
+
+def _k(method: Method) -> int:
+    return int(getattr(method, "k", DEFAULT_K))
+
+
+def _probe(samples: Samples, views: Mapping[str, Features], resources: Resources, watch: Watch) -> Posteriors:
+    """Return the out-of-fold posteriors of all views side by side, fitted to the given labels."""
+    from .probe import cross_fit
+
+    return cross_fit(samples, views, seed=resources.seed, device=resources.device, progress=watch.stage(PROBE))
+
+
+def side_by_side(views: Mapping[str, Features]) -> Features:
+    """Return all views as one, each whitened as for the search of neighbors."""
+    ready = _ready(views)
+    return join(ready) if len(ready) > 1 else next(iter(ready.values()))
+
+
+def _ready(views: Mapping[str, Features]) -> dict[str, Features]:
+    return {name: view if name == LANDMARKS else whiten(view) for name, view in views.items()}
 
 
 def _unboxed(samples: Samples, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Witnesses:
@@ -283,15 +320,14 @@ def _check_names(witnesses_: Witnesses) -> None:
 
 
 def _neighbors(
-    samples: Samples, method: Method, views: dict[str, Features], resources: Resources, watch: Watch
+    samples: Samples, k: int, joint: bool, views: Mapping[str, Features], resources: Resources, watch: Watch
 ) -> dict[str, Neighbors]:
-    """Return the neighbor tables of all views, and of all side by side where the method asks for that."""
-    k = int(getattr(method, "k", DEFAULT_K))
+    """Return the neighbor tables of all views, and of all side by side where `joint` asks for that."""
     if k >= len(samples):
         watch.note(f"k = {k}, but a face has only {len(samples) - 1} others; all of them are its neighbors.")
         k = max(1, len(samples) - 1)
-    ready = {name: view if name == LANDMARKS else whiten(view) for name, view in views.items()}
-    if "joint" in method.needs | method.optional and len(ready) > 1:
+    ready = _ready(views)
+    if joint and len(ready) > 1:
         ready[JOINT] = join(ready)
     return {
         name: nearest(

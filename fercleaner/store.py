@@ -127,6 +127,17 @@ def load(path: str | os.PathLike[str]) -> RefinedSet:
         raise _damaged(path, str(error).splitlines()[0]) from error
 
 
+def is_refined(path: str | os.PathLike[str]) -> bool:
+    """Return whether the file says that `write` has written it; only its footer is read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return METADATA_KEY in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def _schema(evidence: Sequence[str]) -> Any:
     import pyarrow as pa
 

@@ -14,7 +14,7 @@ from fercleaner import pipeline
 from fercleaner.assembly import input_digest
 from fercleaner.errors import InputError
 from fercleaner.landmarks.action_units import BLENDSHAPES
-from fercleaner.methods.base import Evidence, keep_given, require
+from fercleaner.methods.base import Evidence, keep_given, parameters, require
 from fercleaner.methods.hypergraph import HypergraphPropagation
 from fercleaner.pipeline import Resources, Watch, Witnesses, gather, refine
 from fercleaner.store import load, write
@@ -220,7 +220,7 @@ def test_the_metadata_says_how_the_file_came_to_be():
     ).metadata
     assert json.loads(json.dumps(metadata)) == metadata
     assert metadata["method"] == "hypergraph"
-    assert metadata["params"] == {"k": 8, "alpha": 0.7, "rounds": 2, "gamma": 2.0, "folds": 10}
+    assert metadata["params"] == parameters(method)
     assert metadata["seed"] == 7
     assert metadata["index"] == "hnsw"
     assert metadata["layout"] == "manifest"

@@ -1,0 +1,65 @@
+"""`fercleaner project`: the set's vectors, drawn together by refined labels, as .npz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import SetOptions, with_set_options
+from .refine import set_name
+
+#: As in the library, so that `--help` need not import it.
+SHARE, DIMENSIONS = 0.3, 64
+
+
+@with_set_options
+def project(
+    dataset: Annotated[Path, typer.Argument(help="Folder, list or table of the set.", show_default=False)],
+    *,
+    refined: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Refined file whose labels teach; SET.refined.parquet here by default.",
+            show_default=False,
+        ),
+    ] = None,
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the learned part in a cosine.")] = SHARE,
+    dimensions: Annotated[int, typer.Option(min=1, help="Columns of the learned part.")] = DIMENSIONS,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write; SET.project.npz here by default.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    set_options: SetOptions,
+) -> None:
+    """Write an embedding for training and retrieval, taught by refined labels and facial geometry.
+
+    Example: fercleaner project rafdb/ --refined rafdb.refined.parquet; then numpy.load("rafdb.project.npz")["values"]
+    """
+    from fercleaner import projection, store
+
+    from .console import note, print_json, watching
+    from .console import share as shown
+
+    target = out or Path(f"{set_name(dataset)}.project.npz")
+    projection.check_ending(target)
+    store.check_writable(target, force)
+    taught_by = store.load(refined or Path(f"{set_name(dataset)}.refined.parquet"))
+    samples, witnesses, resources = set_options.open(dataset)
+    with watching() as watch:
+        made = projection.project_set(
+            samples, taught_by, witnesses, resources, watch, dimensions=dimensions, share=share
+        )
+    projection.write_vectors(made, target, overwrite=force)
+    found = int(made.found.sum())
+    if json_:
+        print_json({"file": str(target), "faces": len(made), "found": found, "columns": made.values.shape[1]})
+    note(
+        f"Wrote {target}: ids, and values with {made.values.shape[1]:,} columns, NaN where a face has none; "
+        f"vectors of {shown(found, len(made))} faces.\nFor training and retrieval: labels drew these vectors together, "
+        "so do not judge the same labels by them."
+    )
