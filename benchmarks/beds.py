@@ -47,6 +47,8 @@ class Bed:
         Distribution of the annotators' votes.
     noisy : bool
         Whether the given labels hold noise of their own.
+    annotators : (N, A) int64, optional
+        Label of each annotator, -1 where there is none, of a set that was given with them; no truth of the set.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Bed:
     landmarks: Landmarks | None = None
     votes: Doubles | None = None
     noisy: bool = False
+    annotators: Ints | None = None
 
     def judged(self, min_votes: float) -> Bools:
         """Which faces have a truth with at least `min_votes` votes, (N,) bool."""
@@ -72,6 +75,7 @@ class Bed:
             label=self.label[rows],
             top=self.top[rows],
             votes=None if self.votes is None else self.votes[rows],
+            annotators=None if self.annotators is None else self.annotators[rows],
         )
 
     def sample(self, limit: int | None, min_votes: float | None = None) -> Bed:

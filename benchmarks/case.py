@@ -100,6 +100,8 @@ def question(shared: Shared, samples: Samples, seed: int, device: str) -> Questi
         similarity=table.similarity[:, :K],
         posterior=np.where(probe.found[:, None], probe.values.astype(np.float64), prior),
         margin=probe.margin.astype(np.float64),
+        # annotators chose among the labels that the set came with, not among those put on it since
+        annotators=shared.bed.annotators if samples is shared.bed.samples else None,
     )
     return Question(evidence, case, seconds)
 

@@ -106,3 +106,38 @@ def shapley_by_definition(match: list[float], voters: int) -> list[float]:
                 value += (utility((*chosen, i)) - utility(chosen)) / (n * math.comb(n - 1, size))
         values.append(value)
     return values
+
+
+def mistakenness(given: Any, posterior: Any) -> tuple[list[float], list[float]]:
+    """Mistakenness by confidence and by entropy."""
+    by_confidence, by_entropy = [], []
+    for y, p in zip(given, posterior, strict=True):
+        wrong = max(range(len(p)), key=lambda d: (p[d], -d)) != y
+        entropy = -sum(float(x) * math.log(float(x)) for x in p if x > 0)
+        for scores, confidence in ((by_confidence, float(max(p))), (by_entropy, math.exp(-entropy))):
+            scores.append((1 + confidence) / 2 if wrong else (1 - confidence) / 2)
+    return by_confidence, by_entropy
+
+
+def label_score(pairs: Any, given: Any) -> tuple[list[float], list[bool], list[int]]:
+    """fastdup's label score from (face, similar face)."""
+    scores, flags, labels = [], [], []
+    for i, y in enumerate(given):
+        near = [given[j] for k, j in pairs if k == i]
+        scores.append(1 - near.count(y) / len(near) if near else 0.0)
+        best = max(sorted(set(given)), key=near.count)
+        flags.append(near.count(best) > near.count(y))
+        labels.append(int(best if flags[-1] else y))
+    return scores, flags, labels
+
+
+def crowd_doubt(given: Any, consensus: Any, quality: Any, annotators: Any, detail: Any) -> list[float]:
+    """1 - quality of the given label, by the annotators who chose it or else by the consensus."""
+    answer = []
+    for i, y in enumerate(given):
+        own = [detail[i][a] for a, label in enumerate(annotators[i]) if label == y]
+        if own:
+            answer.append(1 - max(own))
+        else:
+            answer.append(1 - quality[i] if consensus[i] == y else quality[i])
+    return answer

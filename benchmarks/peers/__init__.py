@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import bars, class_distance, cleanlab, deep_knn, knn_shapley, relation_graph, simifeat
+from . import (
+    bars,
+    class_distance,
+    cleanlab,
+    crowdlab,
+    deep_knn,
+    docta,
+    doubtlab,
+    fastdup,
+    knn_shapley,
+    mistakenness,
+    pydvl,
+    relation_graph,
+    selfclean,
+    simifeat,
+)
 from .base import Case, PeerUnavailable, Verdict
 
 __all__ = ["PEERS", "Case", "PeerUnavailable", "Verdict"]
@@ -17,5 +32,12 @@ PEERS: dict[str, Callable[[Case], Verdict | dict[str, Verdict]]] = {
     **relation_graph.PEERS,
     **class_distance.PEERS,
     **knn_shapley.PEERS,
+    **mistakenness.PEERS,
     **cleanlab.PEERS,
+    **crowdlab.PEERS,
+    **doubtlab.PEERS,
+    **fastdup.PEERS,
+    **pydvl.PEERS,
+    **selfclean.PEERS,
+    **docta.PEERS,
 }

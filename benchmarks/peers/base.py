@@ -37,6 +37,9 @@ class Case:
         Out of fold, from logistic regression on the views; the frequencies of the labels where there is none.
     margin : (N,) float64
         Area under the margin of the same logistic regression.
+    annotators : (N, A) int64, optional
+        Label of each annotator, -1 where there is none, of a set that was given with them. Votes that are the truth of
+        a set do not belong here.
     """
 
     given: Ints
@@ -47,6 +50,7 @@ class Case:
     similarity: Floats
     posterior: Doubles
     margin: Doubles
+    annotators: Ints | None = None
 
     @property
     def one_hot(self) -> Doubles:
