@@ -5,8 +5,8 @@
     python benchmarks/quality.py --data digits --noise symmetric:0.2 --methods hypergraph --peers SimiFeat
 
 "human" takes the labels that the set came with, all faces, and judges those with a clear truth; any other noise is put
-on the true labels of judged faces alone. Writes results/quality-SET-NOISE.json, then results/quality.md (and a plot,
-where matplotlib is installed) from all such files. Peers outside this environment: see peers/outside.py.
+on the true labels of judged faces alone. Writes results/quality-SET-NOISE.json, then results/quality.md (and a plot a
+set, where matplotlib is installed) from all such files. Peers outside this environment: see peers/outside.py.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             }
             write_json(file, content)
             tell(f"Wrote {file}.")
-        for file in write_tables(args.results):
+        for file in write_tables(args.results, tell):
             tell(f"Wrote {file}.")
     except FercleanerError as error:
         tell(f"{type(error).__name__}: {error}")

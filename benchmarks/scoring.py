@@ -1,4 +1,4 @@
-"""Figures of a verdict against the truth, and their mean and spread over seeds."""
+"""Figures of a verdict against the truth and of a classifier, and their mean and spread over seeds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fercleaner.metrics import (
     accuracy,
     auroc,
     average_precision,
+    calibration_error,
     flag_scores,
     jensen_shannon,
     mean_recall,
@@ -73,6 +74,16 @@ def figures(
         cosine = (p * q).sum(1) / np.maximum(np.linalg.norm(p, axis=1) * np.linalg.norm(q, axis=1), 1e-12)
         answer |= {"js": float(jensen_shannon(p, q).mean()), "cosine": float(cosine.mean())}
     return answer
+
+
+def measures(probability: Doubles, label: Ints) -> dict[str, float]:
+    """Return accuracy, mean recall and calibration error of class probabilities (M, C)."""
+    guess = probability.argmax(1)
+    return {
+        "accuracy": accuracy(guess, label),
+        "mean_recall": mean_recall(guess, label, probability.shape[1]),
+        "calibration_error": calibration_error(np.minimum(probability.max(1), 1.0), guess == label),
+    }
 
 
 def over_seeds(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -61,7 +61,7 @@ def stamp() -> dict[str, Any]:
 
 def write_json(file: Path, content: Any) -> None:
     """Write `content` as JSON under a temporary name and rename it; NaN becomes null."""
-    write_text(file, json.dumps(_plain(content), indent=1, allow_nan=False) + "\n")
+    write_text(file, json.dumps(as_written(content), indent=1, allow_nan=False) + "\n")
 
 
 def write_text(file: Path, text: str) -> None:
@@ -72,11 +72,12 @@ def write_text(file: Path, text: str) -> None:
     partial.replace(file)
 
 
-def _plain(value: Any) -> Any:
+def as_written(value: Any) -> Any:
+    """Return a value as `write_json` keeps it: text keys, lists, floats to six digits, NaN and infinities as None."""
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): as_written(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [as_written(inner) for inner in value]
     if isinstance(value, float):
         return round(value, 6) if abs(value) < float("inf") else None
     return value

@@ -1,13 +1,14 @@
-"""results/quality-*.json as one page of Markdown and, where matplotlib is installed, a plot."""
+"""results/quality-*.json as one page of Markdown and, where matplotlib is installed, plots."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from plot import write_plots
 from stamp import write_text
 
 #: (key, heading, whether larger is better).
@@ -21,22 +22,16 @@ COLUMNS = (
     ("refined_accuracy", "refined accuracy", True),
     ("js", "JS to votes", False),
 )
-#: Panels of the plot side by side.
-PANELS = 4
 
 
-def write_tables(results: Path) -> list[Path]:
-    """Write quality.md, and quality.png where it can be drawn, from the results files of a folder; return them."""
+def write_tables(results: Path, tell: Callable[[str], None] = lambda sentence: None) -> list[Path]:
+    """Write quality.md, and plots where they can be drawn, from the results files of a folder; return the files."""
     files = sorted(results.glob("quality-*.json"))
     contents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     if not contents:
         return []
-    written = [results / "quality.md"]
-    write_text(written[0], page(contents))
-    if importlib.util.find_spec("matplotlib") is not None:
-        written.append(results / "quality.png")
-        draw(contents, written[1])
-    return written
+    write_text(results / "quality.md", page(contents))
+    return [results / "quality.md", *write_plots(contents, results, tell)]
 
 
 def page(contents: list[dict[str, Any]]) -> str:
@@ -107,40 +102,6 @@ def averages(contents: list[dict[str, Any]]) -> str:
         row = [_cell({"mean": shown[key], "spread": 0.0}, name in best[key]) for key, _, _ in COLUMNS]
         lines.append(f"| {_name(name, ours[name]['ours'])} | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
-
-
-def draw(contents: list[dict[str, Any]], file: Path) -> None:
-    """Draw average precision by tool, a panel a set and noise."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    down = -(-len(contents) // PANELS)
-    figure, axes = pyplot.subplots(down, PANELS, figsize=(4 * PANELS, 4 * down), squeeze=False, layout="constrained")
-    for axis in axes.flat[len(contents) :]:
-        axis.set_visible(False)
-    for axis, content in zip(axes.flat, contents, strict=False):
-        votes = next(iter(content["judged"]))
-        rows = [
-            (tool[votes]["average_precision"], name, tool["ours"])
-            for name, tool in content["summary"].items()
-            if name != "given label"
-        ]
-        rows.sort(key=lambda row: row[0]["mean"] or 0.0)
-        axis.barh(
-            [name for _, name, _ in rows],
-            [cell["mean"] or 0.0 for cell, _, _ in rows],
-            xerr=[cell["spread"] for cell, _, _ in rows],
-            color=["#2166ac" if own else "#bbbbbb" for _, _, own in rows],
-        )
-        axis.set_title(f"{content['bed']}\n{content['noise']}", fontsize=9)
-        axis.set_xlabel("average precision", fontsize=8)
-        axis.tick_params(labelsize=6)
-    partial = file.with_name(file.name + ".partial")
-    figure.savefig(partial, format="png", dpi=90, metadata={"Software": None})
-    pyplot.close(figure)
-    partial.replace(file)
 
 
 def _by_bed(contents: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

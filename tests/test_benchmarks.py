@@ -16,6 +16,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import beds  # noqa: E402
 import downstream  # noqa: E402
+import head  # noqa: E402
 import quality  # noqa: E402
 import table  # noqa: E402
 from peers import PEERS, Case, Verdict  # noqa: E402
@@ -199,4 +200,4 @@ def test_the_classifier_learns_and_leaves_out_faces_of_no_weight() -> None:
     inputs = (np.eye(2)[label] + 0.1 * rng.normal(size=(200, 2))).astype(np.float32)
     wrong = np.arange(200) < 120
     targets = downstream.Targets(np.eye(2)[np.where(wrong, 1 - label, label)], (~wrong).astype(np.float64))
-    assert (downstream.train(inputs, targets, inputs, 0).argmax(1) == label).mean() > 0.97
+    assert (head.train(inputs, targets, inputs, 0).argmax(1) == label).mean() > 0.97
