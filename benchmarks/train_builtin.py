@@ -34,9 +34,9 @@ from fercleaner.encoders.builtin import picture_digests
 from fercleaner.facenet import EMBEDDING_WIDTH, EXPRESSIONS, FaceNet, FaceOutput, count_parameters, mirror_names
 
 #: Weights of the parts of the loss.
-PARTS = {"votes": 1.0, "points": 5.0, "blendshapes": 1.5, "found": 0.1, "views": 0.5}
+PARTS = {"votes": 1.0, "points": 5.0, "blendshapes": 2.5, "found": 0.1, "views": 0.5}
 #: Rare expressions are drawn heavier by (share in the votes) to minus this power.
-RARITY = 0.4
+RARITY = 0.5
 
 
 class Trainee(nn.Module):

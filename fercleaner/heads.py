@@ -57,14 +57,19 @@ def own_margin(logits: Tensor, label: Tensor) -> Tensor:
 def fit_linear(
     design: Floats, given: Floats, trains: Bools, device: str, progress: Progress | None
 ) -> tuple[Floats, Floats]:
-    """Train all folds' linear heads at once; return their scores (N, F, C) and mean margins (N, F)."""
+    """Train all folds' linear heads at once; return their scores (N, F, C) and mean margins (N, F).
+
+    Targets are distributions: (N, C), or (N, F, C) where each fold has its own. Margins are those of the likeliest
+    class, on the mean over folds in the latter case.
+    """
     import torch
 
-    n, folds, classes = len(design), trains.shape[1], given.shape[1]
+    n, folds, classes = len(design), trains.shape[1], given.shape[-1]
     size = np.maximum(trains.sum(0), 1)
     x, y = torch.from_numpy(design).to(device), torch.from_numpy(np.array(given)).to(device)
     share = torch.from_numpy((trains / size).astype(np.float32)).to(device)
-    label = y.argmax(1)
+    y = y[:, None, :] if y.ndim == 2 else y
+    label = y.mean(1).argmax(1)
     ridge = torch.from_numpy((RIDGE / np.sqrt(size)).astype(np.float32)).to(device)
     blocks = [slice(a, min(a + BLOCK, n)) for a in range(0, n, BLOCK)]
     # the cross-entropy's curvature is at most half the largest eigenvalue of sum_i share_i x_i x_i'
@@ -73,7 +78,7 @@ def fit_linear(
         probe = probe / probe.norm(dim=0).clamp_min(1e-30)
         probe = sum((x[b].T @ ((x[b] @ probe) * share[b]) for b in blocks), torch.zeros_like(probe))
     step = 1.0 / (0.55 * probe.norm(dim=0) + 2.0 * ridge)
-    prior = torch.log((share.T @ y + 1.0 / n) / (1.0 + classes / n))
+    prior = torch.log((torch.einsum("nf,nfc->fc", share, y.expand(-1, folds, -1)) + 1.0 / n) / (1.0 + classes / n))
     weight = torch.zeros((x.shape[1], folds, classes), device=device)
     bias = prior.clone()
     before, bias_before = weight, bias
@@ -88,7 +93,7 @@ def fit_linear(
         for b in blocks:
             z = (x[b] @ at.view(x.shape[1], -1)).view(-1, folds, classes) + bias_at
             margin[b] += own_margin(z, label[b])
-            error = (torch.softmax(z, 2) - y[b][:, None, :]) * share[b][:, :, None]
+            error = (torch.softmax(z, 2) - y[b]) * share[b][:, :, None]
             slope += x[b].T @ error.view(-1, folds * classes)
             bias_slope += error.sum(0)
         gradient = slope.view_as(weight) + 2.0 * ridge[:, None] * at

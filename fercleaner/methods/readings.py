@@ -1,0 +1,163 @@
+"""Two ways to read labels beside what witnesses say: as hit by random noise, or by noise that the faces share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ..label_model import (
+    LabelModel,
+    LatentModel,
+    decided,
+    expected_transition,
+    fit_latent,
+    fit_transition,
+    noise_seen,
+    softmax,
+)
+from ..types import Bools, Doubles, Ints
+from .outside import Voice
+from .sites import Sites, posterior
+
+#: Gives the transition matrix (C, C) of the faces that it is told.
+Matrix: TypeAlias = Callable[[Bools], Doubles]
+
+#: A witness can be sharpened up to this factor.
+MOST_WEIGHT = 4.0
+#: Belief that a witness weighs START_WEIGHT, in faces: holds the weights of small sets.
+START_WEIGHT, WEIGHT_FACES = 0.5, 5.0
+#: What the random reading weighs where random noise is plain.
+RANDOM_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Given labels and who they belong to, as the readings see them.
+
+    Parameters
+    ----------
+    given : (N, C) float64
+        Zero rows without a label.
+    rows : (N,) bool
+        Labelled faces that a witness speaks about: models are fitted to these.
+    prior : (C,) float64
+        Frequencies of the labels.
+    fold : (N,) int64
+    sites : Sites, optional
+    """
+
+    given: Doubles
+    rows: Bools
+    prior: Doubles
+    fold: Ints
+    sites: Sites | None
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """What the labels' noise looks like.
+
+    Parameters
+    ----------
+    random : float in [0, 1]
+        How surely random noise is told from faces that are hard to read (`label_model.noise_seen`).
+    systematic : float in [0, 1]
+        What the systematic reading weighs: how far the witnesses are decided (`label_model.decided`), less up to
+        `RANDOM_SHARE` where random noise is plain.
+    """
+
+    random: float
+    systematic: float
+
+    @classmethod
+    def of(cls, joined: Doubles, labels: Labels) -> tuple[Noise, LatentModel]:
+        """Measure the noise by joined lifts (N, C); return it and the model of random noise."""
+        lifts, given = joined[labels.rows], labels.given[labels.rows]
+        noisy = fit_latent(lifts, given, labels.prior)
+        clean = fit_latent(lifts, given, labels.prior, noisy=False)
+        seen = noise_seen(noisy, clean, given, labels.prior)
+        return cls(seen, decided(noisy.voted(lifts)) * (1 - RANDOM_SHARE * seen)), noisy
+
+
+def fit_weights(lifts: Mapping[str, Doubles], target: Doubles, prior: Doubles) -> dict[str, float]:
+    """Return the weight of each witness under which the target labels (N, C) are likeliest.
+
+    The likelihood is that of softmax(log prior + sum_k w_k l^k), 0 <= w <= `MOST_WEIGHT`, held towards
+    `START_WEIGHT` by a belief of `WEIGHT_FACES` faces.
+    """
+    from scipy.optimize import minimize
+
+    if not lifts:
+        return {}
+    names = sorted(lifts)
+    table = np.stack([lifts[name] for name in names])
+
+    def loss(weights: Doubles) -> tuple[float, Doubles]:
+        rows = softmax(np.log(prior) + np.tensordot(weights, table, 1))
+        held = weights - START_WEIGHT
+        likelihood = float((target * np.log(np.maximum(rows, 1e-12))).sum())
+        slope: Doubles = ((rows - target)[None] * table).sum((1, 2)) + 2 * WEIGHT_FACES * held
+        return -likelihood + WEIGHT_FACES * float(held @ held), slope
+
+    start = np.full(len(names), START_WEIGHT)
+    best = minimize(loss, start, jac=True, bounds=[(0.0, MOST_WEIGHT)] * len(names), method="L-BFGS-B")
+    return dict(zip(names, best.x.tolist(), strict=True))
+
+
+def systematic(own: Doubles, logits: Doubles, labels: Labels, voice: Voice) -> Doubles:
+    """Return P(true | face, label) under noise that annotators share and follows the face, shape of `logits`.
+
+    Where witnesses contradict a label, they are believed: the transition matrix is what labels are found where a
+    class is voted (`label_model.expected_transition`).
+
+    Parameters
+    ----------
+    own : (N, C) float64
+        Logits in which no label of the face's fold took part; the matrix is counted on these.
+    logits : (N, ..., C) float64
+        What to read beside the labels.
+    """
+    votes = softmax(own)
+
+    def counted(learn: Bools) -> Doubles:
+        return expected_transition(votes[learn], labels.given[learn], labels.prior)
+
+    return _by_kind(votes, softmax(logits), labels, voice, counted, fitted=False)
+
+
+def random(own: Doubles, logits: Doubles, labels: Labels, voice: Voice, model: LatentModel) -> Doubles:
+    """Return P(true | face, label) under noise that hits faces of a class alike, shape of `logits`.
+
+    As in `systematic`; the matrix is that of `model`, or the likeliest one for faces that an outside witness judges.
+    """
+    votes = softmax(own)
+
+    def likeliest(learn: Bools) -> Doubles:
+        if not (voice.heard[learn] > 0).any():
+            return model.transition
+        return fit_transition(votes[learn], labels.given[learn])
+
+    return _by_kind(votes, softmax(logits), labels, voice, likeliest, fitted=True)
+
+
+def _by_kind(votes: Doubles, read: Doubles, labels: Labels, voice: Voice, matrix: Matrix, *, fitted: bool) -> Doubles:
+    """Return posteriors with a transition matrix for each kind of face, and each site where there are several.
+
+    Faces that an outside witness judges have other votes than the rest, hence a matrix of their own.
+    """
+    result = read.copy()
+    for kind in (voice.heard > 0, voice.heard == 0):
+        learn = labels.rows & kind
+        if not learn.any():
+            continue
+        pooled = matrix(learn)
+        if labels.sites is None:
+            result[kind] = LabelModel(pooled, 1.0).posterior(read[kind], labels.given[kind])
+        else:
+            of_sites = labels.sites.fitted if fitted else labels.sites.counted
+            matrices = of_sites(votes, labels.given, learn, labels.fold, pooled)
+            result[kind] = posterior(read[kind], labels.given[kind], matrices[kind])
+    return result

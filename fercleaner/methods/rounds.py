@@ -1,0 +1,144 @@
+"""The inside witnesses of `consensus`: look-alikes, a probe and action units, taught by labels, then refined ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..heads import fit_linear, torch_device
+from ..hypergraph import Hypergraph, propagate
+from ..label_model import lift, mean_vote, softmax
+from ..probe import calibrate, side_by_side
+from ..types import Bools, Doubles, Floats, Ints
+from .au_prior import AuInference, AuPrior
+from .base import Evidence
+from .hypergraph import HypergraphPropagation
+
+#: The witness that is trained on the labels at hand; every other posterior was trained elsewhere.
+PROBE = "probe"
+LOOK_ALIKES, ACTION_UNITS = "look_alikes", "action_units"
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """What one witness says beyond what it says of faces in general.
+
+    Parameters
+    ----------
+    own : (N, C) float64
+        Lifts in which no label of the face's fold took part; zero where it does not know the face.
+    runs : (N, F, C) float64, optional
+        Lifts in the run of each fold, none of whose labels took part in it. None where a witness is not told
+        fold by fold: it takes no part in labels that others learn from.
+    known : (N,) bool
+    """
+
+    own: Doubles
+    runs: Doubles | None
+    known: Bools
+
+    @classmethod
+    def of_scores(cls, scores: Doubles, fold: Ints, known: Bools) -> Witness:
+        """Build a witness from scores >= 0 of each fold's run, (N, F, C); rows of no mass say nothing."""
+        own = scores[np.arange(len(fold)), fold]
+        speaks = known & (own.sum(1) > 0)
+        says = speaks[:, None] & (scores.sum(2) > 0)
+        runs = np.where(says[:, :, None], lift(scores, mean_vote(own, speaks)), 0.0)
+        return cls(runs[np.arange(len(fold)), fold], runs, speaks)
+
+    @classmethod
+    def of_table(cls, table: Doubles, known: Bools, *, learned: bool) -> Witness:
+        """Build a witness from one distribution a face, (N, C), `learned` from labels of other folds or not."""
+        speaks = known & (table.sum(1) > 0)
+        own = np.where(speaks[:, None], lift(table, mean_vote(table, speaks)), 0.0)
+        return cls(own, None if learned else own[:, None, :], speaks)
+
+
+class Round:
+    """The witnesses that learn from labels, fold by fold: first from the given labels, again from refined ones.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    graph : HypergraphPropagation
+        How look-alikes are told.
+    fold : (N,) int64
+    """
+
+    def __init__(self, evidence: Evidence, graph: HypergraphPropagation, fold: Ints) -> None:
+        self._evidence, self._settings, self._fold = evidence, graph, fold
+        samples = evidence.samples
+        self._kept = samples.labeled[:, None] & (fold[:, None] != np.arange(int(fold.max()) + 1))
+        self._graph: Hypergraph | None = None
+        self._design: Floats | None = None
+        self._order = np.argsort(samples.ids, kind="stable")
+        if any(view.found.any() for view in evidence.features.values()):
+            self._design, found = side_by_side(samples, evidence.features, self._order)
+            self._found = np.zeros_like(found)
+            self._found[self._order] = found
+
+    @property
+    def repeats(self) -> bool:
+        """Whether there are views that a second round can learn from."""
+        return self._design is not None
+
+    def first(self) -> dict[str, Witness]:
+        """Return what the given labels teach."""
+        evidence = self._evidence
+        runs, self._graph = self._settings.runs(evidence, self._fold)
+        everyone = np.ones(len(self._fold), dtype=np.bool_)
+        witnesses = {LOOK_ALIKES: Witness.of_scores(runs.astype(np.float64), self._fold, everyone)}
+        if self._design is not None:
+            witnesses[PROBE] = self._probe(evidence.samples.given)
+        elif PROBE in evidence.posteriors:
+            probe = evidence.posteriors[PROBE]
+            witnesses[PROBE] = Witness.of_table(probe.values.astype(np.float64), np.asarray(probe.found), learned=True)
+        units = inferred_from_units(evidence)
+        if units is not None and units.classes.all():
+            witnesses[ACTION_UNITS] = Witness.of_table(units.distribution, units.judged, learned=False)
+        return {name: witness for name, witness in witnesses.items() if witness.known.any()}
+
+    def again(self, refined: Doubles, before: Mapping[str, Witness]) -> dict[str, Witness]:
+        """Return what labels refined in each fold's run, (N, F, C), teach; other witnesses as `before`."""
+        assert self._graph is not None  # first() was called
+        target = (refined * self._kept[:, :, None]).astype(np.float32)
+        n = len(self._fold)
+        runs = propagate(self._graph, target.reshape(n, -1), self._settings.alpha).reshape(target.shape)
+        own = (1 - self._settings.alpha) * target
+        everyone = np.ones(n, dtype=np.bool_)
+        witnesses = dict(before)
+        scores = np.clip(runs - own, 0, None).astype(np.float64)
+        witnesses[LOOK_ALIKES] = Witness.of_scores(scores, self._fold, everyone)
+        if self._design is not None:
+            witnesses[PROBE] = self._probe(target)
+        return {name: witness for name, witness in witnesses.items() if witness.known.any()}
+
+    def _probe(self, target: Floats) -> Witness:
+        """Return what heads on the views say that were trained on `target`, (N, C) or (N, F, C), fold by fold."""
+        assert self._design is not None  # asked for where there are views
+        order = self._order
+        trains = self._kept & self._found[:, None]
+        logits = np.zeros((*trains.shape, target.shape[-1]), dtype=np.float32)
+        found, _ = fit_linear(self._design, target[order], trains[order], torch_device("auto"), None)
+        logits[order] = found
+        own = logits[np.arange(len(self._fold)), self._fold][:, None]
+        labels = self._evidence.samples
+        if target.ndim == 2:
+            temperature = calibrate(own, labels.given, (self._found & labels.labeled)[:, None])
+            logits = logits / temperature
+        trained = trains.any(0)  # a run without faces to learn from says nothing
+        scores = softmax(logits.astype(np.float64)) * trained[:, None]
+        return Witness.of_scores(scores, self._fold, self._found)
+
+
+def inferred_from_units(evidence: Evidence) -> AuInference | None:
+    """Return what action units say; None without them, or where their table knows too few classes or units."""
+    if evidence.action_units is None:
+        return None
+    try:
+        return AuPrior().infer(evidence)
+    except InputError:  # an optional witness that cannot judge this class set has no say
+        return None
