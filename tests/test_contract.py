@@ -26,16 +26,13 @@ from fercleaner.methods.generated import (
 )
 from fercleaner.types import Refinement
 
-#: Settings other than the defaults. The expert head takes seconds a law, and breaks exact ties between classes that
-#: no label of a fold names by their column; test_method_ambiguous.py holds it to the laws at its defaults.
-SETTINGS: dict[str, dict[str, Any]] = {"ambiguous": {"experts": 0}}
 FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("name", METHODS)
 def test_built_in_methods_keep_the_law(name: str, law: str):
-    check(METHODS[name](**SETTINGS.get(name, {})), laws=[law])
+    check(METHODS[name](), laws=[law])
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -52,7 +49,7 @@ def test_built_in_methods_keep_the_law(name: str, law: str):
 )
 def test_any_evidence_gives_an_answer_that_moves_with_its_rows_and_columns(name: str, seed: int, **shape: Any):
     rng = np.random.default_rng(seed)
-    method = METHODS[name](**SETTINGS.get(name, {}))
+    method = METHODS[name]()
     evidence = declared(make_evidence(rng, **shape).evidence, method)
     try:
         result = method.refine(evidence, np.random.default_rng(0))
@@ -253,7 +250,6 @@ def test_every_law_has_a_method_that_breaks_it():
 
 def test_the_whole_registry_is_held_to_the_laws():
     assert set(METHODS) == {"hypergraph", "landmark", "au-prior", "threshold", "ambiguous", "consensus"}
-    assert SETTINGS.keys() <= METHODS.keys()
 
 
 def test_unknown_laws_are_named():

@@ -8,9 +8,12 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 import numpy as np
 
 from ..errors import InputError
-from ..types import Bools, Doubles, Floats, Ints, Refinement, Samples
+from ..probe import assign_folds
+from ..types import Bools, Doubles, Floats, Ints, Posteriors, Refinement, Samples
 from .base import Evidence, keep_given, own_share, parameters, require
+from .label_graph import graph_votes
 from .threshold import choose_posteriors, relative_margin
+from .views import distinct_features, distinct_views
 
 Shape = Literal["concave", "linear", "convex"]
 
@@ -27,12 +30,19 @@ SMOOTHING = 0.02
 STEEPNESS = 50.0
 #: Weight of a labelled face whose label is not among the positives of an unsure posterior.
 UNSURE_WEIGHT = 0.7
+#: Probabilities this close are level: rounding may not decide between two classes.
+TIE = 1e-4
+#: Parts into which the labelled faces are dealt; each is judged without its own labels.
+FOLDS = 5
 
 
 class Positives(NamedTuple):
-    """The plausible classes of each face: `mask` (N, C) bool, how many (N,), the ambiguity `weight` (N,)."""
+    """The plausible classes of each face: `member` (N, C), how many (N,), and the ambiguity `weight` (N,).
 
-    mask: Bools
+    `member` is 1 for a positive and 0 for a negative; classes that are level for the last places share them.
+    """
+
+    member: Doubles
     number: Ints
     weight: Doubles
 
@@ -41,9 +51,11 @@ class Positives(NamedTuple):
 class Ambiguous:
     """Give each face a distribution over the few classes that its posteriors hold for plausible.
 
-    Witnesses are the probe's out-of-fold posterior, a mirrored copy's (`view`), and a mixture-of-experts head
-    trained here on the views (`experts`). p_i is their mean, q_i their normalized geometric mean (the softmax of
-    mean scores). With q_(1) >= q_(2) >= ... and P_n the sum of the n largest,
+    Witnesses are the probe's out-of-fold posterior, a mirrored copy's (`view`), and two that learn from faces
+    without a label: labels that travelled over the graph of look-alikes (`label_graph.graph_votes`, where there
+    are neighbors), and a mixture-of-experts head trained here on the views (`experts`, where there are features),
+    which is taught the unlabelled faces by the graph and by itself. p_i is their mean, q_i their normalized
+    geometric mean (the softmax of mean scores). With q_(1) >= q_(2) >= ... and P_n the sum of the n largest,
 
         m_i     = clip(#{n : P_n < mass}, 1, K)              (`inclusive`: #{n : P_(n-1) < mass}, P_0 = 0)
         omega_i = log(1 + 50 (mu - h)) / log(1 + 50 mu),     mu = P_(m+1) / (m + 1), h = q_(m+1)
@@ -86,6 +98,10 @@ class Ambiguous:
         Experts of the head that is trained where features are at hand; 0 trains none.
     active : int >= 1
         Experts that speak for a face.
+    k : int >= 1
+        Neighbors a hyperedge of the graph.
+    alpha : float in [0, 1)
+        How far labels travel on it; further than in `hypergraph`, since the next labelled face may be far.
     posterior, view : str
         As in `Threshold`.
 
@@ -96,7 +112,8 @@ class Ambiguous:
     an Adaptive Confidence Margin (Ada-CM), CVPR 2022. Differs from them in: frozen views, out-of-fold
     posteriors in place of weak augmentations, margins at the end of training, shrunk towards the mean and with a
     floor for calibrated posteriors; agreement, smoothing and the rule for labelled faces are ours (the papers
-    take given labels as right).
+    take given labels as right), and so is the graph: it stands for what image augmentations teach a network that
+    is not frozen, that pictures close by are of one class.
 
     Examples
     --------
@@ -110,7 +127,7 @@ class Ambiguous:
     name: ClassVar[str] = "ambiguous"
     paper: ClassVar[str] = "LEAF (Zhang et al., arXiv 2404.15041) with Ada-CM's margins"
     needs: ClassVar[frozenset[str]] = frozenset({"posteriors"})
-    optional: ClassVar[frozenset[str]] = frozenset({"features"})
+    optional: ClassVar[frozenset[str]] = frozenset({"features", "neighbors", "joint"})
 
     positives: int = 3
     mass: float = 0.9
@@ -122,6 +139,8 @@ class Ambiguous:
     align: bool = False
     experts: int = 4
     active: int = 2
+    k: int = 15
+    alpha: float = 0.9
     posterior: str = "probe"
     view: str = "mirror"
 
@@ -141,12 +160,17 @@ class Ambiguous:
             raise InputError(
                 f"ambiguous: experts is {self.experts} and active {self.active}; expected at least 0 and 1."
             )
+        if self.k < 1:
+            raise InputError(f"ambiguous: k is {self.k}; at least one neighbor is needed.")
+        if not 0 <= self.alpha < 1:
+            raise InputError(f"ambiguous: alpha is {self.alpha}; expected 0 <= alpha < 1.")
 
     def refine(self, evidence: Evidence, rng: np.random.Generator) -> Refinement:
         """Return the refined labels; `rng` starts the expert head."""
         require(evidence, self)
         samples = evidence.samples
-        witnesses, found = self._witnesses(evidence, rng)
+        tables = self._tables(evidence, rng)
+        witnesses, found = _filled(tables)
         labeled, given = samples.labeled, keep_given(samples)
         if self.align:
             witnesses = [aligned(p, samples, found) for p in witnesses]
@@ -154,16 +178,16 @@ class Ambiguous:
         agreement = 1.0 - disagreement(witnesses)
         judged = found & labeled
         margins = class_margins(p[judged], given[judged], len(samples.classes))
-        sure = p.max(1) >= margins[p.argmax(1)]
+        sure = p.max(1) >= np.where(_level(p), margins, np.inf).min(1)
         plausible = positives(q, self.positives, self.mass, inclusive=self.inclusive, shape=self.shape)
         omega = plausible.weight
-        pseudo = pseudo_distribution(q, plausible.mask, self.sharpen)
+        pseudo = pseudo_distribution(q, plausible.member, self.sharpen)
 
         label = samples.given.argmax(1)
         rows = np.arange(len(samples))
         relative = q[rows, label] / q.max(1)
         softer = 0.5 * (1.0 - relative)
-        agrees, fits = label == q.argmax(1), plausible.mask[rows, label]
+        agrees, fits = _level(q)[rows, label], plausible.member[rows, label] > 0
         cases = [agrees, fits, sure]
         share = np.select(cases, [self.blend, np.maximum(self.blend, softer), self.relabel], self.blend)
         trust = np.select(cases, [1.0, 1.0 - softer, 1.0 - omega], UNSURE_WEIGHT)
@@ -179,6 +203,11 @@ class Ambiguous:
             "sure": sure.astype(np.float64),
             "agreement": agreement if len(witnesses) > 1 else np.full(len(samples), np.nan),
         }
+        for table in tables:
+            if table.name == "graph":
+                numbers["neighbor_vote"] = np.where(
+                    labeled & table.found, own_share(given, table.values.astype(np.float64)), np.nan
+                )
         absent = labeled.astype(np.float64)
         return Refinement(
             ids=samples.ids,
@@ -192,36 +221,59 @@ class Ambiguous:
             evidence={k: np.where(found, v, np.nan).astype(np.float32) for k, v in numbers.items()},
         )
 
-    def _witnesses(self, evidence: Evidence, rng: np.random.Generator) -> tuple[list[Doubles], Bools]:
-        """Return the posteriors to go by, uniform where nothing is found, and who has any.
-
-        A witness that says nothing of a face gives way to the mean of the others there.
-        """
+    def _tables(self, evidence: Evidence, rng: np.random.Generator) -> list[Posteriors]:
+        """Return the witnesses: probe, mirrored copy, graph, experts, as far as there is what they need."""
+        samples = evidence.samples
         tables = [choose_posteriors(evidence, self.posterior, self.view)]
         other = evidence.posteriors.get(self.view)
         if other is not None and other is not tables[0]:
             tables.append(other)
-        seen = {name: view for name, view in evidence.features.items() if view.found.any()}
-        if self.experts > 0 and any((v.found & evidence.samples.labeled).any() for v in seen.values()):
+        nobody = np.zeros(len(samples), dtype=np.bool_)
+        seen, neighbors = distinct_features(evidence), distinct_views(evidence)
+        shown = np.logical_or.reduce([nobody, *(view.found for view in seen.values())])
+        linked = np.logical_or.reduce([nobody, *((table.indices >= 0).any(1) for table in neighbors.values())])
+        fold = assign_folds(samples, FOLDS, int(rng.integers(2**31)), usable=shown | linked)
+        votes = None
+        if (linked & samples.labeled).any():
+            graph = graph_votes(samples, neighbors, fold, k=self.k, alpha=self.alpha)
+            votes = graph.by_fold
+            tables.append(graph.posteriors)
+        if self.experts > 0 and (shown & samples.labeled).any():
             from .experts import expert_posteriors
 
             tables.append(
                 expert_posteriors(
-                    evidence.samples,
+                    samples,
                     seen,
                     rng,
                     experts=self.experts,
                     active=self.active,
                     limit=self.positives,
                     mass=self.mass,
+                    fold=fold,
+                    votes=votes,
                 )
             )
-        found = np.stack([t.found for t in tables])
-        values = np.stack([t.values.astype(np.float64) for t in tables])
-        spoken = found.sum(0)
-        mean = np.where(found[:, :, None], values, 0.0).sum(0) / np.maximum(spoken, 1)[:, None]
-        mean[spoken == 0] = 1.0 / values.shape[2]
-        return [np.where(f[:, None], v, mean) for f, v in zip(found, values, strict=True)], spoken > 0
+        return tables
+
+
+def _filled(tables: list[Posteriors]) -> tuple[list[Doubles], Bools]:
+    """Return the posteriors to go by, uniform where nothing is found, and who has any.
+
+    A witness that says nothing of a face gives way to the mean of the others there.
+    """
+    found = np.stack([t.found for t in tables])
+    values = np.stack([t.values.astype(np.float64) for t in tables])
+    spoken = found.sum(0)
+    mean = np.where(found[:, :, None], values, 0.0).sum(0) / np.maximum(spoken, 1)[:, None]
+    mean[spoken == 0] = 1.0 / values.shape[2]
+    return [np.where(f[:, None], v, mean) for f, v in zip(found, values, strict=True)], spoken > 0
+
+
+def _level(rows: Doubles) -> Bools:
+    """Return which classes are the likeliest of their row of (N, C), or level with it."""
+    best: Bools = rows >= rows.max(1, keepdims=True) - TIE
+    return best
 
 
 def class_margins(posterior: Doubles, given: Doubles, classes: int) -> Doubles:
@@ -229,7 +281,7 @@ def class_margins(posterior: Doubles, given: Doubles, classes: int) -> Doubles:
 
     T_c = .97 x the mean confidence of faces labelled c that the posterior gets right, shrunk by MARGIN_PRIOR
     faces towards the mean over all classes; not below max(1.5 / C, .6 of that mean). The paper's floor of .8
-    suits overconfident networks, not calibrated posteriors.
+    suits overconfident networks, not calibrated posteriors. Where n classes are level, each is right by 1 / n.
 
     Parameters
     ----------
@@ -237,10 +289,11 @@ def class_margins(posterior: Doubles, given: Doubles, classes: int) -> Doubles:
         Of labelled faces; N may be 0.
     """
     label, top = given.argmax(1), posterior.max(1)
-    right = posterior.argmax(1) == label
-    overall = float(top[right].mean()) if right.any() else 0.0
-    count = np.bincount(label[right], minlength=classes)
-    total = np.bincount(label[right], weights=top[right], minlength=classes)
+    level = _level(posterior)
+    right = level[np.arange(len(label)), label] / np.maximum(level.sum(1), 1)
+    overall = float(right @ top / right.sum()) if right.any() else 0.0
+    count = np.bincount(label, weights=right, minlength=classes)
+    total = np.bincount(label, weights=right * top, minlength=classes)
     mean = (total + MARGIN_PRIOR * overall) / (count + MARGIN_PRIOR)
     floor = min(max(FLOOR_CHANCE / classes, FLOOR_SHARE * overall), MARGIN_SHARE)
     margins: Doubles = np.clip(MARGIN_SHARE * mean, floor, MARGIN_SHARE)
@@ -265,13 +318,12 @@ def positives(
 ) -> Positives:
     """Return the plausible classes of each row of `q` (N, C) and how little they are contested.
 
-    As coded in LEAF and Fuzzy Positive Learning (`inclusive` False); formulas in `Ambiguous`. Of equal classes
-    the first count as likelier. Cost: O(N C log C).
+    As coded in LEAF and Fuzzy Positive Learning (`inclusive` False); formulas in `Ambiguous`. Classes that are
+    level share the places that are left for them, whatever their order. Cost: O(N C log C).
     """
     n, classes = q.shape
     rows = np.arange(n)
-    order = np.argsort(-q, axis=1, kind="stable")
-    ranked = np.take_along_axis(q, order, 1)
+    ranked = -np.sort(-q, axis=1)
     total = np.cumsum(ranked, axis=1)
     below = (total < mass).sum(1) + int(inclusive)
     count = np.clip(below, 1, min(limit, classes - 1)).astype(np.int64)
@@ -283,14 +335,16 @@ def positives(
         weight = gap / mean
     else:
         weight = gap / (mean + height)
-    mask = np.zeros(q.shape, dtype=np.bool_)
-    np.put_along_axis(mask, order, np.arange(classes) < count[:, None], 1)
-    return Positives(mask, count, np.clip(weight, 0.0, 1.0))
+    edge = ranked[rows, count - 1][:, None]
+    above, level = q > edge + TIE, np.abs(q - edge) <= TIE
+    left = (count[:, None] - above.sum(1, keepdims=True)) / level.sum(1, keepdims=True)
+    member = np.where(above, 1.0, np.where(level, left, 0.0))
+    return Positives(member, count, np.clip(weight, 0.0, 1.0))
 
 
-def pseudo_distribution(q: Doubles, mask: Bools, sharpen: float = 1.0) -> Doubles:
+def pseudo_distribution(q: Doubles, member: Doubles, sharpen: float = 1.0) -> Doubles:
     """Return q^sharpen over its plausible classes alone, renormalized, with SMOOTHING spread evenly, (N, C)."""
-    kept = np.where(mask, (q / q.max(1, keepdims=True)) ** sharpen, 0.0)
+    kept = member * (q / q.max(1, keepdims=True)) ** sharpen
     rows: Doubles = (1.0 - SMOOTHING) * kept / kept.sum(1, keepdims=True) + SMOOTHING / q.shape[1]
     return rows
 

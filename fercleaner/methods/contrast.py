@@ -26,6 +26,10 @@ KEY_MOMENTUM = 0.99
 LEARNING_RATE = 1e-3
 #: More epochs follow the wrong labels: after 10, neighbors agreed less than in the vectors that came in.
 EPOCHS = 4
+#: Small sets are gone through more often, until there were this many steps: with 2,500 faces of FER2013, the share of
+#: the 20 nearest with the same majority of votes, among faces not trained on, was .771 in the vectors that came in,
+#: .786 after 68 steps and .791 after 200; with 600 faces .780 and .786; 150 faces teach nothing (.768, .770).
+STEPS = 200
 #: Share of the learned vector in the embedding handed out; see `Projection`.
 SHARE = 0.3
 #: Confidence of the label bank above which faces of a class attract one another.
@@ -152,6 +156,7 @@ def fit_projection(
     rng : Generator
         Batches are drawn over the faces in the order of their ids, so their numbering does not matter.
     dimensions, epochs : int
+        Small sets are gone through more often, until there were `STEPS` steps; 0 epochs train nothing.
     confidence : float in [0, 1]
         See `pseudo_labels`.
 
@@ -191,12 +196,14 @@ def fit_projection(
     for net, copy in zip(nets, copies, strict=True):
         copy.load_state_dict(net.state_dict())
     size = min(max(len(rows) // 16, BATCHES[0]), BATCHES[1])
-    steps = epochs * -(-len(rows) // size)
+    batches = -(-len(rows) // size)
+    rounds = max(epochs, -(-STEPS // batches)) if epochs else 0
+    steps = rounds * batches
     optimizer = torch.optim.Adam([w for net in nets for w in net.parameters()], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / max(steps, 1))
     queue: list[Any] = []
     done = 0
-    for _ in range(epochs):
+    for _ in range(rounds):
         for batch in torch.randperm(len(rows), generator=generator).split(size):
             queries = [_unit(torch, net(x[batch])) for net, x in zip(nets, views, strict=True)]
             with torch.no_grad():

@@ -1,4 +1,7 @@
-"""The expert head of LEAF on frozen views: distinct experts, top-k gates, a load loss, and the ambiguous loss."""
+"""The expert head of LEAF on frozen views: distinct experts, top-k gates, a load loss, and the ambiguous loss.
+
+Nothing here depends on the order of the classes: those whose probabilities are level share what one of them gets.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 
 from ..heads import BLOCK, torch_device
 from ..probe import assign_folds, calibrate, roles, side_by_side, softmax
-from ..types import Bools, Doubles, Features, Floats, Posteriors, Progress, Samples
+from ..types import Bools, Doubles, Features, Floats, Ints, Posteriors, Progress, Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,9 +22,10 @@ WIDTH = 128
 BOTTLENECK = 64
 #: Share of dropped inputs in the weak passes that teach and in the strong pass that learns.
 WEAK, STRONG = 0.1, 0.4
-#: Weight of the labelled loss (Ada-CM, LEAF) and of the load loss (Shazeer et al. 2017).
-LABELED_SHARE = 0.5
+#: Weight of the load loss (Shazeer et al. 2017).
 LOAD_SHARE = 0.01
+#: Probabilities this close are level: rounding may not decide between them.
+TIE = 1e-4
 #: Adam's step and decay, faces a batch, and the epochs of which the first ones learn from labels alone.
 RATE = 1e-3
 DECAY = 1e-2
@@ -30,6 +34,10 @@ EPOCHS = 12
 WARM_UP = 4
 #: Small sets are gone through more often, until there were this many steps.
 STEPS = 120
+#: Parts into which the labelled faces are dealt; each part is judged by the head of the others.
+FOLDS = 5
+#: Votes are held above this, so that none can forbid a class.
+LEAST_VOTE = 1e-4
 
 
 def top_gates(logits: Tensor, k: int) -> Tensor:
@@ -54,14 +62,14 @@ def load_loss(gates: Tensor) -> Tensor:
 
 
 def ambiguous_loss(logits: Tensor, positive: Tensor) -> Tensor:
-    """Return log(1 + sum over positives a and negatives b of exp(s_b - s_a)), one number a row.
+    """Return log(1 + sum over classes a, b of m_a (1 - m_b) exp(s_b - s_a)), one number a row.
 
     Parameters
     ----------
     logits : (..., C) float
-    positive : (..., C) bool
-        At least one class of each row true. With one positive this is the cross-entropy; a row without
-        negatives has loss 0.
+    positive : (..., C) float in [0, 1], or bool
+        m: 1 for a positive, 0 for a negative; classes that are level share the places left. With one positive
+        this is the cross-entropy; a row without negatives has loss 0.
 
     Source
     ------
@@ -69,9 +77,9 @@ def ambiguous_loss(logits: Tensor, positive: Tensor) -> Tensor:
     """
     import torch
 
-    low = float("-inf")
-    weakest = torch.logsumexp((-logits).masked_fill(~positive, low), -1)
-    strongest = torch.logsumexp(logits.masked_fill(positive, low), -1)
+    member = positive.to(logits.dtype)
+    weakest = torch.logsumexp(torch.log(member) - logits, -1)
+    strongest = torch.logsumexp(torch.log1p(-member) + logits, -1)
     return torch.nn.functional.softplus(weakest + strongest)
 
 
@@ -79,16 +87,15 @@ def fuzzy_positives(teacher: Tensor, limit: int, mass: float) -> tuple[Tensor, T
     """Return LEAF's positives (..., C) and concave weight (...) of `teacher`, as `ambiguous.positives` does."""
     import torch
 
-    ranked, order = torch.sort(teacher, dim=-1, descending=True, stable=True)
+    ranked = torch.sort(teacher, dim=-1, descending=True).values
     total = ranked.cumsum(-1)
-    m = (total < mass).sum(-1).clamp(1, limit)
-    rank = torch.empty_like(order).scatter_(
-        -1, order, torch.arange(order.shape[-1], device=order.device).expand_as(order)
-    )
-    mean = total.gather(-1, m[..., None])[..., 0] / (m + 1)
-    height = ranked.gather(-1, m[..., None])[..., 0]
+    m = (total < mass).sum(-1, keepdim=True).clamp(1, limit)
+    mean, height = total.gather(-1, m) / (m + 1), ranked.gather(-1, m)
     weight = torch.log1p(50.0 * (mean - height).clamp_min(0)) / torch.log1p(50.0 * mean)
-    return rank < m[..., None], weight.clamp(0.0, 1.0)
+    edge = ranked.gather(-1, m - 1)
+    above, level = teacher > edge + TIE, (teacher - edge).abs() <= TIE
+    left = (m - above.sum(-1, keepdim=True)) / level.sum(-1, keepdim=True)
+    return torch.where(above, 1.0, torch.where(level, left, 0.0)), weight[..., 0].clamp(0.0, 1.0)
 
 
 def expert_posteriors(
@@ -100,7 +107,8 @@ def expert_posteriors(
     active: int = 2,
     limit: int = 3,
     mass: float = 0.9,
-    folds: int = 5,
+    fold: Ints | None = None,
+    votes: Floats | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Posteriors:
@@ -112,11 +120,14 @@ def expert_posteriors(
 
     E_j distinct, G softmax over the `active` largest of a learned linear map of x. Each fold's head minimizes
 
-        L = .5 CE(labelled) + mean(omega L_amb) scaled to the worth of CE on argmax + .01 cv^2(load)
+        L = [sum over labelled faces of CE + sum over the others of omega L_amb, scaled to the worth of CE on
+             argmax times the mean confidence] / faces + .01 cv^2(load)
 
     L_amb over all faces whose label it may not see: unlabelled ones and those of its own fold. What is positive
-    for them is read off the mean scores of two weak passes (a tenth of the inputs dropped, no gradient), and
-    learned in a strong pass (four tenths dropped).
+    for them is read off the teacher: the mean scores of two weak passes (a tenth of the inputs dropped, no
+    gradient) and, where there are `votes`, their mean with log v: the head and the graph teach it together. It
+    is learned in a strong pass (four tenths dropped). In the first third of the epochs votes teach alone, or,
+    without them, labels.
 
     Parameters
     ----------
@@ -124,6 +135,10 @@ def expert_posteriors(
         How many there are, and how many speak for a face.
     limit, mass : int, float
         Most positives, and the probability below which classes stay positive: `Ambiguous`.
+    fold : (N,) int64, optional
+        Which head may not see each face's label; by default five folds dealt by `probe.assign_folds`.
+    votes : (N, F, C) float, optional
+        v: what another witness that saw no label of fold f holds of every face (`label_graph.graph_votes`).
     rng : Generator
         Seeds the folds and the training.
 
@@ -137,20 +152,23 @@ def expert_posteriors(
     Zhang et al., LEAF: Unveiling Two Sides of the Same Coin in Semi-supervised Facial Expression Recognition,
     arXiv 2404.15041. Differs from its released code in: experts are distinct, several are active, fusion is
     linear, the load loss counts, the backbone is frozen (so no NT-Xent term and no image augmentation; inputs
-    are dropped instead), and no class margin scales the unlabelled loss.
+    are dropped instead), no class margin scales the unlabelled loss, a second teacher may speak, and a labelled
+    face counts as much as any other (LEAF's batches are half labelled, which fits a few wrong labels by heart).
     """
     seed = int(rng.integers(2**31))
     order = np.argsort(samples.ids, kind="stable")
     design, found = side_by_side(samples, features, order)
     usable = np.zeros_like(found)
     usable[order] = found
-    fold = assign_folds(samples, folds, seed, usable=usable)[order]
+    dealt = assign_folds(samples, FOLDS, seed, usable=usable) if fold is None else fold
     given = np.asarray(samples.given, dtype=np.float32)[order]
     used = found & samples.labeled[order]
-    trains, judges = roles(fold, used, found)
+    trains, judges = roles(dealt[order], used, found)
+    taught = None if votes is None else np.log(np.maximum(votes[order], LEAST_VOTE)).astype(np.float32)
     values, seen = np.zeros(given.shape), np.zeros(len(found), dtype=np.bool_)
     if judges.any():
-        head = _Training(design, given, trains, found, experts, active, min(limit, given.shape[1] - 1), mass)
+        limit = min(limit, given.shape[1] - 1)
+        head = _Training(design, given, trains, found, taught, experts, active, limit, mass)
         logits = head.run(seed, torch_device(device), progress)
         temperature = calibrate(logits, given, judges & used[:, None])
         share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
@@ -178,13 +196,14 @@ class _Training:
         given: Floats,
         trains: Bools,
         found: Bools,
+        votes: Floats | None,
         experts: int,
         active: int,
         limit: int,
         mass: float,
     ) -> None:
         self.x = _principal(design, found, min(WIDTH, design.shape[1]))
-        self.given, self.trains, self.found = given, trains, found
+        self.given, self.trains, self.found, self.votes = given, trains, found, votes
         self.experts, self.active, self.limit, self.mass = experts, min(active, experts), limit, mass
 
     def run(self, seed: int, device: str, progress: Progress | None) -> Floats:
@@ -195,6 +214,7 @@ class _Training:
         y = torch.from_numpy(self.given).to(device)
         learn = torch.from_numpy(self.trains).to(device)
         blind = torch.from_numpy(self.found[:, None] & ~self.trains).to(device)
+        votes = None if self.votes is None else torch.from_numpy(self.votes).to(device)
         self.generator = torch.Generator().manual_seed(seed)
         self._build(x.shape[1], device)
         adam = torch.optim.AdamW(list(self.layers.values()), lr=RATE, weight_decay=DECAY)
@@ -205,10 +225,12 @@ class _Training:
                 rows = pool[batch.to(device)]
                 z, gates = self._scores(self._dropped(x[rows], STRONG))
                 fit = -(y[rows][:, None, :] * torch.log_softmax(z, 2)).sum(2)
-                loss = LABELED_SHARE * _mean(fit, learn[rows]).sum()
+                loss = (fit * learn[rows]).sum() / len(rows)
                 loss = loss + LOAD_SHARE * sum(load_loss(gates[:, f]) for f in range(gates.shape[1]))
-                if epoch >= WARM_UP * times and bool(blind[rows].any()):
-                    loss = loss + self._unlabeled(x[rows], z, blind[rows])
+                warm = epoch >= WARM_UP * times
+                if (warm or votes is not None) and bool(blind[rows].any()):
+                    taught = None if votes is None else votes[rows]
+                    loss = loss + self._unlabeled(self._teacher(x[rows], taught, warm), z, blind[rows])
                 adam.zero_grad()
                 torch.autograd.backward(loss)
                 adam.step()
@@ -258,19 +280,27 @@ class _Training:
         keep = torch.rand(x.shape, generator=self.generator) >= share
         return x * keep.to(x.device) / (1.0 - share)
 
-    def _unlabeled(self, x: Tensor, strong: Tensor, blind: Tensor) -> Any:
-        """Return LEAF's loss on the faces whose label a fold may not see, summed over folds."""
+    def _teacher(self, x: Tensor, votes: Tensor | None, warm: bool) -> Tensor:
+        """Return what unlabelled faces are taught, (B, F, C): by weak passes (once `warm`) and log `votes`."""
         import torch
 
+        if not warm and votes is not None:
+            return torch.softmax(votes, 2)
         with torch.no_grad():
             weak = (self._scores(self._dropped(x, WEAK))[0] + self._scores(self._dropped(x, WEAK))[0]) / 2
-            teacher = torch.softmax(weak, 2)
-            positive, omega = fuzzy_positives(teacher, self.limit, self.mass)
+            return torch.softmax(weak if votes is None else (torch.log_softmax(weak, 2) + votes) / 2, 2)
+
+    def _unlabeled(self, teacher: Tensor, strong: Tensor, blind: Tensor) -> Any:
+        """Return LEAF's loss on the faces whose label a fold may not see, a share of the batch, summed over folds."""
+        import torch
+
+        positive, omega = fuzzy_positives(teacher, self.limit, self.mass)
         ambiguous = _mean(ambiguous_loss(strong, positive) * omega, blind)
-        certain = -torch.log_softmax(strong, 2).gather(2, teacher.argmax(2, keepdim=True))[..., 0]
+        top = teacher >= teacher.amax(2, keepdim=True) - TIE
+        certain = -(torch.log_softmax(strong, 2) * top).sum(2) / top.sum(2)
         worth = (_mean(certain, blind) / ambiguous.clamp_min(1e-6)).detach()
         sure = _mean(teacher.amax(2), blind)
-        return (ambiguous * worth * sure).sum()
+        return (ambiguous * worth * sure * blind.sum(0) / len(blind)).sum()
 
 
 def _mean(values: Tensor, rows: Tensor) -> Tensor:
