@@ -1,0 +1,87 @@
+"""The promise on clean data: faces whose annotators are all of one mind keep that label.
+
+    python benchmarks/clean.py --data ../shared/ferplus
+
+Each method refines the faces with at least `--min-votes` equal votes (10 of 10), given their majority label. A label is
+wrongly lost where the refined class is another, or where it is flagged. Writes results/clean.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from beds import Bed, open_bed
+from case import Shared, question, relabeled
+from quality import run_method
+from stamp import stamp, write_json
+
+from fercleaner.errors import FercleanerError, InputError
+from fercleaner.methods import available, build
+from fercleaner.noise import parse
+from fercleaner.pipeline import DEFAULT_K
+
+#: Share of labels that may change.
+PROMISE = 0.01
+
+
+def kept(bed: Bed, methods: Sequence[str], seed: int, device: str) -> dict[str, dict[str, float]]:
+    """Return, by method, the share of true labels of `bed` that it changes and flags, and that by true class."""
+    shared = Shared.of(bed, DEFAULT_K, device)
+    asked = question(shared, relabeled(bed, parse("symmetric:0"), seed, shared.vectors), seed, device)
+    answer: dict[str, dict[str, float]] = {}
+    for name in methods:
+        verdict = run_method(build(name), asked, seed)
+        assert verdict.label is not None  # every method of ours has labels and flags
+        assert verdict.flagged is not None
+        lost = verdict.label != bed.label
+        by_class = {c: lost[bed.label == i] for i, c in enumerate(bed.samples.classes)}
+        answer[name] = {
+            "changed": float(lost.mean()),
+            "flagged": float(verdict.flagged.mean()),
+            **{f"changed of {c}": float(rows.mean()) for c, rows in by_class.items() if len(rows)},
+        }
+    return answer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the check; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="a FERPlus folder, digits, demo, or FILE.py:FUNCTION")
+    parser.add_argument("--min-votes", type=float, default=10.0)
+    parser.add_argument("--methods", nargs="+", default=list(available()), choices=list(available()), metavar="NAME")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "clean.json")
+    args = parser.parse_args(arguments)
+    try:
+        bed = open_bed(args.data)
+        rows = np.flatnonzero(bed.judged(args.min_votes))
+        if not len(rows):
+            raise InputError(f"No face of {args.data} has {args.min_votes:g} equal votes. Ask for fewer: --min-votes.")
+        results = kept(bed.subset(rows), args.methods, args.seed, args.device)
+    except FercleanerError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    counts = np.bincount(bed.label[rows], minlength=len(bed.samples.classes)).tolist()
+    content: dict[str, Any] = {
+        "bed": bed.name,
+        "min_votes": args.min_votes,
+        "faces": len(rows),
+        "faces_by_class": dict(zip(bed.samples.classes, counts, strict=True)),
+        "promise": PROMISE,
+        "results": results,
+        **stamp(),
+    }
+    write_json(args.out, content)
+    for name, figures in results.items():
+        print(f"{name:12s} changed {100 * figures['changed']:.2f} %, flagged {100 * figures['flagged']:.2f} %")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
