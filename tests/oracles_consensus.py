@@ -1,22 +1,42 @@
-"""The `consensus` method written with plain loops; scores of look-alikes and inferences of units come from outside."""
+"""The `consensus` method written with plain loops; what look-alikes, heads and action units say comes from outside."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+import oracles_sites as sites
 from oracles_hypergraph import (
     counted,
     em,
-    explained,
+    fit_noise,
     judged,
     label_frequencies,
     lifted,
     posterior,
     read_off,
-    reliance,
     shares,
 )
+
+
+def softmax(row):
+    """exp(x) brought to sum 1."""
+    top = max(row)
+    return shares([math.exp(x - top) for x in row])
+
+
+def lifts_of(scores, fold, known):
+    """Own lifts (N, C) and those of each run (N, F, C) of scores (N, F, C), and who is spoken about."""
+    n, folds, c = scores.shape
+    says = [bool(known[i]) and sum(scores[i, fold[i]]) > 0 for i in range(n)]
+    mean = shares([sum(scores[i, fold[i], t] for i in range(n) if says[i]) for t in range(c)])
+    runs = np.zeros((n, folds, c))
+    for i in range(n):
+        for b in range(folds):
+            if says[i] and sum(scores[i, b]) > 0:
+                runs[i, b] = lifted(scores[i, b], mean)
+    return np.array([runs[i, fold[i]] for i in range(n)]), runs, says
 
 
 def joined_row(weights, lifts, i, c):
@@ -24,16 +44,16 @@ def joined_row(weights, lifts, i, c):
     return [sum(weights[name] * lifts[name][i][t] for name in weights) for t in range(c)]
 
 
-def likelihood(weights, lifts, given, prior):
-    """Penalized log-likelihood of the labels under softmax(log pi + L); the belief is five faces at one half."""
+def likelihood(weights, lifts, target, prior):
+    """Penalized log-likelihood of the target under softmax(log pi + L); the belief is five faces at one half."""
     total = 0.0
-    for i, label in enumerate(given):
+    for i, label in enumerate(target):
         row = read_off(joined_row(weights, lifts, i, len(prior)), prior, 1.0)
         total += sum(y * math.log(max(p, 1e-12)) for y, p in zip(label, row, strict=True))
     return total - 5.0 * sum((w - 0.5) ** 2 for w in weights.values())
 
 
-def likeliest_weights(lifts, given, prior, sweeps=12, steps=26):
+def likeliest_weights(lifts, target, prior, sweeps=12, steps=20):
     """The weights in [0, 4] of greatest likelihood: golden sections of one weight after another."""
     weights, golden = dict.fromkeys(lifts, 0.5), (math.sqrt(5) - 1) / 2
     for _ in range(sweeps):
@@ -42,7 +62,7 @@ def likeliest_weights(lifts, given, prior, sweeps=12, steps=26):
             low, high = 0.0, 4.0
 
             def at(value, name=name):
-                return likelihood({**weights, name: value}, lifts, given, prior)
+                return likelihood({**weights, name: value}, lifts, target, prior)
 
             left, right = high - golden * (high - low), low + golden * (high - low)
             f_left, f_right = at(left), at(right)
@@ -56,9 +76,93 @@ def likeliest_weights(lifts, given, prior, sweeps=12, steps=26):
                     left = high - golden * (high - low)
                     f_left = at(left)
             weights[name] = max((0.0, 4.0, (low + high) / 2), key=at)
-        if max(abs(weights[name] - before[name]) for name in lifts) < 1e-4:
+        if max(abs(weights[name] - before[name]) for name in lifts) < 3e-4:
             break
     return weights
+
+
+def pseudo_faces(given):
+    """Half a face spread over each row, and a hundredth of the class and half a face on the diagonal."""
+    c = given.shape[1]
+    return [[0.5 / c + (0.01 * sum(given[:, a]) + 0.5 if a == b else 0.0) for b in range(c)] for a in range(c)]
+
+
+def fitted(rows, given):
+    """Transition matrix of greatest likelihood after 60 steps of EM."""
+    return em(rows, given, pseudo_faces(given), 60)[0]
+
+
+class Latent(NamedTuple):
+    """Bias, sharpness, transition matrix and log-likelihood."""
+
+    bias: list
+    sharpness: float
+    transition: list
+    likelihood: float
+
+    def logits(self, lift):
+        return [b + self.sharpness * x for b, x in zip(self.bias, lift, strict=True)]
+
+
+def fit_latent(lifts, given, prior, noisy=True):
+    """40 steps of generalized EM, face by face."""
+    n, c = given.shape
+    pseudo = pseudo_faces(given)
+    if noisy:
+        sharpness, transition = fit_noise(lifts, given, prior)
+    else:
+        sharpness = 1.0
+        transition = [[0.999 * (a == b) + 0.001 / c for b in range(c)] for a in range(c)]
+    bias = [math.log(p) for p in prior]
+    for _ in range(40):
+        counts, occupied, voted = [list(row) for row in pseudo], [0.0] * c, [0.0] * c
+        slope = curve = 0.0
+        for lift, label in zip(lifts, given, strict=True):
+            row = softmax([b + sharpness * x for b, x in zip(bias, lift, strict=True)])
+            true = posterior(row, label, transition)
+            for t in range(c):
+                occupied[t] += true[t] / n
+                voted[t] += row[t] / n
+                slope += (true[t] - row[t]) * lift[t]
+                for d in range(c):
+                    counts[t][d] += true[t] * label[d]
+            mean = sum(p * x for p, x in zip(row, lift, strict=True))
+            curve += sum(p * (x - mean) ** 2 for p, x in zip(row, lift, strict=True))
+        if noisy:
+            transition = [shares(row) for row in counts]
+        bias = [b + 0.7 * math.log(max(o, 1e-9) / max(v, 1e-9)) for b, o, v in zip(bias, occupied, voted, strict=True)]
+        sharpness = min(16.0, max(0.2, sharpness + 0.7 * slope / max(curve, 1e-9)))
+    total = 0.0
+    for lift, label in zip(lifts, given, strict=True):
+        row = softmax([b + sharpness * x for b, x in zip(bias, lift, strict=True)])
+        for d in range(c):
+            total += label[d] * math.log(max(sum(row[t] * transition[t][d] for t in range(c)), 1e-12))
+    return Latent(bias, sharpness, transition, total)
+
+
+def entropy(row):
+    return -sum(p * math.log(max(p, 1e-12)) for p in row)
+
+
+def ramp(value, low, high):
+    """0 up to `low`, 1 from `high` on."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def noise_seen(noisy, clean, given, prior):
+    """Likelihood that T adds, less K (K - 1) / 2, as a share of the labels' entropy: from .25 % to .75 %."""
+    used = sum(1 for d in range(given.shape[1]) if max(given[:, d]) > 0)
+    whole = len(given) * -sum(p * math.log(p) for p in prior)
+    added = noisy.likelihood - clean.likelihood - used * (used - 1) / 2
+    return ramp(added / whole, 0.0025, 0.0075) if whole > 0 else 0.0
+
+
+def decided(rows):
+    """Share of the entropy of the mean row that single rows are free of: from .1 to .3."""
+    if not len(rows):
+        return 0.0
+    whole = entropy([sum(row[t] for row in rows) / len(rows) for t in range(len(rows[0]))])
+    return ramp(1 - sum(entropy(row) for row in rows) / len(rows) / whole, 0.1, 0.3) if whole > 0 else 0.0
 
 
 def gain(rows, given, prior):
@@ -113,100 +217,177 @@ def worth(p, given, inside, prior):
     return min(1.0, max(0.0, gain(renamed(p, given, prior), given, prior) / own))
 
 
-def fitted(rows, given):
-    """Transition matrix of greatest likelihood after 60 steps of EM."""
-    c = given.shape[1]
-    pseudo = [[0.5 / c + (0.01 * sum(given[:, a]) + 0.5 if a == b else 0.0) for b in range(c)] for a in range(c)]
-    return em(rows, given, pseudo, 60)[0]
+class Given(NamedTuple):
+    """Labels (N, C), who is judged, frequencies, folds, sites (None for one), and how far outside is heard."""
+
+    labels: np.ndarray
+    rows: list
+    prior: np.ndarray
+    fold: np.ndarray
+    site: np.ndarray | None
+    heard: list
 
 
-def refine(tables, outside, given, labeled, *, gamma):
-    """The complete rule.
+def reading(own, logits, given, matrix, site_matrices):
+    """P(true | face, label) of logits (N, C); matrices are learned from `own` logits, one for each kind of face."""
+    n = len(logits)
+    votes, result = np.array([softmax(row) for row in own]), [softmax(row) for row in logits]
+    for kind in (True, False):
+        faces = [i for i in range(n) if (given.heard[i] > 0) == kind]
+        learn = [i for i in faces if given.rows[i]]
+        if not learn:
+            continue
+        pooled = matrix(votes[learn], given.labels[learn], kind)
+        tables = [pooled] * n
+        if given.site is not None:
+            mask = np.array([i in learn for i in range(n)])
+            tables = site_matrices(votes, given.labels, mask, given.fold, given.site, np.array(pooled))
+        for i in faces:
+            result[i] = posterior(result[i], given.labels[i], tables[i])
+    return np.array(result)
 
-    `tables`: dict of witness -> (values (N, C), known (N,)), outside ones as well; `outside`: their names.
-    """
+
+def systematic(own, logits, given):
+    """T counted where a class is voted."""
+    return reading(own, logits, given, lambda p, y, _: counted(p, y, given.prior), sites.counted)
+
+
+def random(own, logits, given, transition):
+    """T of the latent model; the likeliest one for faces that an outside witness judges."""
+    return reading(own, logits, given, lambda p, y, heard: fitted(p, y) if heard else transition, sites.fitted)
+
+
+class Outside(NamedTuple):
+    """How far outside witnesses are heard (N,), and that times what they say (N, C)."""
+
+    heard: list
+    logits: list
+
+    def over(self, logits, joined):
+        """(1 - u) logits + u (mean log p + .2 L), face by face."""
+        rows = zip(self.heard, self.logits, logits, joined, strict=True)
+        return [
+            [(1 - u) * x + o + u * 0.2 * j for x, o, j in zip(xs, os, js, strict=True)] for u, os, xs, js in rows
+        ]  # fmt: skip
+
+
+def voices(outside, given, labeled, joined, prior):
+    """What outside witnesses, a dict of name -> (values, found), say together."""
     n, c = given.shape
-    prior = label_frequencies(given)
-    lifts, known = {}, {}
-    for name, (values, found) in tables.items():
-        says = [bool(found[i]) and sum(values[i]) > 0 for i in range(n)]
-        if any(found):
-            mean = shares([sum(values[i][t] for i in range(n) if says[i]) for t in range(c)])
-            lifts[name] = [lifted(values[i], mean) if says[i] else [0.0] * c for i in range(n)]
-            known[name] = says
-    spoken = [any(says[i] for says in known.values()) for i in range(n)]
-    rows = [i for i in range(n) if spoken[i] and labeled[i]]
-    inside = [name for name in lifts if name not in outside]
-    weights = likeliest_weights({k: [lifts[k][i] for i in rows] for k in inside}, given[rows], prior)
-    joined = [joined_row(weights, lifts, i, c) for i in range(n)]
-    plain = [read_off(joined[i], prior, 1.0) for i in range(n)]
-    trust = reliance(explained([plain[i] for i in rows], given[rows], prior))
     say = {}
-    for name in outside:
-        if name in known:
-            both = [i for i in rows if known[name][i]]
-            value = worth(tables[name][0][both], given[both], [plain[i] for i in both], prior)
-            say[name] = min(1.0, max(0.0, (value - 0.5) / 0.3))
-    heard, refined = np.zeros(n), np.zeros((n, c))
-    readings = ((1.5, 2.0, False), (gamma, 1.5, True))
-    votes = {systematic: np.zeros((n, c)) for _, _, systematic in readings}
+    for name, (values, found) in outside.items():
+        both = [i for i in range(n) if found[i] and labeled[i]]
+        plain = [read_off(joined[i], prior, 1.0) for i in both]
+        say[name] = ramp(worth(values[both], given[both], plain, prior), 0.5, 0.8)
+    heard, logits = [0.0] * n, [[0.0] * c for _ in range(n)]
     for i in range(n):
-        speak = {name: h for name, h in say.items() if known[name][i]}
+        speak = {name: u for name, u in say.items() if outside[name][1][i] and u > 0}
         total = sum(speak.values())
         heard[i] = min(1.0, total)
-        mean = [
-            sum(h * math.log(max(tables[name][0][i][t], 1e-6)) for name, h in speak.items()) / max(total, 1e-300)
-            for t in range(c)
-        ]
-        for power, sharper, systematic in readings:
-            g, s, h = 1 + trust * (power - 1), 1 + trust * (sharper - 1), heard[i]
-            logits = [
-                (1 - h) * (g * math.log(prior[t]) + s * joined[i][t]) + h * (mean[t] + 0.2 * joined[i][t])
-                for t in range(c)
-            ]
-            votes[systematic][i] = shares([math.exp(x - max(logits)) for x in logits])
-    for systematic, vote in votes.items():
-        for kind in (True, False):
-            faces = [i for i in range(n) if (heard[i] > 0) == kind]
-            learn = [i for i in faces if i in rows]
-            for i in faces:
-                share = (1 - heard[i]) * (1 + 2 * trust) / 4 + heard[i]
-                reading = vote[i]
-                if learn:
-                    if i == faces[0]:
-                        table = counted(vote[learn], given[learn], prior) if systematic else None
-                        table = table or fitted(vote[learn], given[learn])
-                    reading = np.array(posterior(vote[i], given[i], table))
-                refined[i] += (share if systematic else 1 - share) * reading
-    for i in range(n):
-        if not spoken[i]:
-            refined[i] = given[i] if labeled[i] else 1 / c
-    quality, weight, flagged = judged(refined, given, labeled, spoken)
-    evidence = {
-        name: [
-            np.dot(given[i], read_off(lifts[name][i], prior, 1.0)) if known[name][i] and labeled[i] else np.nan
+        for t in range(c):
+            terms = [u * math.log(max(outside[name][0][i][t], 1e-6)) for name, u in speak.items()]
+            logits[i][t] = heard[i] * sum(terms) / total if total else 0.0
+    return Outside(heard, logits)
+
+
+class First(NamedTuple):
+    """All that the first round leaves behind."""
+
+    given: Given
+    said: Outside
+    share: list
+    noise: float
+    refined: np.ndarray
+    runs: np.ndarray
+    spoken: list
+    evidence: dict
+    weights: dict
+
+
+def first_round(scored, told, outside, given, labeled, fold, site, gamma):
+    """The first round.
+
+    `scored`: witness -> (scores (N, F, C), known (N,)); `told`: witness -> (table (N, C), known (N,), whether it
+    takes part in runs); `outside`: witness -> (table (N, C), found (N,)).
+    """
+    n, c = given.shape
+    folds = max(fold) + 1
+    prior = label_frequencies(given)
+    own, runs, known = {}, {}, {}
+    for name, (scores, found) in scored.items():
+        own[name], runs[name], known[name] = lifts_of(scores, fold, found)
+    for name, (table, found, in_runs) in told.items():
+        own[name], same, known[name] = lifts_of(np.repeat(table[:, None], folds, axis=1), fold, found)
+        if in_runs:
+            runs[name] = same
+    own = {name: lifts for name, lifts in own.items() if any(known[name])}
+    inside = [any(known[name][i] for name in own) for i in range(n)]
+    faces = [i for i in range(n) if inside[i] and labeled[i]]
+    weights = likeliest_weights({name: own[name][faces] for name in own}, given[faces], prior)
+    joined = [joined_row(weights, own, i, c) for i in range(n)]
+    said = voices(outside, given, labeled, joined, prior)
+    spoken = [inside[i] or said.heard[i] > 0 for i in range(n)]
+    rows = [spoken[i] and bool(labeled[i]) for i in range(n)]
+    labels = Given(given, rows, prior, fold, site, said.heard)
+    inner = [i for i in range(n) if rows[i]]
+    known_lifts = [joined[i] for i in inner]
+    noisy = fit_latent(known_lifts, given[inner], prior)
+    noise = noise_seen(noisy, fit_latent(known_lifts, given[inner], prior, noisy=False), given[inner], prior)
+    trusted = decided([softmax(noisy.logits(lift)) for lift in known_lifts]) * (1 - noise / 2)
+    share = [(1 - u) * trusted + u for u in said.heard]
+
+    def refined(lifts):
+        shared, hit = ([], []), ([], [])
+        for place, table in enumerate((joined, lifts)):
+            logits = [[gamma * math.log(p) + 1.5 * x for p, x in zip(prior, row, strict=True)] for row in table]
+            shared[place].extend(said.over(logits, table))
+            hit[place].extend(said.over([noisy.logits(row) for row in table], table))
+        return blend(share, systematic(*shared, labels), random(*hit, labels, noisy.transition))
+
+    each = np.zeros((n, folds, c))
+    for b in range(folds):
+        part = {name: table[:, b] for name, table in runs.items() if name in own}
+        each[:, b] = refined([joined_row({k: weights[k] for k in part}, part, i, c) for i in range(n)])
+    evidence = {}
+    for name, lifts in own.items():
+        evidence[name] = [
+            np.dot(given[i], read_off(lifts[i], prior, 1.0)) if known[name][i] and labeled[i] else np.nan
             for i in range(n)
         ]
-        for name in lifts
-    }
-    return {
-        "distribution": refined,
-        "quality": quality,
-        "weight": weight,
-        "flagged": flagged,
-        "evidence": evidence,
-        "weights": weights,
-        "heard": heard,
-        "trust": trust,
-        "spoken": np.array(spoken),
-    }
+    for name, (table, found) in outside.items():
+        evidence[name] = [np.dot(given[i], table[i]) if found[i] and labeled[i] else np.nan for i in range(n)]
+    return First(labels, said, share, noise, refined(joined), each, spoken, evidence, weights)
 
 
-def flags(quality, rows, precision):
-    """As many of the lowest qualities as keep the mean of 1 - quality at `precision`."""
-    order = sorted((i for i in range(len(quality)) if rows[i]), key=lambda i: (quality[i], i))
-    number = 0
-    for m in range(1, len(order) + 1):
-        if sum(1 - quality[i] for i in order[:m]) / m >= precision:
-            number = m
-    return [i in order[:number] for i in range(len(quality))]
+def blend(share, first, second):
+    return np.array([s * a + (1 - s) * b for s, a, b in zip(share, first, second, strict=True)])
+
+
+def second_round(first, scored, told):
+    """What the second round makes of new scores; `scored` and `told` as in the first. Refined labels (N, C)."""
+    given, rows = first.given.labels, [i for i, inside in enumerate(first.given.rows) if inside]
+    n, c = given.shape
+    own = {name: lifts_of(scores, first.given.fold, found)[0] for name, (scores, found) in scored.items()}
+    for name, (table, found, _) in told.items():
+        own[name] = lifts_of(table[:, None], np.zeros(n, dtype=int), found)[0]
+    inner = {name: lifts[rows] for name, lifts in own.items()}
+    prior = label_frequencies(first.refined[rows])
+    weights = likeliest_weights(inner, first.refined[rows], prior)
+    learned = [joined_row(weights, own, i, c) for i in range(n)]
+    gamma, sharper = 1.5 - 0.5 * first.noise, 0.8 + 0.2 * first.noise
+    logits = [[gamma * math.log(p) + sharper * x for p, x in zip(prior, row, strict=True)] for row in learned]
+    shared = first.said.over(logits, learned)
+    weights = likeliest_weights(inner, given[rows], first.given.prior)
+    explained = [joined_row(weights, own, i, c) for i in range(n)]
+    model = fit_latent([explained[i] for i in rows], given[rows], first.given.prior)
+    hit = first.said.over([model.logits(row) for row in explained], explained)
+    read = systematic(shared, shared, first.given), random(hit, hit, first.given, model.transition)
+    return blend(first.share, *read)
+
+
+def answer(first, refined, labeled):
+    """Distribution, quality, weight and flags; faces that nobody speaks about keep their label."""
+    given = first.given.labels
+    n, c = given.shape
+    result = np.array([refined[i] if first.spoken[i] else (given[i] if labeled[i] else [1 / c] * c) for i in range(n)])
+    return result, *judged(result, given, labeled, first.spoken)

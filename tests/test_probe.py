@@ -198,6 +198,48 @@ def test_linear_head_reaches_the_ridge_optimum() -> None:
     np.testing.assert_allclose(softmax(logits[:, 0]), expected, atol=0.01)
 
 
+def _targets_of_folds(n: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A design, soft targets of each of three folds (n, 3, 4), and who trains each head."""
+    rng = np.random.default_rng(3)
+    samples, views, truth = _faces(n, 4)
+    design, _ = side_by_side(samples, views)
+    given = 0.35 * np.eye(4)[truth][:, None] + 0.65 * rng.dirichlet(np.ones(4), (n, 3))
+    return design, given.astype(np.float32), np.arange(n)[:, None] % 3 != np.arange(3)
+
+
+def test_targets_that_all_folds_share_need_no_fold() -> None:
+    design, given, trains = _targets_of_folds()
+    once = heads.fit_linear(design, given[:, 0], trains, "cpu", None)
+    thrice = heads.fit_linear(design, np.repeat(given[:, :1], 3, axis=1), trains, "cpu", None)
+    for expected, found in zip(once, thrice, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_targets_of_folds_equal_heads_trained_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    design, given, trains = _targets_of_folds()
+    logits, margin = heads.fit_linear(design, given, trains, "cpu", None)
+    assert logits.shape == (80, 3, 4)
+    label = given.mean(1).argmax(1)
+    for b in range(3):
+        alone, own = heads.fit_linear(design, given[:, b], trains[:, b, None], "cpu", None)
+        np.testing.assert_allclose(logits[:, b], alone[:, 0], atol=2e-4)
+        same = given[:, b].argmax(1) == label  # margins are those of the likeliest class of the mean over folds
+        assert 40 < same.sum() < 80
+        np.testing.assert_allclose(margin[same, b], own[same, 0], atol=2e-3)
+    assert np.abs(logits[:, 0] - logits[:, 1]).max() > 0.1
+    monkeypatch.setattr(heads, "BLOCK", 7)
+    pieces = heads.fit_linear(design, given, trains, "cpu", None)
+    np.testing.assert_allclose(pieces[0], logits, atol=1e-3)
+    np.testing.assert_allclose(pieces[1], margin, atol=1e-3)
+
+
+def test_only_the_targets_of_its_training_faces_reach_a_head() -> None:
+    design, given, trains = _targets_of_folds()
+    logits, _ = heads.fit_linear(design, given, trains, "cpu", None)
+    other = np.where(trains[:, :, None], given, 0.0).astype(np.float32)
+    np.testing.assert_allclose(heads.fit_linear(design, other, trains, "cpu", None)[0], logits, atol=1e-5)
+
+
 def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, views, _ = _faces(100, 3, flips=0.1)
     whole = cross_fit(samples, views)
