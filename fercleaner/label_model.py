@@ -37,8 +37,6 @@ LATENT_STEPS, LATENT_PACE, LATENT_SHARPNESS = 40, 0.7, (0.2, 16.0)
 STRAY_SHARE = 1e-3
 #: Shares of the labels' entropy that random noise must explain to be seen not at all, and fully.
 NOISE_SEEN = (0.0025, 0.0075)
-#: Shares of their entropy by which votes must be decided to be relied on not at all, and fully.
-DECIDED = (0.1, 0.3)
 
 
 def normalized(values: Doubles) -> Doubles:
@@ -272,34 +270,22 @@ def noise_seen(noisy: LatentModel, clean: LatentModel, given: Doubles, prior: Do
     that the labels look as if they were right and the faces ambiguous, as clean labels do, and as do labels
     whose noise follows the face: likelihood cannot tell these two apart.
     """
-    used = int((given.max(0) > 0).sum())
     entropy = -float((prior * np.log(prior)).sum()) * len(given)
     if entropy <= 0:
         return 0.0
     low, high = NOISE_SEEN
-    share = (noisy.likelihood - clean.likelihood - used * (used - 1) / 2) / entropy
+    share = (noisy.likelihood - clean.likelihood) / entropy - chance(given, prior)
     return float(np.clip((share - low) / (high - low), 0.0, 1.0))
 
 
-def decided(rows: Doubles) -> float:
-    """Return how far distributions (N, C) may overrule labels, in [0, 1].
+def chance(given: Doubles, prior: Doubles) -> float:
+    """Return the share of the labels' entropy that K (K - 1) / 2 free numbers explain by chance, K classes that occur.
 
-    By the share of the entropy of their mean that the single rows are free of: 0 up to a tenth, 1 from three
-    tenths on. Unlike `reliance` it does not sink with random noise, which keeps labels from being explained.
+    Half a nat a number would be the expectation; this is twice that.
     """
-
-    def entropy(values: Doubles) -> Doubles:
-        total: Doubles = -(values * np.log(np.maximum(values, 1e-12))).sum(-1)
-        return total
-
-    if len(rows) == 0:
-        return 0.0
-    whole = float(entropy(rows.mean(0)))
-    if whole <= 0:
-        return 0.0
-    low, high = DECIDED
-    share = 1 - float(entropy(rows).mean()) / whole
-    return float(np.clip((share - low) / (high - low), 0.0, 1.0))
+    used = int((given.max(0) > 0).sum())
+    entropy = -float((prior * np.log(prior)).sum()) * len(given)
+    return used * (used - 1) / 2 / entropy if entropy > 0 else 0.0
 
 
 def _pseudo_faces(given: Doubles) -> Doubles:

@@ -10,6 +10,7 @@ import oracles_sites as sites
 from oracles_hypergraph import (
     counted,
     em,
+    explained,
     fit_noise,
     judged,
     label_frequencies,
@@ -149,20 +150,35 @@ def ramp(value, low, high):
     return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
-def noise_seen(noisy, clean, given, prior):
-    """Likelihood that T adds, less K (K - 1) / 2, as a share of the labels' entropy: from .25 % to .75 %."""
+def chance(given, prior):
+    """K (K - 1) / 2 nats as a share of the labels' entropy, K classes that occur."""
     used = sum(1 for d in range(given.shape[1]) if max(given[:, d]) > 0)
     whole = len(given) * -sum(p * math.log(p) for p in prior)
-    added = noisy.likelihood - clean.likelihood - used * (used - 1) / 2
-    return ramp(added / whole, 0.0025, 0.0075) if whole > 0 else 0.0
+    return used * (used - 1) / 2 / whole if whole > 0 else 0.0
 
 
-def decided(rows):
-    """Share of the entropy of the mean row that single rows are free of: from .1 to .3."""
-    if not len(rows):
+def noise_seen(noisy, clean, given, prior):
+    """Likelihood that T adds, less that of chance, as a share of the labels' entropy: from .25 % to .75 %."""
+    whole = len(given) * -sum(p * math.log(p) for p in prior)
+    if whole <= 0:
         return 0.0
-    whole = entropy([sum(row[t] for row in rows) / len(rows) for t in range(len(rows[0]))])
-    return ramp(1 - sum(entropy(row) for row in rows) / len(rows) / whole, 0.1, 0.3) if whole > 0 else 0.0
+    return ramp((noisy.likelihood - clean.likelihood) / whole - chance(given, prior), 0.0025, 0.0075)
+
+
+def noise_of(lifts, given, prior):
+    """How plain random noise is, how far witnesses are relied on, and the model of random noise."""
+    noisy = fit_latent(lifts, given, prior)
+    rows = [softmax([math.log(p) + x for p, x in zip(prior, row, strict=True)]) for row in lifts]
+    share = explained(rows, given, prior) - chance(given, prior)
+    plain = noise_seen(noisy, fit_latent(lifts, given, prior, noisy=False), given, prior)
+    return ramp(share, 0.05, 0.1) * plain, ramp(share, 0.1, 0.25), noisy
+
+
+def weights_of_readings(random, relied):
+    """Of the systematic reading, the random one, and the labels as they are."""
+    shared = max(0.02, relied * (1 - random / 2))
+    hit = (1 - shared) * random
+    return shared, hit, 1 - shared - hit
 
 
 def gain(rows, given, prior):
@@ -330,11 +346,9 @@ def first_round(scored, told, outside, given, labeled, fold, site, gamma):
     rows = [spoken[i] and bool(labeled[i]) for i in range(n)]
     labels = Given(given, rows, prior, fold, site, said.heard)
     inner = [i for i in range(n) if rows[i]]
-    known_lifts = [joined[i] for i in inner]
-    noisy = fit_latent(known_lifts, given[inner], prior)
-    noise = noise_seen(noisy, fit_latent(known_lifts, given[inner], prior, noisy=False), given[inner], prior)
-    trusted = decided([softmax(noisy.logits(lift)) for lift in known_lifts]) * (1 - noise / 2)
-    share = [(1 - u) * trusted + u for u in said.heard]
+    noise, relied, noisy = noise_of([joined[i] for i in inner], given[inner], prior)
+    weighs = weights_of_readings(noise, relied)
+    share = [[(1 - u) * w + (u if k == 0 else 0.0) for k, w in enumerate(weighs)] for u in said.heard]
 
     def refined(lifts):
         shared, hit = ([], []), ([], [])
@@ -342,7 +356,9 @@ def first_round(scored, told, outside, given, labeled, fold, site, gamma):
             logits = [[gamma * math.log(p) + 1.5 * x for p, x in zip(prior, row, strict=True)] for row in table]
             shared[place].extend(said.over(logits, table))
             hit[place].extend(said.over([noisy.logits(row) for row in table], table))
-        return blend(share, systematic(*shared, labels), random(*hit, labels, noisy.transition))
+        return blend(
+            share, systematic(*shared, labels), random(*hit, labels, noisy.transition), stays(given, shared[1])
+        )
 
     each = np.zeros((n, folds, c))
     for b in range(folds):
@@ -359,8 +375,18 @@ def first_round(scored, told, outside, given, labeled, fold, site, gamma):
     return First(labels, said, share, noise, refined(joined), each, spoken, evidence, weights)
 
 
-def blend(share, first, second):
-    return np.array([s * a + (1 - s) * b for s, a, b in zip(share, first, second, strict=True)])
+def stays(given, logits):
+    """The labels as they are; what is read of faces without one."""
+    return [row if sum(row) > 0 else softmax(logit) for row, logit in zip(given, logits, strict=True)]
+
+
+def blend(share, *readings):
+    return np.array(
+        [
+            sum(w * np.asarray(reading[i]) for w, reading in zip(weights, readings, strict=True))
+            for i, weights in enumerate(share)
+        ]
+    )
 
 
 def second_round(first, scored, told):
@@ -382,7 +408,7 @@ def second_round(first, scored, told):
     model = fit_latent([explained[i] for i in rows], given[rows], first.given.prior)
     hit = first.said.over([model.logits(row) for row in explained], explained)
     read = systematic(shared, shared, first.given), random(hit, hit, first.given, model.transition)
-    return blend(first.share, *read)
+    return blend(first.share, *read, stays(given, shared))
 
 
 def answer(first, refined, labeled):

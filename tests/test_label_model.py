@@ -16,7 +16,7 @@ from fercleaner.label_model import (
     SHARPNESS,
     LabelModel,
     LatentModel,
-    decided,
+    chance,
     distribution,
     expected_transition,
     explained,
@@ -301,27 +301,9 @@ def test_one_class_alone_shows_no_noise():
     assert noise_seen(model, fit_latent(np.zeros((3, 2)), given, one, noisy=False), given, one) == 0
 
 
-def test_decided_by_hand():
-    """Rows (.7, .3) and (.3, .7): H = .6109 of log 2 = .6931 are left, .1187 is free; (.1187 - .1) / .2 = .093."""
-    assert decided(np.array([[0.7, 0.3], [0.3, 0.7]])) == pytest.approx(0.0935, abs=5e-4)
-    assert decided(np.array([[0.9, 0.1], [0.1, 0.9]])) == 1
-    assert decided(np.array([[0.9, 0.1], [0.9, 0.1]])) == 0
-    assert decided(np.array([[1.0, 0.0], [1.0, 0.0]])) == 0
-    assert decided(np.zeros((0, 2))) == 0
-
-
-@FEW
-@draw(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 12), c=st.integers(2, 6))
-def test_decided_equals_the_loops(seed, n, c):
-    rows = np.random.default_rng(seed).dirichlet(np.full(c, 0.7), n)
-    assert decided(rows) == pytest.approx(oracles_consensus.decided(rows), abs=1e-9)
-
-
-def test_decided_does_not_sink_with_random_noise():
-    """Half of the labels moved: votes still say as much of the faces, and explain less of the labels."""
-    lifts, _, truth, _ = sample(4, np.eye(3), n=900)
-    rng = np.random.default_rng(0)
-    noisy = np.eye(3)[np.where(rng.random(900) < 0.5, rng.integers(0, 3, 900), truth)]
-    prior = frequencies(noisy)
-    assert decided(fit_latent(lifts, noisy, prior).voted(lifts)) == 1
-    assert reliance(explained(distribution(lifts, prior, fit_sharpness(lifts, noisy, prior)), noisy, prior)) < 0.6
+def test_chance_by_hand():
+    """Three classes, one of them never given, in 5 faces: K = 2, one nat of 5 x .673 (shares .4, .6) nats."""
+    given = np.eye(3)[[0, 0, 1, 1, 1]]
+    assert chance(given, frequencies(given)) == pytest.approx(1 / 3.365, abs=1e-4)
+    assert chance(given, frequencies(given)) == pytest.approx(oracles_consensus.chance(given, frequencies(given)))
+    assert chance(np.eye(2)[[0, 0]], frequencies(np.eye(2)[[0, 0]])) == pytest.approx(0, abs=1e-6)

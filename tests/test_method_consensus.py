@@ -65,8 +65,8 @@ CASES = {
         {"k": 3, "rounds": 1, "folds": 3},
     ),
     "two outside, no views": (lambda: generated({"missing": 0.4}, outside=2, views=False), {}),
-    "noise half seen, sites": (lambda: overlapping(5, 3.0, 0.1, sites=True), {"gamma": 3.0}),
-    "half decided": (lambda: overlapping(3, 4.0, 0.2), {}),
+    "noise half seen, sites": (lambda: overlapping(6, 1.5, 0.3, sites=True), {"gamma": 3.0}),
+    "half relied on": (lambda: overlapping(7, 2.0, 0.1), {}),
     "outside knows some faces, sites": (lambda: overlapping(2, 3.0, 0.2, outside=True, sites=True), {"alpha": 0.5}),
 }
 
@@ -88,7 +88,17 @@ def test_equals_the_loops(case):
     assert (expected["heard"] > 0).any() == ("outside" in case)
     assert (0 < expected["noise"] < 1) == ("half seen" in case)
     if "half" in case:
-        assert 0 < expected["share"].min() < 1
+        assert 0.02 < expected["share"][:, 0].min() < 1
+
+
+@pytest.mark.parametrize("flips", [0.0, 0.2])
+@pytest.mark.parametrize("n", [80, 240])
+def test_views_that_know_nothing_change_nothing(n, flips):
+    for seed in range(3):
+        evidence, _, _ = crowd(seed, n=n, flips=flips, spread=1000.0)
+        result = run(evidence)
+        assert not result.flagged.any()
+        assert np.array_equal(result.label, evidence.samples.label)
 
 
 @pytest.mark.parametrize("law", list(contract.LAWS))
@@ -319,9 +329,10 @@ def test_symmetric_noise_is_measured(rate):
     inside = Round(evidence, HypergraphPropagation(folds=5), fold)
     given, prior = samples.given.astype(np.float64), samples.given.mean(0).astype(np.float64)
     joined, _ = total(inside.first(), given, prior, samples.labeled)
-    noise, model = Noise.of(joined, Labels(given, samples.labeled, prior, fold, None))
+    noise = Noise.of(joined, Labels(given, samples.labeled, prior, fold, None))
+    model = noise.model
     assert noise.random == 1
-    assert noise.systematic == 0.5
+    assert noise.shares == (0.5 * noise.relied, 1 - 0.5 * noise.relied, 0)
     counted = np.array([given[truth == c].mean(0) for c in range(4)])
     np.testing.assert_allclose(model.transition, counted, atol=0.08)
     np.testing.assert_allclose(model.transition, true, atol=0.12)
@@ -343,7 +354,7 @@ def test_sites_of_different_noise_are_read_apart():
         rng, truth = np.random.default_rng(seed), np.arange(600) % 3
         site = rng.integers(0, 2, 600)
         named = np.where(rng.random(600) < 0.4, (truth + 1 + site) % 3, truth)
-        values = 1.5 * rng.normal(size=(3, 8))[truth] + 2.5 * rng.normal(size=(600, 8))
+        values = 2.5 * rng.normal(size=(3, 8))[truth] + 2.5 * rng.normal(size=(600, 8))
         evidence = seen_as(make_samples(np.eye(3)[named]), values)
         pooled, apart = run(evidence), run(at_sites(evidence, np.array(["x", "y"])[site]))
         better.append((apart.label == truth).mean() - (pooled.label == truth).mean())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fercleaner.label_model import fit_latent
 from fercleaner.methods.outside import Voice, hearing, named_alike, outside_worth, renamed, voice
-from fercleaner.methods.readings import RANDOM_SHARE, Labels, Noise, fit_weights, random, systematic
+from fercleaner.methods.readings import Labels, Noise, fit_weights, random, systematic
 from fercleaner.methods.sites import sites_of
 
 FEW = configure(max_examples=15, deadline=None)
@@ -123,20 +123,32 @@ def test_nobody_judged_leaves_votes_as_they_are():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_equals_the_loops(seed):
-    """`random` and `systematic` from the two fitted models; unjudged rows take no part."""
+    """Unjudged rows take no part."""
     labels, _, _, rng = drawn(seed, n=30)
     lifts = rng.normal(size=(30, 3)) + (0.5 + seed) * labels.given
-    noise, model = Noise.of(lifts, labels)
+    noise = Noise.of(lifts, labels)
     inside = lifts[labels.rows].tolist(), labels.given[labels.rows], labels.prior
-    noisy, clean = oracle.fit_latent(*inside), oracle.fit_latent(*inside, noisy=False)
-    seen = oracle.noise_seen(noisy, clean, *inside[1:])
-    assert noise.random == pytest.approx(seen, abs=1e-6)
-    sure = oracle.decided([oracle.softmax(noisy.logits(lift)) for lift in inside[0]])
-    assert noise.systematic == pytest.approx(sure * (1 - RANDOM_SHARE * seen), abs=1e-6)
-    np.testing.assert_allclose(model.transition, noisy.transition, atol=1e-6)
+    seen, relied, noisy = oracle.noise_of(*inside)
+    assert (noise.random, noise.relied) == pytest.approx((seen, relied), abs=1e-6)
+    assert noise.shares == pytest.approx(oracle.weights_of_readings(seen, relied), abs=1e-6)
+    np.testing.assert_allclose(noise.model.transition, noisy.transition, atol=1e-6)
     lifts[~labels.rows] = 99
-    same, _ = Noise.of(lifts, labels)
-    assert (same.random, same.systematic) == (noise.random, noise.systematic)
+    same = Noise.of(lifts, labels)
+    assert (same.random, same.relied) == (noise.random, noise.relied)
+
+
+@pytest.mark.parametrize(
+    ("random_noise", "relied", "expected"),
+    [
+        (0.0, 1.0, (1.0, 0.0, 0.0)),
+        (1.0, 1.0, (0.5, 0.5, 0.0)),
+        (0.5, 0.4, (0.3, 0.35, 0.35)),
+        (1.0, 0.0, (0.02, 0.98, 0.0)),
+        (0.0, 0.0, (0.02, 0.0, 0.98)),
+    ],
+)
+def test_shares_by_hand(random_noise, relied, expected):
+    assert Noise(random_noise, relied, None).shares == pytest.approx(expected)
 
 
 @FEW

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..hypergraph import fold_numbers
-from ..label_model import distribution, frequencies, normalized
+from ..label_model import LatentModel, distribution, frequencies, normalized, softmax
 from ..types import Bools, Doubles, Floats, Posteriors, Refinement, Samples
 from .base import Evidence, keep_given, own_share, require
 from .hypergraph import SHARPER, HypergraphPropagation, judged
@@ -40,8 +40,10 @@ class Consensus:
     Two readings of the labels are averaged (`readings`). The random one fits bias, sharpness and transition
     matrix together (`label_model.fit_latent`): it is right where noise hits the faces of a class alike, common or
     rare, and sees none where look-alikes share their mistakes. The systematic one believes the witnesses where they
-    contradict a label. With h in [0, 1] how plainly random noise is seen (`label_model.noise_seen`) and t how far
-    the witnesses are decided (`label_model.decided`), it weighs t (1 - h / 2).
+    contradict a label. With h in [0, 1] how plainly random noise is seen (`label_model.noise_seen`) and t how far the
+    witnesses are relied on, by how much of the labels they explain beyond chance, the systematic reading weighs
+    a = t (1 - h / 2), the random one (1 - a) h, and the labels as they are keep the rest (`readings.Noise`): on views
+    that say nothing of the classes, labels stay.
 
     1. L as above. The systematic reading is of v ~ pi^gamma exp(1.5 L). The result, for each fold's run, are refined
        labels R that know nothing of that fold.
@@ -132,17 +134,29 @@ class Consensus:
     ) -> Doubles:
         """Return the refined distributions (N, C)."""
         own, runs = joined
-        noise, model = Noise.of(own, labels)
-        share = (1 - said.heard) * noise.systematic + said.heard
+        noise = Noise.of(own, labels)
+        shared, hit, left = ((1 - said.heard) * share for share in noise.shares)
+        shared = shared + said.heard
+
+        def read(
+            logits: tuple[Doubles, Doubles], random_logits: tuple[Doubles, Doubles], model: LatentModel
+        ) -> Doubles:
+            """Return the readings of the labels together; each pair is of own logits (N, C) and those to read."""
+            shape = (len(left), *([1] * (logits[1].ndim - 1)))
+            kept = labels.given.reshape(*shape[:-1], -1)
+            stays = np.where(kept.sum(-1, keepdims=True) > 0, kept, softmax(logits[1]))
+            both: Doubles = shared.reshape(shape) * systematic(*logits, labels, said)
+            both += hit.reshape(shape) * random(*random_logits, labels, said, model)
+            return both + left.reshape(shape) * stays
 
         def first(lifts: Doubles) -> Doubles:
             """Return the labels as the first round refines them, from lifts (N, ..., C)."""
-            weight = share.reshape(len(share), *([1] * (lifts.ndim - 1)))
             frequent = self.gamma * np.log(labels.prior)
-            shared = (said.over(frequent + SHARPER * own, own), said.over(frequent + SHARPER * lifts, lifts))
-            hit = (said.over(model.logits(own), own), said.over(model.logits(lifts), lifts))
-            read: Doubles = weight * systematic(*shared, labels, said)
-            return read + (1 - weight) * random(*hit, labels, said, model)
+            return read(
+                (said.over(frequent + SHARPER * own, own), said.over(frequent + SHARPER * lifts, lifts)),
+                (said.over(noise.model.logits(own), own), said.over(noise.model.logits(lifts), lifts)),
+                noise.model,
+            )
 
         refined = first(own)
         if not inside.repeats:
@@ -151,12 +165,11 @@ class Consensus:
         prior = frequencies(refined[labels.rows])
         learned, _ = total(again, refined, prior, labels.rows)
         power, sharper = (start + noise.random * (end - start) for start, end in (SECOND_GAMMA, SECOND_SHARPER))
-        shared = said.over(power * np.log(prior) + sharper * learned, learned)
+        logits = said.over(power * np.log(prior) + sharper * learned, learned)
         explained, _ = total(again, labels.given, labels.prior, labels.rows)
-        _, model = Noise.of(explained, labels)
-        hit = said.over(model.logits(explained), explained)
-        result: Doubles = share[:, None] * systematic(shared, shared, labels, said)
-        return result + (1 - share)[:, None] * random(hit, hit, labels, said, model)
+        model = Noise.of(explained, labels).model
+        random_logits = said.over(model.logits(explained), explained)
+        return read((logits, logits), (random_logits, random_logits), model)
 
 
 def total(witnesses: Mapping[str, Witness], target: Doubles, prior: Doubles, rows: Bools) -> tuple[Doubles, Doubles]:

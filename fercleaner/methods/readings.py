@@ -11,8 +11,9 @@ import numpy as np
 from ..label_model import (
     LabelModel,
     LatentModel,
-    decided,
+    chance,
     expected_transition,
+    explained,
     fit_latent,
     fit_transition,
     noise_seen,
@@ -31,6 +32,11 @@ MOST_WEIGHT = 4.0
 START_WEIGHT, WEIGHT_FACES = 0.5, 5.0
 #: What the random reading weighs where random noise is plain.
 RANDOM_SHARE = 0.5
+#: Shares of the labels' entropy that witnesses must explain to be relied on not at all, and fully. Less than for
+#: votes alone (`label_model.RELIANCE`): noise keeps labels from being explained, and half of it may be random.
+RELIED = (0.1, 0.25)
+#: The systematic reading weighs this at least, too little to change a label: faces are ranked by it even so.
+LEAST_SHARED = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,23 +69,41 @@ class Noise:
     Parameters
     ----------
     random : float in [0, 1]
-        How surely random noise is told from faces that are hard to read (`label_model.noise_seen`).
-    systematic : float in [0, 1]
-        What the systematic reading weighs: how far the witnesses are decided (`label_model.decided`), less up to
-        `RANDOM_SHARE` where random noise is plain.
+        How surely random noise is told from faces that are hard to read (`label_model.noise_seen`), by witnesses that
+        explain something: 0 up to half of the first number of `RELIED`, unharmed from that number on.
+    relied : float in [0, 1]
+        How far the witnesses may overrule labels: their share of the labels' entropy explained, less
+        K (K - 1) / 2 nats as in `label_model.noise_seen`, is 0 up to `RELIED` and 1 from its second number on.
+    model : LatentModel
+        Of random noise, by the lifts that the noise was measured with.
     """
 
     random: float
-    systematic: float
+    relied: float
+    model: LatentModel
 
     @classmethod
-    def of(cls, joined: Doubles, labels: Labels) -> tuple[Noise, LatentModel]:
-        """Measure the noise by joined lifts (N, C); return it and the model of random noise."""
+    def of(cls, joined: Doubles, labels: Labels) -> Noise:
+        """Measure the noise by joined lifts (N, C)."""
         lifts, given = joined[labels.rows], labels.given[labels.rows]
         noisy = fit_latent(lifts, given, labels.prior)
         clean = fit_latent(lifts, given, labels.prior, noisy=False)
-        seen = noise_seen(noisy, clean, given, labels.prior)
-        return cls(seen, decided(noisy.voted(lifts)) * (1 - RANDOM_SHARE * seen)), noisy
+        low, high = RELIED
+        share = explained(softmax(np.log(labels.prior) + lifts), given, labels.prior) - chance(given, labels.prior)
+        relied = float(np.clip((share - low) / (high - low), 0.0, 1.0))
+        something = float(np.clip(2 * share / low - 1, 0.0, 1.0))
+        return cls(something * noise_seen(noisy, clean, given, labels.prior), relied, noisy)
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """What the systematic reading, the random one and the given labels weigh; sum 1.
+
+        The random reading gets up to `RANDOM_SHARE` of what the systematic one would, and of the rest as much as
+        random noise is seen: where nothing is known, labels stay (but for `LEAST_SHARED`).
+        """
+        shared = max(LEAST_SHARED, self.relied * (1 - RANDOM_SHARE * self.random))
+        hit = (1 - shared) * self.random
+        return shared, hit, 1 - shared - hit
 
 
 def fit_weights(lifts: Mapping[str, Doubles], target: Doubles, prior: Doubles) -> dict[str, float]:
