@@ -283,7 +283,7 @@ def chance(given: Doubles, prior: Doubles) -> float:
 
     Half a nat a number would be the expectation; this is twice that.
     """
-    used = int((given.max(0) > 0).sum())
+    used = int((given > 0).any(0).sum())
     entropy = -float((prior * np.log(prior)).sum()) * len(given)
     return used * (used - 1) / 2 / entropy if entropy > 0 else 0.0
 

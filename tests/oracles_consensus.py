@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import oracles_sites as sites
 from oracles_hypergraph import (
+    chance,
     counted,
     em,
     explained,
@@ -148,13 +149,6 @@ def entropy(row):
 def ramp(value, low, high):
     """0 up to `low`, 1 from `high` on."""
     return min(1.0, max(0.0, (value - low) / (high - low)))
-
-
-def chance(given, prior):
-    """K (K - 1) / 2 nats as a share of the labels' entropy, K classes that occur."""
-    used = sum(1 for d in range(given.shape[1]) if max(given[:, d]) > 0)
-    whole = len(given) * -sum(p * math.log(p) for p in prior)
-    return used * (used - 1) / 2 / whole if whole > 0 else 0.0
 
 
 def noise_seen(noisy, clean, given, prior):

@@ -195,6 +195,22 @@ def reliance(share):
     return min(1.0, max(0.0, (share - 0.1) / 0.2))
 
 
+def chance(given, prior):
+    """K (K - 1) / 2 nats as a share of the labels' entropy, K classes that occur."""
+    used = sum(1 for d in range(given.shape[1]) if len(given) and max(given[:, d]) > 0)
+    whole = len(given) * -sum(p * math.log(p) for p in prior)
+    return used * (used - 1) / 2 / whole if whole > 0 else 0.0
+
+
+def told(share):
+    """.02 up to .05, 1 from .1 on."""
+    return min(1.0, max(0.02, 2 * share / 0.1 - 1))
+
+
+def mixed(share, read, label):
+    return [share * r + (1 - share) * y for r, y in zip(read, label, strict=True)]
+
+
 def counted(rows, given, prior):
     """T[c, d] ~ sum_i p_ic y_id + pi_d / 2."""
     table = []
@@ -308,7 +324,7 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
     rows, mean, lifts = known(scores)
     sharpness = likeliest_sharpness(lifts, given[rows], prior)
     share = explained([read_off(x, prior, sharpness) for x in lifts], given[rows], prior)
-    relied = reliance(share)
+    relied, heard = reliance(share), told(share - chance(given[rows], prior))
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
     vote = np.array([read_off(lifted(scores[i], mean), prior, sharpness, gamma) for i in range(n)])
     model = relied * np.array(counted(vote[rows], given[rows], prior))
@@ -320,7 +336,7 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
         if not spoken[i]:
             refined[i] = given[i] if labeled[i] else 1 / c
         else:
-            refined[i] = posterior(vote[i], given[i], model) if labeled[i] else vote[i]
+            refined[i] = mixed(heard, posterior(vote[i], given[i], model), given[i]) if labeled[i] else vote[i]
     quality, weights, flagged = judged(refined, given, labeled, spoken)
     return {
         "distribution": refined,

@@ -6,9 +6,7 @@ import math
 
 import numpy as np
 from oracles_hypergraph import (
-    counted as counted_in_all,
-)
-from oracles_hypergraph import (
+    chance,
     explained,
     fit_noise,
     fitting,
@@ -17,12 +15,17 @@ from oracles_hypergraph import (
     label_frequencies,
     lifted,
     likeliest_sharpness,
+    mixed,
     operator,
     posterior,
     read_off,
     reliance,
     solve,
+    told,
     view_weights,
+)
+from oracles_hypergraph import (
+    counted as counted_in_all,
 )
 from oracles_hypergraph import (
     shares as brought_to_one,
@@ -131,7 +134,7 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma):
     inside = np.flatnonzero(rows)
     sharpness = likeliest_sharpness([lifts[i] for i in inside], given[rows], prior)
     share = explained([read_off(lifts[i], prior, sharpness) for i in inside], given[rows], prior)
-    relied = reliance(share)
+    relied, heard = reliance(share), told(share - chance(given[rows], prior))
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
     vote = np.array([read_off(x, prior, sharpness, gamma) for x in lifts])
     vote = shifted(vote, site_shares(vote, spoken, site))
@@ -143,7 +146,7 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma):
     refined = np.zeros((n, c))
     for i in range(n):
         if spoken[i]:
-            refined[i] = posterior(vote[i], given[i], matrices[i]) if labeled[i] else vote[i]
+            refined[i] = mixed(heard, posterior(vote[i], given[i], matrices[i]), given[i]) if labeled[i] else vote[i]
         else:
             refined[i] = given[i] if labeled[i] else 1 / c
     return {"distribution": refined, "vote": vote, "reliance": relied}

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import oracles_hypergraph as oracle
 import pytest
+from consensus_cases import crowd
 
 from fercleaner.errors import InputError
 from fercleaner.hypergraph import fold_numbers
@@ -472,3 +473,14 @@ def test_evidence_must_be_in_the_order_of_the_samples():
     table = Neighbors("a", samples.ids[::-1], [[1], [0]], [[0.3], [0.3]])
     with pytest.raises(InputError, match="neighbors of 'a' are not in the order of the samples; align them by id"):
         Evidence(samples, neighbors={"a": table})
+
+
+@pytest.mark.parametrize("n", [80, 240])
+def test_views_that_know_nothing_change_nothing(n):
+    """Votes of few faces lean against the label that is left out; that must not pass for knowledge."""
+    for seed in range(2):
+        evidence, _, _ = crowd(seed, n=n, flips=0.2, spread=1000.0)
+        result = HypergraphPropagation().refine(evidence, np.random.default_rng(0))
+        assert not result.flagged.any()
+        assert np.array_equal(result.label, evidence.samples.label)
+        assert len(np.unique(result.quality)) > n / 2  # faces are ranked all the same

@@ -11,7 +11,9 @@ import numpy as np
 from ..errors import InputError
 from ..hypergraph import Hypergraph, build, fold_numbers, leave_out_propagate, propagate
 from ..label_model import (
+    RELIANCE,
     LabelModel,
+    chance,
     distribution,
     expected_transition,
     explained,
@@ -34,6 +36,8 @@ from .views import distinct_views
 VOTE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 #: A view of no measurable information keeps this share of the weight of the best.
 LEAST_VIEW = 1e-3
+#: What votes weigh at least.
+LEAST_TOLD = 0.02
 #: By how much a label leads that the margin has held back.
 LEAST_LEAD = 1e-5
 #: The final distribution is sharper than the likeliest one for the given labels by this factor: wrong labels
@@ -60,7 +64,8 @@ class HypergraphPropagation:
 
     with pi the frequencies of the given labels and s their likeliest sharpness. Where the votes, pi_c exp(s l_ic),
     explain little of the labels (`label_model.explained`, `reliance` below 1), gamma and 1.5 move towards 1 and T
-    towards the fitted one, so that weak views overrule few labels. In sets of few faces k is at most half the mean
+    towards the fitted one, so that weak views overrule few labels; where they explain hardly more than chance
+    (`label_model.chance`, `told`), r is mixed with y and labels stay. In sets of few faces k is at most half the mean
     size of the classes that occur.
 
     r is the refined distribution, quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a
@@ -149,7 +154,8 @@ class HypergraphPropagation:
         sites = sites_of(samples)
         lifts = lift(scores, mean_vote(scores, spoken))
         sharpness = fit_sharpness(lifts[rows], given[rows], prior)
-        trust = reliance(explained(distribution(lifts[rows], prior, sharpness), given[rows], prior))
+        share = explained(distribution(lifts[rows], prior, sharpness), given[rows], prior)
+        trust, heard = reliance(share), told(share - chance(given[rows], prior))
         sharpness *= 1 + trust * (SHARPER - 1)
         vote = distribution(lifts, prior, sharpness, 1 + trust * (self.gamma - 1))
         if sites is not None:
@@ -159,6 +165,7 @@ class HypergraphPropagation:
             read = model.posterior(vote, given)
         else:
             read = posterior(vote, given, site_transitions(sites, vote, given, rows, fold, model.transition, trust))
+        read = np.where(samples.labeled[:, None], heard * read + (1 - heard) * given, read)
         refined = np.where(spoken[:, None], read, keep_given(samples))
         quality, weight = judged(samples, refined, spoken)
         beside = {
@@ -227,6 +234,15 @@ def fitting_k(k: int, samples: Samples) -> int:
     """
     used = max(1, int((samples.given.max(0) > 0).sum()))
     return max(1, min(k, int(samples.labeled.sum()) // (2 * used)))
+
+
+def told(share: float) -> float:
+    """Return what votes weigh against labels when they explain `share` of the labels' entropy beyond chance.
+
+    `LEAST_TOLD` up to a twentieth, 1 from a tenth on: views that know nothing of the classes change no label, and
+    faces are ranked by them even so.
+    """
+    return float(np.clip(2 * share / RELIANCE[0] - 1, LEAST_TOLD, 1.0))
 
 
 def mixed_model(
