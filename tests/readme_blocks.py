@@ -66,6 +66,8 @@ BOX = (
     ("landmark_error_median", "median landmark error, in eye distances", 0.06, False),
     ("blendshape_correlation", "mean correlation of blendshapes with the teacher's", 0.75, True),
 )
+#: Changes that were measured beyond what was asked.
+BEYOND = ("roll 30 degrees",)
 #: Most accuracy that a change of the picture may cost the model in the box.
 MOST_LOST = 0.03
 
@@ -227,7 +229,8 @@ def box() -> str:
         [text, f"{'>=' if larger else '<='} {aim:.2f}", f"{test[key]:.3f}, {_verdict(test[key], aim, larger)}"]
         for key, text, aim, larger in BOX
     ]
-    lost = {name: plain - row["accuracy"] for name, row in content["changes"].items() if name != "none"}
+    asked = {name: row for name, row in content["changes"].items() if name not in BEYOND}
+    lost = {name: plain - row["accuracy"] for name, row in asked.items() if name != "none"}
     for name, loss in sorted(lost.items(), key=lambda item: -item[1])[:3]:
         rows.append(
             [
