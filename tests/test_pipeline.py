@@ -291,7 +291,7 @@ def test_the_search_gets_what_the_run_was_given(monkeypatch):
 
 def test_changed_means_another_class_and_not_flagged():
     samples, truth = make_samples()
-    refined = run(samples, make_view("a", samples, truth, spread=3.0))
+    refined = run(samples, make_view("a", samples, truth, spread=1.5))
     assert np.array_equal(refined.changed, refined.label != samples.label)
     assert (refined.changed != refined.flagged).any()
 
