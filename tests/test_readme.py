@@ -138,7 +138,7 @@ def test_options_named_in_the_text_exist():
     known = {"--version", "--debug", "--help"}
     for command in GROUP.commands.values():
         known |= {name for parameter in command.params for name in parameter.opts}
-    outside = {"--data", "--noise", "--seeds", "--demo"}  # of the scripts
+    outside = {"--data", "--noise", "--seeds", "--demo", "--classifier"}  # of the scripts
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", TEXT))
     assert named - outside - known == set()
     assert len(commands()) > 12
