@@ -301,6 +301,26 @@ def downstream() -> str:
     return text + "\n\n" + table(head, rows, numbers=True)
 
 
+def pixels() -> str:
+    """Return what cleaned labels are worth to a small CNN on the pictures, as a sentence."""
+    content = results("downstream-ferplus-human-cnn.json")
+    rows = content["figures"]
+
+    def told(name: str) -> str:
+        return f"{rows[name]['accuracy']['mean']:.3f}"
+
+    between = ", ".join(
+        f"{f'`{tool}`' if rows[f'{tool}, soft']['owner'] == 'ours' else tool} {told(f'{tool}, soft')} "
+        f"({100 * rows[f'{tool}, soft']['accuracy']['gap_closed']:.0f} % of the gap)"
+        for tool in ("consensus", "hypergraph", "SimiFeat")
+    )
+    text = (
+        f"A small CNN on the pictures, from random weights, {len(content['seeds'])} seeds, soft labels: given "
+        f"{told('given')}, {between}, truth {told('truth')}."
+    )
+    return textwrap.fill(text, 118, break_on_hyphens=False, break_long_words=False)
+
+
 def fraction() -> str:
     """Return the comparison on unlabelled faces with a tenth of the labels kept, as a sentence."""
     content = results("labels_fraction.json")
@@ -352,6 +372,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "box": box,
     "heldback": heldback,
     "downstream": downstream,
+    "pixels": pixels,
     "fraction": fraction,
     "clean": clean,
 }
