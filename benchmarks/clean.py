@@ -18,9 +18,9 @@ import numpy as np
 from beds import Bed, open_bed
 from case import Shared, question, relabeled
 from quality import run_method
-from stamp import stamp, write_json
+from stamp import command, stamp, write_json
 
-from fercleaner.errors import FercleanerError, InputError
+from fercleaner.errors import InputError
 from fercleaner.methods import available, build
 from fercleaner.noise import parse
 from fercleaner.pipeline import DEFAULT_K
@@ -48,8 +48,9 @@ def kept(bed: Bed, methods: Sequence[str], seed: int, device: str) -> dict[str, 
     return answer
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the check; return the exit status."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Run the check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a FERPlus folder, digits, demo, or FILE.py:FUNCTION")
     parser.add_argument("--min-votes", type=float, default=10.0)
@@ -58,15 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "clean.json")
     args = parser.parse_args(arguments)
-    try:
-        bed = open_bed(args.data)
-        rows = np.flatnonzero(bed.judged(args.min_votes))
-        if not len(rows):
-            raise InputError(f"No face of {args.data} has {args.min_votes:g} equal votes. Ask for fewer: --min-votes.")
-        results = kept(bed.subset(rows), args.methods, args.seed, args.device)
-    except FercleanerError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    bed = open_bed(args.data)
+    rows = np.flatnonzero(bed.judged(args.min_votes))
+    if not len(rows):
+        raise InputError(f"No face of {args.data} has {args.min_votes:g} equal votes. Ask for fewer: --min-votes.")
+    results = kept(bed.subset(rows), args.methods, args.seed, args.device)
     counts = np.bincount(bed.label[rows], minlength=len(bed.samples.classes)).tolist()
     content: dict[str, Any] = {
         "bed": bed.name,
@@ -80,7 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_json(args.out, content)
     for name, figures in results.items():
         print(f"{name:12s} changed {100 * figures['changed']:.2f} %, flagged {100 * figures['flagged']:.2f} %")
-    return 0
 
 
 if __name__ == "__main__":

@@ -43,10 +43,10 @@ from peers import PEERS
 from peers.base import K
 from quality import RESULTS, judge, run_method
 from scoring import measures
-from stamp import as_written, measured, stamp, write_json, write_text
+from stamp import as_written, command, measured, stamp, tell, write_json, write_text
 from targets import WAYS, Targets, fingerprint, ways
 
-from fercleaner.errors import FercleanerError, InputError
+from fercleaner.errors import InputError
 from fercleaner.methods import available, build
 from fercleaner.noise import NoiseSpec, parse
 from fercleaner.pipeline import DEFAULT_K
@@ -327,30 +327,22 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Run the benchmark."""
     args = parsed(arguments)
-
-    def tell(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
-
-    try:
-        bed = open_bed(args.data).sample(args.limit)
-        for text in args.noise:
-            spec = None if text == CLEAN else parse(text)
-            tell(f"{bed.name}, {text}, {args.classifier}:")
-            exam = prepared(bed, spec, args, tell)
-            ending = "" if args.classifier == "head" else f"-{args.classifier}"
-            file = args.results / f"downstream-{bed.name}-{exam.content['noise'].replace(':', '-')}{ending}.json"
-            trained(exam, file, args, tell)
-            tell(f"Wrote {file}.")
-        files = sorted(args.results.glob("downstream-*.json"))
-        write_text(args.results / "downstream.md", page([json.loads(f.read_text(encoding="utf-8")) for f in files]))
-        tell(f"Wrote {args.results / 'downstream.md'}.")
-    except FercleanerError as error:
-        tell(f"{type(error).__name__}: {error}")
-        return 1
-    return 0
+    bed = open_bed(args.data).sample(args.limit)
+    for text in args.noise:
+        spec = None if text == CLEAN else parse(text)
+        tell(f"{bed.name}, {text}, {args.classifier}:")
+        exam = prepared(bed, spec, args, tell)
+        ending = "" if args.classifier == "head" else f"-{args.classifier}"
+        file = args.results / f"downstream-{bed.name}-{exam.content['noise'].replace(':', '-')}{ending}.json"
+        trained(exam, file, args, tell)
+        tell(f"Wrote {file}.")
+    files = sorted(args.results.glob("downstream-*.json"))
+    write_text(args.results / "downstream.md", page([json.loads(f.read_text(encoding="utf-8")) for f in files]))
+    tell(f"Wrote {args.results / 'downstream.md'}.")
 
 
 if __name__ == "__main__":

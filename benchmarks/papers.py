@@ -35,7 +35,7 @@ import numpy as np
 from peers.base import Verdict
 from published import PROTOCOLS, UNREFINED, page
 from recipes import RECIPES, Backbone, checked_weights, described, train
-from stamp import as_written, measured, stamp, write_json, write_text
+from stamp import as_written, command, measured, stamp, tell, write_json, write_text
 from targets import WAYS, Targets, ways
 
 from fercleaner import encoders, landmarks
@@ -44,7 +44,7 @@ from fercleaner.datasets import VoteRules, read, select
 from fercleaner.encoders.builtin import PARTS
 from fercleaner.encoders.builtin import build as build_builtin
 from fercleaner.encoders.checkpoints import sha256
-from fercleaner.errors import FercleanerError, InputError
+from fercleaner.errors import InputError
 from fercleaner.landmarks.points import from_samples
 from fercleaner.methods import available, build, parameters
 from fercleaner.noise import symmetric
@@ -285,30 +285,20 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the protocol; return the exit status."""
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Run the protocol."""
     args = parsed(arguments)
-
-    def tell(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
-
-    try:
-        if args.set == "ferplus" and "builtin" in args.encoder and set(args.labels) - set(UNREFINED):
-            raise InputError(
-                "The network in the box was trained on the votes of FERPlus's training faces, so that refining them "
-                "with it would be no test. Name another encoder, such as --encoder clip."
-            )
-        if args.encoder_weights is not None and not args.encoder_weights.is_file():
-            raise InputError(
-                f"--encoder-weights {args.encoder_weights}: there is no such file. Leave it out, or name one."
-            )
-        run(read_splits(args), args, tell)
-        write_text(args.results / "papers.md", page(args.results))
-        tell(f"Wrote {args.results / 'papers.md'}.")
-    except FercleanerError as error:
-        tell(f"{type(error).__name__}: {error}")
-        return 1
-    return 0
+    if args.set == "ferplus" and "builtin" in args.encoder and set(args.labels) - set(UNREFINED):
+        raise InputError(
+            "The network in the box was trained on the votes of FERPlus's training faces, so that refining them "
+            "with it would be no test. Name another encoder, such as --encoder clip."
+        )
+    if args.encoder_weights is not None and not args.encoder_weights.is_file():
+        raise InputError(f"--encoder-weights {args.encoder_weights}: there is no such file. Leave it out, or name one.")
+    run(read_splits(args), args, tell)
+    write_text(args.results / "papers.md", page(args.results))
+    tell(f"Wrote {args.results / 'papers.md'}.")
 
 
 if __name__ == "__main__":

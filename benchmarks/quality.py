@@ -26,10 +26,10 @@ from case import Question, Shared, evidence_for, question, relabeled, view_summa
 from peers import PEERS, PeerUnavailable, Verdict
 from peers.base import K
 from scoring import figures, over_seeds
-from stamp import Cost, measured, stamp, write_json
+from stamp import Cost, command, measured, stamp, tell, write_json
 from table import write_tables
 
-from fercleaner.errors import FercleanerError, InputError
+from fercleaner.errors import InputError
 from fercleaner.methods import available, build, parameters
 from fercleaner.methods.base import Method
 from fercleaner.noise import NoiseSpec, parse
@@ -205,43 +205,35 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; return the exit status."""
-
-    def tell(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
-
-    try:
-        args = parsed(arguments)
-        bed = open_bed(args.data)
-        if not np.isfinite(bed.top).any() and bed.votes is None:
-            args.min_votes = args.min_votes[:1]
-        cache: dict[bool, Shared] = {}
-        for spec in args.noise:
-            with measured() as cost:
-                shared = shared_evidence(cache, bed, spec, args, tell)
-                tell(f"{bed.name}, {spec}:")
-                file = args.results / f"quality-{bed.name}-{str(spec).replace(':', '-')}.json"
-                earlier = earlier_runs(file, shared.bed, args) if args.keep else []
-                runs, skipped = one_noise(shared, spec, args, tell)
-            if earlier:
-                now = {run["tool"] for run in runs}
-                runs = [run for run in earlier if run["tool"] not in now] + runs
-                skipped = {name: why for name, why in skipped.items() if name not in {run["tool"] for run in runs}}
-            content = summarized(shared.bed, spec, runs, skipped, args) | {
-                "views": view_summary(dict(shared.evidence.features)),
-                "shared_seconds": shared.seconds,
-                "total": asdict(cost),
-                **stamp(),
-            }
-            write_json(file, content)
-            tell(f"Wrote {file}.")
-        for file in write_tables(args.results, tell):
-            tell(f"Wrote {file}.")
-    except FercleanerError as error:
-        tell(f"{type(error).__name__}: {error}")
-        return 1
-    return 0
+@command
+def main(arguments: Sequence[str] | None) -> None:
+    """Run the benchmark."""
+    args = parsed(arguments)
+    bed = open_bed(args.data)
+    if not np.isfinite(bed.top).any() and bed.votes is None:
+        args.min_votes = args.min_votes[:1]
+    cache: dict[bool, Shared] = {}
+    for spec in args.noise:
+        with measured() as cost:
+            shared = shared_evidence(cache, bed, spec, args, tell)
+            tell(f"{bed.name}, {spec}:")
+            file = args.results / f"quality-{bed.name}-{str(spec).replace(':', '-')}.json"
+            earlier = earlier_runs(file, shared.bed, args) if args.keep else []
+            runs, skipped = one_noise(shared, spec, args, tell)
+        if earlier:
+            now = {run["tool"] for run in runs}
+            runs = [run for run in earlier if run["tool"] not in now] + runs
+            skipped = {name: why for name, why in skipped.items() if name not in {run["tool"] for run in runs}}
+        content = summarized(shared.bed, spec, runs, skipped, args) | {
+            "views": view_summary(dict(shared.evidence.features)),
+            "shared_seconds": shared.seconds,
+            "total": asdict(cost),
+            **stamp(),
+        }
+        write_json(file, content)
+        tell(f"Wrote {file}.")
+    for file in write_tables(args.results, tell):
+        tell(f"Wrote {file}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a figure was measured on: machine, versions, commit, date; and wall time, processor time and peak memory."""
+"""What scripts share: what a figure was measured on and took, results files, and how a run speaks and ends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from fercleaner.assembly import PACKAGES, versions
+from fercleaner.errors import FercleanerError
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -57,6 +59,26 @@ def stamp() -> dict[str, Any]:
         "uncommitted_changes": bool(_git(root, "status", "--porcelain")),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def tell(sentence: str) -> None:
+    """Say what goes on, on stderr."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def command(main: Callable[[Sequence[str] | None], None]) -> Callable[..., int]:
+    """Make `main` return the exit status: 0, or 1 after one line where it ends in an error of ours."""
+
+    @wraps(main)
+    def run(arguments: Sequence[str] | None = None) -> int:
+        try:
+            main(arguments)
+        except FercleanerError as error:
+            tell(f"{type(error).__name__}: {error}")
+            return 1
+        return 0
+
+    return run
 
 
 def write_json(file: Path, content: Any) -> None:

@@ -11,7 +11,7 @@ Its weights, how they were made and what they must not be used for: `weights/MOD
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -224,10 +224,20 @@ def average_with_mirror(network: nn.Module, pictures: Tensor, shapes: Sequence[i
 
     `shapes` is `mirror_names` of the blendshapes. `TWINLESS` points are those of the pictures as they are.
     """
-    one, other = network(pictures), network(pictures.flip(3))
+    return average_of_looks(network(pictures), network(pictures.flip(3)), shapes)
+
+
+def average_of_looks(
+    one: FaceOutput, other: FaceOutput, shapes: Sequence[int], carry: Callable[[Tensor], Tensor] | None = None
+) -> FaceOutput:
+    """Return the mean of the outputs for pictures and for mirror images of them, mirrored back.
+
+    `carry` takes points (B, 68, 2) of the second look, mirrored back, to where they lie in the first; they lie alike
+    by default.
+    """
     back = other.points[:, list(MIRROR_POINTS)] * other.points.new_tensor([-1.0, 1.0])
     back = back + other.points.new_tensor([1.0, 0.0])
-    points = (one.points + back) / 2
+    points = (one.points + (back if carry is None else carry(back))) / 2
     points[:, list(TWINLESS)] = one.points[:, list(TWINLESS)]
     return FaceOutput(
         (one.embedding + other.embedding) / 2,

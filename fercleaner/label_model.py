@@ -279,9 +279,9 @@ def noise_seen(noisy: LatentModel, clean: LatentModel, given: Doubles, prior: Do
 
 
 def chance(given: Doubles, prior: Doubles) -> float:
-    """Return the share of the labels' entropy that K (K - 1) / 2 free numbers explain by chance, K classes that occur.
+    """Return the share of the labels' entropy that a transition matrix explains by chance.
 
-    Half a nat a number would be the expectation; this is twice that.
+    Half a nat for each of its K (K - 1) free numbers, K classes that occur.
     """
     used = int((given > 0).any(0).sum())
     entropy = -float((prior * np.log(prior)).sum()) * len(given)

@@ -10,7 +10,8 @@ import numpy as np
 
 from .errors import InputError
 from .heads import MLP_HOLDOUT, fit_linear, fit_mlp, torch_device
-from .types import Bools, Doubles, Features, Floats, Ints, Posteriors, Progress, Samples
+from .label_model import softmax
+from .types import Bools, Features, Floats, Ints, Posteriors, Progress, Samples
 
 Head: TypeAlias = Literal["linear", "mlp"]
 
@@ -105,7 +106,7 @@ def cross_fit(
         aside = _aside(samples, seed)[order]
         logits, margin = fit_mlp(design, given, trains, aside, seed, where, progress)
     temperature = calibrate(logits, given, judges & used[:, None])
-    probability = softmax(logits / temperature)
+    probability = softmax((logits / temperature).astype(np.float64))
     share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
     values = np.einsum("nf,nfc->nc", share, probability)
     times = trains.sum(1)
@@ -237,14 +238,6 @@ def _posteriors(samples: Samples, order: Ints, values: Any, found: Bools, margin
         found=rows,
         margin=area.astype(np.float32),
     )
-
-
-def softmax(logits: Any) -> Doubles:
-    """Return exp(z) / sum exp(z) over the last axis, float64."""
-    z = np.asarray(logits, dtype=np.float64)
-    e = np.exp(z - z.max(-1, keepdims=True))
-    out: Doubles = e / e.sum(-1, keepdims=True)
-    return out
 
 
 def calibrate(logits: Floats, given: Floats, judged: Bools) -> float:

@@ -78,14 +78,6 @@ def numbers(text: str) -> list[float]:
     return [number(part) for part in _SEPARATORS.split(text) if part]
 
 
-def integer(text: str, where: str, what: str = "label") -> int:
-    """Return a cell as an integer ("3" and "3.0" alike), or raise InputError."""
-    value = number(text)
-    if not value.is_integer():
-        raise InputError(f"{where}: {what} '{text}' is not an integer.")
-    return int(value)
-
-
 def decimals(cells: list[str], where: Where, column: str) -> Doubles:
     """Return a column as numbers >= 0, (N,) float64, 0 where empty; InputError names the first other cell."""
     try:

@@ -158,7 +158,7 @@ def average_with_aligned(
     """
     import torch
 
-    from ..facenet import MIRROR_POINTS, TWINLESS, FaceOutput
+    from ..facenet import average_of_looks
 
     one = network(pictures)
     frames = canonical_frames(one.points, one.found)
@@ -169,14 +169,4 @@ def average_with_aligned(
         there = moved if is_fine is None else moved & is_fine[:, None, None, None]
         aligned = torch.where(there, finer, aligned)
     other = network(aligned.flip(3).contiguous(memory_format=torch.channels_last))
-    back = other.points[:, list(MIRROR_POINTS)] * other.points.new_tensor([-1.0, 1.0])
-    back = carried(back + other.points.new_tensor([1.0, 0.0]), frames)
-    points = (one.points + back) / 2
-    points[:, list(TWINLESS)] = one.points[:, list(TWINLESS)]
-    return FaceOutput(
-        (one.embedding + other.embedding) / 2,
-        (one.logits + other.logits) / 2,
-        points,
-        (one.found + other.found) / 2,
-        (one.blendshapes + other.blendshapes[:, list(shapes)]) / 2,
-    )
+    return average_of_looks(one, other, shapes, lambda points: carried(points, frames))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
+from ..label_model import softmax
 from ..landmarks.squash import probabilities
 from ..types import Doubles, Ints
 
@@ -72,12 +73,6 @@ def evidence_for(p: ArrayLike, rates: ArrayLike, base: ArrayLike | None = None) 
     on, off = active / b, (1.0 - active) / (1.0 - b)
     result: Doubles = np.log(table.T * on[..., None] + (1.0 - table.T) * off[..., None])
     return result
-
-
-def softmax(scores: Doubles) -> Doubles:
-    """Return rows exp(s) / sum exp(s) over the last axis."""
-    shifted = np.exp(scores - scores.max(-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(-1, keepdims=True))
 
 
 def rule_v(

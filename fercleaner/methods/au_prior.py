@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..label_model import softmax
 from ..types import Bools, Doubles, Floats, Refinement, Samples
 from .au_inference import (
     adapted_rates,
@@ -15,7 +16,6 @@ from .au_inference import (
     fit_temperature,
     matched_to,
     regions,
-    softmax,
     transfer_share,
 )
 from .base import Evidence, keep_given, own_share, parameters, require

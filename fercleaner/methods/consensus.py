@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..hypergraph import fold_numbers
-from ..label_model import LatentModel, distribution, frequencies, normalized, softmax
+from ..label_model import LatentModel, distribution, fit_latent, frequencies, normalized, softmax
 from ..types import Bools, Doubles, Floats, Posteriors, Refinement, Samples
 from .base import Evidence, keep_given, own_share, require
 from .hypergraph import SHARPER, HypergraphPropagation, judged
@@ -167,7 +167,7 @@ class Consensus:
         power, sharper = (start + noise.random * (end - start) for start, end in (SECOND_GAMMA, SECOND_SHARPER))
         logits = said.over(power * np.log(prior) + sharper * learned, learned)
         explained, _ = total(again, labels.given, labels.prior, labels.rows)
-        model = Noise.of(explained, labels).model
+        model = fit_latent(explained[labels.rows], labels.given[labels.rows], labels.prior)
         random_logits = said.over(model.logits(explained), explained)
         return read((logits, logits), (random_logits, random_logits), model)
 

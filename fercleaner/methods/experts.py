@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..heads import BLOCK, torch_device
-from ..probe import assign_folds, calibrate, roles, side_by_side, softmax
+from ..label_model import softmax
+from ..probe import assign_folds, calibrate, roles, side_by_side
 from ..types import Bools, Doubles, Features, Floats, Ints, Posteriors, Progress, Samples
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def expert_posteriors(
         logits = head.run(seed, torch_device(device), progress)
         temperature = calibrate(logits, given, judges & used[:, None])
         share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
-        values[order] = np.einsum("nf,nfc->nc", share, softmax(logits / temperature))
+        values[order] = np.einsum("nf,nfc->nc", share, softmax((logits / temperature).astype(np.float64)))
         seen[order] = judges.any(1)
         values[~seen] = 0.0
     return Posteriors("experts", samples.ids, samples.classes, values.astype(np.float32), seen)
