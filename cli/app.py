@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from . import cache, demo, doctor, evaluate, export, inspect, listing, project, 
 
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
+#: Commands that compute vectors and keep them in the cache as they go.
+EXTRACTING = ("refine", "evaluate", "project")
 
 
 class Commands(TyperGroup):
@@ -24,7 +27,7 @@ class Commands(TyperGroup):
             sys.stdout.flush()  # a reader that has gone is noticed here, not while Python shuts down
         except KeyboardInterrupt:
             resumes = " Run the same command again: vectors that are in the cache are not computed twice."
-            _show_error(f"Stopped.{resumes if ctx.invoked_subcommand == 'refine' else ''}")
+            _show_error(f"Stopped.{resumes if ctx.invoked_subcommand in EXTRACTING else ''}")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             message = None if ctx.params.get("debug") else _message(error)
@@ -42,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find wrong and ambiguous labels in facial-expression data; write label distributions and sample weights.",
-    epilog="Try it: fercleaner demo drawn, then fercleaner refine drawn --encoder hog",
+    epilog="Try it: fercleaner demo drawn; it prints the commands to run next.",
 )
 
 
@@ -77,6 +80,7 @@ app.command(name="cache")(cache.cache)
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its notes on how it runs a network would stand in ours
     app(prog_name="fercleaner")
 
 

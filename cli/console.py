@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,6 +82,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 def share(count: int, total: int) -> str:
     """Return "412 of 28,709 (1.4 %)"."""
     return f"{count:,} of {total:,} ({100 * count / total:.1f} %)" if total else f"{count:,} of 0"
+
+
+def words(*parts: object) -> str:
+    """Return words of a command line as a shell reads them: "fercleaner show 'my faces.parquet'"."""
+    return shlex.join(map(str, parts))
 
 
 def size(count: int) -> str:

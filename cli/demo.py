@@ -19,7 +19,7 @@ def demo(
     """Draw faces in color as a RAF-DB folder, with label noise of a known rate and kind."""
     from fercleaner.demo import draw_dataset
 
-    from .console import note, share, watching
+    from .console import note, share, watching, words
 
     kind: Any = noise
     with watching() as watch:
@@ -32,8 +32,9 @@ def demo(
             overwrite=force,
             progress=watch.stage("drawing"),
         )
+    refine = words("fercleaner", "refine", folder, "--encoder", "hog", "--landmarks", f"points:{done.landmarks}")
     note(
         f"Wrote {done.faces:,} faces to {folder}; wrong labels: {share(done.noisy, done.faces)}, kind {done.noise}.\n"
-        f"Next: fercleaner refine {folder} --encoder hog --landmarks points:{done.landmarks}\n"
-        f"Then: fercleaner evaluate {folder.name}.refined.parquet --truth {done.clean_labels}"
+        f"Next: {refine}\n"
+        f"Then: {words('fercleaner', 'evaluate', f'{folder.name}.refined.parquet', '--truth', done.clean_labels)}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -96,16 +96,17 @@ def _against_truth(
     from fercleaner.evaluation import evaluate as measure
     from fercleaner.truth import read_truth
 
-    from .console import note, print_json, print_table, share
+    from .console import note, print_json, print_table, share, words
 
     if file.is_dir():
         raise StoreError(
-            f"{file} is a folder; --truth judges a refined file. Write one with fercleaner refine {file}, or try "
-            "methods on the set itself with --inject symmetric:0.2."
+            f"{file} is a folder; --truth judges a refined file. Write one with "
+            f"{words('fercleaner', 'refine', file)}, or try methods on the set itself with --inject symmetric:0.2."
         )
     refined = store.load(file)
     answer = read_truth(truth, refined.classes, image_column=image_column, label_column=label_column)
-    figures = measure(refined, answer, min_votes=min_votes).to_dict()
+    measured = measure(refined, answer, min_votes=min_votes)
+    figures, details = measured.to_dict(), measured.details()
     if json_:
         print_json(figures)
         return
@@ -121,9 +122,39 @@ def _against_truth(
         "js_refined": "Jensen-Shannon divergence of refined from the truth (bits)",
     }
     rows = [[title, _figure(figures[key])] for key, title in titles.items()]
+    rows += [
+        ["mean recall per class of given labels", _figure(details["given_mean_recall"])],
+        ["mean recall per class of refined labels", _figure(details["refined_mean_recall"])],
+    ]
     rows += [[f"flags: {key}", _figure(value)] for key, value in figures["flags"].items()]
     print_table(f"{file} against {truth}", ["measure", "value"], rows)
+    _print_classes(details["classes"])
     note(f"Judged {share(figures['judged'], figures['faces'])} faces.")
+    if figures["noise_rate"] == 0:
+        note(
+            "The truth contradicts no given label, so nothing can be said about finding wrong ones. Is it another file?"
+        )
+
+
+def _print_classes(classes: list[dict[str, Any]]) -> None:
+    """Write each class's given labels and how well wrong ones are found; its true faces and who calls them that."""
+    from .console import print_table
+
+    print_table(
+        "By class: given labels and how many are wrong; true faces, and their recall",
+        ["class", "given", "wrong", "AP", "AUROC", "true", "by given", "by refined"],
+        [
+            [
+                row["name"],
+                f"{row['given']:,}",
+                f"{row['wrong']:,}",
+                *(_figure(row[key], 3) for key in ("average_precision", "auroc")),
+                f"{row['true']:,}",
+                *(_figure(row[key], 3) for key in ("given_recall", "refined_recall")),
+            ]
+            for row in classes
+        ],
+    )
 
 
 def _against_noise(
@@ -153,7 +184,7 @@ def _against_noise(
         print_json(trial.to_dict())
     else:
         _print_trial(dataset, trial)
-    _tell(dataset, trial)
+    _tell(set_options.again(dataset), trial)
 
 
 def _print_trial(dataset: Path, trial: Trial) -> None:
@@ -189,7 +220,7 @@ def _print_trial(dataset: Path, trial: Trial) -> None:
     )
 
 
-def _tell(dataset: Path, trial: Trial) -> None:
+def _tell(set_again: str, trial: Trial) -> None:
     """Say which method to take and how sure that is, what was left out, and what is assumed."""
     from fercleaner.trial import ASSUMED
 
@@ -205,7 +236,7 @@ def _tell(dataset: Path, trial: Trial) -> None:
         f"Expected of its flags: precision {_figure(best.expected_precision, 2)}, recall {best.expected_recall:.2f}; "
         f"share of wrong labels in the set that this goes by: {100 * trial.noise_rate:.0f} %.\n"
         f"{' '.join(ASSUMED)}\n"
-        f"Next: fercleaner refine {dataset} --method {trial.recommended}"
+        f"Next: fercleaner refine {set_again} --method {trial.recommended}"
     )
 
 

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from fercleaner.duplicates import Duplicates
+    from fercleaner.refined import RefinedSet
     from fercleaner.summary import Summary
 
 
 def show(
     file: Annotated[Path, typer.Argument(help="A refined Parquet file.", show_default=False)],
     top: Annotated[int, typer.Option(min=0, help="Pairs and faces to list.")] = 10,
+    duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--duplicates", help="Open the pictures too, and list near-duplicates that were given different labels."
+        ),
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Summarize a refined file: rates per class, confused pairs, expected noise, what to look at first.
@@ -25,11 +33,13 @@ def show(
     from fercleaner import store
     from fercleaner.summary import summarize
 
-    from .console import note, print_json, print_table, share
+    from .console import note, print_json, print_table, share, words
 
-    summary = summarize(store.load(file), top=top)
+    refined = store.load(file)
+    summary = summarize(refined, top=top)
+    found = _find_duplicates(refined) if duplicates else None
     if json_:
-        print_json(summary.to_dict())
+        print_json({**summary.to_dict(), **({} if found is None else {"duplicates": found.to_dict()})})
         return
     print_table(
         f"{file}: {summary.faces:,} faces, method {summary.method}",
@@ -48,25 +58,75 @@ def show(
             for row, wrong in zip(summary.classes, summary.noise.wrong_rates, strict=True)
         ],
     )
-    print_table(
-        "Most often changed",
-        ["given", "refined", "faces", "of given"],
-        [[p.given, p.refined, f"{p.count:,}", _percent(p.share)] for p in summary.confused],
-        left=2,
-    )
+    if summary.confused:
+        print_table(
+            "Most often changed",
+            ["given", "refined", "faces", "of given"],
+            [[p.given, p.refined, f"{p.count:,}", _percent(p.share)] for p in summary.confused],
+            left=2,
+        )
     _print_noise(summary)
-    print_table(
-        "Look at these first",
-        ["id", "quality", "why"],
-        [[s.id, f"{s.quality:.4f}", s.reason] for s in summary.suspects],
-        left=3,
-    )
+    if summary.suspects:
+        print_table(
+            "Look at these first",
+            ["id", "quality", "why"],
+            [[s.id, f"{s.quality:.4f}", s.reason or f"labeled {s.given}; not flagged"] for s in summary.suspects],
+            left=3,
+        )
+    if summary.blind:
+        print_table(
+            "Without evidence: no picture that can be read, or no vector",
+            ["id", "picture", "what became of it"],
+            [[face.id, face.path or "-", face.reason] for face in summary.blind],
+            left=3,
+        )
+    if found is not None:
+        _print_duplicates(found, top)
     note(
         f"Flagged {share(summary.flagged, summary.labeled)} labels; changed {share(summary.changed, summary.labeled)}; "
         f"unlabeled {share(summary.unlabeled, summary.faces)}; "
         f"without evidence {share(summary.without_evidence, summary.faces)}.\n"
-        f"Next: fercleaner evaluate {file} --truth FILE, or fercleaner.load('{file}') in Python."
+        f"Next: {words('fercleaner', 'evaluate', file)} --truth FILE, or fercleaner.load({str(file)!r}) in Python."
     )
+
+
+def _find_duplicates(refined: RefinedSet) -> Duplicates:
+    from fercleaner.duplicates import find_duplicates
+
+    from .console import watching
+
+    with watching() as watch:
+        return find_duplicates(refined, progress=watch.stage("pictures"))
+
+
+def _print_duplicates(found: Duplicates, top: int) -> None:
+    """Write the groups whose labels conflict, and how many there are of each kind."""
+    from .console import note, print_table, share
+
+    conflicting = [group for group in found.groups if group.conflicting]
+    if conflicting[:top]:
+        print_table(
+            "Near-duplicates that were given different labels",
+            ["faces", "given", "refined"],
+            [[_few(group.ids), _few(group.given), _few(group.refined)] for group in conflicting[:top]],
+            left=3,
+        )
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in found.unread.items())
+    inside = sum(len(group.ids) for group in found.groups)
+    note(f"Pictures compared: {share(found.compared, found.faces)}{f' (others: {left_out})' if left_out else ''}.")
+    if found.compared < 2:
+        return
+    note(
+        f"Near-duplicates: {inside:,} in {len(found.groups):,} groups; labels differ in {len(conflicting):,}, splits "
+        f"in {sum(group.leaking for group in found.groups):,}; --json lists all. Name groups in a column `group` to "
+        "keep them from voting for each other."
+    )
+
+
+def _few(texts: Sequence[str], most: int = 4) -> str:
+    """Return "a, b, c, d, 3 more"; "-" stands for a missing label."""
+    more = [f"{len(texts) - most:,} more"] if len(texts) > most else []
+    return ", ".join([*(text or "-" for text in texts[:most]), *more])
 
 
 def _print_noise(summary: Summary) -> None:
@@ -80,14 +140,23 @@ def _print_noise(summary: Summary) -> None:
     print_table(
         f"Expected noise {_percent(noise.rate)}: labels (columns) given to each class (rows), in %",
         ["class", *columns],
-        [[name, *(f"{100 * share:.0f}" for share in row)] for name, row in zip(rows, noise.transition, strict=True)],
+        [
+            [name, *("-" if absent else f"{100 * share:.0f}" for share in row)]
+            for name, row, absent in zip(rows, noise.transition, _absent(summary), strict=True)
+        ],
     )
-    print_table(
-        "Most often mixed, as expected",
-        ["class", "labeled", "faces", "of class"],
-        [[p.true, p.given, f"{p.count:,.0f}", _percent(p.share)] for p in noise.mixed],
-        left=2,
-    )
+    if noise.mixed:
+        print_table(
+            "Most often mixed, as expected",
+            ["class", "labeled", "faces", "of class"],
+            [[p.true, p.given, f"{p.count:,.0f}", _percent(p.share)] for p in noise.mixed],
+            left=2,
+        )
+
+
+def _absent(summary: Summary) -> list[bool]:
+    """Return which classes no face is given or refined to: nothing is known of how they are labeled."""
+    return [row.given == 0 and row.refined == 0 for row in summary.classes]
 
 
 def _headings(names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shlex
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
+
+from .checks import AUTO, check_files, encoder_tags, known_index, pairs, view_files, vote_rules, weights_of
 
 if TYPE_CHECKING:
     from fercleaner.encoders.base import Extractor
@@ -19,10 +23,7 @@ if TYPE_CHECKING:
 DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
 
 #: The network in the box: one pass serves encoder, landmarks and posteriors.
-BOX, AUTO = "builtin", "auto"
-
-#: Encoders that take no `--weights`.
-WITHOUT_WEIGHTS = ("hog", "builtin")
+BOX = "builtin"
 
 
 class Opened(NamedTuple):
@@ -119,7 +120,7 @@ class SetOptions:
         list[str] | None,
         typer.Option(
             metavar="RULE=VALUE",
-            help="How votes become labels: given_from, ties, unknown, not_a_face.",
+            help="How votes become labels: given_from, ties, unknown, not_a_face, outliers.",
             rich_help_panel=DATA,
         ),
     ] = None
@@ -156,6 +157,17 @@ class SetOptions:
         """The options that were given another value than their default, as the user writes them."""
         return [option_name(f.name) for f in fields(self) if getattr(self, f.name) not in (f.default, [])]
 
+    def again(self, dataset: Path) -> str:
+        """Return the set and these options as words of a command line, for another command on the same set."""
+        words = [str(dataset)]
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if option_name(name) not in self.named:
+                continue
+            for item in value if isinstance(value, list) else [value]:
+                words += [option_name(name)] if item is True else [option_name(name), str(item)]
+        return shlex.join(words)
+
     def open(self, dataset: Path) -> Opened:
         """Read the set and make ready what its evidence comes from.
 
@@ -164,6 +176,7 @@ class SetOptions:
         from fercleaner.cache import FeatureCache
         from fercleaner.detection import choose_framing
         from fercleaner.encoders.vectors import read_view
+        from fercleaner.errors import InputError
         from fercleaner.extraction import usable_cores
         from fercleaner.landmarks.au_columns import from_columns
         from fercleaner.neighbors import use_gpu
@@ -171,22 +184,27 @@ class SetOptions:
 
         from .console import note
 
-        searched = _index(self.index)
-        view_files = _view_files(self.view)
-        tags = _encoder_tags(self.encoder, bool(view_files))
-        weights_of = _weights(self.weights, tags)
-        _check_files(self.action_units, self.landmarks, self.landmark_weights)
+        searched = known_index(self.index)
+        files = view_files(self.view)
+        tags = encoder_tags(self.encoder, bool(files))
+        checkpoints = weights_of(self.weights, tags)
+        check_files(self.action_units, self.landmarks, self.landmark_weights)
         use_gpu(self.device)
         framing, framed = choose_framing(self.crop, str(self.detector_weights) if self.detector_weights else None)
         samples = self._read(dataset)
-        views = [read_view(name, file, samples) for name, file in view_files]
+        views = [read_view(name, file, samples) for name, file in files]
         units = from_columns(str(self.action_units), samples) if self.action_units else None
+        if self.crop == "box" and samples.boxes is None:
+            raise InputError(
+                f"--crop box: {dataset} says of no face where it is. Add a column box, or leave --crop out."
+            )
         if self.crop == "none":
             samples = samples.replacing(boxes=None)
         if BOX in tags:
-            note(f"builtin: {framed}.")
+            boxed = samples.boxes is not None and self.crop == "auto"
+            note(f"builtin: {'the set says where the faces are; after that, ' if boxed else ''}{framed}.")
         detector = self._detector(samples, tags)
-        encoders = [self._encoder(tag, weights_of.get(tag), framing) for tag in tags]
+        encoders = [self._encoder(tag, checkpoints.get(tag), framing) for tag in tags]
         return Opened(
             samples,
             Witnesses(encoders=encoders, views=views, landmarks=detector, action_units=units),
@@ -246,7 +264,7 @@ class SetOptions:
             images=self.images,
             split=self.split,
             columns=columns,
-            votes=_vote_rules(self.votes),
+            votes=vote_rules(self.votes),
         )
         if self.group_by == "none":
             samples = samples.replacing(group=None)
@@ -256,8 +274,14 @@ class SetOptions:
         grouped = "" if samples.group is None else f", {len(set(samples.group.tolist())):,} groups"
         note(
             f"Read {len(samples):,} faces, {len(samples.classes)} classes{grouped}; "
-            f"labeled {share(labeled, len(samples))}."
+            f"labeled {share(labeled, len(samples))}{_why_unlabeled(samples)}."
         )
+        if all(name.lstrip("-").isdigit() for name in samples.classes):
+            note(
+                f"The classes are the numbers {', '.join(samples.classes)}. Say what they mean, so that the model in "
+                "the box and action units can judge them: --classes fer2013 (or another set with such codes), or "
+                "--alias NUMBER=NAME for each."
+            )
         return samples
 
 
@@ -282,119 +306,14 @@ def with_set_options(command: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
+def _why_unlabeled(samples: Samples) -> str:
+    """Return "; unlabeled: 6 expression: uncertain, 3 no label", or "" where every face has a label."""
+    if samples.labeled.all() or samples.notes is None:
+        return ""
+    why = Counter(note or "no label" for note in samples.notes[~samples.labeled].tolist())
+    return "; unlabeled: " + ", ".join(f"{count:,} {reason}" for reason, count in why.most_common())
+
+
 def option_name(field: str) -> str:
     """Return "--group-by" for "group_by"."""
     return "--" + field.replace("_", "-")
-
-
-def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    """Return ["a=b", ...] as a mapping; InputError names the option where "=" is missing."""
-    from fercleaner.errors import InputError
-
-    found: dict[str, str] = {}
-    for text in texts or []:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise InputError(f"{option} {text}: expected NAME=VALUE, such as {option} name=value.")
-        found[key.strip()] = value.strip()
-    return found
-
-
-def _vote_rules(votes: list[str] | None) -> Any:
-    """Return the VoteRules that --votes RULE=VALUE ask for."""
-    from dataclasses import fields
-
-    from fercleaner.datasets import VoteRules
-    from fercleaner.errors import InputError, did_you_mean
-
-    chosen: dict[str, Any] = dict(pairs(votes, "--votes"))
-    known = [field.name for field in fields(VoteRules)]
-    for key in chosen:
-        if key not in known:
-            raise InputError(f"--votes {key}: not a rule ({', '.join(known)}).{did_you_mean(key, known)}")
-    if "outliers" in chosen:
-        try:
-            chosen["outliers"] = float(chosen["outliers"])
-        except ValueError as error:
-            raise InputError(f"--votes outliers={chosen['outliers']}: expected a number.") from error
-    return VoteRules(**chosen)
-
-
-def _view_files(texts: list[str] | None) -> list[tuple[str, Path]]:
-    """Return (name, file) of each --view; InputError where a file is not there."""
-    from fercleaner.encoders.vectors import parse_view
-    from fercleaner.errors import InputError
-
-    files = [parse_view(text) for text in texts or []]
-    for name, file in files:
-        if not file.is_file():
-            raise InputError(f"--view {name}={file}: no such file.")
-    return files
-
-
-def _encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:
-    """Return the encoders asked for; with neither encoder nor view, the default one."""
-    from fercleaner import encoders
-    from fercleaner.errors import InputError, did_you_mean
-
-    if not tags:
-        return [] if has_views else [encoders.DEFAULT]
-    wanted = [tag.strip() for tag in tags if tag.strip() != "none"]
-    for tag in wanted:
-        kind = tag.partition(":")[0]
-        known = [*encoders.KINDS, "none"]
-        if kind not in known:
-            raise InputError(f"--encoder {tag}: choose one of {', '.join(known)}.{did_you_mean(kind, known)}")
-        if wanted.count(tag) > 1:
-            raise InputError(f"--encoder {tag} is there twice. Name it once.")
-    return wanted
-
-
-def _weights(texts: list[str] | None, tags: list[str]) -> dict[str, Path]:
-    """Return the weights file of each encoder that --weights names one for."""
-    from fercleaner.encoders.checkpoints import given_file
-    from fercleaner.errors import InputError
-
-    files: dict[str, Path] = {}
-    takers = [tag for tag in tags if tag not in WITHOUT_WEIGHTS]
-    for text in texts or []:
-        tag, sign, file = text.partition("=")
-        if not (sign and tag in takers):
-            if len(takers) != 1:
-                way_out = f"Say which: --weights TAG={text}." if takers else "Leave it out, or name an --encoder."
-                count = f"{len(takers)} of the encoders" if takers else "none of the encoders"
-                raise InputError(f"--weights {text}: {count} ({', '.join(tags) or 'none'}) take weights. {way_out}")
-            tag, file = takers[0], text
-        if tag in files:
-            raise InputError(f"--weights names two files for {tag}: {files[tag]} and {file}. Name one.")
-        files[tag] = given_file(Path(file).expanduser())
-    return files
-
-
-def _check_files(action_units: Path | None, landmarks: str, landmark_weights: Path | None) -> None:
-    """Raise InputError for an unknown detector, or a file that is not there."""
-    from fercleaner import landmarks as detectors
-    from fercleaner.errors import InputError
-
-    if action_units is not None and not action_units.is_file():
-        raise InputError(f"--action-units {action_units}: no such file.")
-    kind = landmarks.strip().partition(":")[0]
-    if kind == AUTO:
-        if landmark_weights is not None:
-            raise InputError(f"--landmark-weights {landmark_weights}: name the detector with --landmarks.")
-        return
-    if kind not in detectors.KINDS or kind in ("points", "none"):
-        detectors.build(landmarks)
-    if landmark_weights is not None and kind in ("points", "none"):
-        raise InputError(
-            f"--landmark-weights {landmark_weights}: --landmarks {kind} takes no weights. Name a detector."
-        )
-
-
-def _index(name: str) -> Any:
-    from fercleaner.errors import InputError, did_you_mean
-    from fercleaner.neighbors import INDEXES
-
-    if name not in INDEXES:
-        raise InputError(f"--index {name}: choose one of {', '.join(INDEXES)}.{did_you_mean(name, INDEXES)}")
-    return name

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import METHOD, SetOptions, pairs, with_set_options
+from .checks import pairs
+from .options import METHOD, SetOptions, with_set_options
+
+#: Endings of a refined file.
+ENDINGS = (".parquet", ".pq")
 
 
 @with_set_options
@@ -44,13 +49,19 @@ def refine(
     Example: fercleaner refine rafdb/ --method hypergraph
     """
     from fercleaner import methods, pipeline, store
+    from fercleaner.errors import InputError
 
-    from .console import note, print_json, share, watching
+    from .console import note, print_json, share, watching, words
 
     if precision is not None and not 0 < precision < 1:
         raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
     # What costs nothing to check comes first: the output and the method; then all that the set needs.
     target = out or Path(f"{set_name(dataset)}.refined.parquet")
+    if target.suffix.lower() not in ENDINGS and not target.is_dir():
+        raise InputError(
+            f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
+            "a .csv or an .npz of it."
+        )
     store.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, witnesses, resources = set_options.open(dataset)
@@ -62,13 +73,19 @@ def refine(
         counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
         asked = {} if precision is None else {"precision": refined.metadata["precision"]}
         print_json({"file": str(target), "method": method, **counts, **asked})
+    if labeled and not flagged:
+        trial = f"fercleaner evaluate {set_options.again(dataset)} --inject symmetric:0.2"
+        note(
+            "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
+            f"size. Which of the two: {trial}"
+        )
     note(
         f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "
-        f"changed {share(changed, labeled)}.\nNext: fercleaner show {target}"
+        f"changed {share(changed, labeled)}.\nNext: {words('fercleaner', 'show', target)}"
     )
 
 
 def set_name(dataset: Path) -> str:
     """Return what a set is called in file names: its folder's name, or its file's without the ending."""
-    whole = dataset.resolve()
+    whole = Path(os.path.abspath(dataset))
     return (whole.stem if whole.is_file() else whole.name) or "dataset"

@@ -73,7 +73,8 @@ def export(
     """Write the faces selected to `path`, a .csv or an .npz, and return how many they are.
 
     - ``.csv``: `COLUMNS`, then one column a class with the refined distribution. `image` is the picture's path,
-      or the id where it has none. ``fercleaner.read(FILE)`` reads it back with the refined distributions as given.
+      or the id where it has none; relative paths that lead to pictures from the current folder are written as they
+      lead there from the CSV's. ``fercleaner.read(FILE)`` reads it back with the refined distributions as given.
     - ``.npz``: ids, paths, split (M,) str; classes (C,) str; label, given_label (M,) int64 (-1 where not labeled);
       distribution (M, C), weight, quality (M,) float32; flagged (M,) bool. ``np.load(FILE)`` needs no pickle.
 
@@ -88,13 +89,13 @@ def export(
     if ending not in WRITERS:
         raise InputError(f"{path}: the name must end in {' or '.join(WRITERS)}, which says the format.")
     kept = (selection or Selection()).rows(refined)
-    content = WRITERS[ending](refined, kept)
+    content = WRITERS[ending](refined, kept, Path(path))
     with replacing(path, overwrite) as stream:
         stream.write(content)
     return int(kept.sum())
 
 
-def _csv(refined: RefinedSet, kept: Bools) -> bytes:
+def _csv(refined: RefinedSet, kept: Bools, path: Path) -> bytes:
     for name in refined.classes:
         if name in COLUMNS:
             raise InputError(f"Class '{name}' has the name of a column of the CSV. Export to .npz instead.")
@@ -102,11 +103,12 @@ def _csv(refined: RefinedSet, kept: Bools) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *refined.classes])
     given, label = refined.given_label, refined.label
+    images = _from_folder(refined.paths.tolist(), path.parent)
     for row in np.flatnonzero(kept).tolist():
         writer.writerow(
             [
                 refined.ids[row],
-                refined.paths[row] or refined.ids[row],
+                images[row] or refined.ids[row],
                 refined.split[row],
                 refined.classes[given[row]] if given[row] >= 0 else "",
                 refined.classes[label[row]],
@@ -119,12 +121,21 @@ def _csv(refined: RefinedSet, kept: Bools) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
+def _from_folder(paths: list[str], folder: Path) -> list[str]:
+    """Return relative `paths` as they lead from `folder`; unchanged where none leads to a file from here."""
+    relative = [path for path in paths if path and not os.path.isabs(path)]
+    if os.path.realpath(folder) == os.path.realpath(".") or not any(os.path.exists(path) for path in relative):
+        return paths
+    moved = {path: os.path.relpath(path, os.path.realpath(folder)) for path in set(relative)}
+    return [moved.get(path, path) for path in paths]
+
+
 def _shortest(value: np.float32) -> str:
     """Return the shortest decimal that is this float32."""
     return np.format_float_positional(value, unique=True, trim="0")
 
 
-def _npz(refined: RefinedSet, kept: Bools) -> bytes:
+def _npz(refined: RefinedSet, kept: Bools, path: Path) -> bytes:
     arrays: dict[str, Any] = {
         name: getattr(refined, name)[kept]
         for name in ("ids", "paths", "split", "label", "given_label", "distribution", "weight", "quality", "flagged")
@@ -134,5 +145,5 @@ def _npz(refined: RefinedSet, kept: Bools) -> bytes:
     return held.getvalue()
 
 
-#: Ending -> (set, rows kept) -> the file.
-WRITERS: dict[str, Callable[[RefinedSet, Bools], bytes]] = {".csv": _csv, ".npz": _npz}
+#: Ending -> (set, rows kept, path of the file) -> its content.
+WRITERS: dict[str, Callable[[RefinedSet, Bools, Path], bytes]] = {".csv": _csv, ".npz": _npz}

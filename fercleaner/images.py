@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import struct
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,9 @@ def decode(data: bytes) -> Image:
     if not data:
         raise UnreadableImage("empty file")
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
+        with warnings.catch_warnings():  # too large a picture is told of once, below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=_formats())
         if image.width * image.height > MAX_PIXELS:
             raise UnreadableImage(f"too many pixels ({image.width} x {image.height})")
         image.load()

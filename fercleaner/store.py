@@ -53,7 +53,7 @@ SCHEMA_TABLE: tuple[tuple[str, str, str], ...] = (
     ("evidence_<name>", "float", "a number that the method went by; null where it had none"),
 )
 
-_WAY_OUT = "Choose another --out."
+_WAY_OUT = "Choose another name."
 
 
 def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -303,11 +303,11 @@ def _target(path: str | os.PathLike[str], overwrite: bool) -> Path:
     if target.is_dir():
         raise StoreError(f"{path} is a folder. Name a file in it, such as {Path(path) / 'refined.parquet'}.")
     if not target.parent.is_dir():
-        raise StoreError(f"{path}: the folder {target.parent} does not exist. Make it, or choose another --out.")
+        raise StoreError(f"{path}: the folder {target.parent} does not exist. Make it, or choose another name.")
     if target.exists() and not target.is_file():
         raise StoreError(f"{path} is not a regular file. {_WAY_OUT}")
     if target.exists() and not overwrite:
-        raise StoreError(f"{path} exists already. Overwrite it with --force, or choose another --out.")
+        raise StoreError(f"{path} exists already. Overwrite it with --force, or choose another name.")
     return target
 
 
@@ -351,10 +351,10 @@ def _sync_folder(folder: Path) -> None:
 
 def _write_error(target: Path, error: OSError) -> StoreError:
     if isinstance(error, FileExistsError):
-        return StoreError(f"{target} exists already: {error.strerror}. Use --force, or choose another --out.")
+        return StoreError(f"{target} exists already: {error.strerror}. Use --force, or choose another name.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         older = " The older file is unchanged." if target.exists() else ""
-        return StoreError(f"{target}: the disk is full. Free some space, or choose another --out.{older}")
+        return StoreError(f"{target}: the disk is full. Free some space, or choose another name.{older}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(f"{target}: the folder cannot be written ({error.strerror}). {_WAY_OUT}")
     return StoreError(f"{target} cannot be written: {error.strerror or error}. {_WAY_OUT}")

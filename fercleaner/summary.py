@@ -12,9 +12,12 @@ from .errors import InputError
 from .metrics import confusion_matrix
 from .noise_estimate import NoiseEstimate, estimate_noise
 from .refined import RefinedSet
+from .types import Ints
 
 #: Rows of the two lists, unless told otherwise.
 TOP = 10
+#: Evidence that says how much spoke: 0 is none.
+COUNTS = ("vertex_degree",)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Summary:
     faces, labeled, unlabeled, flagged, changed : int
         `flagged` and `changed` can only be labeled faces.
     without_evidence : int
-        Faces for which every evidence column is empty and no neighbor spoke.
+        Faces for which every evidence column is empty (or, of `COUNTS`, 0) and no neighbor spoke.
     mean_quality : float or None
         Over labeled faces.
     classes : tuple of ClassCount, in class order
@@ -73,6 +76,8 @@ class Summary:
     weight_deciles : tuple of 11 floats, or empty for an empty set
         Smallest weight, then the weights that 10 %, 20 %, ... 100 % of the faces do not exceed.
     suspects : tuple of Suspect, lowest quality first
+    blind : tuple of Suspect, in the order of the set
+        The first faces without evidence; `given` is "" for those without a label.
     noise : NoiseEstimate
         Noise rate and transition matrix that the refined distributions let expect.
     method : str or None
@@ -92,6 +97,7 @@ class Summary:
     confused: tuple[ConfusedPair, ...]
     weight_deciles: tuple[float, ...]
     suspects: tuple[Suspect, ...]
+    blind: tuple[Suspect, ...]
     noise: NoiseEstimate
     method: str | None
     params: Mapping[str, Any]
@@ -109,7 +115,7 @@ def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
     ----------
     refined : RefinedSet
     top : int
-        Most confused and most mixed pairs, and faces to look at first, to list.
+        Most confused and most mixed pairs, faces to look at first, and faces without evidence, to list.
 
     Raises
     ------
@@ -123,8 +129,8 @@ def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
         [not (a or b) for a, b in zip(refined.neighbors_for, refined.neighbors_against, strict=True)],
         dtype=bool,
     )
-    for values in refined.evidence.values():
-        silent &= np.isnan(values)
+    for name, values in refined.evidence.items():
+        silent &= np.isnan(values) | ((values == 0) & (name in COUNTS))
     method = refined.metadata.get("method")
     return Summary(
         faces=n,
@@ -138,6 +144,7 @@ def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
         confused=_confused(refined, top),
         weight_deciles=_deciles(refined),
         suspects=_suspects(refined, top),
+        blind=_faces(refined, np.flatnonzero(silent)[:top]),
         noise=estimate_noise(refined, top=top),
         method=None if method is None else str(method),
         params=refined.metadata.get("params", {}),
@@ -187,19 +194,22 @@ def _confused(refined: RefinedSet, top: int) -> tuple[ConfusedPair, ...]:
 
 def _suspects(refined: RefinedSet, top: int) -> tuple[Suspect, ...]:
     rows = np.flatnonzero(refined.labeled)
-    first = rows[np.argsort(refined.quality[rows], kind="stable")[:top]]
+    return _faces(refined, rows[np.argsort(refined.quality[rows], kind="stable")[:top]])
+
+
+def _faces(refined: RefinedSet, rows: Ints) -> tuple[Suspect, ...]:
     given, label = refined.given_label, refined.label
     return tuple(
         Suspect(
             id=str(refined.ids[row]),
             path=str(refined.paths[row]),
-            given=refined.classes[given[row]],
+            given=refined.classes[given[row]] if given[row] >= 0 else "",
             refined=refined.classes[label[row]],
             quality=float(refined.quality[row]),
             flagged=bool(refined.flagged[row]),
             reason=str(refined.reason[row]),
         )
-        for row in first.tolist()
+        for row in rows.tolist()
     )
 
 

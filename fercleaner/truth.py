@@ -233,7 +233,8 @@ def _find_column(path: Path, header: list[str], wanted: str | None, usual: tuple
     asked = f"column '{wanted}'" if wanted is not None else f"{what} column (such as '{usual[0]}')"
     votes = " and no votes column a class" if what == "label" and wanted is None else ""
     raise InputError(
-        f"{path} has no {asked}{votes}. Its columns: {', '.join(header)}. Name the {what} column '{usual[0]}'."
+        f"{path} has no {asked}{votes}. Its columns: {', '.join(header)}. Name the {what} column '{usual[0]}', "
+        f"or say which it is: --{what}-column NAME"
     )
 
 

@@ -23,7 +23,7 @@ LAYERS = (
     ("images", "datasets", "encoders", "landmarks", "cache", "workers", "extraction", "detection", "facenet"),
     ("views", "neighbors", "hypergraph", "heads", "probe"),
     ("methods",),
-    ("store", "truth", "evaluation", "noise_estimate", "summary", "explain", "reasons", "export", "demo"),
+    ("store", "truth", "evaluation", "noise_estimate", "summary", "duplicates", "explain", "reasons", "export", "demo"),
     ("assembly", "calibration", "inputs"),
     ("pipeline", "doctor"),
     ("trial", "projection"),

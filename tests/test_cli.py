@@ -9,12 +9,14 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import cli_runs
 import numpy as np
 import pytest
 from cli_runs import COMMAND, environment, fails, labeled_vectors, process, run
 from dataset_builders import affectnet_npy
+from fercleaner.cli import main
 
 import fercleaner
 
@@ -117,10 +119,71 @@ def test_out_and_force(vectors):
     run(*arguments)
     before = (vectors / "sub.parquet").read_bytes()
     message = fails(*arguments)
-    assert message == ("StoreError: sub.parquet exists already. Overwrite it with --force, or choose another --out.")
+    assert message == ("StoreError: sub.parquet exists already. Overwrite it with --force, or choose another name.")
     assert (vectors / "sub.parquet").read_bytes() == before
     run(*arguments, "--force", "--seed", "0")
     assert (vectors / "sub.parquet").read_bytes() == before
+
+
+def test_a_link_to_a_set_is_called_by_its_own_name(vectors):
+    os.symlink(vectors / "faces.csv", vectors / "mine.csv")
+    run("refine", "mine.csv", "--view", "v=v.npy", *SMALL)
+    assert (vectors / "mine.refined.parquet").is_file()
+
+
+def test_opencv_is_told_to_keep_its_warnings_to_itself(monkeypatch):
+    monkeypatch.delenv("OPENCV_LOG_LEVEL", raising=False)
+    monkeypatch.setattr(sys, "argv", ["fercleaner", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OPENCV_LOG_LEVEL"] == "ERROR"
+
+
+def test_no_flag_at_all_is_no_promise(vectors):
+    np.save("noise.npy", np.random.default_rng(1).normal(size=(48, 6)))
+    said = run("refine", "faces.csv", "--view", "v=noise.npy", "--method", "hypergraph", *SMALL).stderr
+    assert "flagged 0 of 48" in said
+    again = "fercleaner evaluate faces.csv --view v=noise.npy --device cpu --inject symmetric:0.2"
+    assert "No label is flagged: they are right, or this evidence does not tell the classes apart" in said
+    assert f"Which of the two: {again}\n" in said
+    assert "No label is flagged" not in run("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--force").stderr
+
+
+def test_refined_files_are_named_as_parquet(vectors):
+    arguments = ("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
+    message = fails(*arguments, "--out", "refined.csv")
+    assert "--out refined.csv: refined files are Parquet; give the file the ending .parquet." in message
+    assert not (vectors / "refined.csv").exists()
+    assert "is a folder" in fails(*arguments, "--out", vectors)
+
+
+def test_the_next_command_can_be_pasted(vectors):
+    arguments = ("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
+    assert "Next: fercleaner show 'my faces.parquet'\n" in run(*arguments, "--out", "my faces.parquet").stderr
+    shown = run("show", "my faces.parquet").stderr
+    assert "Next: fercleaner evaluate 'my faces.parquet' --truth FILE" in shown
+    drawn = run("demo", "a demo", "--faces", "14").stderr
+    assert "Next: fercleaner refine 'a demo' --encoder hog --landmarks 'points:a demo/landmarks.npz'" in drawn
+    assert "Then: fercleaner evaluate 'a demo.refined.parquet' --truth 'a demo/clean_labels.csv'" in drawn
+
+
+def test_rows_without_a_label_are_told_with_why(vectors):
+    lines = (vectors / "faces.csv").read_text().splitlines()
+    lines[1], lines[2] = "nowhere/0.png,", "nowhere/1.png,hmm"
+    (vectors / "some.csv").write_text("\n".join(lines) + "\n")
+    arguments = ("refine", "some.csv", "--view", "v=v.npy", *SMALL, "--alias", "hmm=")
+    assert "labeled 46 of 48 (95.8 %); unlabeled: 1 no label, 1 left out by alias." in run(*arguments).stderr
+
+
+def test_classes_that_are_numbers_are_told(vectors):
+    text = (vectors / "faces.csv").read_text()
+    for code, name in enumerate(cli_runs.NAMES):
+        text = text.replace(f",{name}\n", f",{code}\n")
+    (vectors / "codes.csv").write_text(text)
+    arguments = ("refine", "codes.csv", "--view", "v=v.npy", *SMALL)
+    assert "The classes are the numbers 0, 1, 2, 3. Say what they mean" in run(*arguments).stderr
+    named = run(*arguments, "--classes", "fer2013", "--force").stderr
+    assert "numbers" not in named
 
 
 def test_json_of_refine_is_all_of_stdout(vectors):
@@ -182,10 +245,35 @@ def test_show_as_a_table_and_as_json(refined):
     assert printed["suspects"][0]["id"] in {f"nowhere/{i}.png" for i in range(4)}
 
 
-def test_show_fits_a_terminal_of_80_columns(refined):
+def test_show_leaves_out_empty_lists_and_names_faces_without_evidence(vectors):
+    held = np.load("v.npy")
+    held[[5, 9]] = np.nan
+    np.save("w.npy", held)
+    quiet = ("--method", "hypergraph", "--set", "alpha=0", *SMALL)
+    run("refine", "clean.csv", "--view", "w=w.npy", *quiet)
+    shown = run("show", "clean.refined.parquet", "--top", "3").stdout
+    assert "Most often changed" not in shown
+    assert "not flagged" in shown
+    lines = shown.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("Without evidence: "))
+    assert [line.split()[0] for line in lines[start + 2 : start + 4]] == ["nowhere/5.png", "nowhere/9.png"]
+    assert "no view of this face" in lines[start + 2]
+
+
+def test_what_is_known_of_no_face_is_no_number(vectors):
+    run("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--classes", f"{','.join(cli_runs.NAMES)},contempt")
+    lines = run("show", "faces.refined.parquet").stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("Expected noise"))
+    rows = {line.split()[0]: line.split()[1:] for line in lines[start + 2 : start + 7]}
+    assert rows["contempt"] == ["-"] * 5
+    assert "-" not in rows["anger"]
+
+
+def on_a_terminal(*arguments):
+    """Run a command with an 80-column terminal as stdout; return the lines, without colors."""
     leader, follower = pty.openpty()
     child = subprocess.Popen(
-        [*COMMAND, "show", str(refined), "--top", "2"],
+        [*COMMAND, *map(str, arguments)],
         stdout=follower,
         stderr=subprocess.PIPE,
         env=environment(COLUMNS="80", TERM="xterm"),
@@ -203,7 +291,14 @@ def test_show_fits_a_terminal_of_80_columns(refined):
     os.close(leader)
     child.communicate(timeout=60)
     assert child.returncode == 0
-    lines = re.sub(r"\x1b\[[0-9;]*m|\r", "", text.decode()).splitlines()
+    return re.sub(r"\x1b\[[0-9;]*m|\r", "", text.decode()).splitlines()
+
+
+def test_show_and_evaluate_fit_a_terminal_of_80_columns(refined):
+    lines = on_a_terminal("evaluate", refined.name, "--truth", "clean.csv")
+    assert max(map(len, lines)) <= 80
+    assert any(line.split()[:1] == ["happiness"] for line in lines)  # no name is broken over two lines
+    lines = on_a_terminal("show", refined, "--top", "2")
     assert any("Look at these first" in line for line in lines)
     assert max(map(len, lines[1:])) <= 80
 
@@ -219,6 +314,31 @@ def test_evaluate_has_exactly_the_promised_keys(refined):
     assert "Judged 48 of 48 (100.0 %) faces." in table.stderr
     assert "AUROC of finding them  " in table.stdout
     assert "flags: f1" in table.stdout
+    assert "contradicts no given label" not in table.stderr
+
+
+def test_evaluate_says_what_became_of_each_class(refined):
+    lines = run("evaluate", refined.name, "--truth", "clean.csv").stdout.splitlines()
+    start = lines.index("By class: given labels and how many are wrong; true faces, and their recall")
+    assert lines[start + 1].split("  ")[0] == "class"
+    rows = [line.split() for line in lines[start + 2 : start + 6]]
+    given, clean = (
+        np.array([line.split(",")[1] for line in (refined.parent / name).read_text().split()[1:]])
+        for name in ("faces.csv", "clean.csv")
+    )
+    label = np.array(fercleaner.load(refined).classes)[fercleaner.load(refined).label]
+    for row in rows:
+        mine, true = given == row[0], clean == row[0]
+        counts = [mine.sum(), (mine & ~true).sum(), true.sum()]
+        assert [int(row[1]), int(row[2]), int(row[5])] == counts
+        assert float(row[6]) == pytest.approx((mine & true).sum() / true.sum(), abs=6e-4)
+        assert float(row[7]) == pytest.approx(((label == row[0]) & true).sum() / true.sum(), abs=6e-4)
+    assert max(map(len, lines)) <= 80
+    assert "mean recall per class of refined labels" in "\n".join(lines)
+
+
+def test_a_truth_that_is_the_set_itself_is_noticed(refined):
+    assert "The truth contradicts no given label" in run("evaluate", refined.name, "--truth", "faces.csv").stderr
 
 
 def test_what_is_not_a_number_is_null_in_json(refined):
@@ -275,6 +395,29 @@ def test_export_to_csv_reads_back_as_a_set(refined):
     samples = fercleaner.read("all.csv")
     assert samples.classes == held.classes
     np.testing.assert_allclose(samples.given, held.distribution, atol=1e-6)
+
+
+def test_an_exported_csv_finds_its_pictures_from_another_folder(drawn, here):
+    os.symlink(drawn, here / "drawn")
+    run("refine", "drawn", "--encoder", "hog", "--out", "a.parquet", "--workers", "0", *SMALL)
+    (here / "for trainer").mkdir()
+    for out in ("here.csv", "for trainer/there.csv"):
+        run("export", "a.parquet", out)
+        samples = fercleaner.read(out)
+        assert all(Path(path).is_file() for path in samples.paths)
+        with open(out, newline="") as stream:
+            images = [row["image"] for row in csv.DictReader(stream)]
+        assert not any(Path(image).is_absolute() for image in images)
+        assert all("drawn/Image" in image for image in images)  # a link on the way stays as it is
+    table = fercleaner.load("a.parquet")
+    assert Path(samples.paths[0]).samefile(table.paths[0])
+
+
+def test_export_of_pictures_that_are_elsewhere_leaves_paths_alone(refined):
+    Path("sub").mkdir()
+    run("export", refined.name, "sub/all.csv")
+    with open("sub/all.csv", newline="") as stream:
+        assert next(csv.DictReader(stream))["image"] == fercleaner.load(refined).paths[0]
 
 
 def test_export_to_npz_leaves_out_what_it_is_told_to(refined):

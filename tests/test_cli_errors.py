@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from cli_runs import COMMAND, NAMES, environment, fails, labeled_vectors, manifest, process, run
+from fercleaner.cli.options import SetOptions
 from PIL import Image
 
 import fercleaner
@@ -94,12 +96,36 @@ def listed(folder, more, name="set.csv"):
         (["--images", "nowhere"], "nowhere: no such folder"),
         (["--split", "train"], "has no splits"),
         (["--group-by", "subject"], "no column 'subject'"),
+        (["--crop", "box"], "--crop box: faces.csv says of no face where it is. Add a column box"),
     ],
 )
 def test_options_that_cannot_be_used(here, untouched, options, message):
     base = [] if "--encoder" in options else ["--view", "v=v.npy"]
     assert re.search(message, fails("refine", "faces.csv", *base, *options))
     assert not (here / "faces.refined.parquet").exists()
+
+
+@pytest.mark.parametrize(("crop", "boxed"), [("auto", True), ("box", True), ("none", False)])
+def test_boxes_of_the_set_are_said_to_be_used_where_they_are(here, capsys, monkeypatch, crop, boxed):
+    monkeypatch.delenv("FERCLEANER_MODELS", raising=False)
+    (here / "boxed.csv").write_text("image,label,box\na.png,joy,1 1 9 9\nb.png,sad,2 2 9 9\n")
+    opened = SetOptions(encoder=["builtin"], crop=crop, device="cpu").open(here / "boxed.csv")
+    assert (opened.samples.boxes is not None) == boxed
+    said = capsys.readouterr().err
+    first = {"auto": "the set says where the faces are; after that, pictures are taken whole: no face detector here"}
+    assert first.get(crop, "pictures are") in said
+    assert ("the set says" in said) == (crop == "auto")
+
+
+def test_options_are_written_as_they_were_typed(here):
+    options = SetOptions(view=["v=v 1.npy", "w=w.npy"], no_cache=True, seed=3, split=["train"], images=here)
+    written = options.again(here / "my faces.csv")
+    assert shlex.split(written)[1:] == [
+        *("--view", "v=v 1.npy", "--view", "w=w.npy", "--images", str(here), "--split", "train"),
+        *("--no-cache", "--seed", "3"),
+    ]
+    assert shlex.split(written)[0] == str(here / "my faces.csv")
+    assert SetOptions().again(here / "a") == str(here / "a")
 
 
 def test_cuda_without_a_gpu(here, untouched, monkeypatch):
@@ -446,7 +472,10 @@ def test_a_refined_file_cut_short(here):
         ("image,label\nelsewhere.png,joy\n", "none of its 1 faces is in the refined set"),
         ("image,label\nnowhere/0.png,joyless\n", "joyless"),
         ("image,label\n", "holds no rows"),
-        ("picture,label\nnowhere/0.png,joy\n", "has no image column"),
+        (
+            "picture,label\nnowhere/0.png,joy\n",
+            "Name the image column 'image', or say which it is: --image-column NAME",
+        ),
         ("image,other\nnowhere/0.png,joy\n", "has no label column"),
         ("image,anger,fear\nnowhere/0.png,1,2\n", "no votes column for class 'happiness'"),
         ("image,anger,fear,happiness,neutral\nnowhere/0.png,1,2,x,0\n", "x"),
@@ -465,6 +494,20 @@ def test_an_error_of_the_system_is_one_line(here, monkeypatch):
 
     monkeypatch.setattr(store, "load", load)
     assert run("show", "x.parquet", exit_code=1).stderr == "Error: x.parquet: Permission denied.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "resumes"),
+    [(["project", "faces.csv"], True), (["evaluate", "x", "--truth", "y"], True), (["show", "x"], False)],
+)
+def test_a_stopped_run_says_whether_it_goes_on(here, monkeypatch, arguments, resumes):
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "load", stop)
+    said = run(*arguments, exit_code=130).stderr
+    assert said.startswith("Stopped.")
+    assert ("are not computed twice" in said) == resumes
 
 
 def test_a_bug_is_not_dressed_up(here, monkeypatch):

@@ -39,7 +39,9 @@ def test_a_trial_as_a_table_and_as_json(here):
     assert max(map(len, lines)) <= 100
     assert re.search(r"Recommended: (hypergraph|threshold), best in \d+ % of 200 bootstrap draws", result.stderr)
     assert "lower bounds" in result.stderr
-    assert re.search(r"Next: fercleaner refine faces\.csv --method (hypergraph|threshold)", result.stderr)
+    # The next command reads the set with the same options.
+    again = r"Next: fercleaner refine faces\.csv --view v=v\.npy --device cpu --method (hypergraph|threshold)"
+    assert re.search(again, result.stderr)
     printed = json.loads(run(*TRIAL, "--inject", "symmetric:0.2", "--json").stdout)
     assert set(printed) == {
         "faces",

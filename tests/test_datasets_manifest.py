@@ -53,7 +53,7 @@ def test_all_columns(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match="file not found"):
         open_face(samples, 1)
     assert read(file, split="test").ids.tolist() == ["f2"]
-    assert recognize(file).why == "faces.csv is a table with the columns image, label, id, split"
+    assert recognize(file).why == "faces.csv is a table with the columns image, label, id, split, ..."
 
 
 def test_minimal_manifest_has_no_optional_fields(tmp_path: Path) -> None:
@@ -167,6 +167,28 @@ def test_mostly_expressions_make_an_unknown_name_an_error(tmp_path: Path) -> Non
     assert samples.notes[3] == "left out by alias"
 
 
+@pytest.mark.parametrize(
+    ("written", "alias", "message"),
+    [
+        ("02_sad", {}, r"label '02_sad' is not .* Did you mean 'sadness'\? Map it with --alias 02_sad=sadness"),
+        ("4 - Happy!", {}, r"Map it with --alias '4 - Happy!=happiness', or .* --alias '4 - Happy!='$"),
+        ("4 smirk", {}, r"Map it with --alias '4 smirk=NAME'"),
+        ("sadnes", {}, r"Did you mean 'sadness'\?"),
+        ("sad", {"sad": "saddness"}, r"label 'sad' \(saddness\) .* Map it with --alias sad=sadness"),
+        ("7", {}, r"Map it with --alias 7=NAME"),
+    ],
+)
+def test_a_name_near_an_expression_that_is_not_in_the_set_yet(
+    tmp_path: Path, written: str, alias: dict[str, str], message: str
+) -> None:
+    file = manifest(tmp_path, f"image,label\na,angry\nb,joy\nc,{written}\nd,fear\n")
+    with pytest.raises(InputError, match=message):
+        read(file, alias=alias)
+    closed = manifest(tmp_path, "image,label\na,angry\nb,02_sad\n")
+    with pytest.raises(InputError, match=r"--alias 02_sad=NAME"):
+        read(closed, classes=["angry", "happy"])
+
+
 def test_classes_restrict_and_order(tmp_path: Path) -> None:
     file = manifest(tmp_path, "image,label\na,happy\nb,sad\nc,surprised\n")
     assert read(file, classes=["surprise", "sad", "joy"]).label.tolist() == [2, 1, 0]
@@ -174,6 +196,8 @@ def test_classes_restrict_and_order(tmp_path: Path) -> None:
         read(file, classes=["sad", "happy"])
     with pytest.raises(InputError, match="--classes names 'happiness' twice"):
         read(file, classes=["happy", "joy"])
+    with pytest.raises(InputError, match=r"names 1 class \(rafdbb\).*fer2013, ferplus.* Did you mean 'rafdb'"):
+        read(file, classes=["rafdbb"])
     with pytest.raises(InputError, match="--classes names 1 class"):
         read(file, classes=["happy"])
 
@@ -245,7 +269,12 @@ def test_columns_of_no_class_do_not_become_classes(tmp_path: Path) -> None:
         ),
         ("image,label\na,happy\n,sad\n", r"faces.csv row 3: the cell of 'image' is empty"),
         ("image,label,id\na,happy,1\nb,sad,\n", r"faces.csv row 3: the cell of 'id' is empty"),
-        ("picture,label\na,happy\n", r"faces.csv has no column 'image'; its columns are picture, label"),
+        (
+            "picture,label\na,happy\n",
+            r"neither an image column \(image, .*nor an id column; its columns are picture, label\. .*image=NAME",
+        ),
+        ("a.PNG,happy\nb.png,sad\n", r"its first row \(a.PNG, happy\) is that of a face.* image,label above it"),
+        ("neutral,happy\n1,3\n", r"nor an id column; its columns are neutral, happy"),
         ("image,label,label\na,happy,sad\n", r"faces.csv has two columns named 'label'"),
         (
             "image\na\nb\n",
@@ -299,6 +328,9 @@ def test_paths_that_hold_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InputError, match=r"holds no layout that is known. The folder is empty"):
         read(tmp_path)
     build.text(tmp_path / "x.pdf", "no")
+    with pytest.raises(InputError, match=r"empty.csv is empty; its first row must name the columns"):
+        recognize(build.text(tmp_path / "empty.csv", ""))
+    (tmp_path / "empty.csv").unlink()
     with pytest.raises(InputError, match=r"A list must end in one of .csv"):
         read(tmp_path / "x.pdf")
     with pytest.raises(InputError, match=r"It holds x.pdf"):

@@ -192,9 +192,9 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch)
     [
         (
             errno.ENOSPC,
-            r"the disk is full\. Free some space, or choose another --out\. The older file is unchanged",
+            r"the disk is full\. Free some space, or choose another name\. The older file is unchanged",
         ),
-        (errno.EIO, r"cannot be written: .*Choose another --out"),
+        (errno.EIO, r"cannot be written: .*Choose another name"),
     ],
 )
 def test_a_write_that_fails_leaves_the_older_file(tmp_path, monkeypatch, code, message):
@@ -228,7 +228,7 @@ def test_a_write_that_really_runs_out_of_room(tmp_path):
         capture_output=True, text=True, cwd=here.parent, env={**os.environ, "PYTHONPATH": str(here.parent)},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    assert "r.parquet cannot be written: File too large. Choose another --out." in done.stdout
+    assert "r.parquet cannot be written: File too large. Choose another name." in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -243,7 +243,7 @@ def test_interrupted_writing_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_a_place_that_cannot_be_written_is_named_early(tmp_path, monkeypatch):
-    with pytest.raises(StoreError, match=r"the folder .*absent does not exist\. Make it, or choose another --out"):
+    with pytest.raises(StoreError, match=r"the folder .*absent does not exist\. Make it, or choose another name"):
         store.check_writable(tmp_path / "absent" / "r.parquet")
     with pytest.raises(StoreError, match=r"is a folder\. Name a file in it, such as .*refined\.parquet"):
         store.check_writable(tmp_path)

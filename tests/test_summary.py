@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,18 @@ def test_what_to_look_at_first_is_labeled_and_least_supported():
     assert (first.path, first.given, first.refined, first.flagged) == ("/d/b.png", "anger", "fear", True)
     assert first.reason == "neighbors say fear"
     assert first.quality == pytest.approx(0.1)
+
+
+def test_faces_without_evidence_are_named():
+    summary = summarize(make())
+    assert [(s.id, s.path, s.given, s.refined) for s in summary.blind] == [("h", "/d/h.png", "happiness", "happiness")]
+    assert summarize(make(), top=0).blind == ()
+    counted = replace(make(), evidence={"vertex_degree": np.array([2, 1, 0, 0, 0, 0, 0, 0.0])})
+    assert [s.id for s in summarize(counted).blind] == ["c", "d", "e", "f", "h"]
+    assert summarize(replace(counted, evidence={"agreement": np.zeros(8)})).without_evidence == 0
+    unheard = summarize(replace(make(), evidence={}, neighbors_against=((),) * 8), top=7)
+    assert unheard.without_evidence == 8
+    assert [s.given for s in unheard.blind] == ["anger"] * 3 + ["fear"] * 2 + ["happiness", ""]
 
 
 def test_to_dict_is_json():

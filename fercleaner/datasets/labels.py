@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
-from ..expressions import ClassSet, canonical, closest, is_expression
+from ..errors import InputError, did_you_mean
+from ..expressions import BASIC, CLASS_SETS, ClassSet, canonical, closest, is_expression
 from ..types import Ints, Strings
 from .options import ReadOptions
 from .table import Where, number
@@ -17,6 +19,9 @@ NO_LABEL = "no label"
 LEFT_OUT = "left out by alias"
 
 _EMPTY = ("", "unlabeled", "unlabelled")
+
+#: Numbers and marks before a name, as in the folder names "02_sad" and "4 - happy".
+_NUMBERED = re.compile(r"^[\d\W_]+")
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,11 @@ def class_names(options: ReadOptions, default: ClassSet | None = None) -> tuple[
     if twice:
         raise InputError(f"--classes names '{twice[0]}' twice ({', '.join(options.classes)}).")
     if len(names) < 2:
-        raise InputError(f"--classes names {len(names)} class ({', '.join(names)}); at least 2 are needed.")
+        raise InputError(
+            f"--classes names {len(names)} class ({', '.join(names)}), which is no class set "
+            f"({', '.join(CLASS_SETS)}).{did_you_mean(', '.join(names), CLASS_SETS)} Name a class set, or at least 2 "
+            "classes: --classes A,B"
+        )
     return names
 
 
@@ -81,13 +90,14 @@ def resolve(texts: Sequence[str], where: Where, options: ReadOptions, own: Class
     notes: dict[str, str] = {}
     for text, i in first.items():
         names[text], notes[text] = _name(text, where(i), options, own)
-    classes = class_names(options, own) or _follow(list(filter(None, names.values())), where)
+    named = class_names(options, own)
+    classes = named or _follow(list(filter(None, names.values())), where)
     column = {name: c for c, name in enumerate(classes)}
     found: dict[str, int] = {}
     for text, i in first.items():
         name = names[text] if names[text] in column else canonical(names[text])
         if name and name not in column:
-            raise InputError(_unknown(text, names[text], where(i), classes))
+            raise InputError(_unknown(text, names[text], where(i), classes, closed=named is not None))
         found[text] = column[name] if name else -1
     return Labels(
         classes,
@@ -145,12 +155,17 @@ def _range(codes: ClassSet) -> str:
     return ", ".join(f"{code} {name}" for code, name in (codes.codes | dict(codes.junk)).items())
 
 
-def _unknown(text: str, name: str, where: str, classes: Sequence[str]) -> str:
-    near = closest(name, classes)
+def _unknown(text: str, name: str, where: str, classes: Sequence[str], *, closed: bool) -> str:
+    """Return the message on a label outside the class set; one that follows from the labels is not closed."""
+    near = closest(name, classes if closed else {*classes, *BASIC})
+    if near is None:
+        core = canonical(_NUMBERED.sub("", name))
+        near = core if core in classes or (not closed and is_expression(core)) else None
     spelling = name if number(text).is_integer() else text
     called = f"'{text}'" if name == text else f"'{text}' ({name})"
     question = f" Did you mean '{near}'?" if near else ""
+    mapped, unlabeled = shlex.quote(f"{spelling}={near or 'NAME'}"), shlex.quote(f"{spelling}=")
     return (
         f"{where}: label {called} is not in the class set ({', '.join(classes)}).{question} Map it with "
-        f"--alias {spelling}={near or 'NAME'}, or leave such rows unlabeled with --alias {spelling}="
+        f"--alias {mapped}, or leave such rows unlabeled with --alias {unlabeled}"
     )

@@ -22,6 +22,7 @@ from ..expressions import canonical, is_expression
 from ..images import FileImages
 from ..types import Floats, ImageSource, Samples
 from .assemble import Given, assemble, one_hot
+from .folders import PICTURES
 from .labels import class_names, resolve
 from .options import COLUMN_NAMES, ReadOptions
 from .table import Table, decimals, number, numbers, read_table
@@ -61,7 +62,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
     table = read_table(file)
     image = column_of("image", table, options)
     if image is None and column_of("id", table, options) is None:
-        table.need(COLUMN_NAMES["image"][0])
+        raise InputError(_no_image(table))
     paths: list[str] | None = None
     if image is not None:
         root = str(options.images or file.parent)
@@ -113,6 +114,21 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
         return name or None
     lower = {name.lower(): name for name in reversed(list(table.columns))}
     return next((lower[name] for name in COLUMN_NAMES[role] if name in lower), None)
+
+
+def _no_image(table: Table) -> str:
+    """Return the message on a table that says neither where its pictures are nor what its rows are called."""
+    columns = list(table.columns)
+    if any(column.lower().endswith(PICTURES) for column in columns):
+        return (
+            f"{table.name}: its first row ({', '.join(columns)}) is that of a face, and must name the columns. Put a "
+            "line such as image,label above it."
+        )
+    return (
+        f"{table.name} has neither an image column ({', '.join(COLUMN_NAMES['image'])}) nor an id column; its "
+        f"columns are {', '.join(columns)}. Name the column with --column image=NAME (or id=NAME, where you "
+        "bring vectors)."
+    )
 
 
 def _check_filled(table: Table, column: str) -> None:

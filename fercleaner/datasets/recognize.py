@@ -61,7 +61,9 @@ def _file(path: Path) -> Recognized | None:
         raise InputError(
             f"{path} holds FERPlus's votes without pictures. Put it beside fer2013.csv and name their folder."
         )
-    return Recognized("manifest", f"{path.name} is a table with the columns {', '.join(header[:4])}")
+    if not header:
+        raise InputError(f"{path} is empty; its first row must name the columns.")
+    return Recognized("manifest", f"{path.name} is a table with the columns {_first(header)}")
 
 
 def _folder(path: Path) -> Recognized | None:

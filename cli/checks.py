@@ -1,0 +1,126 @@
+"""Checks of what the user wrote, before anything costs time: names, files, NAME=VALUE pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+#: Let fercleaner choose.
+AUTO = "auto"
+
+#: Encoders that take no `--weights`.
+WITHOUT_WEIGHTS = ("hog", "builtin")
+
+
+def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """Return ["a=b", ...] as a mapping; InputError names the option where "=" is missing."""
+    from fercleaner.errors import InputError
+
+    found: dict[str, str] = {}
+    for text in texts or []:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise InputError(f"{option} {text}: expected NAME=VALUE, such as {option} name=value.")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def vote_rules(votes: list[str] | None) -> Any:
+    """Return the VoteRules that --votes RULE=VALUE ask for."""
+    from dataclasses import fields
+
+    from fercleaner.datasets import VoteRules
+    from fercleaner.errors import InputError, did_you_mean
+
+    chosen: dict[str, Any] = dict(pairs(votes, "--votes"))
+    known = [field.name for field in fields(VoteRules)]
+    for key in chosen:
+        if key not in known:
+            raise InputError(f"--votes {key}: not a rule ({', '.join(known)}).{did_you_mean(key, known)}")
+    if "outliers" in chosen:
+        try:
+            chosen["outliers"] = float(chosen["outliers"])
+        except ValueError as error:
+            raise InputError(f"--votes outliers={chosen['outliers']}: expected a number.") from error
+    return VoteRules(**chosen)
+
+
+def view_files(texts: list[str] | None) -> list[tuple[str, Path]]:
+    """Return (name, file) of each --view; InputError where a file is not there."""
+    from fercleaner.encoders.vectors import parse_view
+    from fercleaner.errors import InputError
+
+    files = [parse_view(text) for text in texts or []]
+    for name, file in files:
+        if not file.is_file():
+            raise InputError(f"--view {name}={file}: no such file.")
+    return files
+
+
+def encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:
+    """Return the encoders asked for; with neither encoder nor view, the default one."""
+    from fercleaner import encoders
+    from fercleaner.errors import InputError, did_you_mean
+
+    if not tags:
+        return [] if has_views else [encoders.DEFAULT]
+    wanted = [tag.strip() for tag in tags if tag.strip() != "none"]
+    for tag in wanted:
+        kind = tag.partition(":")[0]
+        known = [*encoders.KINDS, "none"]
+        if kind not in known:
+            raise InputError(f"--encoder {tag}: choose one of {', '.join(known)}.{did_you_mean(kind, known)}")
+        if wanted.count(tag) > 1:
+            raise InputError(f"--encoder {tag} is there twice. Name it once.")
+    return wanted
+
+
+def weights_of(texts: list[str] | None, tags: list[str]) -> dict[str, Path]:
+    """Return the weights file of each encoder that --weights names one for."""
+    from fercleaner.encoders.checkpoints import given_file
+    from fercleaner.errors import InputError
+
+    files: dict[str, Path] = {}
+    takers = [tag for tag in tags if tag not in WITHOUT_WEIGHTS]
+    for text in texts or []:
+        tag, sign, file = text.partition("=")
+        if not (sign and tag in takers):
+            if len(takers) != 1:
+                way_out = f"Say which: --weights TAG={text}." if takers else "Leave it out, or name an --encoder."
+                count = f"{len(takers)} of the encoders" if takers else "none of the encoders"
+                raise InputError(f"--weights {text}: {count} ({', '.join(tags) or 'none'}) take weights. {way_out}")
+            tag, file = takers[0], text
+        if tag in files:
+            raise InputError(f"--weights names two files for {tag}: {files[tag]} and {file}. Name one.")
+        files[tag] = given_file(Path(file).expanduser())
+    return files
+
+
+def check_files(action_units: Path | None, landmarks: str, landmark_weights: Path | None) -> None:
+    """Raise InputError for an unknown detector, or a file that is not there."""
+    from fercleaner import landmarks as detectors
+    from fercleaner.errors import InputError
+
+    if action_units is not None and not action_units.is_file():
+        raise InputError(f"--action-units {action_units}: no such file.")
+    kind = landmarks.strip().partition(":")[0]
+    if kind == AUTO:
+        if landmark_weights is not None:
+            raise InputError(f"--landmark-weights {landmark_weights}: name the detector with --landmarks.")
+        return
+    if kind not in detectors.KINDS or kind in ("points", "none"):
+        detectors.build(landmarks)
+    if landmark_weights is not None and kind in ("points", "none"):
+        raise InputError(
+            f"--landmark-weights {landmark_weights}: --landmarks {kind} takes no weights. Name a detector."
+        )
+
+
+def known_index(name: str) -> Any:
+    """Return the kind of neighbor search; InputError for an unknown one."""
+    from fercleaner.errors import InputError, did_you_mean
+    from fercleaner.neighbors import INDEXES
+
+    if name not in INDEXES:
+        raise InputError(f"--index {name}: choose one of {', '.join(INDEXES)}.{did_you_mean(name, INDEXES)}")
+    return name
