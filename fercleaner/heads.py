@@ -40,10 +40,14 @@ def torch_device(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and device != "cuda" and not device.startswith("cuda:"):
-        raise InputError(f"device '{device}' is not known; choose auto, cuda or cpu.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    name, colon, number = device.partition(":")
+    if device not in ("cpu", "cuda") and not (name == "cuda" and colon and number.isdecimal()):
+        raise InputError(f"device '{device}' is not known; choose auto, cuda, cuda:NUMBER or cpu.")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.startswith("cuda") and gpus == 0:
         raise InputError(f"--device {device}: torch sees no GPU here. Use --device auto or cpu.")
+    if device.startswith("cuda:") and int(device[5:]) >= gpus:
+        raise InputError(f"--device {device}: torch sees {gpus} GPU here, numbered from 0. Use --device cuda:0.")
     return device
 
 

@@ -70,7 +70,8 @@ class Witnesses:
     action_units : ActionUnits, optional
         Of the user's own detector; else they are measured from blendshapes or landmarks.
     posteriors : sequence of Posteriors
-        Further witnesses, trained elsewhere, over the samples' classes.
+        Further witnesses over the samples' classes: trained elsewhere or, out of fold, on the labels at hand
+        (`Posteriors.learned`). None is called "probe", which is fitted here.
     """
 
     encoders: Sequence[Extractor] = ()

@@ -17,6 +17,7 @@ from .inputs import Watch as Watch
 from .inputs import Witnesses as Witnesses
 from .methods.base import Evidence, Method, parameters, require_labels
 from .neighbors import nearest
+from .probe import PROBE
 from .refined import RefinedSet
 from .types import (
     ActionUnits,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 LANDMARKS = "landmarks"
 #: Neighbors a face for a method that does not say.
 DEFAULT_K = 15
-#: The posteriors that are fitted to the given labels, out of fold.
-PROBE = "probe"
 
 
 def refine(
@@ -140,13 +139,13 @@ def gather_for(
     if "posteriors" in wanted and views:
         posteriors[PROBE] = _probe(samples, views, resources, watch)
     units = _action_units(witnesses_, landmarks, views) if "action_units" in wanted else None
-    return Evidence(samples, views, neighbors, posteriors, landmarks, units)
+    return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device)
 
 
 def evidence_for(method: Method, evidence: Evidence) -> Evidence:
     """Return the part of `evidence` that `method` declares: its tables, its k, the probe and action units or not.
 
-    Views, landmarks and posteriors trained elsewhere are handed on as they are.
+    Views, landmarks and other posteriors are handed on as they are: reasons name them.
     """
     wanted, k = method.needs | method.optional, _k(method)
     return replace(
@@ -166,10 +165,11 @@ def evidence_for(method: Method, evidence: Evidence) -> Evidence:
 def relabeled(evidence: Evidence, samples: Samples, resources: Resources, watch: Watch) -> Evidence:
     """Return `evidence` under other given labels of the same faces.
 
-    Only the probe hangs on labels and is fitted again, where there is one; all else is taken over.
+    The probe hangs on labels and is fitted again, where there is one. Other posteriors that learned from the labels
+    are left out, since they cannot be; all else is taken over.
     """
-    posteriors = dict(evidence.posteriors)
-    if PROBE in posteriors:
+    posteriors = evidence.outside
+    if PROBE in evidence.posteriors:
         posteriors[PROBE] = _probe(samples, evidence.features, resources, watch)
     return replace(evidence, samples=samples, posteriors=posteriors)
 
@@ -308,15 +308,22 @@ def _encoder_names(encoders: Sequence[Extractor]) -> list[str]:
 
 
 def _check_names(witnesses_: Witnesses) -> None:
-    """Raise InputError where two views would have one name."""
+    """Raise InputError where two views, or two posteriors, would have one name."""
     names = [view.view for view in witnesses_.views] + _encoder_names(witnesses_.encoders)
     if JOINT in names:
         raise InputError(f"A view cannot be called '{JOINT}': that is all views side by side. Give it another name.")
-    pointed = witnesses_.landmarks is not None or _box(witnesses_) is not None
+    box = _box(witnesses_)
+    pointed = witnesses_.landmarks is not None or box is not None
     taken = Counter(names + ([LANDMARKS] if pointed else []))
     for name, count in taken.items():
         if count > 1:
             raise InputError(f"Two views are called '{name}'. Give one of them another name: --view NAME=FILE.")
+    said = Counter([table.name for table in witnesses_.posteriors] + ([box.name] if box is not None else []))
+    for name, count in said.items():
+        if count > 1:
+            raise InputError(f"Two posteriors are called '{name}'. Give one of them another name.")
+        if name == PROBE:
+            raise InputError(f"Posteriors cannot be called '{PROBE}': it is fitted here. Give them another name.")
 
 
 def _neighbors(

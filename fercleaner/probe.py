@@ -15,6 +15,9 @@ from .types import Bools, Features, Floats, Ints, Posteriors, Progress, Samples
 
 Head: TypeAlias = Literal["linear", "mlp"]
 
+#: Name of the posteriors that are fitted to the given labels, out of fold.
+PROBE = "probe"
+
 #: Strength, in faces, of the belief that the temperature is 1.
 TEMPERATURE_PRIOR = 5.0
 
@@ -60,7 +63,7 @@ def cross_fit(
     Returns
     -------
     Posteriors
-        `name` "probe"; `found` is False where a face has no vector in any view, or where no head could be
+        `name` "probe", `learned`; `found` is False where a face has no vector in any view, or where no head could be
         trained without it. `margin` is the area under the margin: the score of the given label (the likeliest,
         of a distribution) less the best other score, averaged over the training steps and over the folds that
         trained on the face; low = the label was never learned from the others; 0 where not trained on.
@@ -231,12 +234,13 @@ def _posteriors(samples: Samples, order: Ints, values: Any, found: Bools, margin
     probability[order], rows[order], area[order] = values, found, margin
     probability[~rows] = 0.0
     return Posteriors(
-        name="probe",
+        name=PROBE,
         ids=samples.ids,
         classes=samples.classes,
         values=probability.astype(np.float32),
         found=rows,
         margin=area.astype(np.float32),
+        learned=True,
     )
 
 

@@ -79,9 +79,10 @@ def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, blin
 
     - Neighbors (`table`): how many of the `COUNTED` nearest labeled ones carry the class. Where nothing else is to be
       named, also how they are divided: "3 of 10 nearest are happy, 3 sad".
-    - Posteriors by name: "probe says happy (0.95)", or "probe gives sad 0.02" where it decides for no class but
-      rules the given one out. "probe" is out of fold. One that agrees with the refined labels of the set hardly
-      more than chance would (Cohen's kappa under `LEAST_KAPPA`) is left out.
+    - Posteriors by name, those at hand and those of the method's own witnesses: "probe says happy (0.95)", or "probe
+      gives sad 0.02" where it decides for no class but rules the given one out. "probe" is out of fold. One that
+      agrees with the refined labels of the set hardly more than chance would (Cohen's kappa under `LEAST_KAPPA`) is
+      left out.
     - Action units: see `unit_statements`.
     - Landmarks against expression, where the method compares them (evidence "disagreement" of `landmark`):
       "landmarks give sad 0.60, expression 0.10".
@@ -164,7 +165,7 @@ def _statements(evidence: Evidence, refinement: Refinement, counts: Ints | None,
         found.append(_from_neighbors(counts, question, evidence.samples.classes))
     if evidence.action_units is not None:
         found.extend(unit_statements(evidence.action_units, _au_table(refinement), refinement, question))
-    for name, posterior in sorted(evidence.posteriors.items()):
+    for name, posterior in sorted({**evidence.posteriors, **refinement.posteriors}.items()):
         if kappa(posterior, refinement.label) >= LEAST_KAPPA:
             found.append(_from_posterior(name, posterior, question))
     if {"disagreement", "expression", "landmarks"} <= refinement.evidence.keys():

@@ -309,6 +309,9 @@ class Posteriors:
     found : (N,) bool
     margin : (N,) float32, optional
         Area under the margin of the given label over training; NaN-free, 0 where unknown.
+    learned : bool
+        Whether the model learned from the given labels of these samples (those of other faces); False for one
+        that was trained elsewhere.
     """
 
     name: str
@@ -317,6 +320,7 @@ class Posteriors:
     values: Floats
     found: Bools
     margin: Floats | None = None
+    learned: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -349,6 +353,8 @@ class Refinement:
         The method's hyper-parameters; JSON types.
     evidence : mapping of name -> (N,) float32
         What the method went by, a number a face; NaN where it had none.
+    posteriors : mapping of name -> Posteriors
+        What witnesses of the method's own say, to give reasons by.
     """
 
     ids: Strings
@@ -360,6 +366,7 @@ class Refinement:
     method: str
     params: Mapping[str, Any] = field(default_factory=dict)
     evidence: Mapping[str, Floats] = field(default_factory=dict)
+    posteriors: Mapping[str, Posteriors] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, c = len(self.ids), len(self.classes)
@@ -376,6 +383,9 @@ class Refinement:
         object.__setattr__(
             self, "evidence", {key: frozen_array(values, np.float32) for key, values in self.evidence.items()}
         )
+        for name, table in self.posteriors.items():
+            if not np.array_equal(table.ids, self.ids) or table.classes != self.classes:
+                raise InputError(f"Method '{self.method}': posteriors '{name}' are of other faces or classes.")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -11,6 +11,7 @@ from fercleaner.heads import fit_linear
 from fercleaner.hypergraph import fold_numbers, propagate
 from fercleaner.label_model import softmax
 from fercleaner.methods.base import Evidence
+from fercleaner.methods.base_rates import base_rates
 from fercleaner.methods.consensus import Consensus
 from fercleaner.methods.hypergraph import HypergraphPropagation
 from fercleaner.methods.rounds import inferred_from_units
@@ -18,6 +19,8 @@ from fercleaner.neighbors import nearest
 from fercleaner.probe import calibrate, side_by_side
 from fercleaner.types import Features, Posteriors, Samples
 
+#: Witnesses of these names learned from the given labels.
+LEARNED = ("probe", "mirror")
 NAMES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 
 
@@ -42,7 +45,7 @@ def make_samples(given, labeled=None, classes=None, **more):
 def witness(samples, values, name="elsewhere", found=None):
     found = np.ones(len(samples), dtype=bool) if found is None else found
     values = np.where(found[:, None], values, 0).astype(np.float32)
-    return Posteriors(name, samples.ids, samples.classes, values, found)
+    return Posteriors(name, samples.ids, samples.classes, values, found, learned=name in LEARNED)
 
 
 def hearing_too(evidence, values, name="elsewhere", found=None):
@@ -114,14 +117,16 @@ def by_loops(evidence, **settings):
     views = any(view.found.any() for view in evidence.features.values())
     if views:
         scored["probe"] = heads_alone(evidence, fold, samples.given)
-    elif "probe" in evidence.posteriors:
-        table = evidence.posteriors["probe"]
-        told["probe"] = (table.values.astype(np.float64), table.found, False)
+    else:
+        for name, table in evidence.posteriors.items():
+            if table.learned:
+                told[name] = (table.values.astype(np.float64), table.found, False)
     units = inferred_from_units(evidence)
     if units is not None:
         told["action_units"] = (units.distribution, units.judged, True)
-    outside = {n: (p.values.astype(np.float64), p.found) for n, p in evidence.posteriors.items() if n != "probe"}
-    first = oracle.first_round(scored, told, outside, given, labeled, fold, samples.site, method.gamma)
+    outside = {n: (p.values.astype(np.float64), p.found) for n, p in evidence.posteriors.items() if not p.learned}
+    rates = base_rates(samples.classes, method.base_rates)
+    first = oracle.first_round(scored, told, outside, given, labeled, fold, samples.site, rates)
     refined = first.refined
     if views:
         again = {"look_alikes": (look_alikes_again(operator, evidence, fold, first.runs, method.alpha), everyone)}

@@ -160,12 +160,17 @@ def noise_seen(noisy, clean, given, prior):
 
 
 def noise_of(lifts, given, prior):
-    """How plain random noise is, how far witnesses are relied on, and the model of random noise."""
+    """How plain random noise is, how far witnesses are relied on, what they explain, and the model of random noise."""
     noisy = fit_latent(lifts, given, prior)
     rows = [softmax([math.log(p) + x for p, x in zip(prior, row, strict=True)]) for row in lifts]
     share = explained(rows, given, prior) - chance(given, prior)
     plain = noise_seen(noisy, fit_latent(lifts, given, prior, noisy=False), given, prior)
-    return ramp(share, 0.05, 0.1) * plain, ramp(share, 0.1, 0.25), noisy
+    return ramp(share, 0.05, 0.1) * plain, ramp(share, 0.1, 0.25), max(share, 0.0), noisy
+
+
+def pooled(own, known, trust):
+    """own^trust known^(1 - trust) over its sum; a class without labels keeps its billionth, and None says nothing."""
+    return own if known is None else shares([o**trust * k ** (1 - trust) for o, k in zip(own, known, strict=True)])
 
 
 def weights_of_readings(random, relied):
@@ -238,8 +243,19 @@ class Given(NamedTuple):
     heard: list
 
 
-def reading(own, logits, given, matrix, site_matrices):
-    """P(true | face, label) of logits (N, C); matrices are learned from `own` logits, one for each kind of face."""
+def proven(faces, given, prior):
+    """1 where chance explains a tenth of the labels' entropy of so many faces or less, 0 from a fifth on."""
+    labels = [row for row in given if sum(row) > 0]
+    used = sum(1 for column in zip(*labels, strict=True) if max(column) > 0)
+    whole = faces * -sum(p * math.log(p) for p in prior)
+    return 1 - ramp(used * (used - 1) / 2 / whole, 0.1, 0.2) if faces else 0.0
+
+
+def reading(own, logits, given, matrix, site_matrices, run=None):
+    """P(true | face, label) of logits (N, C), in the run of a fold or of own ones.
+
+    Matrices are learned from `own` logits, one for each kind of face; those of sites know no label of the run's fold.
+    """
     n = len(logits)
     votes, result = np.array([softmax(row) for row in own]), [softmax(row) for row in logits]
     for kind in (True, False):
@@ -251,20 +267,20 @@ def reading(own, logits, given, matrix, site_matrices):
         tables = [pooled] * n
         if given.site is not None:
             mask = np.array([i in learn for i in range(n)])
-            tables = site_matrices(votes, given.labels, mask, given.fold, given.site, np.array(pooled))
+            tables = site_matrices(votes, given.labels, mask, given.fold, given.site, np.array(pooled), run)
         for i in faces:
             result[i] = posterior(result[i], given.labels[i], tables[i])
     return np.array(result)
 
 
-def systematic(own, logits, given):
+def systematic(own, logits, given, run=None):
     """T counted where a class is voted."""
-    return reading(own, logits, given, lambda p, y, _: counted(p, y, given.prior), sites.counted)
+    return reading(own, logits, given, lambda p, y, _: counted(p, y, given.prior), sites.counted, run)
 
 
-def random(own, logits, given, transition):
+def random(own, logits, given, transition, run=None):
     """T of the latent model; the likeliest one for faces that an outside witness judges."""
-    return reading(own, logits, given, lambda p, y, heard: fitted(p, y) if heard else transition, sites.fitted)
+    return reading(own, logits, given, lambda p, y, heard: fitted(p, y) if heard else transition, sites.fitted, run)
 
 
 class Outside(NamedTuple):
@@ -288,7 +304,7 @@ def voices(outside, given, labeled, joined, prior):
     for name, (values, found) in outside.items():
         both = [i for i in range(n) if found[i] and labeled[i]]
         plain = [read_off(joined[i], prior, 1.0) for i in both]
-        say[name] = ramp(worth(values[both], given[both], plain, prior), 0.5, 0.8)
+        say[name] = ramp(worth(values[both], given[both], plain, prior), 0.5, 0.8) * proven(len(both), given, prior)
     heard, logits = [0.0] * n, [[0.0] * c for _ in range(n)]
     for i in range(n):
         speak = {name: u for name, u in say.items() if outside[name][1][i] and u > 0}
@@ -307,6 +323,8 @@ class First(NamedTuple):
     said: Outside
     share: list
     noise: float
+    rates: list | None
+    explained: float
     refined: np.ndarray
     runs: np.ndarray
     spoken: list
@@ -314,11 +332,12 @@ class First(NamedTuple):
     weights: dict
 
 
-def first_round(scored, told, outside, given, labeled, fold, site, gamma):
+def first_round(scored, told, outside, given, labeled, fold, site, rates):
     """The first round.
 
     `scored`: witness -> (scores (N, F, C), known (N,)); `told`: witness -> (table (N, C), known (N,), whether it
-    takes part in runs); `outside`: witness -> (table (N, C), found (N,)).
+    takes part in runs); `outside`: witness -> (table (N, C), found (N,)); `rates`: base rates
+    by class, or None.
     """
     n, c = given.shape
     folds = max(fold) + 1
@@ -340,24 +359,30 @@ def first_round(scored, told, outside, given, labeled, fold, site, gamma):
     rows = [spoken[i] and bool(labeled[i]) for i in range(n)]
     labels = Given(given, rows, prior, fold, site, said.heard)
     inner = [i for i in range(n) if rows[i]]
-    noise, relied, noisy = noise_of([joined[i] for i in inner], given[inner], prior)
+    noise, relied, known_share, noisy = noise_of([joined[i] for i in inner], given[inner], prior)
+    if rates is not None:
+        rates = shares([r if p > 1e-8 else p for r, p in zip(rates, prior, strict=True)])
+    gamma, frequent = (2.0 if rates is None else 1.5), pooled(prior, rates, known_share)
     weighs = weights_of_readings(noise, relied)
     share = [[(1 - u) * w + (u if k == 0 else 0.0) for k, w in enumerate(weighs)] for u in said.heard]
 
-    def refined(lifts):
+    def refined(lifts, run=None):
         shared, hit = ([], []), ([], [])
         for place, table in enumerate((joined, lifts)):
-            logits = [[gamma * math.log(p) + 1.5 * x for p, x in zip(prior, row, strict=True)] for row in table]
+            logits = [[gamma * math.log(p) + 1.5 * x for p, x in zip(frequent, row, strict=True)] for row in table]
             shared[place].extend(said.over(logits, table))
             hit[place].extend(said.over([noisy.logits(row) for row in table], table))
         return blend(
-            share, systematic(*shared, labels), random(*hit, labels, noisy.transition), stays(given, shared[1])
+            share,
+            systematic(*shared, labels, run),
+            random(*hit, labels, noisy.transition, run),
+            stays(given, shared[1]),
         )
 
     each = np.zeros((n, folds, c))
     for b in range(folds):
         part = {name: table[:, b] for name, table in runs.items() if name in own}
-        each[:, b] = refined([joined_row({k: weights[k] for k in part}, part, i, c) for i in range(n)])
+        each[:, b] = refined([joined_row({k: weights[k] for k in part}, part, i, c) for i in range(n)], b)
     evidence = {}
     for name, lifts in own.items():
         evidence[name] = [
@@ -366,7 +391,7 @@ def first_round(scored, told, outside, given, labeled, fold, site, gamma):
         ]
     for name, (table, found) in outside.items():
         evidence[name] = [np.dot(given[i], table[i]) if found[i] and labeled[i] else np.nan for i in range(n)]
-    return First(labels, said, share, noise, refined(joined), each, spoken, evidence, weights)
+    return First(labels, said, share, noise, rates, known_share, refined(joined), each, spoken, evidence, weights)
 
 
 def stays(given, logits):
@@ -394,8 +419,9 @@ def second_round(first, scored, told):
     prior = label_frequencies(first.refined[rows])
     weights = likeliest_weights(inner, first.refined[rows], prior)
     learned = [joined_row(weights, own, i, c) for i in range(n)]
-    gamma, sharper = 1.5 - 0.5 * first.noise, 0.8 + 0.2 * first.noise
-    logits = [[gamma * math.log(p) + sharper * x for p, x in zip(prior, row, strict=True)] for row in learned]
+    gamma, sharper = (1.5 - 0.5 * first.noise if first.rates is None else 1.0), 0.8 + 0.2 * first.noise
+    frequent = pooled(prior, first.rates, first.explained)
+    logits = [[gamma * math.log(p) + sharper * x for p, x in zip(frequent, row, strict=True)] for row in learned]
     shared = first.said.over(logits, learned)
     weights = likeliest_weights(inner, given[rows], first.given.prior)
     explained = [joined_row(weights, own, i, c) for i in range(n)]

@@ -59,17 +59,17 @@ def site_counts(votes, given, members, pooled):
     ]
 
 
-def counted(votes, given, rows, fold, site, pooled):
-    """Each face's matrix, read off the votes at its site outside its fold, (N, C, C)."""
+def counted(votes, given, rows, fold, site, pooled, run=None):
+    """Each face's matrix, read off the votes at its site outside its fold and that of `run`, (N, C, C)."""
     n = len(votes)
     result = []
     for i in range(n):
-        others = [j for j in range(n) if rows[j] and site[j] == site[i] != "" and fold[j] != fold[i]]
+        others = [j for j in range(n) if rows[j] and site[j] == site[i] != "" and fold[j] not in (fold[i], run)]
         result.append(site_counts(votes, given, others, pooled))
     return np.array(result)
 
 
-def fitted(votes, given, rows, fold, site, pooled):
+def fitted(votes, given, rows, fold, site, pooled, run=None):
     """As `counted`, with votes replaced by what votes, labels and the site's own matrix say after 15 steps of EM."""
     n, c = given.shape
     matrix = dict.fromkeys(set(site), pooled)
@@ -82,7 +82,7 @@ def fitted(votes, given, rows, fold, site, pooled):
         for name in set(site) - {""}:
             members = [i for i in range(n) if rows[i] and site[i] == name]
             matrix[name] = site_counts(belongs, given, members, pooled)
-    return counted(belongs, given, rows, fold, site, pooled)
+    return counted(belongs, given, rows, fold, site, pooled, run)
 
 
 def shifted(votes, ratio):
@@ -117,7 +117,7 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma):
     sharpness, pooled = fit_noise([lifts[i] for i in np.flatnonzero(rows)], given[rows], prior)
     votes = [read_off(x, prior, sharpness) for x in lifts]
     ratio = site_shares(votes, spoken, site)
-    matrices = fitted(shifted(votes, ratio), given, rows, fold, site, pooled)
+    matrices = {b: fitted(shifted(votes, ratio), given, rows, fold, site, pooled, b) for b in folds}
     renewed = {b: np.zeros(n) for b in folds}
     for b in folds:
         for j in range(n):
@@ -127,7 +127,7 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma):
             elif fold[j] != b:
                 p = read_off(lifted(others, mean), prior, sharpness)
                 p = brought_to_one([v * r for v, r in zip(p, ratio[j], strict=True)])
-                renewed[b][j] = np.dot(posterior(p, given[j], matrices[j]), given[j])
+                renewed[b][j] = np.dot(posterior(p, given[j], matrices[b][j]), given[j])
     trust = renewed
     _, scores = run()
     spoken, rows, mean, lifts = known(scores)

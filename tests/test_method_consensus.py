@@ -10,6 +10,7 @@ from consensus_cases import (
     by_loops,
     crowd,
     fold_of,
+    heads_alone,
     hearing_too,
     make_samples,
     run,
@@ -59,13 +60,13 @@ def overlapping(seed, spread, flips, *, outside=False, sites=False):
 
 #: What each case is about: shares of the readings between 0 and 1, noise half seen, outside witnesses, sites.
 CASES = {
-    "all witnesses": (lambda: generated({"soft": True}), {"gamma": 1.0}),
+    "all witnesses": (lambda: generated({"soft": True}), {"base_rates": "even"}),
     "one outside, unlabelled faces": (
         lambda: generated({"missing": 0.4, "unlabeled": 0.4}, outside=1),
         {"k": 3, "rounds": 1, "folds": 3},
     ),
     "two outside, no views": (lambda: generated({"missing": 0.4}, outside=2, views=False), {}),
-    "noise half seen, sites": (lambda: overlapping(6, 1.5, 0.3, sites=True), {"gamma": 3.0}),
+    "noise half seen, sites": (lambda: overlapping(22, 1.5, 0.3, sites=True), {}),
     "half relied on": (lambda: overlapping(7, 2.0, 0.1), {}),
     "outside knows some faces, sites": (lambda: overlapping(2, 3.0, 0.2, outside=True, sites=True), {"alpha": 0.5}),
 }
@@ -104,7 +105,7 @@ def test_views_that_know_nothing_change_nothing(n, flips):
 @pytest.mark.parametrize("law", list(contract.LAWS))
 def test_obeys_the_laws_with_other_settings(law):
     """Every method is held to the laws as it comes; this one also with all of its parameters changed."""
-    contract.check(Consensus(k=3, alpha=0.5, rounds=1, folds=3, gamma=1.0), seed=1, laws=[law])
+    contract.check(Consensus(k=3, alpha=0.5, rounds=1, folds=3, base_rates="none"), seed=1, laws=[law])
 
 
 def test_the_laws_hold_with_an_outside_witness_and_sites():
@@ -159,15 +160,56 @@ def test_an_outside_witness_that_is_wrong_leaves_the_answer(n, spread):
         np.testing.assert_array_equal(result.flagged, alone.flagged, err_msg=name)
 
 
-@pytest.mark.parametrize("few", [1, 2, 4, 8])
-def test_an_outside_witness_of_few_faces_explains_no_label_by_having_met_it(few):
-    """Random ones; and one that repeats the given labels of the one or two faces that it knows."""
-    evidence, _, _ = crowd(2, n=60)
-    alone, found = run(evidence), np.arange(60) < few
-    said = [np.random.default_rng(seed).dirichlet(np.ones(4), 60) for seed in range(4)]
-    for values in said + ([evidence.samples.given] if few <= 2 else []):
-        result = run(hearing_too(evidence, values, found=found))
+@pytest.mark.parametrize("few", [1, 3, 10, 20])
+def test_an_outside_witness_of_few_faces_is_not_heard(few):
+    """Random ones; one that repeats the given labels of the faces that it knows, one that does of one class's alone."""
+    evidence, _, _ = crowd(2, n=120)
+    alone, found, label = run(evidence), np.arange(120) < few, evidence.samples.label
+    said = [(np.random.default_rng(seed).dirichlet(np.ones(4), 120), found) for seed in range(4)]
+    same = np.cumsum(label == 1) <= few
+    for values, known in [*said, (evidence.samples.given, found), (evidence.samples.given, same & (label == 1))]:
+        result = run(hearing_too(evidence, values, found=known))
         np.testing.assert_array_equal(result.distribution, alone.distribution)
+
+
+@pytest.mark.parametrize("spread", [0.6, 2.2], ids=["clear", "overlapping"])
+def test_posteriors_that_learned_from_the_labels_are_no_outside_witness(spread):
+    """Be it that "mirror" repeats all given labels or is right: with views, heads on these are heard."""
+    evidence, _, right = crowd(4, n=160, spread=spread)
+    alone = run(evidence)
+    for values in (evidence.samples.given, right):
+        result = run(hearing_too(evidence, values, "mirror"))
+        np.testing.assert_array_equal(result.distribution, alone.distribution)
+        assert result.evidence.keys() == alone.evidence.keys()
+    stranger = hearing_too(evidence, right, "elsewhere")
+    assert not np.array_equal(run(stranger).distribution, alone.distribution)
+    blind = replace(evidence, features={})
+    assert run(hearing_too(blind, right, "mirror")).evidence.keys() == {"look_alikes", "mirror"}
+
+
+def test_what_the_heads_say_is_handed_back():
+    """Out of fold, of faces with a vector alone; without views nothing."""
+    evidence, _, _ = crowd(5, n=80, unlabeled=0.2)
+    evidence = seen_as(evidence.samples, evidence.features["a"].values, found=np.arange(80) % 7 > 0)
+    result = run(evidence)
+    assert result.posteriors.keys() == {"probe"}
+    probe = result.posteriors["probe"]
+    scores, found = heads_alone(evidence, fold_of(evidence.samples), evidence.samples.given)
+    assert probe.learned
+    assert probe.found.tolist() == found.tolist() == (np.arange(80) % 7 > 0).tolist()
+    expected = scores[np.arange(80), fold_of(evidence.samples)]
+    np.testing.assert_allclose(probe.values[found], expected[found], atol=1e-4)
+    assert run(replace(evidence, features={})).posteriors == {}
+
+
+def test_posteriors_by_the_name_of_a_witness_made_here_are_an_error():
+    evidence, _, right = crowd(5, n=40)
+    strange = replace(hearing_too(evidence, right, "probe").posteriors["probe"], learned=False)
+    with pytest.raises(InputError, match=r"posteriors are called 'probe', which is a witness of its own, but did not"):
+        run(replace(evidence, posteriors={"probe": strange}))
+    for name in ("look_alikes", "action_units"):
+        with pytest.raises(InputError, match=rf"posteriors are called '{name}', which .* Give them another name"):
+            run(hearing_too(evidence, right, name))
 
 
 def test_an_unheard_witness_is_none_for_faces_that_only_it_knows():
@@ -382,8 +424,8 @@ def test_two_faces_one_neighbor_two_classes(labels):
         ({"k": 0}, "k = 0; at least one neighbor is needed"),
         ({"alpha": 1.0}, "alpha = 1.0; expected 0 <= alpha < 1"),
         ({"rounds": 0}, "rounds = 0; at least one is needed"),
-        ({"gamma": -1.0}, "gamma = -1.0; expected a number of at least 0"),
-        ({"gamma": float("nan")}, "gamma = nan; expected a number of at least 0"),
+        ({"base_rates": "wald"}, "base_rates is 'wald', which is not known. Did you mean 'wild'?"),
+        ({"base_rates": "joy:much"}, "base_rates has 'joy:much'; expected a class and a number above 0"),
         ({"folds": 1}, "folds = 1; at least 2 are needed"),
     ],
 )
@@ -393,7 +435,7 @@ def test_bad_parameters_are_errors(settings, message):
 
 
 def test_settings_and_needs():
-    assert build_method("consensus", {"gamma": "1.5", "k": "7"}) == Consensus(gamma=1.5, k=7)
+    assert build_method("consensus", {"base_rates": "even", "k": "7"}) == Consensus(base_rates="even", k=7)
     with pytest.raises(InputError, match="precision"):
         build_method("consensus", {"precision": "0.8"})
     samples = make_samples(np.eye(2))

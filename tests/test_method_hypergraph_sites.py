@@ -83,9 +83,10 @@ def test_site_matrices_and_frequencies_equal_the_loops(seed):
     sites, pooled = as_sites(site), np.random.default_rng(9).dirichlet(np.ones(3), 3)
     np.testing.assert_allclose(sites.shares(votes, rows), oracle.site_shares(votes, rows, site), atol=1e-10)
     for name in ("counted", "fitted"):
-        expected = getattr(oracle, name)(votes, given, rows, fold, site, pooled)
-        found = getattr(sites, name)(votes, given, rows, fold, pooled)
-        np.testing.assert_allclose(found, expected, atol=1e-10)
+        for number in (None, 0, 2):
+            expected = getattr(oracle, name)(votes, given, rows, fold, site, pooled, number)
+            found = getattr(sites, name)(votes, given, rows, fold, pooled).of_faces(number)
+            np.testing.assert_allclose(found, expected, atol=1e-10)
         np.testing.assert_allclose(found[site == ""], np.broadcast_to(pooled, found[site == ""].shape), atol=1e-12)
         assert np.abs(found - pooled).max() > 0.01
 
@@ -128,7 +129,7 @@ def test_a_small_site_falls_back_on_the_whole_set():
         votes, given = np.tile([1.0, 0.0], (n + 1, 1)), np.tile([0.0, 1.0], (n + 1, 1))
         fold = np.append(np.zeros(n, dtype=np.int64), 1)
         sites = Sites(np.zeros(n + 1, dtype=np.int64), 1)
-        matrix = sites.counted(votes, given, np.ones(n + 1, dtype=bool), fold, pooled)[-1]
+        matrix = sites.counted(votes, given, np.ones(n + 1, dtype=bool), fold, pooled).of_faces()[-1]
         np.testing.assert_allclose(matrix[0], (30 * pooled[0] + [0, n]) / (30 + n), atol=1e-12)
         np.testing.assert_allclose(matrix[1], pooled[1], atol=1e-12)
 
@@ -140,8 +141,28 @@ def test_the_labels_of_a_fold_take_no_part_in_its_matrix():
     turned[fold == 2] = np.roll(turned[fold == 2], 1, axis=1)
     before = sites.counted(votes, given, rows, fold, pooled)
     after = sites.counted(votes, turned, rows, fold, pooled)
-    np.testing.assert_allclose(after[fold == 2], before[fold == 2], atol=1e-12)
-    assert np.abs(after[fold != 2] - before[fold != 2]).max() > 1e-3
+    mine, other = fold == 2, fold != 2
+    np.testing.assert_allclose(after.of_faces()[mine], before.of_faces()[mine], atol=1e-12)
+    assert np.abs(after.of_faces()[other] - before.of_faces()[other]).max() > 1e-3
+    np.testing.assert_allclose(after.of_faces(2), before.of_faces(2), atol=1e-12)
+    assert np.abs(after.of_faces(1)[other] - before.of_faces(1)[other]).max() > 1e-3
+
+
+def test_runs_are_read_by_matrices_that_know_no_label_of_their_fold():
+    """Each run by its own matrices; votes that are the same in all runs by those without the face's own fold."""
+    votes, given, rows, fold, site = drawn(4)
+    rng = np.random.default_rng(0)
+    matrices = as_sites(site).counted(votes, given, rows, fold, np.full((3, 3), 1 / 3))
+    runs, some = rng.dirichlet(np.ones(3), (30, 4)), rng.random(30) < 0.5
+    found = matrices.posterior(runs, given)
+    for b in range(4):
+        expected = posterior(runs[:, b], given, matrices.of_faces(b))
+        np.testing.assert_allclose(found[:, b], expected, atol=1e-12)
+        np.testing.assert_allclose(matrices.posterior(runs, given, some)[:, b], expected[some], atol=1e-12)
+    own = posterior(votes, given, matrices.of_faces())
+    np.testing.assert_allclose(matrices.posterior(votes, given), own, atol=1e-12)
+    np.testing.assert_allclose(matrices.posterior(votes[:, None], given)[:, 0], own, atol=1e-12)
+    np.testing.assert_allclose(matrices.posterior(votes, given, some), own[some], atol=1e-12)
 
 
 def pools(seed, n=600, c=4, spread=3.0):

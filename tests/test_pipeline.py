@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from fercleaner import pipeline
+from fercleaner import methods, pipeline, probe
 from fercleaner.assembly import input_digest
 from fercleaner.errors import InputError
 from fercleaner.landmarks.action_units import BLENDSHAPES
+from fercleaner.methods import contract, experts, rounds
 from fercleaner.methods.base import Evidence, keep_given, parameters, require
 from fercleaner.methods.hypergraph import HypergraphPropagation
 from fercleaner.pipeline import Resources, Watch, Witnesses, gather, refine
@@ -360,6 +361,83 @@ def test_action_units_come_from_the_best_source_at_hand():
     from_landmarks = units(landmarks=rich)
     np.testing.assert_array_equal(from_landmarks.probability, units(landmarks=bare, views=[view]).probability)
     assert not np.array_equal(from_landmarks.probability, units(landmarks=bare).probability)
+
+
+def test_methods_are_told_on_what_device_to_train():
+    samples, truth = make_samples()
+    method = looking("features")
+    run(samples, make_view("a", samples, truth), method=method, resources=Resources(device="cpu"))
+    assert method.seen[0].device == "cpu"
+
+
+@pytest.mark.parametrize("name", ["consensus", "ambiguous"])
+def test_heads_of_methods_are_trained_where_the_user_says(monkeypatch, name):
+    """Heads of two rounds; the probe's and the experts'."""
+    samples, truth = make_samples(n=60)
+    asked = []
+    for module in (probe, rounds, experts):
+        monkeypatch.setattr(module, "torch_device", lambda device: asked.append(device) or "cpu")
+    run(samples, make_view("a", samples, truth), method=methods.build(name))
+    assert set(asked) == {"cpu"}
+    assert len(asked) == 2
+
+
+def test_the_probe_is_fitted_for_methods_that_ask_for_it(monkeypatch):
+    """`consensus` trains heads of its own, and reasons go by these."""
+    samples, truth = make_samples()
+    view = make_view("a", samples, truth)
+    for needs, there in ((["posteriors"], {"probe"}), (["features"], set())):
+        method = looking(*needs)
+        run(samples, view, method=method)
+        assert method.seen[0].posteriors.keys() == there
+    monkeypatch.setattr(pipeline, "_probe", lambda *a: pytest.fail("nobody asked for the probe"))
+    refined = run(samples, view, method=methods.build("consensus"))
+    assert any("probe says" in text or "probe gives" in text for text in refined.reason)
+    assert refined.evidence.keys() == {"look_alikes", "probe"}
+
+
+def test_outside_posteriors_are_those_that_did_not_learn_from_the_labels():
+    samples, truth = make_samples()
+    values = np.full((N, 4), 0.25, dtype=np.float32)
+    panel = Posteriors("panel", samples.ids, NAMES, values, np.ones(N, dtype=bool))
+    mirror = Posteriors("mirror", samples.ids, NAMES, values, np.ones(N, dtype=bool), learned=True)
+    method = looking("outside")
+    view = make_view("a", samples, truth)
+    run(samples, view, method=method, posteriors=[panel, mirror])
+    assert method.seen[0].outside == {"panel": panel}
+    shown = contract.declared(replace(method.seen[0], device="cpu"), method)
+    assert shown.posteriors == {"panel": panel}
+    assert shown.device == "cpu"
+    with pytest.raises(InputError, match=r"Method 'looking' needs outside: add --encoder builtin"):
+        run(samples, view, method=method, posteriors=[mirror])
+
+
+def test_what_learned_from_the_labels_is_not_handed_on_under_other_labels():
+    """The probe is fitted anew; a table that the user brought cannot be."""
+    samples, truth = make_samples()
+    values = np.full((N, 4), 0.25, dtype=np.float32)
+    panel = Posteriors("panel", samples.ids, NAMES, values, np.ones(N, dtype=bool))
+    mirror = Posteriors("mirror", samples.ids, NAMES, values, np.ones(N, dtype=bool), learned=True)
+    seen = Witnesses(views=[make_view("a", samples, truth)], posteriors=[panel, mirror])
+    first = gather(samples, looking("posteriors"), seen, CPU, Watch())
+    assert first.posteriors.keys() == {"panel", "mirror", "probe"}
+    again = pipeline.relabeled(first, samples, CPU, Watch())
+    assert again.posteriors.keys() == {"panel", "probe"}
+    assert again.posteriors["panel"] is panel
+
+
+def test_posteriors_have_names_of_their_own():
+    samples, truth = make_samples()
+    values = np.full((N, 4), 0.25, dtype=np.float32)
+
+    def tried(*names):
+        tables = [Posteriors(name, samples.ids, NAMES, values, np.ones(N, dtype=bool)) for name in names]
+        run(samples, make_view("a", samples, truth), posteriors=tables)
+
+    with pytest.raises(InputError, match=r"Two posteriors are called 'panel'\. Give one of them another name"):
+        tried("panel", "panel")
+    with pytest.raises(InputError, match=r"Posteriors cannot be called 'probe': it is fitted here"):
+        tried("probe")
 
 
 def test_outside_posteriors_are_handed_on():

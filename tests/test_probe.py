@@ -12,6 +12,7 @@ import torch
 
 from fercleaner import heads
 from fercleaner.errors import InputError
+from fercleaner.heads import torch_device
 from fercleaner.metrics import auroc
 from fercleaner.probe import Head, assign_folds, calibrate, cross_fit, side_by_side, softmax
 from fercleaner.types import Features, Posteriors, Samples
@@ -284,8 +285,10 @@ def test_errors_name_the_way_out() -> None:
         cross_fit(samples, views, head="forest")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="folds is 1; cross-fitting needs at least 2"):
         cross_fit(samples, views, folds=1)
-    with pytest.raises(InputError, match="device 'tpu' is not known; choose auto, cuda or cpu"):
+    with pytest.raises(InputError, match="device 'tpu' is not known; choose auto, cuda, cuda:NUMBER or cpu"):
         cross_fit(samples, views, device="tpu")
+    with pytest.raises(InputError, match="device 'cuda:first' is not known; choose auto, cuda, cuda:NUMBER or cpu"):
+        cross_fit(samples, views, device="cuda:first")
     with pytest.raises(InputError, match="View 'a' is not in the order of the samples"):
         cross_fit(samples, {"a": Features("a", samples.ids[::-1], views["a"].values, views["a"].found)})
     nobody = Features("a", samples.ids, np.zeros((20, 6)), np.zeros(20, dtype=bool))
@@ -321,3 +324,17 @@ def test_real_faces() -> None:
     own = probe.values[np.arange(len(rows)), label]
     assert auroc(-own[clear], wrong) > 0.87
     assert (probe.values.argmax(1) == votes[rows].argmax(1))[clear].mean() > 0.73
+
+
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [torch_device(device) for device in ("auto", "cuda", "cuda:1", "cpu")] == ["cuda", "cuda", "cuda:1", "cpu"]
+    with pytest.raises(InputError, match="--device cuda:2: torch sees 2 GPU here, numbered from 0"):
+        torch_device("cuda:2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert torch_device("auto") == "cpu"
+    with pytest.raises(InputError, match="--device cuda:0: torch sees no GPU here"):
+        torch_device("cuda:0")

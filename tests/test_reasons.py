@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from oracles_reasons import nearest, sentence
@@ -130,6 +132,16 @@ def small(given, refined, flagged=None, **fields):
 def witness(name, samples, rows):
     values = np.asarray(rows, dtype=np.float32)
     return Posteriors(name, samples.ids, NAMES, values, values.sum(1) > 0)
+
+
+def test_witnesses_of_the_method_are_named_too():
+    samples, refinement = small([SAD, SAD, HAPPY, SAD], [HAPPY, HAPPY, HAPPY, SAD])
+    own = witness("probe", samples, [HAPPY, [0] * 4, HAPPY, SAD])
+    answer = replace(refinement, posteriors={"probe": own})
+    blind = np.zeros(4, dtype=bool)
+    texts = reasons(Evidence(samples), answer, None, blind)
+    assert texts[0] == "labeled sadness; refined to happiness (1.00); probe says happiness (1.00)"
+    assert texts[1:] == reasons(Evidence(samples), refinement, None, blind)[1:]
 
 
 def test_the_first_words():

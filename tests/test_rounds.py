@@ -9,6 +9,7 @@ import oracles_consensus as oracle
 import pytest
 from consensus_cases import crowd, fold_of, heads_alone, hearing_too, look_alikes_again, make_samples, run, seen_as
 
+from fercleaner.methods import rounds
 from fercleaner.methods.consensus import total
 from fercleaner.methods.generated import make_evidence
 from fercleaner.methods.hypergraph import HypergraphPropagation
@@ -193,6 +194,79 @@ def test_a_probe_from_elsewhere_is_used_where_there_are_no_views():
     assert not inside.repeats
     assert probe.runs is None
     assert probe.known.tolist() == (np.arange(60) % 4 > 0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("what", "labels", "labeled"),
+    [
+        ("fewer faces than folds", [0, 1, 0], [1, 1, 1]),
+        ("one face", [0], [1]),
+        ("one label", [0, 1, 2, 0, 1, 2, 0, 1], [0, 0, 1, 0, 0, 0, 0, 0]),
+        ("one class", [1] * 12, [1] * 12),
+        ("a class of one face", [0] * 6 + [1] * 6 + [2], [1] * 13),
+        ("labels in one fold alone", [0, 1, 2] * 8, None),
+    ],
+)
+def test_small_and_lopsided_sets_have_finite_witnesses(what, labels, labeled):
+    """Both rounds; a run with nobody to learn from says nothing."""
+    rng, n, c = np.random.default_rng(0), len(labels), 3
+    given = np.eye(c)[labels]
+    samples = make_samples(given)
+    fold = fold_of(samples)
+    labeled = fold == 0 if labeled is None else np.array(labeled, dtype=bool)
+    samples = make_samples(given, labeled)
+    evidence = seen_as(samples, rng.normal(size=(n, 4)), k=max(1, min(4, n - 1)))
+    inside = Round(evidence, GRAPH, fold)
+    first = inside.first()
+    folds = int(fold.max()) + 1
+    for witnesses in (first, inside.again(rng.dirichlet(np.ones(c), (n, folds)), first)):
+        for name, told in witnesses.items():
+            assert told.own.shape == (n, c), (what, name)
+            assert told.runs.shape == (n, folds, c), (what, name)
+            assert np.isfinite(told.runs).all(), (what, name)
+            assert not told.own[~told.known].any(), (what, name)
+            for b in range(folds):
+                if not (labeled & (fold != b)).any():
+                    assert not told.runs[:, b].any(), (what, name)
+    result = run(evidence, k=1)
+    assert np.isfinite(result.distribution).all()
+    if what in ("one face", "one label"):
+        assert np.array_equal(result.label[labeled], samples.label[labeled])
+
+
+def test_soft_labels_teach_as_distributions():
+    """Heads are those that are trained on the distributions, and softer than those of single labels."""
+    rng = np.random.default_rng(1)
+    values, hard = rng.normal(size=(60, 6)), np.eye(3)[rng.integers(0, 3, 60)]
+    soft = 0.6 * hard + 0.4 * rng.dirichlet(np.ones(3), 60)
+    fold = fold_of(make_samples(hard))
+    told = {}
+    for name, given in (("hard", hard), ("soft", soft)):
+        evidence = seen_as(make_samples(given), values)
+        told[name] = Round(evidence, GRAPH, fold).first()["probe"]
+        scores, found = heads_alone(evidence, fold, evidence.samples.given)
+        np.testing.assert_allclose(told[name].runs, oracle.lifts_of(scores, fold, found)[1], atol=2e-4)
+    assert np.abs(told["hard"].runs).max() > np.abs(told["soft"].runs).max()
+
+
+def test_heads_are_trained_where_the_user_says(monkeypatch):
+    evidence, _, _ = crowd(7, n=40, c=3)
+    asked = []
+    monkeypatch.setattr(rounds, "torch_device", lambda device: asked.append(device) or "cpu")
+    run(replace(evidence, device="cuda:1"))
+    assert asked == ["cuda:1", "cuda:1"]
+
+
+def test_posteriors_that_learned_from_the_labels_are_asked_where_there_are_no_views():
+    evidence, _, right = crowd(6, n=60)
+    evidence = hearing_too(evidence, right, "mirror")
+    fold = fold_of(evidence.samples)
+    assert Round(evidence, GRAPH, fold).first().keys() == {"look_alikes", "probe"}
+    blind = Round(replace(evidence, features={}), GRAPH, fold)
+    told = blind.first()
+    assert told.keys() == {"look_alikes", "mirror"}
+    assert told["mirror"].runs is None
+    assert blind.posteriors == {}
 
 
 def test_units_that_cannot_judge_the_classes_have_no_say():

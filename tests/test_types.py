@@ -210,3 +210,11 @@ def test_a_specs_digest_hangs_on_content_and_not_on_order():
     assert spec_digest(spec) == hashlib.sha256(text.encode()).hexdigest()[:16]
     assert spec_digest(dict(reversed(spec.items()))) == spec_digest(spec)
     assert spec_digest({**spec, "size": 65}) != spec_digest(spec)
+
+
+def test_posteriors_of_a_refinement_are_of_its_faces_and_classes():
+    own = Posteriors("probe", IDS, TWO, np.full((3, 2), 0.5), np.ones(3, dtype=bool), learned=True)
+    assert refinement(posteriors={"probe": own}).posteriors == {"probe": own}
+    for change in ({"ids": IDS[::-1]}, {"classes": TWO[::-1]}):
+        with pytest.raises(InputError, match="Method 'any': posteriors 'probe' are of other faces or classes"):
+            refinement(posteriors={"probe": dataclasses.replace(own, **change)})

@@ -252,6 +252,7 @@ class Ambiguous:
                     mass=self.mass,
                     fold=fold,
                     votes=votes,
+                    device=evidence.device,
                 )
             )
         return tables

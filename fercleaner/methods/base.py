@@ -22,8 +22,9 @@ from ..types import (
 from ..views import JOINT
 
 #: What a method can declare in `needs` and `optional`; the pipeline computes these and no more. "joint" is a
-#: table of `neighbors` over all views side by side.
-NEEDS = frozenset({"features", "neighbors", "joint", "posteriors", "landmarks", "action_units"})
+#: table of `neighbors` over all views side by side; "outside" are those of the `posteriors` that did not learn from
+#: the given labels, so that no probe is fitted for it.
+NEEDS = frozenset({"features", "neighbors", "joint", "posteriors", "outside", "landmarks", "action_units"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +40,12 @@ class Evidence:
     neighbors : mapping of view -> Neighbors
         k nearest faces of each view, members of one `group` already kept apart.
     posteriors : mapping of name -> Posteriors
-        Witnesses that give class probabilities: "probe" is out of fold on the given labels; others were
-        trained elsewhere.
+        Witnesses that give class probabilities. Those that `learned` from the given labels ("probe") are out of
+        fold; the others were trained elsewhere (`outside`).
     landmarks : Landmarks, optional
     action_units : ActionUnits, optional
+    device : str
+        Where a method trains what it trains with torch: "auto", "cuda" or "cpu" (`heads.torch_device`).
     """
 
     samples: Samples
@@ -51,6 +54,7 @@ class Evidence:
     posteriors: Mapping[str, Posteriors] = field(default_factory=dict)
     landmarks: Landmarks | None = None
     action_units: ActionUnits | None = None
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         tables: list[tuple[str, Any]] = [
@@ -66,6 +70,11 @@ class Evidence:
         for name, posterior in self.posteriors.items():
             if posterior.classes != self.samples.classes:
                 raise InputError(f"Posteriors '{name}' have other classes than the samples.")
+
+    @property
+    def outside(self) -> dict[str, Posteriors]:
+        """Posteriors of models that did not learn from the given labels, by name."""
+        return {name: table for name, table in self.posteriors.items() if not table.learned}
 
 
 @runtime_checkable
@@ -107,6 +116,7 @@ def require(evidence: Evidence, method: Method) -> None:
         "joint": "add two or more of --encoder, --view NAME=FILE and --landmarks",
         "neighbors": "add --encoder or --view NAME=FILE",
         "posteriors": "add --encoder or --view NAME=FILE",
+        "outside": "add --encoder builtin",
         "landmarks": "add --landmarks face-alignment, mediapipe or points:FILE",
         "action_units": "add --landmarks or --action-units FILE",
     }

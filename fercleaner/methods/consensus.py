@@ -12,15 +12,19 @@ from ..hypergraph import fold_numbers
 from ..label_model import LatentModel, distribution, fit_latent, frequencies, normalized, softmax
 from ..types import Bools, Doubles, Floats, Posteriors, Refinement, Samples
 from .base import Evidence, keep_given, own_share, require
+from .base_rates import WILD, base_rates, pooled, seen_alone
 from .hypergraph import SHARPER, HypergraphPropagation, judged
 from .outside import Voice, voice
 from .readings import Labels, Noise, fit_weights, random, systematic
-from .rounds import PROBE, Round, Witness
+from .rounds import Round, Witness
 from .sites import sites_of
 
-#: Power of the refined frequencies and sharpness in the systematic reading of the second round, where no random
-#: noise is seen, and where it is plain.
-SECOND_GAMMA, SECOND_SHARPER = (1.5, 1.0), (0.8, 1.0)
+#: Power of the frequencies in the systematic reading: in the first round, in the second where no random noise is
+#: seen, and there where it is plain. Noise makes labels more even than the true classes are: without base rates to
+#: say so, frequencies weigh more.
+POWERS, LONE_POWERS = (1.5, 1.0, 1.0), (2.0, 1.5, 1.0)
+#: Sharpness of the second round, where no random noise is seen, and where it is plain.
+SECOND_SHARPER = (0.8, 1.0)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Consensus:
 
     so that a witness that knows nothing about this set gets no say (`readings.fit_weights`). Labels are left out a
     fold at a time, in both rounds: no label takes part in what judges it. (Weights, frequencies, temperature and
-    transition matrices are few numbers for the whole set or a site, fitted to all of its labels.)
+    transition matrix are few numbers for the whole set, fitted to all of its labels; see `sites.SiteMatrices` for
+    those of a site.)
 
     Two readings of the labels are averaged (`readings`). The random one fits bias, sharpness and transition
     matrix together (`label_model.fit_latent`): it is right where noise hits the faces of a class alike, common or
@@ -45,17 +50,25 @@ class Consensus:
     a = t (1 - h / 2), the random one (1 - a) h, and the labels as they are keep the rest (`readings.Noise`): on views
     that say nothing of the classes, labels stay.
 
-    1. L as above. The systematic reading is of v ~ pi^gamma exp(1.5 L). The result, for each fold's run, are refined
+    1. L as above. The systematic reading is of v ~ pi*^1.5 exp(1.5 L). The result, for each fold's run, are refined
        labels R that know nothing of that fold.
-    2. Look-alikes and probe learn anew from R. The systematic reading is of v ~ pi_R^(1.5 - h / 2)
-       exp((.8 + .2 h) L_R), pi_R the frequencies of R and w such that R is likeliest; in the random one w are such
-       that the given labels are. Without views there is no second round: the first one's result stands.
+    2. Look-alikes and probe learn anew from R. The systematic reading is of v ~ pi*_R exp((.8 + .2 h) L_R), w such
+       that R is likeliest; in the random one w are such that the given labels are. Without views there is no second
+       round: the first one's result stands.
+
+    How frequent the true classes are cannot be told from labels and views where look-alikes share their mistakes.
+    What is known of pictures from the wild stands in (`base_rates`): pi* ~ pi^e beta^(1 - e), with pi the frequencies
+    of the labels, beta the base rates and e the share of the labels' entropy that the witnesses explain beyond
+    chance, so that labels which witnesses confirm set the frequencies themselves. pi*_R is the same of R's
+    frequencies. Without base rates, v are of pi^2 and of pi_R^(1.5 - h / 2).
 
     A witness trained elsewhere (a model in the box, say) is not asked to repeat this set's mistakes: what it explains
     is measured through a transition matrix, relative to what L explains, and how far it is heard follows
     (`outside.voice`). Where it is heard by u in [0, 1], log v is (1 - u) times the above plus u (log p_i + .2 L_i),
     and the systematic reading weighs (1 - u) times the above plus u; so one that fits the set leads, and one that is
     wrong, shuffled, or has its classes in another order leaves the answer as it was.
+    So does one that knows too few labelled faces to prove anything. Posteriors that learned from the labels at hand
+    (`Posteriors.learned`) are no outside witnesses; they are asked only where there are no views to train heads on.
 
     Several sites (`Samples.site`) have transition matrices of their own, as in `hypergraph`. Quality, weight and flags
     as there, too; a face that no inside witness knows, and no outside one is heard about, keeps its given label.
@@ -66,8 +79,10 @@ class Consensus:
     ----------
     k, alpha, rounds, folds
         Of the hypergraph; the probe has the same folds.
-    gamma : float >= 0
-        Power of the label frequencies in the systematic reading of the first round, as in `hypergraph`.
+    base_rates : str
+        "wild": frequencies of expressions in RAF-DB, AffectNet and ExpW (`base_rates.COUNTS`). "none" for a set whose
+        classes have other names (found out by itself), "even" for one balanced by hand or posed in a laboratory; or a
+        set's name, or rates of one's own, as `base_rates.base_rates` reads them.
 
     Source
     ------
@@ -77,19 +92,20 @@ class Consensus:
     name: ClassVar[str] = "consensus"
     paper: ClassVar[str] = "fercleaner, after all of the above"
     needs: ClassVar[frozenset[str]] = frozenset({"neighbors"})
-    optional: ClassVar[frozenset[str]] = frozenset({"joint", "features", "posteriors", "action_units"})
+    optional: ClassVar[frozenset[str]] = frozenset({"joint", "features", "outside", "action_units"})
 
     k: int = 15
     alpha: float = 0.8
     rounds: int = 2
-    gamma: float = 2.0
     folds: int = 5
+    base_rates: str = WILD
 
     def __post_init__(self) -> None:
         self._graph()
+        base_rates((), self.base_rates)
 
     def _graph(self) -> HypergraphPropagation:
-        return HypergraphPropagation(k=self.k, alpha=self.alpha, rounds=self.rounds, gamma=self.gamma, folds=self.folds)
+        return HypergraphPropagation(k=self.k, alpha=self.alpha, rounds=self.rounds, folds=self.folds)
 
     def refine(self, evidence: Evidence, rng: np.random.Generator) -> Refinement:
         """Return the refined labels; `rng` seeds only how faces are dealt into folds."""
@@ -98,7 +114,7 @@ class Consensus:
         fold = fold_numbers(samples.ids, samples.group, self.folds, int(rng.integers(2**31)))
         inside = Round(evidence, self._graph(), fold)
         witnesses = inside.first()
-        outside = {name: table for name, table in evidence.posteriors.items() if name != PROBE and table.found.any()}
+        outside = {name: table for name, table in evidence.outside.items() if table.found.any()}
         known = {name: witness.known for name, witness in witnesses.items()}
         spoken = np.logical_or.reduce([np.zeros(len(samples), dtype=np.bool_), *known.values()])
         known |= {name: np.asarray(table.found) for name, table in outside.items()}
@@ -107,10 +123,11 @@ class Consensus:
         joined = total(witnesses, given, prior, spoken & samples.labeled)
         said = voice(outside, known, samples.labeled, given, joined[0], prior)
         spoken |= said.heard > 0  # a witness that is not heard does not speak about a face
+        rates = seen_alone(base_rates(samples.classes, self.base_rates), prior)
         labels = Labels(given, spoken & samples.labeled, prior, fold, sites_of(samples))
         refined = keep_given(samples)
         if labels.rows.any():
-            result = self._refined(inside, witnesses, joined, labels, said)
+            result = refined_labels(inside, witnesses, joined, labels, said, rates)
             refined = np.where(spoken[:, None], result, refined)
         quality, weight = judged(samples, refined, spoken)
         return Refinement(
@@ -122,54 +139,68 @@ class Consensus:
             flagged=labels.rows & (quality < 0.5),
             method=self.name,
             evidence=shares_of_witnesses(samples, witnesses, outside, known, prior),
+            posteriors=inside.posteriors,
         )
 
-    def _refined(
-        self,
-        inside: Round,
-        witnesses: Mapping[str, Witness],
-        joined: tuple[Doubles, Doubles],
-        labels: Labels,
-        said: Voice,
-    ) -> Doubles:
-        """Return the refined distributions (N, C)."""
-        own, runs = joined
-        noise = Noise.of(own, labels)
-        shared, hit, left = ((1 - said.heard) * share for share in noise.shares)
-        shared = shared + said.heard
 
-        def read(
-            logits: tuple[Doubles, Doubles], random_logits: tuple[Doubles, Doubles], model: LatentModel
-        ) -> Doubles:
-            """Return the readings of the labels together; each pair is of own logits (N, C) and those to read."""
-            shape = (len(left), *([1] * (logits[1].ndim - 1)))
-            kept = labels.given.reshape(*shape[:-1], -1)
-            stays = np.where(kept.sum(-1, keepdims=True) > 0, kept, softmax(logits[1]))
-            both: Doubles = shared.reshape(shape) * systematic(*logits, labels, said)
-            both += hit.reshape(shape) * random(*random_logits, labels, said, model)
-            return both + left.reshape(shape) * stays
+def refined_labels(
+    inside: Round,
+    witnesses: Mapping[str, Witness],
+    joined: tuple[Doubles, Doubles],
+    labels: Labels,
+    said: Voice,
+    rates: Doubles | None,
+) -> Doubles:
+    """Return the refined distributions (N, C) of both rounds.
 
-        def first(lifts: Doubles) -> Doubles:
-            """Return the labels as the first round refines them, from lifts (N, ..., C)."""
-            frequent = self.gamma * np.log(labels.prior)
-            return read(
-                (said.over(frequent + SHARPER * own, own), said.over(frequent + SHARPER * lifts, lifts)),
-                (said.over(noise.model.logits(own), own), said.over(noise.model.logits(lifts), lifts)),
-                noise.model,
-            )
+    Parameters
+    ----------
+    inside, witnesses
+        What asks the witnesses, and what they said the first time.
+    joined : (N, C) and (N, F, C) float64
+        Their joined lifts, a face's own and those of each fold's run (`total`).
+    labels, said
+        The given labels, and what outside witnesses say.
+    rates : (C,) float64, optional
+        Base rates.
+    """
+    own, runs = joined
+    noise = Noise.of(own, labels)
+    powers = LONE_POWERS if rates is None else POWERS
+    shared, hit, left = ((1 - said.heard) * share for share in noise.shares)
+    shared = shared + said.heard
 
-        refined = first(own)
-        if not inside.repeats:
-            return refined
-        again = inside.again(first(runs), witnesses)
-        prior = frequencies(refined[labels.rows])
-        learned, _ = total(again, refined, prior, labels.rows)
-        power, sharper = (start + noise.random * (end - start) for start, end in (SECOND_GAMMA, SECOND_SHARPER))
-        logits = said.over(power * np.log(prior) + sharper * learned, learned)
-        explained, _ = total(again, labels.given, labels.prior, labels.rows)
-        model = fit_latent(explained[labels.rows], labels.given[labels.rows], labels.prior)
-        random_logits = said.over(model.logits(explained), explained)
-        return read((logits, logits), (random_logits, random_logits), model)
+    def read(logits: tuple[Doubles, Doubles], random_logits: tuple[Doubles, Doubles], model: LatentModel) -> Doubles:
+        """Return the readings of the labels together; each pair is of own logits (N, C) and those to read."""
+        shape = (len(left), *([1] * (logits[1].ndim - 1)))
+        kept = labels.given.reshape(*shape[:-1], -1)
+        stays = np.where(kept.sum(-1, keepdims=True) > 0, kept, softmax(logits[1]))
+        both: Doubles = shared.reshape(shape) * systematic(*logits, labels, said)
+        both += hit.reshape(shape) * random(*random_logits, labels, said, model)
+        return both + left.reshape(shape) * stays
+
+    def first(lifts: Doubles) -> Doubles:
+        """Return the labels as the first round refines them, from lifts (N, ..., C)."""
+        frequent = powers[0] * np.log(pooled(labels.prior, rates, noise.explained))
+        return read(
+            (said.over(frequent + SHARPER * own, own), said.over(frequent + SHARPER * lifts, lifts)),
+            (said.over(noise.model.logits(own), own), said.over(noise.model.logits(lifts), lifts)),
+            noise.model,
+        )
+
+    refined = first(own)
+    if not inside.repeats:
+        return refined
+    again = inside.again(first(runs), witnesses)
+    prior = frequencies(refined[labels.rows])
+    learned, _ = total(again, refined, prior, labels.rows)
+    power, sharper = (start + noise.random * (end - start) for start, end in (powers[1:], SECOND_SHARPER))
+    frequent = power * np.log(pooled(prior, rates, noise.explained))
+    logits = said.over(frequent + sharper * learned, learned)
+    explained, _ = total(again, labels.given, labels.prior, labels.rows)
+    model = fit_latent(explained[labels.rows], labels.given[labels.rows], labels.prior)
+    random_logits = said.over(model.logits(explained), explained)
+    return read((logits, logits), (random_logits, random_logits), model)
 
 
 def total(witnesses: Mapping[str, Witness], target: Doubles, prior: Doubles, rows: Bools) -> tuple[Doubles, Doubles]:

@@ -85,9 +85,10 @@ def declared(evidence: Evidence, method: Method, *, optional: bool = True) -> Ev
             for view, table in evidence.neighbors.items()
             if ("joint" if view == JOINT else "neighbors") in kinds
         },
-        evidence.posteriors if "posteriors" in kinds else {},
+        evidence.posteriors if "posteriors" in kinds else evidence.outside if "outside" in kinds else {},
         evidence.landmarks if "landmarks" in kinds else None,
         evidence.action_units if "action_units" in kinds else None,
+        evidence.device,
     )
 
 
@@ -193,7 +194,8 @@ def _classes_can_be_permuted(method: Method, rng: np.random.Generator) -> None:
     order = np.empty_like(cycle)
     order[cycle] = np.roll(cycle, 1)  # every column moves
     here = _answer(method, evidence)
-    permuted = replace(here, distribution=here.distribution[:, order], classes=tuple(here.classes[c] for c in order))
+    classes = tuple(here.classes[c] for c in order)
+    permuted = replace(here, distribution=here.distribution[:, order], classes=classes, posteriors={})
     _same(permuted, _answer(method, with_class_order(evidence, order)), "with the class columns permuted")
     if "action_units" in method.needs | method.optional:
         return  # such a method knows expressions by name
@@ -281,6 +283,7 @@ def _taken(result: Refinement, order: Any) -> Refinement:
         quality=rows(result.quality),
         flagged=rows(result.flagged),
         evidence={name: rows(values) for name, values in result.evidence.items()},
+        posteriors={},
     )
 
 

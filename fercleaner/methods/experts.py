@@ -176,7 +176,7 @@ def expert_posteriors(
         values[order] = np.einsum("nf,nfc->nc", share, softmax((logits / temperature).astype(np.float64)))
         seen[order] = judges.any(1)
         values[~seen] = 0.0
-    return Posteriors("experts", samples.ids, samples.classes, values.astype(np.float32), seen)
+    return Posteriors("experts", samples.ids, samples.classes, values.astype(np.float32), seen, learned=True)
 
 
 def _principal(design: Floats, found: Bools, width: int) -> Floats:

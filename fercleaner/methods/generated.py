@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..expressions import BASIC, COMPOUND
+from ..probe import PROBE
 from ..types import ActionUnits, Bools, Doubles, Features, Ints, Landmarks, Neighbors, Posteriors, Samples
 from ..views import JOINT, join
 from .base import Evidence
@@ -88,7 +89,7 @@ def make_evidence(
             samples,
             features,
             {view: _neighbors(table, k) for view, table in {**features, JOINT: join(features)}.items()},
-            {"probe": _posteriors(rng, samples, truth, missing)},
+            {PROBE: _posteriors(rng, samples, truth, missing)},
             _landmarks(rng, ids, missing),
             _action_units(rng, samples, truth, missing),
         ),
@@ -111,6 +112,7 @@ def renumbered(evidence: Evidence, order: Ints) -> Evidence:
         {name: _rows(table, order) for name, table in evidence.posteriors.items()},
         _rows(evidence.landmarks, order),
         _rows(evidence.action_units, order),
+        evidence.device,
     )
 
 
@@ -156,6 +158,7 @@ def without_evidence(evidence: Evidence, rows: Ints) -> Evidence:
         {name: _found_only(table, keep) for name, table in evidence.posteriors.items()},
         _found_only(evidence.landmarks, keep),
         _found_only(evidence.action_units, keep),
+        evidence.device,
     )
 
 
@@ -199,6 +202,7 @@ def with_one_label_component(evidence: Evidence, rng: np.random.Generator) -> tu
         posteriors,
         evidence.landmarks,
         _found_only(evidence.action_units, ~inside),
+        evidence.device,
     )
     return changed, rows
 
@@ -256,7 +260,7 @@ def _posteriors(rng: np.random.Generator, samples: Samples, truth: Ints, missing
     own = values[np.arange(n), np.maximum(samples.label, 0)]
     margin = np.where(found & samples.labeled, own - 0.5, 0.0)
     kept = np.where(found[:, None], values, 0.0).astype(np.float32)
-    return Posteriors("probe", samples.ids, samples.classes, kept, found, margin.astype(np.float32))
+    return Posteriors(PROBE, samples.ids, samples.classes, kept, found, margin.astype(np.float32), learned=True)
 
 
 def _landmarks(rng: np.random.Generator, ids: NDArray[np.str_], missing: float) -> Landmarks:

@@ -102,7 +102,8 @@ class HypergraphPropagation:
     Where `Samples.site` names more than one client or annotator pool, each has a transition matrix of its own,
     which stands for T both in U and in r, and votes are read with the class frequencies of the site
     (`sites.Sites`). Both are drawn towards those of the whole set, the more the fewer faces a site has labelled,
-    and the labels of a face's fold take no part in the matrix that it is read by. Look-alikes vote across sites.
+    and the labels of a face's fold take no part in the matrix that it is read by, nor do in a fold's run those of
+    that fold. Look-alikes vote across sites.
     With one site, or none, the rule is as above.
 
     Source
@@ -264,10 +265,10 @@ def site_transitions(
     sites: Sites, vote: Doubles, given: Doubles, rows: Bools, fold: Ints, pooled: Doubles, trust: float
 ) -> Doubles:
     """Return each face's transition matrix, (N, C, C), mixed by `trust` as in `mixed_model`."""
-    seen = sites.counted(vote, given, rows, fold, pooled)
+    seen = sites.counted(vote, given, rows, fold, pooled).of_faces()
     if trust == 1:
         return seen
-    return trust * seen + (1 - trust) * sites.fitted(vote, given, rows, fold, pooled)
+    return trust * seen + (1 - trust) * sites.fitted(vote, given, rows, fold, pooled).of_faces()
 
 
 def trust_of(left_out: Doubles, others: Doubles, samples: Samples, fold: Ints, sites: Sites | None = None) -> Floats:
@@ -294,7 +295,7 @@ def trust_of(left_out: Doubles, others: Doubles, samples: Samples, fold: Ints, s
         own = distribution(lift(scores, mean), prior, model.sharpness)
         shares = sites.shares(own, scores.max(1) > 0)
         matrices = sites.fitted(normalized(own * shares), given, rows, fold, model.transition)
-        read = posterior(normalized(votes * shares[:, None]), given, matrices)
+        read = matrices.posterior(normalized(votes * shares[:, None]), given)
     share = np.einsum("nbc,nc->nb", read, given)
     return np.where(others.max(2) > 0, share, 1.0).astype(np.float32)
 

@@ -77,7 +77,7 @@ def graph_votes(
         read = distribution(lift(run, mean), prior, sharpness)
         by_fold[:, f] = np.where((linked & (run.max(1) > 0))[:, None], read, 1.0 / len(samples.classes))
     return GraphVotes(
-        Posteriors("graph", samples.ids, samples.classes, values.astype(np.float32), spoken),
+        Posteriors("graph", samples.ids, samples.classes, values.astype(np.float32), spoken, learned=True),
         by_fold,
     )
 

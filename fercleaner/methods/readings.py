@@ -21,7 +21,7 @@ from ..label_model import (
 )
 from ..types import Bools, Doubles, Ints
 from .outside import Voice
-from .sites import Sites, posterior
+from .sites import Sites
 
 #: Gives the transition matrix (C, C) of the faces that it is told.
 Matrix: TypeAlias = Callable[[Bools], Doubles]
@@ -74,12 +74,15 @@ class Noise:
     relied : float in [0, 1]
         How far the witnesses may overrule labels: their share of the labels' entropy explained, less
         K (K - 1) / 2 nats as in `label_model.noise_seen`, is 0 up to `RELIED` and 1 from its second number on.
+    explained : float in [0, 1]
+        That share itself.
     model : LatentModel
         Of random noise, by the lifts that the noise was measured with.
     """
 
     random: float
     relied: float
+    explained: float
     model: LatentModel
 
     @classmethod
@@ -92,7 +95,8 @@ class Noise:
         share = explained(softmax(np.log(labels.prior) + lifts), given, labels.prior) - chance(given, labels.prior)
         relied = float(np.clip((share - low) / (high - low), 0.0, 1.0))
         something = float(np.clip(2 * share / low - 1, 0.0, 1.0))
-        return cls(something * noise_seen(noisy, clean, given, labels.prior), relied, noisy)
+        seen = something * noise_seen(noisy, clean, given, labels.prior)
+        return cls(seen, relied, max(share, 0.0), noisy)
 
     @property
     def shares(self) -> tuple[float, float, float]:
@@ -183,5 +187,5 @@ def _by_kind(votes: Doubles, read: Doubles, labels: Labels, voice: Voice, matrix
         else:
             of_sites = labels.sites.fitted if fitted else labels.sites.counted
             matrices = of_sites(votes, labels.given, learn, labels.fold, pooled)
-            result[kind] = posterior(read[kind], labels.given[kind], matrices[kind])
+            result[kind] = matrices.posterior(read, labels.given, kind)
     return result

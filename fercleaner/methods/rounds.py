@@ -11,14 +11,13 @@ from ..errors import InputError
 from ..heads import fit_linear, torch_device
 from ..hypergraph import Hypergraph, propagate
 from ..label_model import lift, mean_vote, softmax
-from ..probe import calibrate, side_by_side
-from ..types import Bools, Doubles, Floats, Ints
+from ..probe import PROBE, calibrate, side_by_side
+from ..types import Bools, Doubles, Floats, Ints, Posteriors
 from .au_prior import AuInference, AuPrior
 from .base import Evidence
 from .hypergraph import HypergraphPropagation
 
-#: The witness that is trained on the labels at hand; every other posterior was trained elsewhere.
-PROBE = "probe"
+#: Names of the inside witnesses, beside `PROBE`.
 LOOK_ALIKES, ACTION_UNITS = "look_alikes", "action_units"
 
 
@@ -60,20 +59,37 @@ class Witness:
 class Round:
     """The witnesses that learn from labels, fold by fold: first from the given labels, again from refined ones.
 
+    Heads are trained here on the views. Posteriors that learned from the given labels elsewhere (`Posteriors.learned`)
+    are asked only where there are no views: they say nothing of each fold's run.
+
     Parameters
     ----------
     evidence : Evidence
+        `device` is where heads are trained.
     graph : HypergraphPropagation
         How look-alikes are told.
     fold : (N,) int64
+
+    Raises
+    ------
+    InputError
+        Posteriors that go by the name of a witness made here.
     """
 
     def __init__(self, evidence: Evidence, graph: HypergraphPropagation, fold: Ints) -> None:
         self._evidence, self._settings, self._fold = evidence, graph, fold
         samples = evidence.samples
+        for name, table in evidence.posteriors.items():
+            if name in (LOOK_ALIKES, ACTION_UNITS) or (name == PROBE and not table.learned):
+                raise InputError(
+                    f"consensus: posteriors are called '{name}', which is a witness of its own"
+                    + (f", but did not learn from the given labels ({name}.learned)." if name == PROBE else ".")
+                    + " Give them another name."
+                )
         self._kept = samples.labeled[:, None] & (fold[:, None] != np.arange(int(fold.max()) + 1))
         self._graph: Hypergraph | None = None
         self._design: Floats | None = None
+        self._posteriors: dict[str, Posteriors] = {}
         self._order = np.argsort(samples.ids, kind="stable")
         if any(view.found.any() for view in evidence.features.values()):
             self._design, found = side_by_side(samples, evidence.features, self._order)
@@ -85,6 +101,11 @@ class Round:
         """Whether there are views that a second round can learn from."""
         return self._design is not None
 
+    @property
+    def posteriors(self) -> dict[str, Posteriors]:
+        """What the heads of the first round say of each face, none of which saw a label of its fold; by name."""
+        return dict(self._posteriors)
+
     def first(self) -> dict[str, Witness]:
         """Return what the given labels teach."""
         evidence = self._evidence
@@ -92,10 +113,20 @@ class Round:
         everyone = np.ones(len(self._fold), dtype=np.bool_)
         witnesses = {LOOK_ALIKES: Witness.of_scores(runs.astype(np.float64), self._fold, everyone)}
         if self._design is not None:
-            witnesses[PROBE] = self._probe(evidence.samples.given)
-        elif PROBE in evidence.posteriors:
-            probe = evidence.posteriors[PROBE]
-            witnesses[PROBE] = Witness.of_table(probe.values.astype(np.float64), np.asarray(probe.found), learned=True)
+            scores = self._scores(evidence.samples.given)
+            witnesses[PROBE] = probe = Witness.of_scores(scores, self._fold, self._found)
+            own = np.where(probe.known[:, None], scores[np.arange(len(self._fold)), self._fold], 0.0)
+            samples = evidence.samples
+            self._posteriors = {
+                PROBE: Posteriors(
+                    PROBE, samples.ids, samples.classes, own.astype(np.float32), probe.known, learned=True
+                )
+            }
+        else:
+            for name, table in evidence.posteriors.items():
+                if table.learned:
+                    values = table.values.astype(np.float64)
+                    witnesses[name] = Witness.of_table(values, np.asarray(table.found), learned=True)
         units = inferred_from_units(evidence)
         if units is not None and units.classes.all():
             witnesses[ACTION_UNITS] = Witness.of_table(units.distribution, units.judged, learned=False)
@@ -113,25 +144,26 @@ class Round:
         scores = np.clip(runs - own, 0, None).astype(np.float64)
         witnesses[LOOK_ALIKES] = Witness.of_scores(scores, self._fold, everyone)
         if self._design is not None:
-            witnesses[PROBE] = self._probe(target)
+            witnesses[PROBE] = Witness.of_scores(self._scores(target), self._fold, self._found)
         return {name: witness for name, witness in witnesses.items() if witness.known.any()}
 
-    def _probe(self, target: Floats) -> Witness:
-        """Return what heads on the views say that were trained on `target`, (N, C) or (N, F, C), fold by fold."""
+    def _scores(self, target: Floats) -> Doubles:
+        """Return what heads on the views say that were trained on `target`, (N, C) or (N, F, C), fold by fold.
+
+        Distributions, (N, F, C); zero in a run without faces to learn from. Those of given labels, (N, C), are
+        calibrated.
+        """
         assert self._design is not None  # asked for where there are views
         order = self._order
         trains = self._kept & self._found[:, None]
         logits = np.zeros((*trains.shape, target.shape[-1]), dtype=np.float32)
-        found, _ = fit_linear(self._design, target[order], trains[order], torch_device("auto"), None)
-        logits[order] = found
-        own = logits[np.arange(len(self._fold)), self._fold][:, None]
-        labels = self._evidence.samples
+        device = torch_device(self._evidence.device)
+        logits[order] = fit_linear(self._design, target[order], trains[order], device, None)[0]
         if target.ndim == 2:
-            temperature = calibrate(own, labels.given, (self._found & labels.labeled)[:, None])
-            logits = logits / temperature
-        trained = trains.any(0)  # a run without faces to learn from says nothing
-        scores = softmax(logits.astype(np.float64)) * trained[:, None]
-        return Witness.of_scores(scores, self._fold, self._found)
+            own, labels = logits[np.arange(len(self._fold)), self._fold][:, None], self._evidence.samples
+            logits = logits / calibrate(own, labels.given, (self._found & labels.labeled)[:, None])
+        scores: Doubles = softmax(logits.astype(np.float64)) * trains.any(0)[:, None]
+        return scores
 
 
 def inferred_from_units(evidence: Evidence) -> AuInference | None:

@@ -67,17 +67,18 @@ class Sites:
         result: Doubles = ratio[self.number]
         return result
 
-    def counted(self, votes: Doubles, given: Doubles, rows: Bools, fold: Ints, pooled: Doubles) -> Doubles:
-        """Return each face's transition matrix, (N, C, C), read off the votes at its site.
+    def counted(self, votes: Doubles, given: Doubles, rows: Bools, fold: Ints, pooled: Doubles) -> SiteMatrices:
+        """Return the transition matrices read off the votes at each site.
 
             T_i[c, d] ~ sum_j p_jc y_jd + `SITE_FACES` T[c, d]        over j of i's site, not of i's fold
 
-        with T the `pooled` matrix, which stands alone where the site has no other faces.
+        with T the `pooled` matrix, which stands alone where the site has no other faces. In the run of a fold j is
+        not of that fold either.
         """
-        return self._without_fold(votes, given, rows, fold, pooled)
+        return self._by_fold(votes, given, rows, fold, pooled)
 
-    def fitted(self, votes: Doubles, given: Doubles, rows: Bools, fold: Ints, pooled: Doubles) -> Doubles:
-        """Return each face's transition matrix, (N, C, C), under which its site's labels are likeliest.
+    def fitted(self, votes: Doubles, given: Doubles, rows: Bools, fold: Ints, pooled: Doubles) -> SiteMatrices:
+        """Return the transition matrices under which each site's labels are likeliest.
 
         As `counted`, with p_j replaced by P(true | p_j, y_j, T of the site): the EM algorithm from T = `pooled`.
         """
@@ -87,22 +88,16 @@ class Sites:
             likelihood = np.einsum("nd,ncd->nc", given, matrices[self.number])
             belonging = normalized(votes * likelihood)
             matrices = _held(self._counts(belonging, given, rows, self.number, self.count), pooled)
-        return self._without_fold(belonging, given, rows, fold, pooled)
+        return self._by_fold(belonging, given, rows, fold, pooled)
 
-    def _without_fold(self, votes: Doubles, given: Doubles, rows: Bools, fold: Ints, pooled: Doubles) -> Doubles:
-        """Return (N, C, C): the counts of each face's site without those of its fold, held to `pooled`."""
+    def _by_fold(self, votes: Doubles, given: Doubles, rows: Bools, fold: Ints, pooled: Doubles) -> SiteMatrices:
+        """Count votes and labels of each site and fold."""
         folds = int(fold.max()) + 1
-        cell = self.number * folds + fold
-        by_cell = self._counts(votes, given, rows, cell, self.count * folds)[:-1]
-        by_cell = by_cell.reshape(self.count, folds, *pooled.shape)
-        others = np.concatenate(
-            [
-                (by_cell.sum(1, keepdims=True) - by_cell).reshape(-1, *pooled.shape),
-                np.zeros((folds, *pooled.shape)),
-            ]
+        counts = self._counts(votes, given, rows, self.number * folds + fold, self.count * folds)[:-1]
+        nowhere = np.zeros((1, folds, *pooled.shape))
+        return SiteMatrices(
+            np.concatenate([counts.reshape(self.count, folds, *pooled.shape), nowhere]), pooled, self.number, fold
         )
-        result: Doubles = _held(np.clip(others, 0, None), pooled)[cell]
-        return result
 
     def _counts(self, votes: Doubles, given: Doubles, rows: Bools, cell: Ints, cells: int) -> Doubles:
         """Return sum_j p_jc y_jd over the faces of each cell, (cells + 1, C, C); the last is zero."""
@@ -113,6 +108,55 @@ class Sites:
         for d in range(c):
             counts[:-1, :, d] = _sums(where, p * y[:, d, None], cells)
         return counts
+
+
+@dataclass(frozen=True, eq=False)
+class SiteMatrices:
+    """Transition matrices of sites, each face's without the labels of its fold.
+
+    In the run of a fold, that fold's labels are left out, too: what a run refines does not know them by the matrix of
+    a small site. `pooled` holds them, as all numbers for the whole set do, and votes j learned from them. That is
+    harmless: of 3,000 faces of FER2013 at 40 sites, a third of the labels turned as each site does, counting the
+    fold's labels too changed 3 refined labels, and average precision by .0001.
+
+    Parameters
+    ----------
+    counts : (S + 1, F, C, C) float64
+        sum_j p_jc y_jd over the faces of each site and fold; the last row, for faces of no site, is zero.
+    pooled : (C, C) float64
+        Matrix of the whole set, `SITE_FACES` of which are added to each row.
+    number, fold : (N,) int64
+    """
+
+    counts: Doubles
+    pooled: Doubles
+    number: Ints
+    fold: Ints
+
+    def of_faces(self, run: int | None = None) -> Doubles:
+        """Return the matrix of each face, (N, C, C), in the run of a fold or as its own label is judged."""
+        others = self.counts.sum(1, keepdims=True) - self.counts
+        if run is not None:
+            apart = np.arange(self.counts.shape[1]) != run
+            others = others - apart[:, None, None] * self.counts[:, run : run + 1]
+        result: Doubles = _held(np.clip(others, 0, None), self.pooled)[self.number, self.fold]
+        return result
+
+    def posterior(self, votes: Doubles, given: Doubles, faces: Bools | None = None) -> Doubles:
+        """Return P(true | face, label) of votes (N, C) or of those of each fold's run (N, F, C), as `posterior`.
+
+        Votes that are the same in all runs, (N, 1, C), are read as (N, C).
+
+        Parameters
+        ----------
+        faces : (N,) bool, optional
+            The answer is of these alone.
+        """
+        chosen = slice(None) if faces is None else faces
+        if votes.ndim == 2 or votes.shape[1] != self.counts.shape[1]:
+            return posterior(votes[chosen], given[chosen], self.of_faces()[chosen])
+        runs = [posterior(votes[chosen, b], given[chosen], self.of_faces(b)[chosen]) for b in range(votes.shape[1])]
+        return np.stack(runs, axis=1)
 
 
 def sites_of(samples: Samples) -> Sites | None:

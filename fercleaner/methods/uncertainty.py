@@ -59,7 +59,7 @@ def estimate(
     else:
         site, count = sites.number, sites.count
         own = normalized(vote * sites.shares(vote, rows))
-        matrices = sites.fitted(own, given, rows, fold, model.transition)
+        matrices = sites.fitted(own, given, rows, fold, model.transition).of_faces()
         expected = np.einsum("nc,ncd,nd->n", decided, matrices, given)
     seen = features(vote, degree)
     for number in np.unique(fold):
