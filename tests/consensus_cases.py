@@ -126,6 +126,7 @@ def by_loops(evidence, **settings):
         told["action_units"] = (units.distribution, units.judged, True)
     outside = {n: (p.values.astype(np.float64), p.found) for n, p in evidence.posteriors.items() if not p.learned}
     rates = base_rates(samples.classes, method.base_rates)
+    rates = None if rates is None else rates.tolist()
     first = oracle.first_round(scored, told, outside, given, labeled, fold, samples.site, rates)
     refined = first.refined
     if views:

@@ -16,8 +16,10 @@ from oracles_hypergraph import (
     judged,
     label_frequencies,
     lifted,
+    pooled,
     posterior,
     read_off,
+    seen,
     shares,
 )
 
@@ -166,11 +168,6 @@ def noise_of(lifts, given, prior):
     share = explained(rows, given, prior) - chance(given, prior)
     plain = noise_seen(noisy, fit_latent(lifts, given, prior, noisy=False), given, prior)
     return ramp(share, 0.05, 0.1) * plain, ramp(share, 0.1, 0.25), max(share, 0.0), noisy
-
-
-def pooled(own, known, trust):
-    """own^trust known^(1 - trust) over its sum; a class without labels keeps its billionth, and None says nothing."""
-    return own if known is None else shares([o**trust * k ** (1 - trust) for o, k in zip(own, known, strict=True)])
 
 
 def weights_of_readings(random, relied):
@@ -360,8 +357,7 @@ def first_round(scored, told, outside, given, labeled, fold, site, rates):
     labels = Given(given, rows, prior, fold, site, said.heard)
     inner = [i for i in range(n) if rows[i]]
     noise, relied, known_share, noisy = noise_of([joined[i] for i in inner], given[inner], prior)
-    if rates is not None:
-        rates = shares([r if p > 1e-8 else p for r, p in zip(rates, prior, strict=True)])
+    rates = seen(rates, prior)
     gamma, frequent = (2.0 if rates is None else 1.5), pooled(prior, rates, known_share)
     weighs = weights_of_readings(noise, relied)
     share = [[(1 - u) * w + (u if k == 0 else 0.0) for k, w in enumerate(weighs)] for u in said.heard]

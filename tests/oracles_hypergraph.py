@@ -277,10 +277,25 @@ def judged(refined, given, labeled, spoken):
     return quality, weights, flagged
 
 
-def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
+def seen(rates, prior):
+    """Base rates in which a class without labels is as rare as in the frequencies; None stays None."""
+    return rates and shares([r if p > 1e-8 else p for r, p in zip(rates, prior, strict=True)])
+
+
+def pooled(own, known, trust):
+    """own^trust known^(1 - trust) over its sum; None says nothing."""
+    return own if known is None else shares([o**trust * k ** (1 - trust) for o, k in zip(own, known, strict=True)])
+
+
+def frequent_and_power(prior, rates, beyond, gamma):
+    """Frequencies with base rates mixed in, and their power: of what it is above 1, base rates leave half."""
+    return pooled(prior, seen(rates, prior), max(0.0, beyond)), (gamma if rates is None else (1 + gamma) / 2)
+
+
+def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None):
     """The complete rule of `HypergraphPropagation`; returns a dict of float64 arrays.
 
-    `tables`: dict of view -> (indices, similarity).
+    `tables`: dict of view -> (indices, similarity); `rates`: base rates by class, or None.
     """
     n, c = given.shape
     k = fitting(k, given, labeled)
@@ -325,8 +340,9 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma):
     sharpness = likeliest_sharpness(lifts, given[rows], prior)
     share = explained([read_off(x, prior, sharpness) for x in lifts], given[rows], prior)
     relied, heard = reliance(share), told(share - chance(given[rows], prior))
+    frequent, gamma = frequent_and_power(prior, rates, share - chance(given[rows], prior), gamma)
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
-    vote = np.array([read_off(lifted(scores[i], mean), prior, sharpness, gamma) for i in range(n)])
+    vote = np.array([read_off(lifted(scores[i], mean), frequent, sharpness, gamma) for i in range(n)])
     model = relied * np.array(counted(vote[rows], given[rows], prior))
     if relied < 1:
         model = model + (1 - relied) * np.array(fit_noise(lifts, given[rows], prior)[1])

@@ -10,6 +10,7 @@ from oracles_hypergraph import (
     explained,
     fit_noise,
     fitting,
+    frequent_and_power,
     gaussian_weights,
     incidence_of,
     label_frequencies,
@@ -90,7 +91,7 @@ def shifted(votes, ratio):
     return np.array([brought_to_one([float(v) for v in row]) for row in np.asarray(votes) * ratio])
 
 
-def refine(tables, given, labeled, fold, site, *, k, alpha, gamma):
+def refine(tables, given, labeled, fold, site, *, k, alpha, gamma, rates=None):
     """The rule of `HypergraphPropagation` with two rounds on a set of several sites: distributions and votes."""
     n, c = given.shape
     k = fitting(k, given, labeled)
@@ -135,8 +136,9 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma):
     sharpness = likeliest_sharpness([lifts[i] for i in inside], given[rows], prior)
     share = explained([read_off(lifts[i], prior, sharpness) for i in inside], given[rows], prior)
     relied, heard = reliance(share), told(share - chance(given[rows], prior))
+    frequent, gamma = frequent_and_power(prior, rates, share - chance(given[rows], prior), gamma)
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
-    vote = np.array([read_off(x, prior, sharpness, gamma) for x in lifts])
+    vote = np.array([read_off(x, frequent, sharpness, gamma) for x in lifts])
     vote = shifted(vote, site_shares(vote, spoken, site))
     pooled = relied * np.array(counted_in_all(vote[rows], given[rows], prior))
     if relied < 1:

@@ -17,6 +17,7 @@ from fercleaner.methods import build as build_method
 from fercleaner.methods import contract
 from fercleaner.methods import hypergraph as module
 from fercleaner.methods.base import Evidence, own_share
+from fercleaner.methods.base_rates import base_rates
 from fercleaner.methods.hypergraph import HypergraphPropagation, information, view_weights
 from fercleaner.neighbors import nearest
 from fercleaner.types import Features, Neighbors, Samples
@@ -74,6 +75,10 @@ def tables_of(evidence):
     return {view: (t.indices, t.similarity) for view, t in sorted(evidence.neighbors.items())}
 
 
+def listed(rates):
+    return None if rates is None else rates.tolist()
+
+
 def expected_of(evidence, seed=0, **settings):
     method, samples = HypergraphPropagation(**settings), evidence.samples
     return oracle.refine(
@@ -85,12 +90,13 @@ def expected_of(evidence, seed=0, **settings):
         alpha=method.alpha,
         rounds=method.rounds,
         gamma=method.gamma,
+        rates=listed(base_rates(samples.classes, method.base_rates)),
     )
 
 
 SETTINGS = [
     {"rounds": 1, "gamma": 1.0, "folds": 3},
-    {"rounds": 1, "gamma": 2.0, "folds": 4, "alpha": 0.5},
+    {"rounds": 1, "gamma": 2.0, "folds": 4, "alpha": 0.5, "base_rates": "wild"},
     {"rounds": 2, "folds": 3},
     {"rounds": 3, "folds": 2, "k": 2, "alpha": 0.9, "gamma": 0.0},
 ]

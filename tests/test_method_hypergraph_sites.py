@@ -18,6 +18,7 @@ from fercleaner.methods import hypergraph as module
 from fercleaner.methods import sites as site_module
 from fercleaner.methods import uncertainty
 from fercleaner.methods.base import Evidence
+from fercleaner.methods.base_rates import base_rates
 from fercleaner.methods.generated import renumbered, with_class_order
 from fercleaner.methods.hypergraph import HypergraphPropagation, held_back
 from fercleaner.methods.sites import Sites, posterior, sites_of
@@ -113,10 +114,12 @@ def test_the_whole_rule_equals_the_loops(monkeypatch, seed, grouped):
     site = np.random.default_rng(seed).choice(["", "a", "b"], len(samples))
     fold = fold_numbers(samples.ids, samples.group, 3, int(np.random.default_rng(seed).integers(2**31)))
     given = samples.given.astype(np.float64)
-    expected = oracle.refine(tables_of(evidence), given, samples.labeled, fold, site, k=15, alpha=0.8, gamma=2.0)
-    result = run(sited(evidence, site), seed, folds=3)
+    settings = {"k": 15, "alpha": 0.8, "gamma": 2.0, "rates": base_rates(samples.classes, "wild").tolist()}
+    expected = oracle.refine(tables_of(evidence), given, samples.labeled, fold, site, **settings)
+    result = run(sited(evidence, site), seed, folds=3, base_rates="wild")
     np.testing.assert_allclose(result.distribution, expected["distribution"], atol=1e-4)
-    assert np.abs(result.distribution - run(evidence, seed, folds=3).distribution).max() > 1e-3
+    alone = run(evidence, seed, folds=3, base_rates="wild").distribution
+    assert np.abs(result.distribution - alone).max() > 1e-3
 
 
 # --- what sites must and must not do

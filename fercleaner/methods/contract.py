@@ -19,6 +19,7 @@ from ..errors import FercleanerError, InputError
 from ..types import Bools, Refinement
 from ..views import JOINT
 from .base import NEEDS, Evidence, Method, keep_given
+from .base_rates import NONE
 from .generated import (
     arrays_of,
     make_evidence,
@@ -199,6 +200,10 @@ def _classes_can_be_permuted(method: Method, rng: np.random.Generator) -> None:
     _same(permuted, _answer(method, with_class_order(evidence, order)), "with the class columns permuted")
     if "action_units" in method.needs | method.optional:
         return  # such a method knows expressions by name
+    if hasattr(method, "base_rates"):  # it knows how frequent they are, unless told not to
+        method = replace(method, base_rates=NONE)  # type: ignore[type-var]
+        here = _answer(method, evidence)
+        permuted = replace(here, distribution=here.distribution[:, order], classes=permuted.classes)
     renamed = with_class_order(evidence, order, rename=True)
     _same(permuted, _answer(method, renamed), "with the classes renamed")
 

@@ -28,6 +28,7 @@ from ..label_model import (
 from ..types import Bools, Doubles, Floats, Ints, Neighbors, Refinement, Samples
 from ..views import JOINT
 from .base import Evidence, keep_given, own_share, require
+from .base_rates import NONE, base_rates, pooled, seen_alone
 from .sites import Sites, posterior, sites_of
 from .uncertainty import estimate
 from .views import distinct_views
@@ -43,6 +44,8 @@ LEAST_LEAD = 1e-5
 #: The final distribution is sharper than the likeliest one for the given labels by this factor: wrong labels
 #: make votes look vaguer than the faces are.
 SHARPER = 1.5
+#: Of the power of the frequencies beyond 1, so much is left where base rates say themselves which classes are rare.
+KNOWN_POWER = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,15 @@ class HypergraphPropagation:
     transition matrix T; `label_model.fit_noise`) is fitted to lifts and given labels, and
     U_j = P(true = y_j | l_j, y_j): labels that their surroundings contradict lose their vote. In the end
 
-        p_ic ~ pi_c^gamma exp(1.5 s l_ic),   T[c, d] ~ sum_i p_ic y_id + pi_d / 2,
+        p_ic ~ pi*_c^g exp(1.5 s l_ic),   T[c, d] ~ sum_i p_ic y_id + pi_d / 2,
         r_ic = sum_d y_id p_ic T[c, d] / sum_b p_ib T[b, d]
 
-    with pi the frequencies of the given labels and s their likeliest sharpness. Where the votes, pi_c exp(s l_ic),
-    explain little of the labels (`label_model.explained`, `reliance` below 1), gamma and 1.5 move towards 1 and T
-    towards the fitted one, so that weak views overrule few labels; where they explain hardly more than chance
-    (`label_model.chance`, `told`), r is mixed with y and labels stay. In sets of few faces k is at most half the mean
-    size of the classes that occur.
+    with pi the frequencies of the given labels and s their likeliest sharpness; pi* = pi and g = gamma, but with base
+    rates beta of expressions pi* ~ pi^e beta^(1 - e) and g = (1 + gamma) / 2, e the share of the labels' entropy that
+    the votes explain beyond chance. Where the votes, pi_c exp(s l_ic), explain little of the labels
+    (`label_model.explained`, `reliance` below 1), g and 1.5 move towards 1 and T towards the fitted one, so that weak
+    views overrule few labels; where they explain hardly more than chance (`label_model.chance`, `told`), r is mixed
+    with y and labels stay. In sets of few faces k is at most half the mean size of the classes that occur.
 
     r is the refined distribution, quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a
     label is flagged when its quality is below one half. An unlabelled face gets p_i, with weight and quality
@@ -86,6 +90,10 @@ class HypergraphPropagation:
     gamma : float >= 0
         Power of the label frequencies. Above 1 says that the true classes are less even than the given labels:
         noise flattens frequencies. 1 for sets whose classes were balanced by hand.
+    base_rates : str
+        "none", or what `base_rates.base_rates` knows: "wild" for pictures from the wild whose labels lean to classes
+        that are rare there (FER2013's fear), rates of one's own. Not for sets balanced by hand: where labels are
+        wrong at random besides, they do harm, which `consensus` avoids.
     folds : int
         Labels are left out a fold at a time.
     margin : float in [0, 1]
@@ -124,6 +132,7 @@ class HypergraphPropagation:
     rounds: int = 2
     gamma: float = 2.0
     folds: int = 10
+    base_rates: str = NONE
     margin: float = 0.0
     uncertainty: bool = False
 
@@ -156,9 +165,12 @@ class HypergraphPropagation:
         lifts = lift(scores, mean_vote(scores, spoken))
         sharpness = fit_sharpness(lifts[rows], given[rows], prior)
         share = explained(distribution(lifts[rows], prior, sharpness), given[rows], prior)
-        trust, heard = reliance(share), told(share - chance(given[rows], prior))
+        beyond = share - chance(given[rows], prior)
+        trust, heard = reliance(share), told(beyond)
         sharpness *= 1 + trust * (SHARPER - 1)
-        vote = distribution(lifts, prior, sharpness, 1 + trust * (self.gamma - 1))
+        rates = seen_alone(base_rates(samples.classes, self.base_rates), prior)
+        power = (self.gamma - 1) * (1.0 if rates is None else KNOWN_POWER)
+        vote = distribution(lifts, pooled(prior, rates, max(beyond, 0.0)), sharpness, 1 + trust * power)
         if sites is not None:
             vote = normalized(vote * sites.shares(vote, spoken))
         model = mixed_model(vote[rows], lifts[rows], given[rows], prior, sharpness, trust)
