@@ -3,6 +3,7 @@
     python benchmarks/quality.py --data ../shared/ferplus --noise human --seeds 0
     python benchmarks/quality.py --data ../shared/ferplus --noise symmetric:0.2 sparse:0.4 --limit 6000 --seeds 0 1
     python benchmarks/quality.py --data digits --noise symmetric:0.2 --methods hypergraph --peers SimiFeat
+    python benchmarks/quality.py --data ../shared/ferplus --seeds 0 --methods consensus consensus,base_rates=none --keep
 
 "human" takes the labels that the set came with, all faces, and judges those with a clear truth; any other noise is put
 on the true labels of judged faces alone. Writes results/quality-SET-NOISE.json, then results/quality.md (and a plot a
@@ -51,6 +52,12 @@ def run_method(method: Method, asked: Question, seed: int) -> Verdict:
     )
 
 
+def built(name: str) -> Method:
+    """Return the method that "NAME" or "NAME,PARAMETER=VALUE,..." names."""
+    plain, *settings = name.split(",")
+    return build(plain, dict(setting.partition("=")[::2] for setting in settings))
+
+
 def judge(name: str, work: Callable[[], Verdict | dict[str, Verdict]]) -> tuple[dict[str, tuple[Verdict, Cost]], str]:
     """Run one tool; return its verdicts with their cost, and the reason where it cannot run."""
     try:
@@ -79,7 +86,7 @@ def one_noise(
         asked = question(shared, samples, seed, args.device)
         tools: list[tuple[str, bool, Callable[[], Any]]] = []
         for name in args.methods:
-            tools.append((name, True, partial(run_method, build(name), asked, seed)))
+            tools.append((name, True, partial(run_method, built(name), asked, seed)))
         tools += [(name, False, partial(PEERS[name], asked.case)) for name in args.peers]
         given = over_votes(bed, samples.label, args)
         runs.append({"tool": "given label", "ours": False, "seed": seed, "seconds": 0.0, **given})
@@ -153,7 +160,7 @@ def summarized(
         "judged": {v: int(bed.judged(float(v)).sum()) for v in votes},
         "classes": list(bed.samples.classes),
         "seeds": list(args.seeds),
-        "methods": {name: parameters(build(name)) for name in available() if name in tools},
+        "methods": {name: parameters(built(name)) for name, tool in tools.items() if tool["ours"]},
         "skipped": skipped,
         "summary": {
             name: {
@@ -180,7 +187,7 @@ def shared_evidence(
     as_given = spec.kind == "human" and spec.rate is None
     if as_given not in cache:
         part = bed.sample(args.limit, None if as_given else args.min_votes[0])
-        k = max([K, DEFAULT_K, *(int(getattr(build(name), "k", 0)) for name in args.methods)])
+        k = max([K, DEFAULT_K, *(int(getattr(built(name), "k", 0)) for name in args.methods)])
         tell(f"{part.name}: {len(part.samples):,} faces, views and neighbors")
         cache[as_given] = Shared.of(part, min(k, len(part.samples) - 1), args.device)
     return cache[as_given]
@@ -188,12 +195,11 @@ def shared_evidence(
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments, checked."""
-    methods = list(available())
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a FERPlus folder, digits, demo, or FILE.py:FUNCTION")
     parser.add_argument("--noise", nargs="+", default=["human"], help="human, or KIND:RATE; several in one run")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--methods", nargs="*", default=methods, choices=methods, metavar="NAME")
+    parser.add_argument("--methods", nargs="*", default=list(available()), metavar="NAME[,PARAMETER=VALUE...]")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS), metavar="NAME")
     parser.add_argument("--limit", type=int, help="faces at most, always the same ones")
     parser.add_argument("--min-votes", nargs="+", type=float, default=[6.0, 8.0])
@@ -202,6 +208,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
     args.noise = [parse(text) for text in args.noise]
+    for name in args.methods:
+        built(name)
     return args
 
 
