@@ -113,7 +113,7 @@ def one_noise(
 
 
 def earlier_runs(file: Path, bed: Bed, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the runs of an earlier results file, measured on the same faces and seeds; none where there is no file.
+    """Return the runs of an earlier results file, measured on the same faces; none where there is no file.
 
     Raises
     ------
@@ -124,13 +124,19 @@ def earlier_runs(file: Path, bed: Bed, args: argparse.Namespace) -> list[dict[st
         return []
     old = json.loads(file.read_text(encoding="utf-8"))
     votes = {f"{v:g}": int(bed.judged(v).sum()) for v in args.min_votes}
-    if old["seeds"] != list(args.seeds) or old["faces"] != len(bed.samples) or old["judged"] != votes:
+    if old["faces"] != len(bed.samples) or old["judged"] != votes:
         raise InputError(
-            f"{file} holds {old['faces']:,} faces, seeds {old['seeds']} and judged faces {old['judged']}; this run has "
-            f"{len(bed.samples):,}, {list(args.seeds)} and {votes}. Run it again as a whole, without --keep."
+            f"{file} holds {old['faces']:,} faces and judged faces {old['judged']}; this run has "
+            f"{len(bed.samples):,} and {votes}. Run it again as a whole, without --keep."
         )
     runs: list[dict[str, Any]] = old["runs"]
     return runs
+
+
+def together(earlier: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return both runs; of a tool and seed that ran twice, the later figures. By seed, tools as they came."""
+    runs = {(run["tool"], run["seed"]): run for run in [*earlier, *now]}
+    return sorted(runs.values(), key=lambda run: int(run["seed"]))
 
 
 def over_votes(bed: Bed, given: Any, args: argparse.Namespace) -> dict[str, Any]:
@@ -153,13 +159,18 @@ def summarized(
     for run in runs:
         tools.setdefault(run["tool"], {"ours": run["ours"], "runs": []})["runs"].append(run)
     votes = [f"{v:g}" for v in args.min_votes]
+    seeds = sorted({run["seed"] for run in runs})
+    for name, tool in tools.items():
+        ran = sorted(run["seed"] for run in tool["runs"])
+        if ran != seeds:
+            skipped = skipped | {name: f"for seeds other than {', '.join(map(str, ran))}"}
     return {
         "bed": bed.name,
         "noise": str(spec),
         "faces": len(bed.samples),
         "judged": {v: int(bed.judged(float(v)).sum()) for v in votes},
         "classes": list(bed.samples.classes),
-        "seeds": list(args.seeds),
+        "seeds": seeds,
         "methods": {name: parameters(built(name)) for name, tool in tools.items() if tool["ours"]},
         "skipped": skipped,
         "summary": {
@@ -204,7 +215,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="faces at most, always the same ones")
     parser.add_argument("--min-votes", nargs="+", type=float, default=[6.0, 8.0])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--keep", action="store_true", help="keep earlier figures of tools that are not run now")
+    parser.add_argument("--keep", action="store_true", help="keep earlier figures of tools and seeds not run now")
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
     args.noise = [parse(text) for text in args.noise]
@@ -229,8 +240,7 @@ def main(arguments: Sequence[str] | None) -> None:
             earlier = earlier_runs(file, shared.bed, args) if args.keep else []
             runs, skipped = one_noise(shared, spec, args, tell)
         if earlier:
-            now = {run["tool"] for run in runs}
-            runs = [run for run in earlier if run["tool"] not in now] + runs
+            runs = together(earlier, runs)
             skipped = {name: why for name, why in skipped.items() if name not in {run["tool"] for run in runs}}
         content = summarized(shared.bed, spec, runs, skipped, args) | {
             "views": view_summary(dict(shared.evidence.features)),

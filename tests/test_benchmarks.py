@@ -130,11 +130,18 @@ def test_quality_writes_every_tool_and_column(tmp_path: Path, capsys: pytest.Cap
     for _, heading, _ in table.COLUMNS:
         assert f"| {heading} |" in page
     assert "`hypergraph`" in page
-    assert quality.main([*common, "--seeds", "0", "--methods", "--peers", "class prior", "--keep"]) == 1
+    other = [*common, "--limit", "200", "--seeds", "0", "--methods", "--peers", "class prior", "--keep"]
+    assert quality.main(other) == 1
     assert "without --keep" in capsys.readouterr().err
-    assert quality.main([*common, "--seeds", "0", "1", "--methods", "--peers", "deep k-NN", "--keep"]) == 0
-    kept = json.loads((tmp_path / "quality-digits-symmetric-0.2.json").read_text())["summary"]
-    assert {"SimiFeat", "deep k-NN"} <= set(kept)
+    more = ["--methods", "hypergraph", "hypergraph,k=5", "--peers", "class prior", "--keep"]
+    assert quality.main([*common, "--seeds", "1", "2", *more]) == 0
+    kept = json.loads((tmp_path / "quality-digits-symmetric-0.2.json").read_text())
+    assert kept["seeds"] == [0, 1, 2]
+    assert kept["methods"]["hypergraph,k=5"]["k"] == 5
+    runs = {name: summary["6"]["average_precision"]["runs"] for name, summary in kept["summary"].items()}
+    assert (runs["hypergraph"], runs["class prior"], runs["SimiFeat"], runs["hypergraph,k=5"]) == (3, 3, 2, 2)
+    assert kept["skipped"]["SimiFeat"] == "for seeds other than 0, 1"
+    assert "class prior" not in kept["skipped"]
 
 
 def test_figures_of_a_perfect_and_a_blind_verdict() -> None:
