@@ -85,6 +85,13 @@ class Bed:
             rows = np.sort(np.random.default_rng(0).choice(rows, limit, replace=False))
         return self if len(rows) == len(self.samples) else self.subset(rows)
 
+    def even(self, most: int, min_votes: float) -> Bed:
+        """Return at most `most` judged faces of each class, always the same ones: classes balanced by hand."""
+        rng, rows = np.random.default_rng(0), np.flatnonzero(self.judged(min_votes))
+        of_class = [rows[self.label[rows] == c] for c in range(len(self.samples.classes))]
+        chosen = [rng.choice(faces, min(most, len(faces)), replace=False) for faces in of_class]
+        return replace(self.subset(np.sort(np.concatenate(chosen))), name=f"even-{self.name}")
+
 
 def open_bed(text: str) -> Bed:
     """Return the bed that `text` names; see the module."""

@@ -213,6 +213,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="*", default=list(available()), metavar="NAME[,PARAMETER=VALUE...]")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS), metavar="NAME")
     parser.add_argument("--limit", type=int, help="faces at most, always the same ones")
+    parser.add_argument("--per-class", type=int, help="judged faces of each true class at most: a balanced set")
     parser.add_argument("--min-votes", nargs="+", type=float, default=[6.0, 8.0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--keep", action="store_true", help="keep earlier figures of tools and seeds not run now")
@@ -229,6 +230,7 @@ def main(arguments: Sequence[str] | None) -> None:
     """Run the benchmark."""
     args = parsed(arguments)
     bed = open_bed(args.data)
+    bed = bed if args.per_class is None else bed.even(args.per_class, args.min_votes[0])
     if not np.isfinite(bed.top).any() and bed.votes is None:
         args.min_votes = args.min_votes[:1]
     cache: dict[bool, Shared] = {}

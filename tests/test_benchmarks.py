@@ -208,3 +208,13 @@ def test_the_classifier_learns_and_leaves_out_faces_of_no_weight() -> None:
     wrong = np.arange(200) < 120
     targets = downstream.Targets(np.eye(2)[np.where(wrong, 1 - label, label)], (~wrong).astype(np.float64))
     assert (head.train(inputs, targets, inputs, 0).argmax(1) == label).mean() > 0.97
+
+
+def test_classes_balanced_by_hand() -> None:
+    digits = beds.open_bed("digits")
+    part = digits.even(20, 6.0)
+    assert part.name == "even-digits"
+    assert np.bincount(part.label).tolist() == [20] * 10
+    assert part.samples.ids.tolist() == digits.even(20, 6.0).samples.ids.tolist()
+    counts = np.bincount(digits.label)
+    assert np.bincount(digits.even(180, 6.0).label).tolist() == np.minimum(counts, 180).tolist()
