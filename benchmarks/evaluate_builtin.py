@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from builtin_augment import affine, blur, warp
-from builtin_data import Faces, read_faces, split_groups
+from builtin_data import VARYING, Faces, read_faces, split_groups
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -81,7 +81,12 @@ def clear_rows(counts: Tensor) -> Tensor:
 
 
 def expression_figures(logits: Tensor, faces: Faces, rows: NDArray[np.intp], temperature: float) -> dict[str, Any]:
-    """Accuracy, recalls, divergence from the votes and calibration of logits (n, 8) for `rows`."""
+    """Accuracy, recalls, divergence from the votes and calibration of logits (n, 8) for `rows`.
+
+    All are of clear faces but "vote_recall": the share of the votes for an expression that fall on faces for which it
+    is the first guess, over all of `rows`, as the mean of the seven. Rare expressions get many more votes than clear
+    faces, so that it hangs on a handful of faces far less than the mean recall does.
+    """
     keep = clear_rows(faces.counts[rows])
     counts = faces.counts[rows][keep]
     posterior = (logits[keep] / temperature).softmax(1)
@@ -90,6 +95,8 @@ def expression_figures(logits: Tensor, faces: Faces, rows: NDArray[np.intp], tem
     truth, guess = votes.argmax(1), seven.argmax(1)
     right = (truth == guess).float()
     recalls = [float(right[truth == c].mean()) if (truth == c).any() else float("nan") for c in range(SEVEN)]
+    ballots = faces.counts[rows][:, :SEVEN]
+    winners = torch.nn.functional.one_hot(logits[:, :SEVEN].argmax(1), SEVEN)
     sure = seven.max(1).values
     bins = (sure * 10).long().clamp_max(9)
     gaps = [
@@ -102,6 +109,7 @@ def expression_figures(logits: Tensor, faces: Faces, rows: NDArray[np.intp], tem
         "accuracy": float(right.mean()),
         "mean_recall": float(np.nanmean(recalls)),
         "recalls": [round(r, 4) for r in recalls],
+        "vote_recall": float(((ballots * winners).sum(0) / ballots.sum(0).clamp_min(1)).mean()),
         "js": float(js_divergence(seven, votes).mean()),
         "calibration_error": sum(gaps),
     }
@@ -133,16 +141,47 @@ def judging_figures(logits: Tensor, faces: Faces, rows: NDArray[np.intp], temper
     }
 
 
-def shape_figures(out: FaceOutput, faces: Faces, rows: NDArray[np.intp]) -> dict[str, Any]:
-    """Landmark error in eye distances, correlation of the blendshapes, and AUROC of `found`."""
+def correlations(a: Tensor, b: Tensor) -> Tensor:
+    """Return the correlation of each column of a (N, M) with that of b, (M,); 0 for a constant."""
+    a, b = a - a.mean(0), b - b.mean(0)
+    together: Tensor = (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0)).clamp_min(1e-9)
+    return together
+
+
+def teacher_figures(model: Path, faces: Faces, rows: NDArray[np.intp]) -> dict[str, Any]:
+    """How well the teacher of the blendshapes agrees with itself: what it says of the mirror images of `rows`.
+
+    "mirrored" is the correlation of that with what it said of the pictures; "mean of both" that of the mean of the two,
+    which no network that treats mirror images alike can be expected to pass.
+    """
+    from fercleaner.landmarks.mediapipe import FindFace
+
+    find = FindFace(str(model))
+    rows = rows[faces.found[rows].numpy()]
+    seen = [find(Image.fromarray(faces.pictures[row].numpy()[:, ::-1].copy())) for row in rows]
+    kept = [k for k, values in enumerate(seen) if values.size]
+    other = torch.from_numpy(np.stack([seen[k][-len(SHAPES) :] for k in kept]))[:, SHAPES]
+    stored = faces.blendshapes[rows[kept]] * faces.blend_std.clamp_min(VARYING) + faces.blend_mean
+    result: dict[str, Any] = {"faces": len(kept)}
+    for name, values in (("mirrored", other), ("mean of both", (stored + other) / 2)):
+        row = correlations(stored, values)
+        result[name] = float(row[faces.varying].mean())
+        result[f"{name}, each"] = [round(float(c), 3) for c in row]
+    return result
+
+
+def shape_figures(out: FaceOutput, faces: Faces, rows: NDArray[np.intp], logits: bool = True) -> dict[str, Any]:
+    """Landmark error in eye distances, correlation of the blendshapes, and AUROC of `found`.
+
+    `logits` off: the blendshapes are standardized values, as they are while the body learns.
+    """
     found = faces.found[rows]
     truth, guess = faces.points[rows][found], out.points[found]
     eyes = (truth[:, 36:42].mean(1) - truth[:, 42:48].mean(1)).norm(dim=1)
     error = (truth - guess).norm(dim=2).mean(1) / eyes
     inner = (truth - guess)[:, 17:].norm(dim=2).mean(1) / eyes
-    a, b = faces.blendshapes[rows][found], out.blendshapes[found]
-    a, b = a - a.mean(0), b - b.mean(0)
-    correlation = (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0)).clamp_min(1e-9)
+    shapes = out.blendshapes[found]
+    correlation = correlations(faces.blendshapes[rows][found], shapes.sigmoid() if logits else shapes)
     return {
         "landmark_error_median": float(error.median()),
         "landmark_error_mean": float(error.mean()),
@@ -165,10 +204,11 @@ def figures(
     mirror: bool = False,
     half: bool = True,
     align: bool = True,
+    logits: bool = True,
 ) -> dict[str, Any]:
-    """All figures of the network on `rows`."""
+    """All figures of the network on `rows`; `logits` as in `shape_figures`."""
     out = run_network(network, faces.pictures[rows], mirror, half, align)
-    result = expression_figures(out.logits, faces, rows, temperature) | shape_figures(out, faces, rows)
+    result = expression_figures(out.logits, faces, rows, temperature) | shape_figures(out, faces, rows, logits)
     return result | {"as a judge of the given labels": judging_figures(out.logits, faces, rows, temperature)}
 
 
@@ -292,6 +332,9 @@ def main() -> None:
     parser.add_argument("--groups", type=Path, default=weights / "heldback_groups.json")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--changed", type=int, help="how many test faces are changed in every way; default all")
+    parser.add_argument(
+        "--teacher", type=Path, help="face_landmarker.task: how far MediaPipe's blendshapes agree with themselves"
+    )
     parser.add_argument("--half", action="store_true", help="bfloat16 throughout, not float32 as in the package")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
@@ -309,6 +352,8 @@ def main() -> None:
         )
         result[f"{name}, without the mirror image"] = figures(network, faces, rows, temperature)
     rows = np.flatnonzero(splits["test"])
+    if args.teacher:
+        result["the teacher on mirrored test faces"] = teacher_figures(args.teacher, faces, rows)
     rows = rows[clear_rows(faces.counts[rows]).numpy()][: args.changed]
     result["changes"] = {}
     parts = ("posterior", "landmarks")

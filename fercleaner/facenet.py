@@ -59,7 +59,7 @@ class FaceOutput(NamedTuple):
     found : (B,)
         Logit that a face mesh would be found.
     blendshapes : (B, 52)
-        In standard deviations from the mean of the training faces.
+        Logits: their sigmoids are in [0, 1].
     """
 
     embedding: Tensor

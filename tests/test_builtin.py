@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,7 +23,7 @@ from fercleaner.encoders import alignment, builtin, builtin_views
 from fercleaner.encoders.builtin import PARTS, BuiltinExtractor, prepare_face, weights_folder
 from fercleaner.errors import FeatureError, InputError
 from fercleaner.extraction import extract
-from fercleaner.facenet import EXPRESSIONS
+from fercleaner.facenet import EXPRESSIONS, load_facenet, mirror_names
 from fercleaner.images import ArrayImages
 from fercleaner.landmarks import builtin as builtin_landmarks
 from fercleaner.landmarks import detect
@@ -34,7 +35,7 @@ FERPLUS = Path(os.environ.get("FERCLEANER_FERPLUS", Path(__file__).parents[2] / 
 
 # What the card says of the test groups, less what 700 faces of them can be worse by chance.
 MIN_ACCURACY, MIN_RECALL, MAX_JS = 0.89, 0.65, 0.09
-MAX_LANDMARK_ERROR = 0.05
+MAX_LANDMARK_ERROR, MIN_BLENDSHAPES = 0.05, 0.7
 
 
 def drawn_face(width: int = 48, height: int = 48, seed: int = 0) -> Image.Image:
@@ -87,6 +88,18 @@ def test_vectors(everything: BuiltinExtractor) -> None:
     assert (values[:, 453] == 0).all()
     alone = run(BuiltinExtractor(device="cpu"), [drawn_face(seed=0)])
     assert (alone[0] == values[0, :256]).all()
+
+
+def test_blendshapes_are_the_sigmoids_of_both_looks() -> None:
+    about, network = builtin.describe(WEIGHTS), load_facenet(str(WEIGHTS))
+    image = drawn_face(seed=3)
+    picture = torch.from_numpy(prepare_face(np.asarray(image)))[None, None].float() / 255
+    one, other = network(picture).blendshapes[0], network(picture.flip(3)).blendshapes[0]
+    logits = ((one + other[mirror_names(about["blendshapes"])]) / 2).double().numpy()
+    wanted = np.where(about["blendshape_varies"], 1 / (1 + np.exp(-logits)), about["blendshape_mean"])
+    got = run(BuiltinExtractor(("landmarks",), device="cpu", align=False), [image])[0, 137:]
+    np.testing.assert_allclose(got, wanted, atol=2e-5)
+    assert got[about["blendshape_varies"]].std() > 0.05
 
 
 def test_a_face_does_not_depend_on_its_batch_or_on_the_run(everything: BuiltinExtractor) -> None:
@@ -325,7 +338,7 @@ def held_back() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float3
 
 
 def test_figures_on_faces_held_back_from_training(everything: BuiltinExtractor, held_back: tuple) -> None:  # type: ignore[type-arg]
-    pictures, votes, points, _ = held_back
+    pictures, votes, points, rows = held_back
     batch = [everything.prepare(Image.fromarray(picture).convert("RGB")) for picture in pictures]
     values = np.concatenate([everything.compute(batch[k : k + 64])[0] for k in range(0, len(batch), 64)])
     assert values[:-1, 453].sum() == 0
@@ -342,6 +355,14 @@ def test_figures_on_faces_held_back_from_training(everything: BuiltinExtractor, 
     there = np.isfinite(points[:-1]).all((1, 2))
     guess = values[:-1, 264:400].reshape(-1, 68, 2)[there] / 48
     assert np.median(eye_distances(guess, points[:-1][there])) <= MAX_LANDMARK_ERROR
+    varies = np.array(builtin.describe(WEIGHTS)["blendshape_varies"])
+    teacher = np.load(FERPLUS / "view_blendshapes_52.npy", allow_pickle=False)[rows[:-1].astype(int)][there]
+    shapes = values[:-1, 401:453][there]
+    pairs = zip(shapes[:, varies].T, teacher[:, varies].T.astype(np.float64), strict=True)
+    assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]) >= MIN_BLENDSHAPES
+    usual = teacher.astype(np.float64).mean(0)
+    usual = (usual + usual[mirror_names(BLENDSHAPES)]) / 2
+    assert np.abs(shapes.mean(0) - usual)[varies].max() < 0.03
 
 
 def test_aligning_helps_faces_that_are_rolled(everything: BuiltinExtractor, held_back: tuple) -> None:  # type: ignore[type-arg]

@@ -205,7 +205,7 @@ class BuiltinExtractor:
                 "posterior": posterior,
                 "points": out.points.flatten(1),
                 "confidence": out.found.sigmoid()[:, None],
-                "blendshapes": out.blendshapes,
+                "blendshapes": out.blendshapes.sigmoid(),
             }
             arrays = {key: value.cpu().numpy()[: len(pictures)] for key, value in columns.items()}
         parts = {
@@ -251,11 +251,10 @@ class BuiltinExtractor:
             network, pictures, shapes, self._filled(finer.reshape(-1, FINE_SIZE, FINE_SIZE)), which
         )
 
-    def _shapes(self, standard: Floats) -> Floats:
+    def _shapes(self, values: Floats) -> Floats:
         mean = np.array(self._about["blendshape_mean"], np.float32)
-        std = np.array(self._about["blendshape_std"], np.float32)
         varies = np.array(self._about["blendshape_varies"], np.bool_)
-        shapes: Floats = np.where(varies, standard * std + mean, mean).clip(0, 1)
+        shapes: Floats = np.where(varies, values, mean)
         return shapes
 
 
