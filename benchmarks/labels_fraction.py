@@ -6,7 +6,7 @@
     python benchmarks/labels_fraction.py digits --labels-fraction 0.05
 
 The first argument is a bed (see `beds.py`). `--labels true` hands out true labels in place of the given ones, so that
-what unlabelled faces teach is seen apart from what they mend.
+what unlabeled faces teach is seen apart from what they mend.
 
 Prints one JSON object. Figures are over the faces whose label was hidden and whose top vote has at least
 --min-votes: the probe sees the same kept labels and views as the method. "sure" are the faces that Ada-CM's
@@ -46,7 +46,7 @@ def keep_share(samples: Samples, fraction: float, rng: np.random.Generator) -> S
 
 
 def with_true_labels(bed: Bed) -> Samples:
-    """Return the samples of `bed` with the true class as label; faces without one are unlabelled."""
+    """Return the samples of `bed` with the true class as label; faces without one are unlabeled."""
     known = bed.label >= 0
     given = np.where(known[:, None], np.eye(len(bed.samples.classes), dtype=np.float32)[bed.label], np.float32(0))
     return bed.samples.replacing(given=given, labeled=known)

@@ -11,17 +11,22 @@ import numpy as np
 from plot import write_plots
 from stamp import write_text
 
-#: (key, heading, whether larger is better).
+#: The figure that says how far a tool's own scores promise as many wrong labels as its flags hold.
+GAP = "flag_calibration_gap"
+#: (key, heading, which figure is best: the "highest", the "lowest", or the one "nearest 0").
 COLUMNS = (
-    ("average_precision", "AP", True),
-    ("auroc", "AUROC", True),
-    ("auroc_per_class", "per-class AUROC", True),
-    ("r_precision", "R-precision", True),
-    ("precision_at_100", "P@100", True),
-    ("flag_f1", "F1 of flags", True),
-    ("refined_accuracy", "refined accuracy", True),
-    ("js", "JS to votes", False),
+    ("average_precision", "AP", "highest"),
+    ("auroc", "AUROC", "highest"),
+    ("auroc_per_class", "per-class AUROC", "highest"),
+    ("r_precision", "R-precision", "highest"),
+    ("precision_at_100", "P@100", "highest"),
+    ("flag_f1", "F1 of flags", "highest"),
+    (GAP, "flag calibration", "nearest 0"),
+    ("refined_accuracy", "refined accuracy", "highest"),
+    ("js", "JS to votes", "lowest"),
 )
+#: Figures of a judgment, which labels that nobody judged have none of.
+JUDGING = tuple(key for key, _, _ in COLUMNS if key not in ("refined_accuracy", "js"))
 
 
 def write_tables(results: Path, tell: Callable[[str], None] = lambda sentence: None) -> list[Path]:
@@ -43,7 +48,10 @@ def page(contents: list[dict[str, Any]]) -> str:
         "Written by `benchmarks/quality.py` from `quality-*.json` beside it. Every tool sees the same views, folds and "
         "rows. Best of a column in bold; ± is the standard deviation over seeds. Time (processor seconds) and memory "
         "are those of the tool on top of what is shared (views, neighbors, posteriors); memory is that of the whole "
-        "process. Tools in an environment of their own give wall time, in parentheses, and no memory.\n",
+        "process. Tools in an environment of their own give wall time, in parentheses, and no memory. Flag calibration "
+        "is the mean suspicion of a tool's flagged labels less the share of them that is wrong: above 0, its scores "
+        "promise more than they hold; nearest 0 is best; empty where scores are not within [0, 1]. Means over noises "
+        "take its size.\n",
     ]
     parts += [one_table(content, votes) for content in came for votes in content["judged"]]
     parts += [averages(group) for group in _by_bed(put)]
@@ -71,8 +79,7 @@ def one_table(content: dict[str, Any], votes: str) -> str:
     for name in _order(summary, means):
         tool = summary[name]
         if name == "given label":
-            for key, _, _ in COLUMNS[:6]:
-                cells[name][key] = {"mean": None, "spread": 0.0}
+            cells[name] |= {key: {"mean": None, "spread": 0.0} for key in JUDGING}
         row = [_cell(cells[name][key], name in best[key]) for key, _, _ in COLUMNS]
         peak = "" if tool["peak_mib"] is None else f"{tool['peak_mib']:,.0f}"
         lines.append(f"| {_name(name, tool['ours'])} | {' | '.join(row)} | {_seconds(content, name)} | {peak} |")
@@ -89,7 +96,8 @@ def averages(contents: list[dict[str, Any]]) -> str:
         means[name] = {}
         for key, _, _ in COLUMNS:
             values = [row[key]["mean"] for row in rows if row[key]["mean"] is not None]
-            means[name][key] = float(np.mean(values)) if len(values) == len(rows) else None
+            sizes = np.abs(values) if key == GAP else values
+            means[name][key] = float(np.mean(sizes)) if len(values) == len(rows) else None
     best = _best(means)
     lines = [
         f"## {contents[0]['bed']}, mean over {len(contents)} injected noises\n",
@@ -98,7 +106,7 @@ def averages(contents: list[dict[str, Any]]) -> str:
     ]
     ours = contents[0]["summary"]
     for name in _order(ours, means):
-        shown = means[name] if name != "given label" else means[name] | {key: None for key, _, _ in COLUMNS[:6]}
+        shown = means[name] if name != "given label" else means[name] | dict.fromkeys(JUDGING)
         row = [_cell({"mean": shown[key], "spread": 0.0}, name in best[key]) for key, _, _ in COLUMNS]
         lines.append(f"| {_name(name, ours[name]['ours'])} | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
@@ -112,10 +120,12 @@ def _by_bed(contents: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _best(means: dict[str, dict[str, float | None]]) -> dict[str, set[str]]:
     best: dict[str, set[str]] = {}
-    for key, _, larger in COLUMNS:
+    for key, _, which in COLUMNS:
         known = {name: value for name, row in means.items() if (value := row[key]) is not None}
         known.pop("given label", None)
-        top = (max if larger else min)(known.values(), default=None)
+        if which == "nearest 0":
+            known = {name: abs(value) for name, value in known.items()}
+        top = (max if which == "highest" else min)(known.values(), default=None)
         best[key] = {name for name, value in known.items() if top is not None and round(value - top, 3) == 0}
     return best
 

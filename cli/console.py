@@ -105,12 +105,13 @@ def watching() -> Iterator[Watch]:
 
     Warnings of the library go the same way as notes meanwhile.
     """
-    with _progress() as watch, _warnings_to(watch.note):
+    with _progress() as watch, warnings_to(watch.note):
         yield watch
 
 
 @contextmanager
-def _warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
+def warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
+    """Hand warnings of the library to `tell` meanwhile."""
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("fercleaner")

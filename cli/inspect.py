@@ -75,7 +75,7 @@ def show(
         )
     if summary.blind:
         print_table(
-            "Without evidence: no picture that can be read, or no vector",
+            "Without evidence: no picture that can be read, or no vector; export --drop-unseen leaves these out",
             ["id", "picture", "what became of it"],
             [[face.id, face.path or "-", face.reason] for face in summary.blind],
             left=3,

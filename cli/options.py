@@ -95,7 +95,11 @@ class SetOptions:
     layout: Annotated[str, typer.Option(help="Overrule the layout found.", rich_help_panel=DATA)] = "auto"
     classes: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Class names in order, or a class set (rafdb).", rich_help_panel=DATA),
+        typer.Option(
+            metavar="A,B,...",
+            help="Class names in order (integer labels count them), or a class set (rafdb).",
+            rich_help_panel=DATA,
+        ),
     ] = None
     alias: Annotated[
         list[str] | None,
@@ -244,7 +248,7 @@ class SetOptions:
         """Read the set and say which layout was taken and why."""
         from fercleaner import datasets
 
-        from .console import note, share
+        from .console import note, share, warnings_to
 
         columns = pairs(self.column, "--column")
         if self.group_by not in ("auto", "none"):
@@ -256,16 +260,17 @@ class SetOptions:
             found = datasets.recognize(dataset)
             layout = found.layout
             note(f"Layout: {layout} ({found.why})")
-        samples = datasets.read(
-            dataset,
-            layout=layout,
-            classes=[name.strip() for name in self.classes.split(",")] if self.classes else None,
-            alias=pairs(self.alias, "--alias"),
-            images=self.images,
-            split=self.split,
-            columns=columns,
-            votes=vote_rules(self.votes),
-        )
+        with warnings_to(note):
+            samples = datasets.read(
+                dataset,
+                layout=layout,
+                classes=[name.strip() for name in self.classes.split(",")] if self.classes else None,
+                alias=pairs(self.alias, "--alias"),
+                images=self.images,
+                split=self.split,
+                columns=columns,
+                votes=vote_rules(self.votes),
+            )
         if self.group_by == "none":
             samples = samples.replacing(group=None)
         if self.site_by == "none":
@@ -279,8 +284,8 @@ class SetOptions:
         if all(name.lstrip("-").isdigit() for name in samples.classes):
             note(
                 f"The classes are the numbers {', '.join(samples.classes)}. Say what they mean, so that the model in "
-                "the box and action units can judge them: --classes fer2013 (or another set with such codes), or "
-                "--alias NUMBER=NAME for each."
+                "the box and action units can judge them: --classes fer2013 (or another set with such codes), "
+                "--classes A,B,... in the order of the numbers, or --alias NUMBER=NAME for each."
             )
         return samples
 

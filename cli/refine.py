@@ -50,6 +50,7 @@ def refine(
     """
     from fercleaner import methods, pipeline, store
     from fercleaner.errors import InputError
+    from fercleaner.summary import unseen
 
     from .console import note, print_json, share, watching, words
 
@@ -73,6 +74,12 @@ def refine(
         counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
         asked = {} if precision is None else {"precision": refined.metadata["precision"]}
         print_json({"file": str(target), "method": method, **counts, **asked})
+    if blind := int(unseen(refined).sum()):
+        left_out = f"{words('fercleaner', 'export', target)} FILE.csv --drop-unseen"
+        note(
+            f"Nothing is known of {share(blind, len(refined))} faces: a given label stays, at the weight of one that "
+            f"nothing contradicts, and `reason` says why. {left_out} leaves them out."
+        )
     if labeled and not flagged:
         trial = f"fercleaner evaluate {set_options.again(dataset)} --inject symmetric:0.2"
         note(

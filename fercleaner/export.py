@@ -1,4 +1,4 @@
-"""A refined set for a trainer: a CSV that any tool (and fercleaner itself) reads, or arrays in one .npz."""
+"""A refined set for a trainer or a reviewer: a CSV that any tool (and fercleaner) reads, or arrays in one .npz."""
 
 from __future__ import annotations
 
@@ -15,10 +15,25 @@ import numpy as np
 from .errors import InputError, did_you_mean
 from .refined import RefinedSet
 from .store import replacing
-from .types import Bools
+from .summary import unseen
+from .types import Bools, Ints
 
 #: Columns of the CSV before those of the classes.
-COLUMNS = ("id", "image", "split", "given_label", "label", "weight", "quality", "flagged")
+COLUMNS = (
+    "id",
+    "image",
+    "split",
+    "given_label",
+    "label",
+    "weight",
+    "quality",
+    "flagged",
+    "reason",
+    "neighbors_for",
+    "neighbors_against",
+)
+#: What stands between two ids in a cell of the CSV.
+BETWEEN = "; "
 
 
 @dataclass(frozen=True)
@@ -31,19 +46,34 @@ class Selection:
         These splits only; all where empty.
     drop_flagged : bool
         Leave out faces whose given label is held to be wrong.
+    only_flagged : bool
+        Keep these alone, the lowest quality first: a list to review.
+    drop_unseen : bool
+        Leave out faces of which nothing is known (`summary.unseen`): pictures that cannot be read, no vector.
     drop_unlabeled : bool
         Leave out faces that the dataset gives no label.
     min_weight : float in [0, 1]
         Leave out faces of less weight.
+
+    Raises
+    ------
+    InputError
+        Flagged faces are to be left out and to be kept alone.
     """
 
     splits: tuple[str, ...] = ()
     drop_flagged: bool = False
     drop_unlabeled: bool = False
     min_weight: float = 0.0
+    only_flagged: bool = False
+    drop_unseen: bool = False
 
-    def rows(self, refined: RefinedSet) -> Bools:
-        """Return which faces stay, (N,) bool; raise InputError for an unknown split or where none stays."""
+    def __post_init__(self) -> None:
+        if self.drop_flagged and self.only_flagged:
+            raise InputError("--drop-flagged and --only-flagged together leave no face. Give one of them.")
+
+    def rows(self, refined: RefinedSet) -> Ints:
+        """Return the rows to write, in their order, (M,); raise InputError for an unknown split or where none stays."""
         kept: Bools = refined.weight >= self.min_weight
         if self.splits:
             known = sorted(set(refined.split.tolist()) - {""})
@@ -56,11 +86,18 @@ class Selection:
             kept = kept & np.isin(refined.split, self.splits)
         if self.drop_flagged:
             kept = kept & ~refined.flagged
+        if self.only_flagged:
+            kept = kept & refined.flagged
+        if self.drop_unseen:
+            kept = kept & ~unseen(refined)
         if self.drop_unlabeled:
             kept = kept & refined.labeled
         if not kept.any():
+            if not refined.flagged.any() and self.only_flagged:
+                raise InputError(f"None of the {len(refined):,} faces is flagged: there is nothing to review.")
             raise InputError(f"None of the {len(refined):,} faces is left to export. Ask for less to be dropped.")
-        return kept
+        rows: Ints = np.flatnonzero(kept)
+        return rows[np.argsort(refined.quality[rows], kind="stable")] if self.only_flagged else rows
 
 
 def export(
@@ -74,7 +111,8 @@ def export(
 
     - ``.csv``: `COLUMNS`, then one column a class with the refined distribution. `image` is the picture's path,
       or the id where it has none; relative paths that lead to pictures from the current folder are written as they
-      lead there from the CSV's. ``fercleaner.read(FILE)`` reads it back with the refined distributions as given.
+      lead there from the CSV's. Ids of neighbors stand in one cell, "; " between them. ``fercleaner.read(FILE)``
+      reads it back with the refined distributions as given.
     - ``.npz``: ids, paths, split (M,) str; classes (C,) str; label, given_label (M,) int64 (-1 where not labeled);
       distribution (M, C), weight, quality (M,) float32; flagged (M,) bool. ``np.load(FILE)`` needs no pickle.
 
@@ -88,14 +126,14 @@ def export(
     ending = Path(path).suffix.lower()
     if ending not in WRITERS:
         raise InputError(f"{path}: the name must end in {' or '.join(WRITERS)}, which says the format.")
-    kept = (selection or Selection()).rows(refined)
-    content = WRITERS[ending](refined, kept, Path(path))
+    rows = (selection or Selection()).rows(refined)
+    content = WRITERS[ending](refined, rows, Path(path))
     with replacing(path, overwrite) as stream:
         stream.write(content)
-    return int(kept.sum())
+    return len(rows)
 
 
-def _csv(refined: RefinedSet, kept: Bools, path: Path) -> bytes:
+def _csv(refined: RefinedSet, rows: Ints, path: Path) -> bytes:
     for name in refined.classes:
         if name in COLUMNS:
             raise InputError(f"Class '{name}' has the name of a column of the CSV. Export to .npz instead.")
@@ -104,7 +142,7 @@ def _csv(refined: RefinedSet, kept: Bools, path: Path) -> bytes:
     writer.writerow([*COLUMNS, *refined.classes])
     given, label = refined.given_label, refined.label
     images = _from_folder(refined.paths.tolist(), path.parent)
-    for row in np.flatnonzero(kept).tolist():
+    for row in rows.tolist():
         writer.writerow(
             [
                 refined.ids[row],
@@ -115,6 +153,9 @@ def _csv(refined: RefinedSet, kept: Bools, path: Path) -> bytes:
                 _shortest(refined.weight[row]),
                 _shortest(refined.quality[row]),
                 int(refined.flagged[row]),
+                refined.reason[row],
+                BETWEEN.join(refined.neighbors_for[row]),
+                BETWEEN.join(refined.neighbors_against[row]),
                 *map(_shortest, refined.distribution[row]),
             ]
         )
@@ -135,9 +176,9 @@ def _shortest(value: np.float32) -> str:
     return np.format_float_positional(value, unique=True, trim="0")
 
 
-def _npz(refined: RefinedSet, kept: Bools, path: Path) -> bytes:
+def _npz(refined: RefinedSet, rows: Ints, path: Path) -> bytes:
     arrays: dict[str, Any] = {
-        name: getattr(refined, name)[kept]
+        name: getattr(refined, name)[rows]
         for name in ("ids", "paths", "split", "label", "given_label", "distribution", "weight", "quality", "flagged")
     }
     held = io.BytesIO()
@@ -145,5 +186,5 @@ def _npz(refined: RefinedSet, kept: Bools, path: Path) -> bytes:
     return held.getvalue()
 
 
-#: Ending -> (set, rows kept, path of the file) -> its content.
-WRITERS: dict[str, Callable[[RefinedSet, Bools, Path], bytes]] = {".csv": _csv, ".npz": _npz}
+#: Ending -> (set, rows to write, path of the file) -> its content.
+WRITERS: dict[str, Callable[[RefinedSet, Ints, Path], bytes]] = {".csv": _csv, ".npz": _npz}

@@ -151,7 +151,7 @@ def expected_transition(rows: Doubles, given: Doubles, prior: Doubles) -> Double
 def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
     """Fit sharpness and transition matrix together, by maximum likelihood of the given labels.
 
-    The model: face i is of class c with p_ic (`distribution`), and a face of class c is labelled d with T[c, d].
+    The model: face i is of class c with p_ic (`distribution`), and a face of class c is labeled d with T[c, d].
     Random noise shows as a ceiling that agreement with the vote does not pass however sharp the vote, which T
     explains and sharpness cannot. The EM algorithm starts where `START_RIGHT` of the labels are right and a
     weak Dirichlet prior draws T towards the identity: where votes are vague, or where noise is so systematic

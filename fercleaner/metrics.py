@@ -161,7 +161,7 @@ def jensen_shannon(p: ArrayLike, q: ArrayLike) -> Doubles:
 
     JS(p, q) = KL(p | m) / 2 + KL(q | m) / 2 with m = (p + q) / 2, in bits: logarithms to base 2, which is the
     divergence in nats divided by log 2. 0 for equal rows, 1 for rows without a common class. Not the square
-    root (the Jensen-Shannon distance). Rows are taken as they are, not normalised.
+    root (the Jensen-Shannon distance). Rows are taken as they are, not normalized.
 
     Parameters
     ----------

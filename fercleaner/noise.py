@@ -1,7 +1,7 @@
 """Label noise put in on purpose, with which a method can be tried where no clean labels exist.
 
 T (C, C) is the transition matrix, T[i, j] = P(given = j | true = i); its rows sum to 1. Class indices are
-int64, -1 for an unlabelled face, which no function here touches. Draws come from the Generator argument.
+int64, -1 for an unlabeled face, which no function here touches. Draws come from the Generator argument.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class NoisyLabels:
 
     @property
     def rate(self) -> float:
-        """Share of the labelled faces that were flipped; 0 where there are none."""
+        """Share of the labeled faces that were flipped; 0 where there are none."""
         labeled = int((self.labels >= 0).sum())
         return int(self.flipped.sum()) / labeled if labeled else 0.0
 
@@ -88,7 +88,7 @@ class NoiseSpec:
     kind : one of KINDS
         "symmetric", "asymmetric", "sparse", "instance", or "human" (a transition matrix measured elsewhere).
     rate : float in [0, 1], optional
-        Share of labels to flip: of all labelled faces, for "sparse" of the faces of the affected classes.
+        Share of labels to flip: of all labeled faces, for "sparse" of the faces of the affected classes.
         Only "human" may go without: its matrix then stands as measured.
     """
 

@@ -16,7 +16,7 @@ from .inputs import Resources as Resources
 from .inputs import Watch as Watch
 from .inputs import Witnesses as Witnesses
 from .methods.base import Evidence, Method, parameters, require_labels
-from .neighbors import nearest
+from .neighbors import near_identical, nearest
 from .probe import PROBE
 from .refined import RefinedSet
 from .types import (
@@ -76,7 +76,7 @@ def refine(
     Raises
     ------
     InputError
-        No labelled face, one class alone, something the method needs is missing, or a precision outside (0, 1).
+        No labeled face, one class alone, something the method needs is missing, or a precision outside (0, 1).
     FeatureError
         No picture can be read, or weights are missing.
     """
@@ -331,23 +331,26 @@ def _neighbors(
 ) -> dict[str, Neighbors]:
     """Return the neighbor tables of all views, and of all side by side where `joint` asks for that."""
     if k >= len(samples):
-        watch.note(f"k = {k}, but a face has only {len(samples) - 1} others; all of them are its neighbors.")
-        k = max(1, len(samples) - 1)
+        others = len(samples) - 1
+        rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
+        watch.note(f"k = {k}, but a face has only {others} {rest}.")
+        k = max(1, others)
     ready = _ready(views)
     if joint and len(ready) > 1:
         ready[JOINT] = join(ready)
-    return {
-        name: nearest(
-            view,
-            k,
-            apart=samples.group,
-            center=False,
-            index=resources.index,
-            device=resources.device,
-            progress=watch.stage(f"neighbors: {name}"),
+    apart, index, device = samples.group, resources.index, resources.device
+    tables = {}
+    for name, view in ready.items():
+        stage = watch.stage(f"neighbors: {name}")
+        tables[name] = nearest(view, k, apart=apart, center=False, index=index, device=device, progress=stage)
+    if same := len(near_identical(tables, views)):
+        pairs = "1 pair of faces is" if same == 1 else f"{same:,} pairs of faces are"
+        listed = "" if samples.images is None else "`fercleaner show FILE --duplicates` lists them; "
+        watch.note(
+            f"{pairs} near-identical and in no common group: they vote for each other. {listed}"
+            "--group-by COLUMN keeps them apart."
         )
-        for name, view in ready.items()
-    }
+    return tables
 
 
 def _action_units(witnesses_: Witnesses, landmarks: Landmarks | None, views: dict[str, Features]) -> ActionUnits | None:

@@ -35,7 +35,7 @@ def cross_fit(
     """Return the out-of-fold class posteriors of every face, and how its given label fared in training.
 
     A head is trained on the given labels of all folds but one and asked about the faces of that one; an
-    unlabelled face gets the mean of all heads. With z the scores (logits) of the head that did not see the face,
+    unlabeled face gets the mean of all heads. With z the scores (logits) of the head that did not see the face,
 
         p_i = softmax(z_i / T),
 
@@ -53,7 +53,7 @@ def cross_fit(
         "linear": multinomial logistic regression, ridge, full-batch accelerated gradient steps. "mlp": one
         hidden layer with dropout, stopped early on groups set aside from the training folds.
     folds : int >= 2
-        Fewer are used where there are fewer labelled groups.
+        Fewer are used where there are fewer labeled groups.
     seed : int
         Deals the groups to folds; starts and shuffles the small network.
     device : str
@@ -71,7 +71,7 @@ def cross_fit(
     Raises
     ------
     InputError
-        No view, a view in another order, no labelled face with a vector, an unknown head or device.
+        No view, a view in another order, no labeled face with a vector, an unknown head or device.
 
     Cost
     ----
@@ -96,7 +96,7 @@ def cross_fit(
     given = np.asarray(samples.given, dtype=np.float32)[order]
     used = found & samples.labeled[order]
     if not used.any():
-        raise InputError("No labelled face has a vector in any view; the probe has nothing to learn from.")
+        raise InputError("No labeled face has a vector in any view; the probe has nothing to learn from.")
     trains, judges = roles(fold, used, found)
     if not judges.any():
         return _posteriors(
@@ -171,7 +171,7 @@ def assign_folds(samples: Samples, folds: int, seed: int, *, usable: Bools | Non
 
     Faces of one `group` share a fold (a face without a group is its own). Groups are dealt in the order of a
     hash of `seed` and their name, class after class, so classes spread evenly, and neither the row order nor
-    the order of the classes matters. F is at most the number of groups with a labelled `usable` face, so that
+    the order of the classes matters. F is at most the number of groups with a labeled `usable` face, so that
     no fold is without one.
     """
     names = samples.ids if samples.group is None else samples.group

@@ -12,7 +12,7 @@ from .errors import InputError
 from .metrics import confusion_matrix
 from .noise_estimate import NoiseEstimate, estimate_noise
 from .refined import RefinedSet
-from .types import Ints
+from .types import Bools, Ints
 
 #: Rows of the two lists, unless told otherwise.
 TOP = 10
@@ -68,7 +68,7 @@ class Summary:
     faces, labeled, unlabeled, flagged, changed : int
         `flagged` and `changed` can only be labeled faces.
     without_evidence : int
-        Faces for which every evidence column is empty (or, of `COUNTS`, 0) and no neighbor spoke.
+        Faces of which nothing is known (`unseen`).
     mean_quality : float or None
         Over labeled faces.
     classes : tuple of ClassCount, in class order
@@ -125,12 +125,7 @@ def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
     if top < 0:
         raise InputError(f"summarize: top is {top}; it must be 0 or more.")
     n, labeled = len(refined), refined.labeled
-    silent = np.array(
-        [not (a or b) for a, b in zip(refined.neighbors_for, refined.neighbors_against, strict=True)],
-        dtype=bool,
-    )
-    for name, values in refined.evidence.items():
-        silent &= np.isnan(values) | ((values == 0) & (name in COUNTS))
+    silent = unseen(refined)
     method = refined.metadata.get("method")
     return Summary(
         faces=n,
@@ -150,6 +145,21 @@ def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
         params=refined.metadata.get("params", {}),
         views=refined.metadata.get("views", []),
     )
+
+
+def unseen(refined: RefinedSet) -> Bools:
+    """Return the faces of which nothing is known, (N,): no evidence (or, of `COUNTS`, 0), and no neighbor spoke.
+
+    Such a face has no picture that can be read, no face in it, or no vector. It keeps its given label and the
+    weight of one that nothing contradicts; its `reason` says what is wrong with it.
+    """
+    silent = np.array(
+        [not (a or b) for a, b in zip(refined.neighbors_for, refined.neighbors_against, strict=True)],
+        dtype=np.bool_,
+    )
+    for name, values in refined.evidence.items():
+        silent &= np.isnan(values) | ((values == 0) & (name in COUNTS))
+    return silent
 
 
 def _class_counts(refined: RefinedSet) -> tuple[ClassCount, ...]:

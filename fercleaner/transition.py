@@ -1,7 +1,7 @@
 """Transition matrices of label noise: counted from labels, or of a given kind and rate.
 
 T (C, C) float64, T[i, j] = P(given = j | true = i); rows sum to 1. Class indices are int64,
--1 for an unlabelled face, which never counts.
+-1 for an unlabeled face, which never counts.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def check_labels(labels: ArrayLike, n_classes: int) -> Ints:
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InputError(f"Labels have shape {array.shape} and type {array.dtype}, expected (N,) class indices.")
     if array.size and (array.min() < -1 or array.max() >= n_classes):
-        raise InputError(f"Labels must be class indices in [0, {n_classes}), or -1 where unlabelled.")
+        raise InputError(f"Labels must be class indices in [0, {n_classes}), or -1 where unlabeled.")
     return array.astype(np.int64)
 
 

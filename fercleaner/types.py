@@ -68,7 +68,7 @@ class Samples:
     points : (N, 68, 2) float32, optional
         Landmarks shipped with the dataset, pixels, x right, y down; NaN where none.
     notes : (N,) str, optional
-        Why a row is unlabelled or has no picture; "" where all is well.
+        Why a row is unlabeled or has no picture; "" where all is well.
     images : ImageSource, optional
         Opens pictures; None when the dataset is vectors alone.
     layout : str
@@ -344,10 +344,10 @@ class Refinement:
     weight : (N,) float32 in [0, 1]
         Sample weight for a trainer.
     quality : (N,) float32 in [0, 1]
-        How far the given label is supported; low = suspicious. For an unlabelled face, how sure the
+        How far the given label is supported; low = suspicious. For an unlabeled face, how sure the
         distribution is.
     flagged : (N,) bool
-        Whether the given label is held to be wrong; never True for an unlabelled face.
+        Whether the given label is held to be wrong; never True for an unlabeled face.
     method : str
     params : mapping
         The method's hyper-parameters; JSON types.

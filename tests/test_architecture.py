@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -255,3 +256,15 @@ def test_no_file_format_that_can_run_code():
 def test_files_stay_short():
     lengths = {str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in sources()}
     assert not {name: length for name, length in lengths.items() if length > LONGEST}
+
+
+def test_words_are_american():
+    """Docstrings are what `fercleaner methods NAME` shows."""
+    known = {"fercleaner/datasets/labels.py": '_EMPTY = ("", "unlabeled", "unlabelled")'}
+    british = []
+    for file in sources():
+        name = file.relative_to(ROOT).as_posix()
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if re.search(r"labell|ormalis|avour|eighbour|olour", line) and line != known.get(name):
+                british.append(f"{name}:{number} {line.strip()}")
+    assert not british

@@ -129,6 +129,12 @@ def test_quality_writes_every_tool_and_column(tmp_path: Path, capsys: pytest.Cap
     page = (tmp_path / "quality.md").read_text()
     for _, heading, _ in table.COLUMNS:
         assert f"| {heading} |" in page
+    gap = content["summary"]["hypergraph"]["6"][table.GAP]
+    assert 0 < abs(gap["mean"]) < 1
+    line = next(line for line in page.splitlines() if line.startswith("| `hypergraph` |"))
+    shown = line.split("|")[2 + [key for key, _, _ in table.COLUMNS].index(table.GAP)]
+    assert f"{gap['mean']:.3f}" in shown
+    assert "Flag calibration is the mean suspicion" in page
     assert "`hypergraph`" in page
     other = [*common, "--limit", "200", "--seeds", "0", "--methods", "--peers", "class prior", "--keep"]
     assert quality.main(other) == 1
@@ -218,3 +224,45 @@ def test_classes_balanced_by_hand() -> None:
     assert part.samples.ids.tolist() == digits.even(20, 6.0).samples.ids.tolist()
     counts = np.bincount(digits.label)
     assert np.bincount(digits.even(180, 6.0).label).tolist() == np.minimum(counts, 180).tolist()
+
+
+def test_flag_calibration_is_best_nearest_zero() -> None:
+    def content(noise: str, gaps: dict[str, float | None]) -> dict[str, object]:
+        summary = {
+            name: {
+                "ours": False,
+                "peak_mib": None,
+                "6": {key: {"mean": gap if key == table.GAP else 0.5, "spread": 0.0} for key, _, _ in table.COLUMNS},
+            }
+            for name, gap in gaps.items()
+        }
+        return {
+            "bed": "demo",
+            "noise": noise,
+            "faces": 9,
+            "judged": {"6": 9},
+            "summary": summary,
+            "seeds": [0],
+            "machine": {"processor": "one", "cores": 1, "threads": 1},
+            "versions": {"fercleaner": "0"},
+            "commit": "0" * 40,
+            "uncommitted_changes": False,
+            "date": "2026-01-01T00:00:00Z",
+            "skipped": {},
+            "runs": [{"tool": name, "seconds": 1.0, "cpu_seconds": 1.0} for name in gaps],
+        }
+
+    def column(text: str) -> dict[str, str]:
+        place = 2 + [key for key, _, _ in table.COLUMNS].index(table.GAP)
+        rows = [line.split("|") for line in text.splitlines() if line.startswith("| ")]
+        return {row[1].strip(): row[place].strip() for row in rows}
+
+    first = content("symmetric:0.2", {"sure": 0.3, "modest": -0.1, "no flags": None, "given label": 0.0})
+    again = content("pairs:0.2", {"sure": 0.05, "modest": -0.14, "no flags": 0.1, "given label": 0.0})
+    head = {"tool": "flag calibration"}
+    told = {"sure": "0.300", "modest": "**-0.100**", "no flags": "", "given label": ""}
+    assert column(table.one_table(first, "6")) == head | told
+    told = {"sure": "**0.050**", "modest": "-0.140", "no flags": "0.100", "given label": ""}
+    assert column(table.one_table(again, "6")) == head | told
+    told = {"sure": "0.175", "modest": "**0.120**", "no flags": "", "given label": ""}
+    assert column(table.averages([first, again])) == head | told

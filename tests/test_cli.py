@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -392,6 +393,10 @@ def test_export_to_csv_reads_back_as_a_set(refined):
     written = np.array([[row[name] for name in held.classes] for row in rows]).astype(np.float32)
     np.testing.assert_array_equal(written, held.distribution)
     assert [row["given_label"] for row in rows] == [held.classes[i] for i in held.given_label]
+    assert [row["reason"] for row in rows] == held.reason.tolist()
+    assert any(held.reason)
+    assert [row["neighbors_for"] for row in rows] == ["; ".join(ids) for ids in held.neighbors_for]
+    assert [row["neighbors_against"] for row in rows] == ["; ".join(ids) for ids in held.neighbors_against]
     samples = fercleaner.read("all.csv")
     assert samples.classes == held.classes
     np.testing.assert_allclose(samples.given, held.distribution, atol=1e-6)
@@ -507,3 +512,58 @@ def test_a_view_cannot_take_the_name_of_the_boxs_landmarks(drawn, here):
     np.save(here / "v.npy", np.random.default_rng(0).normal(size=(42, 4)))
     message = fails("refine", drawn, "--encoder", "builtin", "--view", "landmarks=v.npy")
     assert "Two views are called 'landmarks'" in message
+
+
+def test_export_of_flagged_faces_alone_is_a_list_to_review(refined):
+    held = fercleaner.load(refined)
+    result = run("export", refined.name, "review.csv", "--only-flagged")
+    assert 1 < held.flagged.sum() < 48
+    assert f"Wrote review.csv: {held.flagged.sum()} of 48" in result.stderr
+    with open("review.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["id"] for row in rows} == set(held.ids[held.flagged].tolist())
+    quality = [float(row["quality"]) for row in rows]
+    assert quality == sorted(quality)
+    assert all(row["reason"] and row["image"] for row in rows)
+    run("export", refined.name, "review.npz", "--only-flagged")
+    with np.load("review.npz", allow_pickle=False) as arrays:
+        assert arrays["ids"].tolist() == [row["id"] for row in rows]
+    both = fails("export", refined.name, "no.csv", "--only-flagged", "--drop-flagged")
+    assert "--drop-flagged and --only-flagged together leave no face. Give one of them." in both
+    run("refine", "clean.csv", "--view", "v=v.npy", "--method", "hypergraph", "--set", "alpha=0", *SMALL)
+    none = fails("export", "clean.refined.parquet", "no.csv", "--only-flagged")
+    assert "None of the 48 faces is flagged: there is nothing to review." in none
+    assert not Path("no.csv").exists()
+
+
+def test_faces_with_unreadable_pictures_are_told_of_and_left_out(drawn, here):
+    shutil.copytree(drawn, "faces")
+    samples = fercleaner.read("faces")
+    cut, gone, text = (Path(samples.paths[row]) for row in (2, 5, 11))
+    cut.write_bytes(cut.read_bytes()[:200])
+    gone.unlink()
+    text.write_bytes(b"no picture")
+    told = run("refine", "faces", "--encoder", "hog", "--landmarks", "none", "--workers", "0", *SMALL).stderr
+    assert "Nothing is known of 3 of 42 (7.1 %) faces: a given label stays, " in told
+    assert "fercleaner export faces.refined.parquet FILE.csv --drop-unseen leaves them out." in told
+    held = fercleaner.load("faces.refined.parquet")
+    for row, why in ((2, "truncated image"), (5, "file not found"), (11, "not an image")):
+        assert held.reason[row].endswith(f"; no view of this face ({why}): the label is kept")
+    assert "--drop-unseen leaves these out" in run("show", "faces.refined.parquet").stdout
+    run("export", "faces.refined.parquet", "seen.csv", "--drop-unseen")
+    with open("seen.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["id"] for row in rows] == [name for row, name in enumerate(held.ids.tolist()) if row not in (2, 5, 11)]
+
+
+def test_integer_labels_count_the_classes_named(vectors):
+    text = Path("faces.csv").read_text()
+    for number, name in enumerate(cli_runs.NAMES, 1):
+        text = text.replace(f",{name}", f",{number}")
+    Path("numbers.csv").write_text(text)
+    told = run("refine", "numbers.csv", "--view", "v=v.npy", *SMALL, "--classes", ",".join(cli_runs.NAMES)).stderr
+    assert "The labels count the classes named from 1: 1 anger, 2 fear, 3 happiness, 4 neutral." in told
+    run("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--classes", ",".join(cli_runs.NAMES))
+    by_number, by_name = (fercleaner.load(f"{name}.refined.parquet") for name in ("numbers", "faces"))
+    assert by_number.classes == by_name.classes
+    np.testing.assert_array_equal(by_number.given, by_name.given)

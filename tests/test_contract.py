@@ -214,7 +214,7 @@ def test_a_method_that_keeps_all_laws_passes():
     ("toy", "law", "message"),
     [
         (HeavyWeights(), "rows are distributions", r"weight must lie in \[0, 1\]"),
-        (FlagsUnlabelled(), "rows are distributions", r"in row \d+ an unlabelled face is flagged"),
+        (FlagsUnlabelled(), "rows are distributions", r"in row \d+ an unlabeled face is flagged"),
         (WrongName(), "rows are distributions", "comes from 'another'"),
         (NoAnswer(), "rows are distributions", "returned ndarray, not a Refinement"),
         (ReadsMore(), "reads what it declares", "did not declare: quality of row"),

@@ -382,3 +382,54 @@ def test_real_ferplus_votes_agree_with_labels_as_its_readme_says() -> None:
     clear = (counts.max(1) >= 6) & (contempt < 6)
     assert clear.sum() == 21_733
     assert (counts.argmax(1) == labels.label)[clear].mean() == pytest.approx(0.720, abs=0.0005)
+
+
+@pytest.mark.parametrize(
+    ("codes", "found"),
+    [
+        ("0 1 2 2", [0, 1, 2, 2]),
+        ("1 2 3 3", [0, 1, 2, 2]),
+        ("0 1 1 0", [0, 1, 1, 0]),
+        ("3 2 2 3", [2, 1, 1, 2]),  # 3 can only be the third class
+        ("2.0 0  2.0", [2, 0, -1, 2]),
+    ],
+)
+def test_integer_labels_count_the_classes_that_the_user_names(tmp_path, caplog, codes, found):
+    rows = "".join(f"{i}.png,{code}\n" for i, code in enumerate(codes.split(" ")))
+    samples = read(manifest(tmp_path, "image,label\n" + rows), classes=["Sad", "dog", "happy"])
+    assert samples.classes == ("sadness", "dog", "happiness")
+    assert samples.label.tolist() == found
+    base = int("3" in codes)
+    assert caplog.messages == [
+        f"The labels count the classes named from {base}: {base} sadness, {base + 1} dog, {base + 2} happiness."
+    ]
+
+
+def test_integer_labels_that_may_count_otherwise_are_refused(tmp_path):
+    file = manifest(tmp_path, "image,label\na,2\nb,1\nc,2\n")
+    with pytest.raises(InputError) as refused:
+        read(file, classes=["sad", "dog", "my cat"])
+    assert str(refused.value) == (
+        "faces.csv row 3: the labels are integers from 1 to 2, which can count the 3 classes named from 0 as well as "
+        "from 1. Say what each means, from 0: --alias 1=dog --alias '2=my cat', or from 1: --alias 1=sadness "
+        "--alias 2=dog"
+    )
+    told = read(file, classes=["sad", "dog", "my cat"], alias={"1": "dog", "2": "my cat"})
+    assert told.label.tolist() == [2, 1, 2]
+    for odd in ("3", "-1"):
+        file = manifest(tmp_path, f"image,label\na,0\nb,{odd}\nc,1\n")
+        with pytest.raises(InputError, match=f"faces.csv row 3: label {odd} is the number of none of the 3 classes"):
+            read(file, classes=["sad", "dog", "cat"])
+        assert read(file, classes=["sad", "dog", "cat"], alias={odd: ""}).label.tolist() == [0, -1, 1]
+
+
+def test_labels_that_are_not_all_integers_count_nothing(tmp_path):
+    mixed = manifest(tmp_path, "image,label\na,0\nb,happy\n")
+    with pytest.raises(InputError, match="row 2: label '0' is not in the class set"):
+        read(mixed, classes=["sad", "happy"])
+    digits = manifest(tmp_path, "image,label\na,0\nb,1\nc,1\n")
+    assert read(digits, classes=["1", "0"]).label.tolist() == [1, 0, 0]
+    assert read(digits).classes == ("0", "1")
+    votes = manifest(tmp_path, "image,label,sad,happy\na,0,1,0\nb,1,,\n")
+    with pytest.raises(InputError, match="row 3: label '1' is not in the class set"):
+        read(votes, classes=["sad", "happy"])

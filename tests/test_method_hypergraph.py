@@ -456,7 +456,7 @@ def test_bad_parameters_are_errors(settings, message):
 
 def test_settings_are_read_as_their_types():
     assert build_method("hypergraph", {"k": "30", "alpha": "0.5"}) == HypergraphPropagation(k=30, alpha=0.5)
-    with pytest.raises(InputError, match=r"--set k=many: method 'hypergraph' takes k as a int \(default 15\)"):
+    with pytest.raises(InputError, match=r"--set k=many: method 'hypergraph' takes k as a whole number \(default 15\)"):
         build_method("hypergraph", {"k": "many"})
     with pytest.raises(InputError, match=r"has no parameter 'alhpa'\. Did you mean 'alpha'\? It has: k, alpha"):
         build_method("hypergraph", {"alhpa": "0.5"})

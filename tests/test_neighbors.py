@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fercleaner import neighbors
 from fercleaner.errors import InputError, MissingDependency
-from fercleaner.neighbors import nearest
+from fercleaner.neighbors import near_identical, nearest
 from fercleaner.types import Features
 
 
@@ -308,3 +308,32 @@ def test_without_faiss_the_message_names_the_package(monkeypatch):
         MissingDependency, match=r"Finding neighbors needs the package faiss-cpu.*pip install faiss-cpu"
     ):
         nearest(features(np.eye(3)), 1, device="cpu")
+
+
+def test_near_identical_pairs_are_those_of_all_telling_views():
+    rng = np.random.default_rng(0)
+    wide, other, narrow = rng.normal(size=(60, 16)), rng.normal(size=(60, 20)), rng.normal(size=(60, 15))
+    for values, pairs in ((wide, [(3, 50), (9, 4), (20, 21)]), (other, [(3, 50), (20, 21), (7, 8)])):
+        for i, j in pairs:
+            values[i] = 2 * values[j] + 1e-4 * rng.normal(size=values.shape[1])
+    narrow[30] = narrow[31]
+    views = {"wide": features(wide), "other": features(other), "narrow": features(narrow)}
+    apart = np.array(["g" if i in (20, 21) else "" for i in range(60)])
+    tables = {name: nearest(view, 5, apart=apart, center=False, device="cpu") for name, view in views.items()}
+
+    def pairs(*names, **more):
+        return near_identical({name: tables[name] for name in names} | more, views).tolist()
+
+    expected = [
+        [i, j]
+        for i in range(60)
+        for j in range(i + 1, 60)
+        if (apart[i] == "" or apart[i] != apart[j])
+        and min(v[i] @ v[j] / np.linalg.norm(v[i]) / np.linalg.norm(v[j]) for v in (wide, other)) >= 0.9999
+    ]
+    assert pairs("wide", "other", "narrow") == expected == [[3, 50]]
+    assert pairs("wide") == [[3, 50], [4, 9]]
+    assert pairs("other", "narrow") == [[3, 50], [7, 8]]
+    assert pairs("narrow") == pairs() == []
+    assert pairs("wide", "other", joint=tables["other"]) == [[3, 50], [7, 8]]
+    assert pairs("narrow", joint=tables["narrow"]) == []

@@ -12,7 +12,9 @@ import pytest
 
 from fercleaner import methods, pipeline, probe
 from fercleaner.assembly import input_digest
+from fercleaner.datasets import select
 from fercleaner.errors import InputError
+from fercleaner.images import FileImages
 from fercleaner.landmarks.action_units import BLENDSHAPES
 from fercleaner.methods import contract, experts, rounds
 from fercleaner.methods.base import Evidence, keep_given, parameters, require
@@ -474,7 +476,7 @@ def test_no_labeled_row_is_an_error_before_any_work():
     samples, truth = make_samples()
     bare = samples.replacing(given=np.zeros((N, 4)), labeled=np.zeros(N, dtype=bool))
     book = Notebook()
-    with pytest.raises(InputError, match=r"No face carries a label; method 'hypergraph' needs some labeled faces"):
+    with pytest.raises(InputError, match=r"needs some labeled faces. Name the column .* with --column label=NAME"):
         run(bare, make_view("a", samples, truth), watch=book.watch)
     assert book.stages == []
 
@@ -512,3 +514,42 @@ def test_nothing_given_is_written_to():
     assert np.array_equal(samples.given, before[0])
     assert np.array_equal(view.values, before[1])
     assert isinstance(refined.metadata, Mapping)
+
+
+def test_pictures_that_are_there_twice_are_noted_unless_a_group_holds_them():
+    samples, truth = make_samples()
+    one, two = (make_view(name, samples, truth, seed) for seed, name in enumerate("ab"))
+    values = [np.pad(view.values, ((0, 0), (0, 16))) for view in (one, two)]
+    for rows in values:
+        rows[:, -16:] = np.random.default_rng(3).normal(size=(N, 16))
+        rows[[5, 40]] = rows[[90, 41]]
+    values[1][5] *= -1  # alike in one view alone
+    a, b = (Features(view.view, samples.ids, rows, view.found) for view, rows in zip((one, two), values, strict=True))
+    book = Notebook()
+    run(samples, a, watch=book.watch)
+    assert book.notes == [
+        "2 pairs of faces are near-identical and in no common group: they vote for each other. "
+        "--group-by COLUMN keeps them apart."
+    ]
+    for method in (None, looking("neighbors")):  # by the joint table, and by every view's
+        book = Notebook()
+        run(samples, a, b, method=method, watch=book.watch)
+        assert book.notes[0].startswith("1 pair of faces is near-identical and in no common group: they vote for each")
+    together = np.array([f"alone {i}" for i in range(N)])
+    together[[5, 40]] = together[[90, 41]]
+    book = Notebook()
+    run(samples.replacing(group=together), a, b, watch=book.watch)
+    assert book.notes == []
+    pictures = samples.replacing(images=FileImages(samples.paths.tolist()))
+    book = Notebook()
+    run(pictures, a, watch=book.watch)
+    assert "`fercleaner show FILE --duplicates` lists them" in book.notes[0]
+
+
+def test_two_faces_have_one_neighbor_each():
+    samples, truth = make_samples()
+    few = select(samples, np.flatnonzero(truth < 2)[:2])
+    view = Features("a", few.ids, np.eye(2, dtype=np.float32), np.ones(2, dtype=bool))
+    book = Notebook()
+    gather(few, HypergraphPropagation(k=10), Witnesses(views=[view]), CPU, book.watch)
+    assert book.notes == ["k = 10, but a face has only 1 other, which is its neighbor."]

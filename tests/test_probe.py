@@ -292,7 +292,7 @@ def test_errors_name_the_way_out() -> None:
     with pytest.raises(InputError, match="View 'a' is not in the order of the samples"):
         cross_fit(samples, {"a": Features("a", samples.ids[::-1], views["a"].values, views["a"].found)})
     nobody = Features("a", samples.ids, np.zeros((20, 6)), np.zeros(20, dtype=bool))
-    with pytest.raises(InputError, match="No labelled face has a vector in any view"):
+    with pytest.raises(InputError, match="No labeled face has a vector in any view"):
         cross_fit(samples, {"a": nobody})
 
 

@@ -11,7 +11,7 @@ from oracles_reasons import nearest, sentence
 from fercleaner.methods.base import Evidence
 from fercleaner.methods.priors import prior
 from fercleaner.reasons import COUNTED, MOST, kappa, reasons
-from fercleaner.types import ActionUnits, Posteriors, Refinement, Samples
+from fercleaner.types import ActionUnits, Features, Posteriors, Refinement, Samples
 
 NAMES = ("anger", "happiness", "neutral", "sadness")
 UNITS = ("AU4", "AU6", "AU12", "AU15", "AU25", "U")
@@ -324,3 +324,25 @@ def test_a_unit_that_is_low_as_on_most_faces_is_not_called_missing():
     # A third of the faces have 0 there, so .05 is not in the lower third.
     assert with_units([(HAPPY, SAD)], [[0.05, 0.05, 0.2, 0.9]]) == [head]
     assert with_units([(HAPPY, SAD)], [[0.0, 0.05, 0.2, 0.9]]) == [head + "; no AU12"]
+
+
+def test_a_face_that_nobody_saw_is_told_with_what_its_views_noted():
+    given = [SAD, SAD, HAPPY, [0, 0, 0, 0]]
+    samples, refinement = small(given, [SAD, SAD, HAPPY, HAPPY])
+
+    def view(name, notes):
+        notes = None if notes is None else np.array(notes)
+        return Features(name, samples.ids, np.zeros((4, 2)), np.array([False, False, True, False]), {}, notes)
+
+    views = {
+        "clip": view("clip", ["truncated image", "file not found", "", "not an image"]),
+        "hog": view("hog", ["truncated image", "", "", "no face found"]),
+        "own": view("own", None),
+    }
+    blind = np.array([True, True, False, True])
+    assert reasons(Evidence(samples, features=views), refinement, None, blind) == [
+        "labeled sadness; no view of this face (truncated image): the label is kept",
+        "labeled sadness; no view of this face (file not found): the label is kept",
+        "",
+        "no label; no view of this face (not an image, no face found)",
+    ]

@@ -11,7 +11,7 @@ import pytest
 from fercleaner.errors import InputError
 from fercleaner.noise_estimate import estimate_noise
 from fercleaner.refined import RefinedSet
-from fercleaner.summary import ClassCount, ConfusedPair, summarize
+from fercleaner.summary import ClassCount, ConfusedPair, summarize, unseen
 
 CLASSES = ("anger", "fear", "happiness", "contempt")
 GIVEN = [0, 0, 0, 1, 1, 2, -1, 2]
@@ -96,6 +96,7 @@ def test_faces_without_evidence_are_named():
     counted = replace(make(), evidence={"vertex_degree": np.array([2, 1, 0, 0, 0, 0, 0, 0.0])})
     assert [s.id for s in summarize(counted).blind] == ["c", "d", "e", "f", "h"]
     assert summarize(replace(counted, evidence={"agreement": np.zeros(8)})).without_evidence == 0
+    assert unseen(counted).tolist() == [False, False, True, True, True, True, False, True]
     unheard = summarize(replace(make(), evidence={}, neighbors_against=((),) * 8), top=7)
     assert unheard.without_evidence == 8
     assert [s.given for s in unheard.blind] == ["anger"] * 3 + ["fear"] * 2 + ["happiness", ""]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from .table import Where, number
 
 NO_LABEL = "no label"
 LEFT_OUT = "left out by alias"
+
+_LOG = logging.getLogger(__name__)
 
 _EMPTY = ("", "unlabeled", "unlabelled")
 
@@ -61,13 +64,17 @@ def class_names(options: ReadOptions, default: ClassSet | None = None) -> tuple[
     return names
 
 
-def resolve(texts: Sequence[str], where: Where, options: ReadOptions, own: ClassSet | None = None) -> Labels:
+def resolve(
+    texts: Sequence[str], where: Where, options: ReadOptions, own: ClassSet | None = None, *, numbered: bool = True
+) -> Labels:
     """Return the class of each label.
 
     A label is looked up as an alias, then as a code, then as the name of an expression in any spelling. The
-    class set is the user's, else the layout's own. With neither it follows from the labels: if more than half
-    of the distinct names are known expressions, the canonical names of those present, sorted, and any other
-    name is an error; otherwise the names as they are written, sorted (as numbers if all are integers).
+    class set is the user's, else the layout's own. Where the user names classes and the layout has no codes of its
+    own, labels that are integers throughout are codes: they count these classes from 0 or from 1, whichever alone
+    fits. With no class set it follows from the labels: if more than half of the distinct names are known
+    expressions, the canonical names of those present, sorted, and any other name is an error; otherwise the names as
+    they are written, sorted (as numbers if all are integers).
 
     Parameters
     ----------
@@ -77,19 +84,23 @@ def resolve(texts: Sequence[str], where: Where, options: ReadOptions, own: Class
         Says where row i stands.
     own : ClassSet, optional
         The layout's class set; its labels are integer codes of it.
+    numbered : bool
+        Whether integers may number the classes that the user names.
 
     Raises
     ------
     InputError
-        For a label outside the class set, naming file, row, value, the nearest class and the way out.
+        For a label outside the class set, naming file, row, value, the nearest class and the way out; for integers
+        that could number the classes from 0 as well as from 1.
     """
     first: dict[str, int] = {}
     for i, text in enumerate(texts):
         first.setdefault(text, i)
+    codes = own or options.class_set or (_numbering(first, where, options) if numbered else None)
     names: dict[str, str] = {}
     notes: dict[str, str] = {}
     for text, i in first.items():
-        names[text], notes[text] = _name(text, where(i), options, own)
+        names[text], notes[text] = _name(text, where(i), options, codes, closed=own is not None)
     named = class_names(options, own)
     classes = named or _follow(list(filter(None, names.values())), where)
     column = {name: c for c, name in enumerate(classes)}
@@ -106,16 +117,53 @@ def resolve(texts: Sequence[str], where: Where, options: ReadOptions, own: Class
     )
 
 
-def _name(text: str, where: str, options: ReadOptions, own: ClassSet | None) -> tuple[str, str]:
-    """Return what a label is called or, where it is none, "" and why."""
+def _numbering(first: Mapping[str, int], where: Where, options: ReadOptions) -> ClassSet | None:
+    """Return the classes that the user names as a class set whose codes the labels are, or None where they are none.
+
+    They are where every label, but those with an alias, is an integer and no class is. `first` gives the first row
+    of each label.
+    """
+    named = class_names(options)
+    texts = [text for text in first if text.casefold() not in _EMPTY and _aliased(text, options) is None]
+    if named is None or not texts or any(number(name).is_integer() for name in named):
+        return None
+    if not all(number(text).is_integer() for text in texts):
+        return None
+    texts.sort(key=number)
+    low, high = int(number(texts[0])), int(number(texts[-1]))
+    sets = [ClassSet("classes", "--classes", named, base, "the user") for base in (0, 1)]
+    fitting = [codes for codes in sets if low in codes.codes and high in codes.codes]
+    if not fitting:
+        odd = texts[0] if low < 0 else texts[-1]
+        raise InputError(
+            f"{where(first[odd])}: label {odd} is the number of none of the {len(named)} classes named "
+            f"({', '.join(named)}), be they counted from 0 or from 1; the labels are integers from {low} to {high}. "
+            f"Name one class a number, or leave such rows unlabeled with --alias {odd}="
+        )
+    if len(fitting) > 1:
+        ways = [" ".join([f"from {codes.first_code}:", *_aliases(texts, codes)]) for codes in fitting]
+        raise InputError(
+            f"{where(first[texts[0]])}: the labels are integers from {low} to {high}, which can count the "
+            f"{len(named)} classes named from 0 as well as from 1. Say what each means, {', or '.join(ways)}"
+        )
+    _LOG.warning("The labels count the classes named from %d: %s.", fitting[0].first_code, _range(fitting[0]))
+    return fitting[0]
+
+
+def _aliases(texts: Sequence[str], codes: ClassSet) -> list[str]:
+    """Return the options that say what each integer label means."""
+    return [f"--alias {shlex.quote(f'{text}={codes.codes[int(number(text))]}')}" for text in texts]
+
+
+def _name(text: str, where: str, options: ReadOptions, codes: ClassSet | None, *, closed: bool) -> tuple[str, str]:
+    """Return what a label is called or, where it is none, "" and why; `closed` where labels can be codes alone."""
     if text.casefold() in _EMPTY:
         return "", NO_LABEL
     target = _aliased(text, options)
     if target is not None:
         return target, "" if target else LEFT_OUT
-    codes = own or options.class_set
     code = number(text)
-    if codes is None or (own is None and not code.is_integer()):
+    if codes is None or (not closed and not code.is_integer()):
         return text, ""
     if not code.is_integer():
         raise InputError(f"{where}: label '{text}' is not an integer; {codes.title} uses {_range(codes)}.")

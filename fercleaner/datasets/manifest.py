@@ -165,7 +165,8 @@ def _given(table: Table, label: str | None, options: ReadOptions, taken: set[str
     if label is not None:
         blank = (votes.sum(1) + unknown + not_a_face) == 0
         limited = options if options.classes is not None else replace(options, classes=classes)
-        single = one_hot(resolve([t if b else "" for t, b in zip(texts, blank, strict=True)], table.where, limited))
+        rest = [text if empty else "" for text, empty in zip(texts, blank, strict=True)]
+        single = one_hot(resolve(rest, table.where, limited, numbered=False))
         given[blank], labeled[blank] = single.given[blank], single.labeled[blank]
         notes = np.where(blank, np.where(single.labeled, "", NO_VOTES), notes)
     return Given(classes, given, labeled, notes, votes)

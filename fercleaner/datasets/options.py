@@ -30,7 +30,7 @@ class ReadOptions:
     ----------
     classes : sequence of str, optional
         The class set in the order wanted, by any spelling; or one name of `expressions.CLASS_SETS`, such as
-        "rafdb", which also says what integer labels mean.
+        "rafdb". Both also say what integer labels mean, classes named where it is clear from which number they count.
     alias : mapping of spelling -> name
         Further spellings of labels; a target of "" leaves such rows unlabeled.
     images : path, optional

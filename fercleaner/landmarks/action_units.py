@@ -195,7 +195,7 @@ def from_landmarks(
         that the mean probability is its rate; otherwise tau = 1.5. An AU named here that points cannot show
         (AU11, AU14, AU16, ...) is given its rate for every face. AUs not named are left out.
     neutral : (N,) bool, optional
-        Faces labelled neutral: median and MAD are taken over those found (if at least 20).
+        Faces labeled neutral: median and MAD are taken over those found (if at least 20).
     weak : "base-rate" or "measured"
         Whether AUs that single pictures show only faintly (`WEAK`) are given their base rate, or measured.
         Without `base_rate` they are measured. Given their rate, the AU prior agreed better with

@@ -61,6 +61,10 @@ def build(name: str, settings: dict[str, str] | None = None) -> Method:
     return method
 
 
+#: What a parameter takes, in words.
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
 def _parsed(method: str, key: str, text: str, default: Any) -> Any:
     """Return `text` as the type of `default`."""
     try:
@@ -72,6 +76,6 @@ def _parsed(method: str, key: str, text: str, default: Any) -> Any:
             return float(text)
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"--set {key}={text}: method '{method}' takes {key} as a {type(default).__name__} (default {default})."
+            f"--set {key}={text}: method '{method}' takes {key} as {_KINDS[type(default)]} (default {default})."
         ) from error
     return text

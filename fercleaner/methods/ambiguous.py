@@ -1,4 +1,4 @@
-"""LEAF's ambiguous pseudo-labels with Ada-CM's class margins, for labelled and unlabelled faces."""
+"""LEAF's ambiguous pseudo-labels with Ada-CM's class margins, for labeled and unlabeled faces."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ FLOOR_SHARE = 0.6
 SMOOTHING = 0.02
 #: Steepness of the concave ambiguity weight.
 STEEPNESS = 50.0
-#: Weight of a labelled face whose label is not among the positives of an unsure posterior.
+#: Weight of a labeled face whose label is not among the positives of an unsure posterior.
 UNSURE_WEIGHT = 0.7
 #: Probabilities this close are level: rounding may not decide between two classes.
 TIE = 1e-4
-#: Parts into which the labelled faces are dealt; each is judged without its own labels.
+#: Parts into which the labeled faces are dealt; each is judged without its own labels.
 FOLDS = 5
 
 
@@ -54,17 +54,17 @@ class Ambiguous:
     Witnesses are the probe's out-of-fold posterior, a mirrored copy's (`view`), and two that learn from faces
     without a label: labels that travelled over the graph of look-alikes (`label_graph.graph_votes`, where there
     are neighbors), and a mixture-of-experts head trained here on the views (`experts`, where there are features),
-    which is taught the unlabelled faces by the graph and by itself. p_i is their mean, q_i their normalized
+    which is taught the unlabeled faces by the graph and by itself. p_i is their mean, q_i their normalized
     geometric mean (the softmax of mean scores). With q_(1) >= q_(2) >= ... and P_n the sum of the n largest,
 
         m_i     = clip(#{n : P_n < mass}, 1, K)              (`inclusive`: #{n : P_(n-1) < mass}, P_0 = 0)
         omega_i = log(1 + 50 (mu - h)) / log(1 + 50 mu),     mu = P_(m+1) / (m + 1), h = q_(m+1)
         d_i     = q_i^g over the m_i likeliest classes, renormalized; 2 % spread evenly
-        T_c     = clip(.97 mean confidence of correct faces labelled c, floor, .97)
+        T_c     = clip(.97 mean confidence of correct faces labeled c, floor, .97)
         a_i     = 1 - JS divergence of the witnesses         (1 with one witness)
 
     and a face is sure (status I) where max p_i >= T of its likeliest class, else unsure (status II).
-    Unlabelled: d_i with weight omega_i a_i, halved where unsure. Labelled y:
+    Unlabeled: d_i with weight omega_i a_i, halved where unsure. Labeled y:
 
         y = argmax q      r_i = (1 - blend) y + blend d_i               weight 1
         y plausible       r_i = (1 - l) y + l d_i                       weight 1 - .5 (1 - q_y / q_(1))
@@ -72,8 +72,8 @@ class Ambiguous:
         y not, sure       r_i = (1 - relabel) y + relabel d_i           weight 1 - omega_i
         y not, unsure     r_i = (1 - blend) y + blend d_i               weight .7
 
-    A face without posterior keeps its given label with weight 1 (uniform, weight 0, where unlabelled). Quality is
-    (1 + q_y - max over other c of q_c) / 2, the likeliest class standing for y where unlabelled. Flagged: q_i
+    A face without posterior keeps its given label with weight 1 (uniform, weight 0, where unlabeled). Quality is
+    (1 + q_y - max over other c of q_c) / 2, the likeliest class standing for y where unlabeled. Flagged: q_i
     holds another class for likelier than y (a superset of the faces whose refined label is another).
 
     Parameters
@@ -92,8 +92,8 @@ class Ambiguous:
     blend, relabel : float in [0, 1]
         Share of d_i in a label that is not, and that is, contradicted by a sure posterior.
     align : bool
-        Whether to bring the mean of the unlabelled posteriors to the labelled class frequencies first
-        (distribution alignment): for unlabelled faces known to be spread like the labelled ones.
+        Whether to bring the mean of the unlabeled posteriors to the labeled class frequencies first
+        (distribution alignment): for unlabeled faces known to be spread like the labeled ones.
     experts : int >= 0
         Experts of the head that is trained where features are at hand; 0 trains none.
     active : int >= 1
@@ -101,7 +101,7 @@ class Ambiguous:
     k : int >= 1
         Neighbors a hyperedge of the graph.
     alpha : float in [0, 1)
-        How far labels travel on it; further than in `hypergraph`, since the next labelled face may be far.
+        How far labels travel on it; further than in `hypergraph`, since the next labeled face may be far.
     posterior, view : str
         As in `Threshold`.
 
@@ -111,7 +111,7 @@ class Ambiguous:
     LEAF's released code; margins of Li et al., Towards Semi-Supervised Deep Facial Expression Recognition with
     an Adaptive Confidence Margin (Ada-CM), CVPR 2022. Differs from them in: frozen views, out-of-fold
     posteriors in place of weak augmentations, margins at the end of training, shrunk towards the mean and with a
-    floor for calibrated posteriors; agreement, smoothing and the rule for labelled faces are ours (the papers
+    floor for calibrated posteriors; agreement, smoothing and the rule for labeled faces are ours (the papers
     take given labels as right), and so is the graph: it stands for what image augmentations teach a network that
     is not frozen, that pictures close by are of one class.
 
@@ -280,14 +280,14 @@ def _level(rows: Doubles) -> Bools:
 def class_margins(posterior: Doubles, given: Doubles, classes: int) -> Doubles:
     """Return Ada-CM's confidence margin of each class, (C,) in (0, .97].
 
-    T_c = .97 x the mean confidence of faces labelled c that the posterior gets right, shrunk by MARGIN_PRIOR
+    T_c = .97 x the mean confidence of faces labeled c that the posterior gets right, shrunk by MARGIN_PRIOR
     faces towards the mean over all classes; not below max(1.5 / C, .6 of that mean). The paper's floor of .8
     suits overconfident networks, not calibrated posteriors. Where n classes are level, each is right by 1 / n.
 
     Parameters
     ----------
     posterior, given : (N, C) float64
-        Of labelled faces; N may be 0.
+        Of labeled faces; N may be 0.
     """
     label, top = given.argmax(1), posterior.max(1)
     level = _level(posterior)
@@ -374,7 +374,7 @@ def disagreement(witnesses: list[Doubles]) -> Doubles:
 
 
 def aligned(posterior: Doubles, samples: Samples, found: Bools) -> Doubles:
-    """Return `posterior` with the unlabelled rows brought to the labelled class frequencies on average.
+    """Return `posterior` with the unlabeled rows brought to the labeled class frequencies on average.
 
     q_c x pi_c / mean q_c, renormalized, pi the mean given label (distribution alignment, Berthelot et al. 2020).
     """

@@ -163,7 +163,7 @@ def fit_temperature(scores: Doubles, given: Doubles) -> float:
     Parameters
     ----------
     scores : (N, C)
-        sum_a log ell_a of labelled faces.
+        sum_a log ell_a of labeled faces.
     given : (N, C)
         Their given distributions. Without a face T is 1.
 

@@ -55,7 +55,7 @@ class AuPrior:
         ell_a(c) = PI[c, a] p_a / b_a + (1 - PI[c, a]) (1 - p_a) / (1 - b_a)
         o        = softmax((1 / T) sum_a log ell_a)            (aggregate "units")
         o        = sum_r w_r o^r over brow, eye, nose, mouth   (aggregate "regions": sure ones weigh more)
-        f        = normalised o^fusion d^(1 - fusion), d the posterior; f = o where there is none
+        f        = normalized o^fusion d^(1 - fusion), d the posterior; f = o where there is none
         y_hat    = (1 - lambda) y + lambda f,   lambda = transfer q eta (1 - rho)
         w        = 1 - damping q eta (1 - rho)
 
@@ -68,9 +68,9 @@ class AuPrior:
     y_hat is the refined distribution and quality is <y, f>. A face is flagged where q eta (1 - rho) > `doubt`:
     the inference is decided, and another class much more plausible than the label. A face without AUs is left
     to its label; its quality is <y, d>, or the mean of its class where it has no posterior either. Faces
-    labelled with a class that the table does not know, or with contempt unless `contempt` is set (nobody
+    labeled with a class that the table does not know, or with contempt unless `contempt` is set (nobody
     measured its units), are left to their labels too, and no face is moved to such a class by its units. An
-    unlabelled face gets f.
+    unlabeled face gets f.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ class AuPrior:
 
 
 def fused(o: Doubles, d: Doubles, judged: Bools, share: float) -> Doubles:
-    """Return normalised o^share d^(1 - share) over the judged classes; the mass of d on the others stays.
+    """Return normalized o^share d^(1 - share) over the judged classes; the mass of d on the others stays.
 
     Parameters
     ----------

@@ -105,7 +105,10 @@ def parameters(method: Method) -> dict[str, Any]:
 def require_labels(samples: Samples, method: str) -> None:
     """Raise InputError when there is nothing to learn from: no labeled face, or one class alone."""
     if not samples.labeled.any():
-        raise InputError(f"No face carries a label; method '{method}' needs some labeled faces.")
+        raise InputError(
+            f"No face carries a label; method '{method}' needs some labeled faces. Name the column that holds labels "
+            "with --column label=NAME, or sort the pictures of some faces into a folder per class."
+        )
 
 
 def require(evidence: Evidence, method: Method) -> None:

@@ -1,4 +1,10 @@
-"""How frequent expressions are in pictures from the wild: what is known of a set's classes before a label is read."""
+"""How frequent expressions are in pictures from the wild: what is known of a set's classes before a label is read.
+
+Wild sets agree on what is rare (fear: 1.2, 2.2 and 2.3 %), less on the rest. What comes of it on 8,000 of FER2013's
+faces with their own labels, as average precision of `consensus`: .851 without base rates, .874 with RAF-DB's, .902 with
+AffectNet's, .904 with ExpW's, .898 with the mean of the three; .806 with equal ones, which are wrong there
+(`benchmarks/quality.py --limit 8000 --methods consensus,base_rates=rafdb ...`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,7 @@ from ..expressions import canonical
 from ..label_model import normalized
 from ..types import Doubles
 
-#: Faces of each expression among those that the annotators of a set labelled.
+#: Faces of each expression among those that the annotators of a set labeled.
 COUNTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
         # Li, Deng and Du, RAF-DB (CVPR 2017): 12,271 training faces, some 40 annotators each.

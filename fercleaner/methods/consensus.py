@@ -67,7 +67,7 @@ class Consensus:
     (`outside.voice`). Where it is heard by u in [0, 1], log v is (1 - u) times the above plus u (log p_i + .2 L_i),
     and the systematic reading weighs (1 - u) times the above plus u; so one that fits the set leads, and one that is
     wrong, shuffled, or has its classes in another order leaves the answer as it was.
-    So does one that knows too few labelled faces to prove anything. Posteriors that learned from the labels at hand
+    So does one that knows too few labeled faces to prove anything. Posteriors that learned from the labels at hand
     (`Posteriors.learned`) are no outside witnesses; they are asked only where there are no views to train heads on.
 
     Several sites (`Samples.site`) have transition matrices of their own, as in `hypergraph`. Quality, weight and flags

@@ -113,7 +113,7 @@ def _answer(method: Method, evidence: Evidence) -> Refinement:
     for name in ("weight", "quality"):
         values = getattr(result, name)
         _all_rows((values >= 0) & (values <= 1), f"the {name} is outside [0, 1]", values)
-    _all_rows(~result.flagged | samples.labeled, "an unlabelled face is flagged", samples.given)
+    _all_rows(~result.flagged | samples.labeled, "an unlabeled face is flagged", samples.given)
     for name, values in result.evidence.items():
         if values.shape != (len(samples),):
             raise ContractError(f"evidence '{name}' has shape {values.shape}, expected ({len(samples)},).")
@@ -266,7 +266,7 @@ def _small_sets_work(method: Method, rng: np.random.Generator) -> None:
     for what, evidence in (
         ("two faces, one neighbor, two classes", two),
         ("classes without a face", rare),
-        ("all faces unlabelled but one", one),
+        ("all faces unlabeled but one", one),
         ("nothing found of any face", bare),
     ):
         try:

@@ -40,7 +40,7 @@ CONFIDENCE = 0.7
 class Projection:
     """A trained map from vectors of a view to the contrastive space.
 
-        q(x) = normalised [W_2 relu(W_1 x' + c_1) + c_2],  x' = x - mean, scaled to length sqrt(D)
+        q(x) = normalized [W_2 relu(W_1 x' + c_1) + c_2],  x' = x - mean, scaled to length sqrt(D)
         z(x) = [sqrt(1 - share) x' / sqrt(D), sqrt(share) q(x)]
 
     z is what `apply` hands out: its cosine is the mixture (1 - share) cos(x', .) + share cos(q, .). The learned

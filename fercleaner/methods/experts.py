@@ -35,7 +35,7 @@ EPOCHS = 12
 WARM_UP = 4
 #: Small sets are gone through more often, until there were this many steps.
 STEPS = 120
-#: Parts into which the labelled faces are dealt; each part is judged by the head of the others.
+#: Parts into which the labeled faces are dealt; each part is judged by the head of the others.
 FOLDS = 5
 #: Votes are held above this, so that none can forbid a class.
 LEAST_VOTE = 1e-4
@@ -113,7 +113,7 @@ def expert_posteriors(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Posteriors:
-    """Return out-of-fold class posteriors of a mixture of experts trained on labelled and unlabelled faces.
+    """Return out-of-fold class posteriors of a mixture of experts trained on labeled and unlabeled faces.
 
     With x the views side by side, turned to their first principal directions, the head is
 
@@ -121,10 +121,10 @@ def expert_posteriors(
 
     E_j distinct, G softmax over the `active` largest of a learned linear map of x. Each fold's head minimizes
 
-        L = [sum over labelled faces of CE + sum over the others of omega L_amb, scaled to the worth of CE on
+        L = [sum over labeled faces of CE + sum over the others of omega L_amb, scaled to the worth of CE on
              argmax times the mean confidence] / faces + .01 cv^2(load)
 
-    L_amb over all faces whose label it may not see: unlabelled ones and those of its own fold. What is positive
+    L_amb over all faces whose label it may not see: unlabeled ones and those of its own fold. What is positive
     for them is read off the teacher: the mean scores of two weak passes (a tenth of the inputs dropped, no
     gradient) and, where there are `votes`, their mean with log v: the head and the graph teach it together. It
     is learned in a strong pass (four tenths dropped). In the first third of the epochs votes teach alone, or,
@@ -153,8 +153,8 @@ def expert_posteriors(
     Zhang et al., LEAF: Unveiling Two Sides of the Same Coin in Semi-supervised Facial Expression Recognition,
     arXiv 2404.15041. Differs from its released code in: experts are distinct, several are active, fusion is
     linear, the load loss counts, the backbone is frozen (so no NT-Xent term and no image augmentation; inputs
-    are dropped instead), no class margin scales the unlabelled loss, a second teacher may speak, and a labelled
-    face counts as much as any other (LEAF's batches are half labelled, which fits a few wrong labels by heart).
+    are dropped instead), no class margin scales the unlabeled loss, a second teacher may speak, and a labeled
+    face counts as much as any other (LEAF's batches are half labeled, which fits a few wrong labels by heart).
     """
     seed = int(rng.integers(2**31))
     order = np.argsort(samples.ids, kind="stable")
@@ -282,7 +282,7 @@ class _Training:
         return x * keep.to(x.device) / (1.0 - share)
 
     def _teacher(self, x: Tensor, votes: Tensor | None, warm: bool) -> Tensor:
-        """Return what unlabelled faces are taught, (B, F, C): by weak passes (once `warm`) and log `votes`."""
+        """Return what unlabeled faces are taught, (B, F, C): by weak passes (once `warm`) and log `votes`."""
         import torch
 
         if not warm and votes is not None:

@@ -55,7 +55,7 @@ def make_evidence(
     flips, unlabeled, missing : float in [0, 1]
         Share of labels moved to another class, of faces without label, and of faces that lack a vector in
         a view (each view on its own), landmarks, action units, or posteriors. At least two faces (one if
-        there is one class in use) stay labelled.
+        there is one class in use) stay labeled.
     soft : bool
         Spread 40 % of each given label over the other classes.
     used : int, optional

@@ -73,7 +73,7 @@ class HypergraphPropagation:
     with y and labels stay. In sets of few faces k is at most half the mean size of the classes that occur.
 
     r is the refined distribution, quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a
-    label is flagged when its quality is below one half. An unlabelled face gets p_i, with weight and quality
+    label is flagged when its quality is below one half. An unlabeled face gets p_i, with weight and quality
     1 - H(p_i) / log C. A face with no neighbors in any view keeps its given label. Labels are left out in folds
     that keep a group together and hang on ids alone: no label takes part in the vote that judges it, or judges
     its near-duplicates. (Frequencies, sharpness, T and view weights are single numbers for the whole set, fitted
@@ -97,7 +97,7 @@ class HypergraphPropagation:
     folds : int
         Labels are left out a fold at a time.
     margin : float in [0, 1]
-        A label gives way only to a class that leads it by more in r (SCN's relabelling margin). Where the lead is
+        A label gives way only to a class that leads it by more in r (SCN's relabeling margin). Where the lead is
         less, r is mixed with y until y's class leads again (`held_back`); quality, weight and flags stay those of
         r. 0 lets the most likely class stand.
     uncertainty : bool
@@ -109,7 +109,7 @@ class HypergraphPropagation:
     -----
     Where `Samples.site` names more than one client or annotator pool, each has a transition matrix of its own,
     which stands for T both in U and in r, and votes are read with the class frequencies of the site
-    (`sites.Sites`). Both are drawn towards those of the whole set, the more the fewer faces a site has labelled,
+    (`sites.Sites`). Both are drawn towards those of the whole set, the more the fewer faces a site has labeled,
     and the labels of a face's fold take no part in the matrix that it is read by, nor do in a fold's run those of
     that fold. Look-alikes vote across sites.
     With one site, or none, the rule is as above.
@@ -241,7 +241,7 @@ class HypergraphPropagation:
 
 
 def fitting_k(k: int, samples: Samples) -> int:
-    """Return `k`, or half the mean number of labelled faces a class where that is less; at least 1.
+    """Return `k`, or half the mean number of labeled faces a class where that is less; at least 1.
 
     Classes that no label names do not count.
     """
@@ -368,7 +368,7 @@ def held_back(refined: Doubles, given: Doubles, margin: float) -> Doubles:
     """Return refined distributions (N, C) in which a label gives way only to a class that leads it by `margin`.
 
     The label of a face is the most likely class of y (of several, the one of greatest r). A row whose most likely
-    class leads it by less becomes (1 - a) r + a y with the least a that puts the label first. Unlabelled faces
+    class leads it by less becomes (1 - a) r + a y with the least a that puts the label first. Unlabeled faces
     and rows whose most likely class is the label stay as they are.
     """
     if margin == 0:

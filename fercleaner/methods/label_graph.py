@@ -1,4 +1,4 @@
-"""What a graph over labelled and unlabelled faces says of each of them, no label of its own fold taking part."""
+"""What a graph over labeled and unlabeled faces says of each of them, no label of its own fold taking part."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def graph_votes(
 
     m the mean of the rows of F, pi the frequencies of the given labels, s the sharpness under which the given
     labels are likeliest out of fold. Reading the votes against their mean, with the labels' frequencies put in
-    its place, is distribution alignment: a class that the graph favours as a whole gains nothing by it. A
-    labelled face gets p of its own fold's run; an unlabelled one that of all runs together.
+    its place, is distribution alignment: a class that the graph favors as a whole gains nothing by it. A
+    labeled face gets p of its own fold's run; an unlabeled one that of all runs together.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def graph_votes(
         Each content once (`views.distinct_views`); views are weighed by how much of the given labels they explain.
     fold : (N,) int64 in 0 .. F-1
     k : int
-        Neighbors a hyperedge; at most half the mean number of faces a class, labelled or not.
+        Neighbors a hyperedge; at most half the mean number of faces a class, labeled or not.
     alpha : float in [0, 1)
         How far labels travel.
 

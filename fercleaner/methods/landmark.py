@@ -35,14 +35,14 @@ class Landmark:
         t_i^v    = sum_{j in N_v(i)} omega_ij p_j               (what view v says)
         t_i      = mean of t_i^v over the views that have i      (pooling "views")
                  = t_i^u / 2 + t_i^landmarks / 2                 (pooling "spaces", u the mean of the others)
-        t_i     <- t_i^sharpness, renormalised
+        t_i     <- t_i^sharpness, renormalized
         b_i      = momentum^visits y_i + (1 - momentum^visits) t_i
 
     b, the label bank after `visits` visits, is the refined distribution. Quality is the mean of b over the
     given label, <y_i, b_i>; the weight is <y_i, b_i> / max_c b_ic; a face is flagged where the bank leaves
     its label (the largest class of b is not that of y). The own posterior and the own label are no part of
     t_i. A face without landmarks has only its expression views; one without any neighbor that has a posterior
-    keeps its given label. An unlabelled face gets t_i, and 1 - H(t_i) / log C as quality and weight.
+    keeps its given label. An unlabeled face gets t_i, and 1 - H(t_i) / log C as quality and weight.
     The joint view, which holds the landmarks too, is not used.
     Labels cannot change unless t_max - t_y > momentum^visits / (1 - momentum^visits): .917 at 7 visits, .259
     at 15.
@@ -226,7 +226,7 @@ def aggregate(indices: Ints, scores: Doubles, values: Floats, found: Bools) -> t
     indices : (N, k) int64
         Neighbors; -1 is padding.
     scores : (N, k) float
-        Non-negative contributions; normalised over the neighbors whose posterior was found.
+        Non-negative contributions; normalized over the neighbors whose posterior was found.
     values, found : (N, C), (N,)
         Posteriors p. Rows without any neighbor come out zero.
     """
@@ -259,7 +259,7 @@ def label_bank(given: Doubles, target: Doubles, share: float) -> Doubles:
 
 
 def sharpened(rows: Doubles, power: float) -> Doubles:
-    """Return rows (N, C) raised to `power` and renormalised; rows of no mass become uniform."""
+    """Return rows (N, C) raised to `power` and renormalized; rows of no mass become uniform."""
     top = rows.max(1, keepdims=True)
     raised = np.where(top > 0, rows / np.where(top > 0, top, 1.0), 1.0) ** power
     return np.asarray(raised / raised.sum(1, keepdims=True))

@@ -68,7 +68,7 @@ def voice(
     witnesses, known : by name
         Posteriors, and which faces each knows, (N,) bool.
     rows : (N,) bool
-        Labelled faces to measure on.
+        Labeled faces to measure on.
     given : (N, C) float64
     joined : (N, C) float64
         Joined lifts of the inside witnesses.
@@ -91,7 +91,7 @@ def hearing(worth: float) -> float:
 
 
 def proven(judged: Bools, given: Doubles, prior: Doubles) -> float:
-    """Return how far the labelled faces that a witness knows are enough to measure its worth, in [0, 1].
+    """Return how far the labeled faces that a witness knows are enough to measure its worth, in [0, 1].
 
     `outside_worth` fits a transition matrix to them. Of the entropy of n labels its K (K - 1) numbers explain
     K (K - 1) / 2 nats by chance, K the classes that occur in the whole set: 1 where that is at most the first
@@ -100,7 +100,7 @@ def proven(judged: Bools, given: Doubles, prior: Doubles) -> float:
     Parameters
     ----------
     judged : (N,) bool
-        Labelled faces that the witness knows.
+        Labeled faces that the witness knows.
     given : (M, C) float64
         All labels of the set.
     prior : (C,) float64

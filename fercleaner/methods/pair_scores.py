@@ -18,7 +18,7 @@ WIDTH = 128
 EPOCHS = 4
 BATCH = 512
 LEARNING_RATE = 1e-3
-#: LA-Net's epsilon in the normalisation of scores.
+#: LA-Net's epsilon in the normalization of scores.
 EPSILON = 1e-8
 
 
@@ -43,12 +43,12 @@ def fit_pair_scores(
 
         mean_i KL(p_i || b_i),   b_i = (1 - share_i) y_i + share_i mean_views sum_j omega_ij p_j
 
-    with omega the scores normalised over the neighbors that have a posterior, and y, p held fixed.
+    with omega the scores normalized over the neighbors that have a posterior, and y, p held fixed.
 
     Parameters
     ----------
     features, indices : V arrays (N, D_v) and (N, k_v)
-        Vectors (centred and scaled to length 1 here) and neighbors of each view, -1 padding.
+        Vectors (centered and scaled to length 1 here) and neighbors of each view, -1 padding.
     values, found, given : (N, C), (N,), (N, C)
         Posteriors p and where they are, given distributions y.
     share : (N,)

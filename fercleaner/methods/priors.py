@@ -117,7 +117,7 @@ class AuTable:
     def base_rates(self, classes: Sequence[str], class_prior: ArrayLike | None = None) -> dict[str, float]:
         """Return b_a = sum_c P(c) PI[c, a] of each unit over the known ones of `classes`.
 
-        `class_prior` (C,) is renormalised over the known classes; uniform by default. This is the `base_rate`
+        `class_prior` (C,) is renormalized over the known classes; uniform by default. This is the `base_rate`
         that `landmarks.action_units` matches its probabilities to.
         """
         rates, known = self.rows(classes)

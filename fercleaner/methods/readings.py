@@ -48,7 +48,7 @@ class Labels:
     given : (N, C) float64
         Zero rows without a label.
     rows : (N,) bool
-        Labelled faces that a witness speaks about: models are fitted to these.
+        Labeled faces that a witness speaks about: models are fitted to these.
     prior : (C,) float64
         Frequencies of the labels.
     fold : (N,) int64

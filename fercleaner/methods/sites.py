@@ -9,7 +9,7 @@ import numpy as np
 from ..label_model import normalized
 from ..types import Bools, Doubles, Ints, Samples
 
-#: Faces of the whole set that are added to each row of a site's transition matrix. A site that has labelled
+#: Faces of the whole set that are added to each row of a site's transition matrix. A site that has labeled
 #: this many faces of a class is half itself there. On ferplus with injected noise 5 to 40 serve alike; more of
 #: them gives away what differs, fewer costs sets whose sites do not differ at all.
 SITE_FACES = 30.0
@@ -160,7 +160,7 @@ class SiteMatrices:
 
 
 def sites_of(samples: Samples) -> Sites | None:
-    """Return the sites of a set, or None where its labelled faces are all of one site, or of none.
+    """Return the sites of a set, or None where its labeled faces are all of one site, or of none.
 
     A face whose site is "" belongs to none.
     """

@@ -22,7 +22,7 @@ class Threshold:
     """Keep labels whose posterior reaches the class average; give the others their posterior.
 
     With P_i the out-of-fold posterior of face i, y its given label, mu_c and s_c the mean and unbiased standard
-    deviation of column c of P over the labelled faces (over the mini-batch, in training),
+    deviation of column c of P over the labeled faces (over the mini-batch, in training),
 
         keep_i = [ P_i,y >= mu_y ]                              (ties kept)
         w_i    = Phi( (P_i,y - mu_y) sqrt(B - 1) / s_y )        (how often kept in random batches of B faces)
@@ -30,15 +30,15 @@ class Threshold:
         r_i    = (1 - a_i) y_i + a_i q_i  where kept,  q_i  where dropped.
 
     a_i is `blend`, or less where the kept label would not stay the likeliest class. A given distribution y takes
-    sums over its classes, such as <y, mu>. An unlabelled face gets q_i, with its largest entry as weight. A face
-    without posterior keeps its given label with weight 1 (uniform, weight 0, where unlabelled).
+    sums over its classes, such as <y, mu>. An unlabeled face gets q_i, with its largest entry as weight. A face
+    without posterior keeps its given label with weight 1 (uniform, weight 0, where unlabeled).
 
     With a second posterior for mirrored or augmented pictures (`view`), each of the two has its own thresholds,
     w_i is the mean of both, a label is kept if the mean posterior reaches the mean threshold, and the symmetric
     divergence of the two in bits is evidence of ambiguity.
 
     Quality is (1 + P_i,y - max over other c of P_i,c) / 2: the vote saturates at 0 and 1 and cannot rank. For an
-    unlabelled face the likeliest class stands for y. Flagged: dropped, and another class is likelier.
+    unlabeled face the likeliest class stands for y. Flagged: dropped, and another class is likelier.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Threshold:
     ------
     Gera, Badveeti, Raj Kumar and Balasubramanian, Dynamic Adaptive Threshold based Learning for Noisy
     Annotations Robust Facial Expression Recognition, arXiv 2208.10221, MTAP 2023; its released code. Differs
-    from it in: whole-set statistics in place of one batch's; the vote in closed form; the weight of unlabelled
+    from it in: whole-set statistics in place of one batch's; the vote in closed form; the weight of unlabeled
     faces, quality and r_i are ours, the paper drops a face and relabels none.
 
     Examples

@@ -37,7 +37,7 @@ def estimate(
     prior : (C,) float64
         Frequencies of the given labels.
     rows : (N,) bool
-        Labelled faces that have scores; heads are fitted to these.
+        Labeled faces that have scores; heads are fitted to these.
     fold : (N,) int64
     degree : (N,) float64
         Vertex degrees.
