@@ -50,6 +50,7 @@ def refine(
     """
     from fercleaner import methods, pipeline, store
     from fercleaner.errors import InputError
+    from fercleaner.methods.base_rates import WILD, balanced_by_hand
     from fercleaner.summary import unseen
 
     from .console import note, print_json, share, watching, words
@@ -66,6 +67,11 @@ def refine(
     store.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, witnesses, resources = set_options.open(dataset)
+    if getattr(rule, "base_rates", "") == WILD and balanced_by_hand(samples.given):
+        note(
+            "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this set is "
+            "one of those, add --set base_rates=even."
+        )
     with watching() as watch:
         refined = pipeline.refine(samples, rule, witnesses, resources, watch, precision=precision)
     store.write(refined, target, overwrite=force)

@@ -9,7 +9,7 @@ import pytest
 from consensus_cases import NAMES, make_samples, run, seen_as
 
 from fercleaner.errors import InputError
-from fercleaner.methods.base_rates import COUNTS, base_rates, pooled, seen_alone
+from fercleaner.methods.base_rates import COUNTS, balanced_by_hand, base_rates, pooled, seen_alone
 
 
 def test_counts_add_up_to_the_published_sizes():
@@ -116,3 +116,12 @@ def test_no_face_goes_to_a_class_without_labels():
     more = make_samples(given, classes=(*samples.classes, "surprise"))
     result = run(seen_as(more, evidence.features["a"].values))
     assert result.distribution[:, 3].max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [((100, 100, 100), True), ((100, 150, 120, 0), True), ((100, 151, 120), False), ((50, 50), False), ((), False)],
+)
+def test_labels_balanced_by_hand(counts, expected):
+    given = np.repeat(np.eye(len(counts), dtype=np.float32), counts, axis=0)
+    assert balanced_by_hand(given) is expected

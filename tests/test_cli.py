@@ -194,6 +194,13 @@ def test_json_of_refine_is_all_of_stdout(vectors):
     assert (printed["file"], printed["faces"], printed["labeled"]) == ("faces.refined.parquet", 48, 48)
 
 
+def test_labels_balanced_by_hand_are_noticed_where_base_rates_are_of_the_wild(vectors):
+    same = ["refine", "faces.csv", "--view", "v=v.npy", "--force"]
+    assert "--set base_rates=even" in run(*same).stderr
+    assert "base_rates" not in run(*same, "--set", "base_rates=even").stderr
+    assert "base_rates" not in run(*same, "--method", "hypergraph").stderr
+
+
 def test_set_reaches_the_method_and_the_file(vectors):
     run("refine", "faces.csv", "--view", "v=v.npy", "--set", "k=7", "--set", "alpha=0.5")
     params = fercleaner.load("faces.refined.parquet").metadata["params"]

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError, did_you_mean
 from ..expressions import canonical
 from ..label_model import normalized
-from ..types import Doubles
+from ..types import Doubles, Floats
 
 #: Faces of each expression among those that the annotators of a set labeled.
 COUNTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
@@ -56,6 +56,8 @@ COUNTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
 )
 #: Names for base rates beside those of sets: the mean of the sets, all classes alike, nothing known.
 WILD, EVEN, NONE = "wild", "even", "none"
+#: Labels of which no class has more than this many times as many as another look balanced by hand.
+BALANCED = 1.5
 #: A class of no larger share has no labels (`label_model.frequencies` gives each one a billionth).
 UNSEEN = 1e-8
 
@@ -116,6 +118,16 @@ def pooled(own: Doubles, known: Doubles | None, trust: float) -> Doubles:
 def seen_alone(known: Doubles | None, own: Doubles) -> Doubles | None:
     """Return base rates (C,) in which a class that no label names is as rare as in the labels' frequencies `own`."""
     return None if known is None else normalized(np.where(own > UNSEEN, known, own))
+
+
+def balanced_by_hand(given: Floats) -> bool:
+    """Return whether given labels (N, C) lie so evenly on three classes or more that someone saw to it.
+
+    Base rates of the wild take what is rare there for rarer than it is in such a set.
+    """
+    counts = given.sum(0)
+    counts = counts[counts > 0]
+    return len(counts) >= 3 and bool(counts.max() <= BALANCED * counts.min())
 
 
 def _mean() -> dict[str, float]:
