@@ -69,8 +69,8 @@ def refine(
     samples, witnesses, resources = set_options.open(dataset)
     if getattr(rule, "base_rates", "") == WILD and balanced_by_hand(samples.given):
         note(
-            "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this set is "
-            "one of those, add --set base_rates=even."
+            "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this "
+            "set is one of those, add --set base_rates=even."
         )
     with watching() as watch:
         refined = pipeline.refine(samples, rule, witnesses, resources, watch, precision=precision)
