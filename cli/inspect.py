@@ -131,14 +131,14 @@ def _few(texts: Sequence[str], most: int = 4) -> str:
 
 def _print_noise(summary: Summary) -> None:
     """Write the expected transition matrix and the pairs that are mixed most."""
-    from .console import print_table
+    from .console import note, print_table
 
     noise, names = summary.noise, [row.name for row in summary.classes]
     if noise.rate is None:
         return
     rows, columns = _headings(names)
     print_table(
-        f"Expected noise {_percent(noise.rate)}: labels (columns) given to each class (rows), in %",
+        f"Expected noise {noise.told}: labels (columns) given to each class (rows), in %",
         ["class", *columns],
         [
             [name, *("-" if absent else f"{100 * share:.0f}" for share in row)]
@@ -152,6 +152,10 @@ def _print_noise(summary: Summary) -> None:
             [[p.true, p.given, f"{p.count:,.0f}", _percent(p.share)] for p in noise.mixed],
             left=2,
         )
+    note(
+        "Expected noise cannot tell ambiguous faces from wrong labels: it may count right labels of such faces, and "
+        "misses mistakes that look-alikes share."
+    )
 
 
 def _absent(summary: Summary) -> list[bool]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .calibration import Flipped, doubt, flip_depths_of, precision_curve, with_labels
+from .calibration import Flipped, flip_depths_of, most_wrong, noise_rate, with_labels
 from .comparison import DRAWS, compare
 from .errors import InputError
 from .inputs import Resources, Watch, Witnesses
@@ -35,7 +35,8 @@ ASSUMED = (
     "A flip counts as wrong and every other label as right, so average precision, R-precision and the precision of "
     "flags are lower bounds: the set's own wrong labels count against a method that finds them.",
     "The corrected AUROC and the expected precision take it that the set's own wrong labels, of the share named, are "
-    "found like the flips. Mistakes that annotators share are harder to find: expect less there.",
+    "found like the flips. Mistakes that annotators share are harder to find, and right labels of faces that the "
+    "evidence misreads pass for wrong ones: expect less there.",
 )
 
 
@@ -58,7 +59,7 @@ class MethodFigures:
     share_best : float
         Share of the bootstrap's draws in which it is best.
     noise_rate : float
-        Share of the set's own labels that are wrong, by this method (`calibration.precision_curve`).
+        Share of the set's own labels that are wrong, by this method (`calibration.noise_rate`).
     flagged : float
         Share of the set's own labels that it flags.
     expected_precision : float or None
@@ -284,8 +285,8 @@ def _figures(
     rates = {}
     for name, one in first.items():
         found = np.concatenate([flip_depths_of(c, a) for c, a in zip(flips, answers[name], strict=True)])
-        own = doubt(samples, one)[labeled]
-        rates[name] = precision_curve(one.quality[labeled].astype(np.float64), own, found).noise_rate
+        quality = one.quality[labeled].astype(np.float64)
+        rates[name] = noise_rate(quality, most_wrong(samples, one), found)
     rate = float(np.median(list(rates.values())))
     suspicion = np.stack([[-a.quality[labeled].astype(np.float64) for a in answers[name]] for name in first])
     standing = compare(

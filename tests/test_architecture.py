@@ -20,7 +20,7 @@ LAYERS = (
     ("errors",),
     ("arrays",),
     ("types", "refined"),
-    ("expressions", "metrics", "comparison", "transition", "noise", "label_model"),
+    ("expressions", "metrics", "comparison", "presence", "transition", "noise", "label_model"),
     ("images", "datasets", "encoders", "landmarks", "cache", "workers", "extraction", "detection", "facenet"),
     ("views", "neighbors", "hypergraph", "heads", "probe"),
     ("methods",),

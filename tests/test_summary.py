@@ -107,7 +107,7 @@ def test_to_dict_is_json():
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["classes"][0]["name"] == "anger"
     assert summary["suspects"][0]["id"] == "b"
-    assert list(summary["noise"]) == ["labels", "wrong", "rate", "transition", "wrong_rates", "mixed"]
+    assert list(summary["noise"]) == ["labels", "wrong", "rate", "doubt", "transition", "wrong_rates", "mixed"]
 
 
 def test_the_expected_noise_is_part_of_it():
