@@ -52,7 +52,7 @@ class Ambiguous:
     """Give each face a distribution over the few classes that its posteriors hold for plausible.
 
     Witnesses are the probe's out-of-fold posterior, a mirrored copy's (`view`), and two that learn from faces
-    without a label: labels that travelled over the graph of look-alikes (`label_graph.graph_votes`, where there
+    without a label: labels that traveled over the graph of look-alikes (`label_graph.graph_votes`, where there
     are neighbors), and a mixture-of-experts head trained here on the views (`experts`, where there are features),
     which is taught the unlabeled faces by the graph and by itself. p_i is their mean, q_i their normalized
     geometric mean (the softmax of mean scores). With q_(1) >= q_(2) >= ... and P_n the sum of the n largest,
@@ -337,7 +337,8 @@ def positives(
     else:
         weight = gap / (mean + height)
     edge = ranked[rows, count - 1][:, None]
-    above, level = q > edge + TIE, np.abs(q - edge) <= TIE
+    beyond = q - edge  # compared as one number: rounding must not leave a class neither above nor level
+    above, level = beyond > TIE, np.abs(beyond) <= TIE
     left = (count[:, None] - above.sum(1, keepdims=True)) / level.sum(1, keepdims=True)
     member = np.where(above, 1.0, np.where(level, left, 0.0))
     return Positives(member, count, np.clip(weight, 0.0, 1.0))

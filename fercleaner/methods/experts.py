@@ -94,7 +94,8 @@ def fuzzy_positives(teacher: Tensor, limit: int, mass: float) -> tuple[Tensor, T
     mean, height = total.gather(-1, m) / (m + 1), ranked.gather(-1, m)
     weight = torch.log1p(50.0 * (mean - height).clamp_min(0)) / torch.log1p(50.0 * mean)
     edge = ranked.gather(-1, m - 1)
-    above, level = teacher > edge + TIE, (teacher - edge).abs() <= TIE
+    beyond = teacher - edge  # compared as one number: rounding must not leave a class neither above nor level
+    above, level = beyond > TIE, beyond.abs() <= TIE
     left = (m - above.sum(-1, keepdim=True)) / level.sum(-1, keepdim=True)
     return torch.where(above, 1.0, torch.where(level, left, 0.0)), weight[..., 0].clamp(0.0, 1.0)
 
