@@ -417,10 +417,11 @@ def test_laws_without_experts(law: str) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_rounding_leaves_no_class_neither_positive_nor_level(dtype):
     """Scores that lie the width of a tie apart, up to the last bit: places taken are as many as counted."""
-    second = np.linspace(0.3, 0.45, 4001).astype(dtype)
+    second = np.linspace(0.14, 0.2, 4001).astype(dtype)
     near = second + dtype(experts.TIE)
     for first in (np.nextafter(near, dtype(0)), near, np.nextafter(near, dtype(1))):
-        q = np.stack([first, second, 1 - first - second], 1)
+        rest = (1 - dtype(0.35) - first - second) / 3
+        q = np.stack([np.full_like(first, 0.35), first, second, rest, rest, rest], 1)
         found = positives(q.astype(np.float64), 3, 0.9)
         assert found.member.max() <= 1
         np.testing.assert_allclose(found.member.sum(1), found.number)
