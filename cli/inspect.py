@@ -20,15 +20,17 @@ def show(
     duplicates: Annotated[
         bool,
         typer.Option(
-            "--duplicates", help="Open the pictures too, and list near-duplicates that were given different labels."
+            "--duplicates",
+            help="Open the pictures too, and list near-duplicates that were given different labels or lie in several "
+            "splits.",
         ),
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Summarize a refined file: rates per class, confused pairs, expected noise, what to look at first.
 
-    Quality says how far a given label is supported, 0 to 1: low is suspicious. "wrong" is the expected share of
-    wrong labels, a rough figure: the refined distributions taken at their word.
+    Quality says how far a given label is supported, 0 to 1: low is suspicious. "of given" is the share of a class's
+    given labels that is flagged, or changed.
     """
     from fercleaner import store
     from fercleaner.summary import summarize
@@ -43,7 +45,7 @@ def show(
         return
     print_table(
         f"{file}: {summary.faces:,} faces, method {summary.method}",
-        ["class", "given", "refined", "flagged", "of given", "changed", "quality", "wrong"],
+        ["class", "given", "refined", "flagged", "of given", "changed", "of given", "quality"],
         [
             [
                 row.name,
@@ -52,10 +54,10 @@ def show(
                 f"{row.flagged:,}",
                 _percent(row.flagged_rate),
                 f"{row.changed:,}",
+                _percent(row.changed / row.given if row.given else None),
                 "-" if row.mean_quality is None else f"{row.mean_quality:.3f}",
-                _percent(wrong),
             ]
-            for row, wrong in zip(summary.classes, summary.noise.wrong_rates, strict=True)
+            for row in summary.classes
         ],
     )
     if summary.confused:
@@ -100,7 +102,7 @@ def _find_duplicates(refined: RefinedSet) -> Duplicates:
 
 
 def _print_duplicates(found: Duplicates, top: int) -> None:
-    """Write the groups whose labels conflict, and how many there are of each kind."""
+    """Write the groups whose labels conflict and those in several splits, and how many there are of each kind."""
     from .console import note, print_table, share
 
     conflicting = [group for group in found.groups if group.conflicting]
@@ -111,6 +113,14 @@ def _print_duplicates(found: Duplicates, top: int) -> None:
             [[_few(group.ids), _few(group.given), _few(group.refined)] for group in conflicting[:top]],
             left=3,
         )
+    leaking = [group for group in found.groups if group.leaking]
+    if leaking[:top]:
+        print_table(
+            "Near-duplicates that lie in several splits",
+            ["faces", "splits"],
+            [[_few(group.ids), _few(group.splits)] for group in leaking[:top]],
+            left=2,
+        )
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in found.unread.items())
     inside = sum(len(group.ids) for group in found.groups)
     note(f"Pictures compared: {share(found.compared, found.faces)}{f' (others: {left_out})' if left_out else ''}.")
@@ -118,7 +128,7 @@ def _print_duplicates(found: Duplicates, top: int) -> None:
         return
     note(
         f"Near-duplicates: {inside:,} in {len(found.groups):,} groups; labels differ in {len(conflicting):,}, splits "
-        f"in {sum(group.leaking for group in found.groups):,}; --json lists all. Name groups in a column `group` to "
+        f"in {len(leaking):,}; --json lists all. Name groups in a column `group` to "
         "keep them from voting for each other."
     )
 
@@ -130,7 +140,7 @@ def _few(texts: Sequence[str], most: int = 4) -> str:
 
 
 def _print_noise(summary: Summary) -> None:
-    """Write the expected transition matrix and the pairs that are mixed most."""
+    """Write the expected transition matrix."""
     from .console import note, print_table
 
     noise, names = summary.noise, [row.name for row in summary.classes]
@@ -145,13 +155,6 @@ def _print_noise(summary: Summary) -> None:
             for name, row, absent in zip(rows, noise.transition, _absent(summary), strict=True)
         ],
     )
-    if noise.mixed:
-        print_table(
-            "Most often mixed, as expected",
-            ["class", "labeled", "faces", "of class"],
-            [[p.true, p.given, f"{p.count:,.0f}", _percent(p.share)] for p in noise.mixed],
-            left=2,
-        )
     note(
         "Expected noise cannot tell ambiguous faces from wrong labels: it may count right labels of such faces, and "
         "misses mistakes that look-alikes share."

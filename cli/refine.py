@@ -50,7 +50,7 @@ def refine(
     """
     from fercleaner import methods, pipeline, store
     from fercleaner.errors import InputError
-    from fercleaner.methods.base_rates import WILD, balanced_by_hand
+    from fercleaner.methods.base_rates import WILD, balanced_by_hand, base_rates
     from fercleaner.summary import unseen
 
     from .console import note, print_json, share, watching, words
@@ -67,7 +67,8 @@ def refine(
     store.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, witnesses, resources = set_options.open(dataset)
-    if getattr(rule, "base_rates", "") == WILD and balanced_by_hand(samples.given):
+    wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
+    if wild and balanced_by_hand(samples.given):
         note(
             "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this "
             "set is one of those, add --set base_rates=even."

@@ -261,9 +261,10 @@ def precision_curve(quality: Doubles, rate: float, flip_depths: Doubles, slope: 
         all ten agree                      5   0   0   0      2   0   0   0
 
     It errs on the safe side where wrong labels are harder to find than flips (FER2013's own): more could be flagged.
-    It is too high for `hypergraph` on injected noise, where it overrules more labels than are wrong, and wherever
-    evidence is weak and few labels are wrong: right labels of faces that the evidence misreads rank like wrong ones.
-    Nothing but a truth tells them apart. For the same reason a few labels of a set without any mistake are flagged.
+    It is too high for `hypergraph` on injected noise on faces, where it overrules more labels than are wrong, and
+    wherever evidence is weak and few labels are wrong: right labels of faces that the evidence misreads rank like wrong
+    ones. Nothing but a truth tells them apart. For the same reason a few labels of a set without any mistake are
+    flagged.
 
     Parameters
     ----------

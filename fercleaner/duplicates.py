@@ -79,7 +79,11 @@ class Duplicates:
             "compared": self.compared,
             "unread": self.unread,
             "groups": [
-                {**{name: list(texts) for name, texts in asdict(group).items()}, "conflicting": group.conflicting}
+                {
+                    **{name: list(texts) for name, texts in asdict(group).items()},
+                    "conflicting": group.conflicting,
+                    "leaking": group.leaking,
+                }
                 for group in self.groups
             ],
         }

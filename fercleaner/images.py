@@ -139,7 +139,7 @@ def read_bytes(images: ImageSource, row: int) -> bytes:
 def decode(data: bytes) -> Image:
     """Return an encoded picture as an 8-bit RGB image, turned upright by its EXIF tag.
 
-    - 16-bit grey is scaled by 255/65535. 32-bit integer and float grey has no declared white: floats within
+    - 16-bit gray is scaled by 255/65535. 32-bit integer and float gray has no declared white: floats within
       [0, 1] are scaled by 255, anything else is stretched from its own least to its own largest value.
     - Transparent pictures are laid on white, as viewers show them.
     - CMYK, palette, YCbCr and black-and-white pictures are converted; of several frames the first is taken.
@@ -200,11 +200,11 @@ def _as_rgb(image: Image) -> Image:
     if mode == "RGB" and "transparency" not in image.info:
         return image
     if mode.startswith("I;16"):
-        return _grey(np.rint(np.asarray(image).astype(np.float64) / 257.0))
+        return _gray(np.rint(np.asarray(image).astype(np.float64) / 257.0))
     if mode == "I" and image.format == "PNG":
-        return _grey(np.rint(np.asarray(image).astype(np.float64) / 257.0))
+        return _gray(np.rint(np.asarray(image).astype(np.float64) / 257.0))
     if mode in ("I", "F"):
-        return _grey(_stretched(np.asarray(image).astype(np.float64), unit=mode == "F"))
+        return _gray(_stretched(np.asarray(image).astype(np.float64), unit=mode == "F"))
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
         paper = PilImage.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -212,11 +212,11 @@ def _as_rgb(image: Image) -> Image:
     return image.convert("RGB")
 
 
-def _grey(values: NDArray[np.float64]) -> Image:
+def _gray(values: NDArray[np.float64]) -> Image:
     from PIL import Image as PilImage
 
-    grey = np.clip(values, 0, 255).astype(np.uint8)
-    return PilImage.fromarray(grey).convert("RGB")
+    gray = np.clip(values, 0, 255).astype(np.uint8)
+    return PilImage.fromarray(gray).convert("RGB")
 
 
 def _stretched(values: NDArray[np.float64], *, unit: bool) -> NDArray[np.float64]:

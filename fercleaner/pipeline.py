@@ -16,6 +16,7 @@ from .inputs import Resources as Resources
 from .inputs import Watch as Watch
 from .inputs import Witnesses as Witnesses
 from .methods.base import Evidence, Method, parameters, require_labels
+from .methods.base_rates import NONE, base_rates
 from .neighbors import near_identical, nearest
 from .probe import PROBE
 from .refined import RefinedSet
@@ -83,6 +84,7 @@ def refine(
     resources, watch = resources or Resources(), watch or Watch()
     check_precision(precision)
     require_labels(samples, method.name)
+    base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is told of at once
     evidence = gather(samples, method, witnesses_, resources, watch)
     stage = watch.stage(method.name)
     stage(0, 1)

@@ -9,6 +9,7 @@ import pytest
 from consensus_cases import NAMES, make_samples, run, seen_as
 
 from fercleaner.errors import InputError
+from fercleaner.methods import build
 from fercleaner.methods.base_rates import COUNTS, balanced_by_hand, base_rates, pooled, seen_alone
 
 
@@ -50,6 +51,17 @@ def test_rates_of_ones_own_may_be_written_in_other_words():
     np.testing.assert_allclose(base_rates(("happiness", "sadness"), "happy: 3, sad:1, fear:7"), [0.75, 0.25])
 
 
+def test_rates_of_any_size_forbid_no_class():
+    rates = base_rates(("happiness", "sadness", "fear"), "happy:1e308, sad:1e308, fear:1e-320")
+    np.testing.assert_allclose(rates, [0.5, 0.5, 0.5e-9], rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["consensus", "hypergraph"])
+def test_a_name_that_is_not_known_is_told_before_anything_is_computed(method):
+    with pytest.raises(InputError, match="base_rates is 'wald', which is not known"):
+        build(method, {"base_rates": "wald"})
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -58,6 +70,12 @@ def test_rates_of_ones_own_may_be_written_in_other_words():
         ("happy:0.5,sad:0", "base_rates has 'sad:0'; expected"),
         ("happy:0.5,sad:nan", "base_rates has 'sad:nan'; expected"),
         (":0.5", "base_rates has ':0.5'; expected"),
+        ("happy:40%,sad:60%", "base_rates has 'happy:40%'; expected"),
+        (
+            "happy:1,happiness:2,sad:1",
+            "base_rates gives two rates for happiness. Give one: 'happy:1,happiness:2,sad:1'.",
+        ),
+        ("", "base_rates is '', which is not known. Choose one of wild, rafdb"),
         ("happy:0.5", "base_rates gives no rate for sadness; name every class: happiness, sadness"),
     ],
 )

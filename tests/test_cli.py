@@ -15,7 +15,7 @@ from pathlib import Path
 import cli_runs
 import numpy as np
 import pytest
-from cli_runs import COMMAND, environment, fails, labeled_vectors, process, run
+from cli_runs import COMMAND, environment, fails, labeled_vectors, manifest, process, run
 from dataset_builders import affectnet_npy
 from fercleaner.cli import main
 
@@ -199,6 +199,8 @@ def test_labels_balanced_by_hand_are_noticed_where_base_rates_are_of_the_wild(ve
     assert "--set base_rates=even" in run(*same).stderr
     assert "base_rates" not in run(*same, "--set", "base_rates=even").stderr
     assert "base_rates" not in run(*same, "--method", "hypergraph").stderr
+    manifest("numbers.csv", [str(i % 3) for i in range(48)])
+    assert "base_rates" not in run("refine", "numbers.csv", "--view", "v=v.npy").stderr  # nothing is known of these
 
 
 def test_set_reaches_the_method_and_the_file(vectors):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from fercleaner.duplicates import LIKENESS, SIDE, find_duplicates
 from fercleaner.refined import RefinedSet
+from fercleaner.store import write
 
 FERPLUS = Path(os.environ.get("FERCLEANER_FERPLUS", Path(__file__).resolve().parents[2] / "shared/ferplus"))
 CLASSES = ("anger", "fear", "happiness")
@@ -75,7 +76,8 @@ def test_copies_are_found_and_nothing_else(folder: Path) -> None:
     assert found.groups[0].paths[1].endswith("jpeg.jpg")
     told_json = found.to_dict()
     assert json.loads(json.dumps(told_json)) == told_json
-    assert told_json["groups"][0]["conflicting"] is True
+    assert [group["conflicting"] for group in told_json["groups"]] == [True, False, False]
+    assert [group["leaking"] for group in told_json["groups"]] == [True, False, True]
 
 
 def test_what_cannot_be_compared_is_counted_with_why(folder: Path) -> None:
@@ -147,6 +149,21 @@ def test_show_lists_duplicates_with_different_labels(folder: Path, monkeypatch: 
     plain = run("show", "set.refined.parquet")
     assert "duplicates" not in plain.stdout + plain.stderr
     assert "duplicates" not in json.loads(run("show", "set.refined.parquet", "--json").stdout)
+
+
+def test_show_lists_duplicates_in_several_splits(folder: Path) -> None:
+    names, split = ["0.png", "1.png", "2.png", "same.png", "jpeg.jpg"], ["train", "train", "train", "test", "train"]
+    write(make([str(folder / name) for name in names], [0, 1, 2, 0, 1], split), folder / "a.parquet")
+    shown = run("show", folder / "a.parquet", "--duplicates")
+    lines = shown.stdout.splitlines()
+    start = lines.index("Near-duplicates that lie in several splits")
+    assert [line.split() for line in lines[start + 1 : start + 3]] == [
+        ["faces", "splits"],
+        ["f0,", "f3", "train,", "test"],
+    ]
+    assert "f1, f4" not in shown.stdout
+    assert "different labels" not in shown.stdout
+    assert "Near-duplicates: 4 in 2 groups; labels differ in 0, splits in 1" in shown.stderr
 
 
 def test_known_near_duplicates_of_fer2013(tmp_path: Path) -> None:

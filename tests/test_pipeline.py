@@ -481,6 +481,16 @@ def test_no_labeled_row_is_an_error_before_any_work():
     assert book.stages == []
 
 
+@pytest.mark.parametrize("name", ["consensus", "hypergraph"])
+def test_a_class_without_a_base_rate_is_told_of_before_anything_is_computed(name):
+    samples, truth = make_samples()
+    book = Notebook()
+    method = methods.build(name, {"base_rates": "anger:1,fear:1,happy:2"})
+    with pytest.raises(InputError, match="base_rates gives no rate for neutral; name every class: anger, fear"):
+        refine(samples, method, Witnesses(views=[make_view("a", samples, truth)]), CPU, book.watch)
+    assert book.stages == []
+
+
 def test_views_of_one_name_or_of_another_order_are_errors():
     samples, truth = make_samples()
     a = make_view("a", samples, truth)

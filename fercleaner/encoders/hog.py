@@ -30,7 +30,7 @@ BLOCK = 2
 
 @dataclass(frozen=True)
 class Hog:
-    """An `Extractor`: grey, resized to 48 x 48 (Lanczos), 8 orientations, cells of 6 x 6, blocks of 2 x 2.
+    """An `Extractor`: gray, resized to 48 x 48 (Lanczos), 8 orientations, cells of 6 x 6, blocks of 2 x 2.
 
     Blocks are normalized by L2-Hys (L2, clipped at 0.2, L2 again); the 1,568 numbers lie in [0, 1]. Where
     the face lies in the picture matters, who it is does too: this serves where no network is at hand.
@@ -63,12 +63,12 @@ class Hog:
         from PIL.Image import Resampling
         from skimage.feature import hog
 
-        grey = image.convert("L")
-        if grey.size != (SIDE, SIDE):
-            grey = grey.resize((SIDE, SIDE), Resampling.LANCZOS)
+        gray = image.convert("L")
+        if gray.size != (SIDE, SIDE):
+            gray = gray.resize((SIDE, SIDE), Resampling.LANCZOS)
         descriptor: Floats = hog(
             # Whole numbers: an angle on the edge of a bin falls to the same side everywhere.
-            np.asarray(grey, dtype=np.float32),
+            np.asarray(gray, dtype=np.float32),
             orientations=ORIENTATIONS,
             pixels_per_cell=(CELL, CELL),
             cells_per_block=(BLOCK, BLOCK),

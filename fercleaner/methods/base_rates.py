@@ -60,6 +60,8 @@ WILD, EVEN, NONE = "wild", "even", "none"
 BALANCED = 1.5
 #: A class of no larger share has no labels (`label_model.frequencies` gives each one a billionth).
 UNSEEN = 1e-8
+#: Rates of one's own are held above this share of the largest, so that none forbids a class.
+LEAST_STATED = 1e-9
 
 
 def base_rates(classes: Sequence[str], name: str) -> Doubles | None:
@@ -72,12 +74,14 @@ def base_rates(classes: Sequence[str], name: str) -> Doubles | None:
     name : str
         "wild", the geometric mean of `COUNTS` over the sets that know a class (their sums brought to 1); "rafdb",
         "affectnet" or "expw" alone; "even"; "none"; or rates of one's own as "happiness:0.4,neutral:0.3,...",
-        brought to sum 1. Of a named set or their mean nothing is known, None, when it lacks one of the classes.
+        brought to sum 1, none less than a billionth of the largest. Of a named set or their mean nothing is known,
+        None, when it lacks one of the classes.
 
     Raises
     ------
     InputError
-        For another name, and for rates of one's own that are no numbers above 0 or do not cover the classes.
+        For another name, and for rates of one's own that are no numbers above 0, name a class twice, or do not cover
+        the classes.
     """
     if name == NONE:
         return None
@@ -151,5 +155,8 @@ def _stated(text: str) -> dict[str, float]:
             rate = np.nan
         if not (label.strip() and np.isfinite(rate) and rate > 0):
             raise InputError(f"base_rates has '{part.strip()}'; expected a class and a number above 0: happiness:0.4.")
+        if canonical(label) in rates:
+            raise InputError(f"base_rates gives two rates for {canonical(label)}. Give one: '{text}'.")
         rates[canonical(label)] = rate
-    return rates
+    largest = max(rates.values())
+    return {label: max(rate / largest, LEAST_STATED) for label, rate in rates.items()}

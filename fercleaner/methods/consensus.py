@@ -60,7 +60,7 @@ class Consensus:
     What is known of pictures from the wild stands in (`base_rates`): pi* ~ pi^e beta^(1 - e), with pi the frequencies
     of the labels, beta the base rates and e the share of the labels' entropy that the witnesses explain beyond
     chance, so that labels which witnesses confirm set the frequencies themselves. pi*_R is the same of R's
-    frequencies. Without base rates, v are of pi^2 and of pi_R^(1.5 - h / 2).
+    frequencies. A class that no label names stays out. Without base rates, v are of pi^2 and of pi_R^(1.5 - h / 2).
 
     A witness trained elsewhere (a model in the box, say) is not asked to repeat this set's mistakes: what it explains
     is measured through a transition matrix, relative to what L explains, and how far it is heard follows

@@ -149,6 +149,7 @@ class HypergraphPropagation:
             raise InputError(f"hypergraph: folds = {self.folds}; at least 2 are needed.")
         if not 0 <= self.margin <= 1:
             raise InputError(f"hypergraph: margin = {self.margin}; expected 0 <= margin <= 1.")
+        base_rates((), self.base_rates)
 
     def refine(self, evidence: Evidence, rng: np.random.Generator) -> Refinement:
         """Return the refined labels; `rng` seeds only how faces are dealt into folds."""
