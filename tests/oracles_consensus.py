@@ -271,8 +271,13 @@ def reading(own, logits, given, matrix, site_matrices, run=None):
 
 
 def systematic(own, logits, given, run=None):
-    """T counted where a class is voted."""
-    return reading(own, logits, given, lambda p, y, _: counted(p, y, given.prior), sites.counted, run)
+    """T counted where a class is voted; a label counts to the power 1 - u / 2 beside an outside witness."""
+    told = reading(own, logits, given, lambda p, y, _: counted(p, y, given.prior), sites.counted, run)
+    for i, u in enumerate(given.heard):
+        if u > 0:
+            vote = softmax(logits[i])
+            told[i] = shares([t ** (1 - u / 2) * v ** (u / 2) for t, v in zip(told[i], vote, strict=True)])
+    return told
 
 
 def random(own, logits, given, transition, run=None):
@@ -287,10 +292,10 @@ class Outside(NamedTuple):
     logits: list
 
     def over(self, logits, joined):
-        """(1 - u) logits + u (mean log p + .2 L), face by face."""
+        """(1 - u) logits + u (mean log p + .1 L), face by face."""
         rows = zip(self.heard, self.logits, logits, joined, strict=True)
         return [
-            [(1 - u) * x + o + u * 0.2 * j for x, o, j in zip(xs, os, js, strict=True)] for u, os, xs, js in rows
+            [(1 - u) * x + o + u * 0.1 * j for x, o, j in zip(xs, os, js, strict=True)] for u, os, xs, js in rows
         ]  # fmt: skip
 
 

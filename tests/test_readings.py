@@ -104,6 +104,16 @@ def test_a_systematic_reading_by_hand():
     np.testing.assert_allclose(systematic(logits, logits, labels, unheard(3, 2)), expected)
 
 
+def test_a_label_counts_half_beside_a_witness_that_is_fully_heard():
+    """As by hand above, all faces heard: p (pT / p)^(1/2) of each, brought to sum 1."""
+    logits, given = np.log([[0.8, 0.2], [0.3, 0.7]]), np.eye(2)
+    labels = Labels(given, np.array([True, True]), np.array([0.5, 0.5]), np.zeros(2, dtype=np.int64), None)
+    plain = systematic(logits, logits, labels, unheard(2, 2))
+    halved = np.sqrt(plain * np.exp(logits))
+    found = systematic(logits, logits, labels, Voice(np.ones(2), np.zeros((2, 2))))
+    np.testing.assert_allclose(found, halved / halved.sum(1, keepdims=True))
+
+
 def test_a_random_reading_reads_by_the_model():
     """p = (.8, .2), T = (.9 .1; .3 .7), label 1: (.08, .14) / .22; without a label p itself."""
     logits, given = np.log([[0.8, 0.2], [0.8, 0.2]]), np.array([[0, 1.0], [0, 0]])
@@ -250,10 +260,10 @@ def test_a_good_witness_of_some_hundred_faces_is_fully_heard_and_a_wrong_one_not
 
 
 def test_voice_over_inside_logits_by_hand():
-    """Heard by a half: half of (2, 0), the outside's log p times a half, and a tenth of the joined lifts (3, 1)."""
+    """Heard by a half: half of (2, 0), the outside's log p times a half, a twentieth of the joined lifts (3, 1)."""
     said = Voice(np.array([0.5, 0.0]), np.array([[-1.0, -2.0], [0, 0]]))
     logits, joined = np.array([[2.0, 0], [2, 0]]), np.array([[3.0, 1], [3, 1]])
-    expected = [[1 - 1 + 0.3, 0 - 2 + 0.1], [2, 0]]
+    expected = [[1 - 1 + 0.15, 0 - 2 + 0.05], [2, 0]]
     np.testing.assert_allclose(said.over(logits, joined), expected, atol=1e-12)
     stacked = said.over(np.stack([logits, logits], axis=1), np.stack([joined, joined], axis=1))
     np.testing.assert_allclose(stacked, np.stack([expected, expected], axis=1), atol=1e-12)

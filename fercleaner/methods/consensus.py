@@ -64,10 +64,10 @@ class Consensus:
 
     A witness trained elsewhere (a model in the box, say) is not asked to repeat this set's mistakes: what it explains
     is measured through a transition matrix, relative to what L explains, and how far it is heard follows
-    (`outside.voice`). Where it is heard by u in [0, 1], log v is (1 - u) times the above plus u (log p_i + .2 L_i),
-    and the systematic reading weighs (1 - u) times the above plus u; so one that fits the set leads, and one that is
-    wrong, shuffled, or has its classes in another order leaves the answer as it was.
-    So does one that knows too few labeled faces to prove anything. Posteriors that learned from the labels at hand
+    (`outside.voice`). Where it is heard by u in [0, 1], log v is (1 - u) times the above plus u (log p_i + .1 L_i),
+    and the systematic reading weighs (1 - u) times the above plus u, a label in it to the power 1 - u / 2; so one that
+    fits the set leads, and one that is wrong, shuffled, or has its classes in another order leaves the answer as it
+    was. So does one that knows too few labeled faces to prove anything. Posteriors that learned from the labels at hand
     (`Posteriors.learned`) are no outside witnesses; they are asked only where there are no views to train heads on.
 
     Several sites (`Samples.site`) have transition matrices of their own, as in `hypergraph`. Quality, weight and flags

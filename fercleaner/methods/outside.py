@@ -19,7 +19,7 @@ BY_CHANCE = (0.1, 0.2)
 #: Inside witnesses count as explaining this share of the labels' entropy at least.
 LEAST_INSIDE = 0.1
 #: What is left of the inside witnesses where an outside one is fully heard.
-INSIDE_SHARE = 0.2
+INSIDE_SHARE = 0.1
 #: Outside posteriors are held above this.
 LEAST_OUTSIDE = 1e-6
 #: Shares of an outside witness tried while its worth is measured.

@@ -17,6 +17,7 @@ from ..label_model import (
     fit_latent,
     fit_transition,
     noise_seen,
+    normalized,
     softmax,
 )
 from ..types import Bools, Doubles, Ints
@@ -35,6 +36,8 @@ RANDOM_SHARE = 0.5
 #: Shares of the labels' entropy that witnesses must explain to be relied on not at all, and fully. Less than for
 #: votes alone (`label_model.RELIANCE`): noise keeps labels from being explained, and half of it may be random.
 RELIED = (0.1, 0.25)
+#: Power of a label where an outside witness is fully heard.
+HEARD_LABEL = 0.5
 #: The systematic reading weighs this at least, too little to change a label: faces are ranked by it even so.
 LEAST_SHARED = 0.02
 
@@ -139,7 +142,9 @@ def systematic(own: Doubles, logits: Doubles, labels: Labels, voice: Voice) -> D
     """Return P(true | face, label) under noise that annotators share and follows the face, shape of `logits`.
 
     Where witnesses contradict a label, they are believed: the transition matrix is what labels are found where a
-    class is voted (`label_model.expected_transition`).
+    class is voted (`label_model.expected_transition`). Beside an outside witness that is heard by u, a label counts
+    to the power 1 - u / 2: the annotators of this set and those whom the witness learned from go wrong about the
+    same faces, so that the two do not confirm each other as independent ones would.
 
     Parameters
     ----------
@@ -148,12 +153,15 @@ def systematic(own: Doubles, logits: Doubles, labels: Labels, voice: Voice) -> D
     logits : (N, ..., C) float64
         What to read beside the labels.
     """
-    votes = softmax(own)
+    votes, read = softmax(own), softmax(logits)
 
     def counted(learn: Bools) -> Doubles:
         return expected_transition(votes[learn], labels.given[learn], labels.prior)
 
-    return _by_kind(votes, softmax(logits), labels, voice, counted, fitted=False)
+    told = _by_kind(votes, read, labels, voice, counted, fitted=False)
+    less = (1 - HEARD_LABEL) * voice.heard.reshape(len(read), *([1] * (read.ndim - 1)))
+    both: Doubles = told ** (1 - less) * read**less
+    return np.where(less > 0, normalized(both), told)
 
 
 def random(own: Doubles, logits: Doubles, labels: Labels, voice: Voice, model: LatentModel) -> Doubles:
