@@ -270,6 +270,7 @@ def heldback() -> str:
     found = content["results"]
     best = {key: (min if key == "js_refined" else max)(round(row[key], 3) for row in found.values()) for key in keys}
     shown = ("hypergraph, outside", "hypergraph, both", "consensus, outside", "consensus, both", "consensus, box",
+             "consensus, outside + posteriors",
              "consensus, outside + shuffled", "box posteriors alone")  # fmt: skip
     found = {name: found[name] for name in shown}
     rows = [[name, *(_figure(round(row[key], 3), round(row[key], 3) == best[key]) for key in keys)]
