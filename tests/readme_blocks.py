@@ -218,9 +218,9 @@ def even() -> str:
 
 def _against_the_best(files: Sequence[str], ours: Sequence[str]) -> str:
     """Return a table of average precision, a row a results file: these tools of ours, and the best other one."""
-    rows, every = [], []
+    rows, every, own = [], [], {}
 
-    def add(noise: str, means: Mapping[str, float], own: Mapping[str, bool]) -> None:
+    def add(noise: str, means: Mapping[str, float]) -> None:
         others = {tool: value for tool, value in means.items() if not own[tool]}
         peer = max(others, key=lambda tool: others[tool])
         told = [*(means[tool] for tool in ours), others[peer]]
@@ -228,12 +228,11 @@ def _against_the_best(files: Sequence[str], ours: Sequence[str]) -> str:
 
     for name in files:
         content = results(name)
-        summary = content["summary"]
-        every.append({tool: _mean(content, tool, "average_precision") or 0.0 for tool in summary})
-        add(content["noise"], every[-1], {tool: row["ours"] for tool, row in summary.items()})
+        own |= {tool: row["ours"] for tool, row in content["summary"].items()}
+        every.append({tool: _mean(content, tool, "average_precision") or 0.0 for tool in content["summary"]})
+        add(content["noise"], every[-1])
     alike = set.intersection(*(set(means) for means in every))
-    over = {tool: round(sum(means[tool] for means in every) / len(every), 3) for tool in alike}
-    add(f"mean of {len(every)}", over, {tool: row["ours"] for tool, row in summary.items()})
+    add(f"mean of {len(every)}", {tool: round(sum(means[tool] for means in every) / len(every), 3) for tool in alike})
     text = f"{content['faces']:,} faces, mean of {len(content['seeds'])} seeds; {content['date'][:10]}."
     return text + "\n\n" + table(["noise", *(f"`{tool}`" for tool in ours), "best other tool", "which"], rows)
 

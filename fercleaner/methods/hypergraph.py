@@ -93,7 +93,7 @@ class HypergraphPropagation:
     base_rates : str
         "none", or what `base_rates.base_rates` knows: "wild" for pictures from the wild whose labels lean to classes
         that are rare there (FER2013's fear), rates of one's own. Not for sets balanced by hand: where labels are
-        wrong at random besides, they do harm, which `consensus` avoids.
+        wrong at random besides, they do harm, much more of it than in `consensus`.
     folds : int
         Labels are left out a fold at a time.
     margin : float in [0, 1]
