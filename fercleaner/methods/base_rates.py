@@ -1,7 +1,7 @@
 """How frequent expressions are in pictures from the wild: what is known of a set's classes before a label is read.
 
 Wild sets agree on what is rare (fear: 1.2, 2.2 and 2.3 %), less on the rest. What comes of it on 8,000 of FER2013's
-faces with their own labels, as average precision of `consensus`: .851 without base rates, .874 with RAF-DB's, .902 with
+faces with their own labels, as average precision of `consensus`: .851 without base rates, .874 with RAF-DB's, .903 with
 AffectNet's, .904 with ExpW's, .898 with the mean of the three; .806 with equal ones, which are wrong there
 (`benchmarks/quality.py --limit 8000 --methods consensus,base_rates=rafdb ...`).
 """
