@@ -9,16 +9,20 @@ import oracles_consensus as oracle
 
 from fercleaner.heads import fit_linear
 from fercleaner.hypergraph import fold_numbers, propagate
+from fercleaner.kernel import kernel_features
 from fercleaner.label_model import softmax
 from fercleaner.methods.base import Evidence
 from fercleaner.methods.base_rates import base_rates
 from fercleaner.methods.consensus import Consensus
 from fercleaner.methods.hypergraph import HypergraphPropagation
-from fercleaner.methods.rounds import inferred_from_units
+from fercleaner.methods.rounds import RIDGES, inferred_from_units
+from fercleaner.methods.views import distinct_features
 from fercleaner.neighbors import nearest
 from fercleaner.probe import calibrate, side_by_side
 from fercleaner.types import Features, Posteriors, Samples
 
+#: Witnesses with heads on the views.
+HEADS = ("probe", "kernel_probe")
 #: Witnesses of these names learned from the given labels.
 LEARNED = ("probe", "mirror")
 NAMES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
@@ -79,22 +83,29 @@ def crowd(seed, *, n=240, c=4, flips=0.25, cyclic=False, spread=2.2, unlabeled=0
     return seen_as(samples, values), truth, about_right(truth, c, rng)
 
 
-def heads_alone(evidence, fold, target):
+def heads_alone(evidence, fold, target, name="probe"):
     """What heads say that were trained on `target`, (N, C) or (N, F, C), one after another; scores (N, F, C)."""
     samples = evidence.samples
     order = np.argsort(samples.ids)
     design, found = side_by_side(samples, evidence.features, order)
+    if name == "kernel_probe":
+        design, _ = kernel_features(distinct_features(evidence), order)
     folds, back = int(fold.max()) + 1, np.argsort(order)
     logits = []
     for b in range(folds):
         learns = (samples.labeled & (fold != b))[order] & found
         here = (target if target.ndim == 2 else target[:, b])[order].astype(np.float32)
-        logits.append(fit_linear(design, here, learns[:, None], "cpu", None)[0][back, 0])
+        logits.append(fit_linear(design, here, learns[:, None], "cpu", None, RIDGES[name])[0][back, 0])
     logits, found = np.stack(logits, axis=1), found[back]
     if target.ndim == 2:
         own = logits[np.arange(len(fold)), fold][:, None]
         logits = logits / calibrate(own, samples.given, (found & samples.labeled)[:, None])
     return softmax(logits.astype(np.float64)), found
+
+
+def sharpened(refined):
+    """Each distribution squared, brought to sum 1."""
+    return refined**2 / (refined**2).sum(-1, keepdims=True)
 
 
 def look_alikes_again(graph, evidence, fold, refined, alpha):
@@ -116,7 +127,7 @@ def by_loops(evidence, **settings):
     scored, told = {"look_alikes": (runs.astype(np.float64), everyone)}, {}
     views = any(view.found.any() for view in evidence.features.values())
     if views:
-        scored["probe"] = heads_alone(evidence, fold, samples.given)
+        scored |= {name: heads_alone(evidence, fold, samples.given, name) for name in HEADS}
     else:
         for name, table in evidence.posteriors.items():
             if table.learned:
@@ -130,8 +141,9 @@ def by_loops(evidence, **settings):
     first = oracle.first_round(scored, told, outside, given, labeled, fold, samples.site, rates)
     refined = first.refined
     if views:
-        again = {"look_alikes": (look_alikes_again(operator, evidence, fold, first.runs, method.alpha), everyone)}
-        again["probe"] = heads_alone(evidence, fold, first.runs)
+        sharp = sharpened(first.runs)
+        again = {"look_alikes": (look_alikes_again(operator, evidence, fold, sharp, method.alpha), everyone)}
+        again |= {name: heads_alone(evidence, fold, sharp, name) for name in HEADS}
         refined = oracle.second_round(first, again, told)
     distribution, quality, weight, flagged = oracle.answer(first, refined, labeled)
     return {

@@ -22,7 +22,7 @@ LAYERS = (
     ("types", "refined"),
     ("expressions", "metrics", "comparison", "presence", "transition", "noise", "label_model"),
     ("images", "datasets", "encoders", "landmarks", "cache", "workers", "extraction", "detection", "facenet"),
-    ("views", "neighbors", "hypergraph", "heads", "probe"),
+    ("views", "neighbors", "hypergraph", "heads", "kernel", "probe"),
     ("methods",),
     ("store", "truth", "evaluation", "noise_estimate", "summary", "duplicates", "explain", "reasons", "export", "demo"),
     ("assembly", "calibration", "inputs"),
@@ -34,7 +34,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 #: Where a heavy or optional package may be imported at all: folders and files of the library, or cli.
 HOMES = {
-    "torch": {"encoders", "landmarks", "heads.py", "probe.py", "facenet.py", "methods", "doctor.py"},
+    "torch": {"encoders", "landmarks", "heads.py", "kernel.py", "probe.py", "facenet.py", "methods", "doctor.py"},
     "torchvision": {"encoders"},
     "timm": {"encoders"},
     "open_clip": {"encoders"},

@@ -10,7 +10,7 @@ from consensus_cases import NAMES, make_samples, run, seen_as
 
 from fercleaner.errors import InputError
 from fercleaner.methods import build
-from fercleaner.methods.base_rates import COUNTS, balanced_by_hand, base_rates, pooled, seen_alone
+from fercleaner.methods.base_rates import COUNTS, balanced_by_hand, base_rates, pooled, rates_beside
 
 
 def test_counts_add_up_to_the_published_sizes():
@@ -93,9 +93,20 @@ def test_pooled_by_hand():
 
 
 def test_a_class_that_no_label_names_stays_that_rare():
-    rates = seen_alone(np.array([0.2, 0.3, 0.5]), np.array([0.4, 1e-9, 0.6]))
+    rates = rates_beside(np.array([0.4, 1e-9, 0.6]), ("happiness", "fear", "neutral"), "happiness:2,fear:3,neutral:5")
     np.testing.assert_allclose(rates, [0.2 / 0.7, 0, 0.5 / 0.7], atol=1e-8)
-    assert seen_alone(None, np.array([1.0])) is None
+    assert rates_beside(np.array([1.0]), ("happiness",), "none") is None
+
+
+def test_wild_raises_no_class_of_few_labels():
+    """Disgust: of 3.3 % in the wild there are .5 % here, of fear 1.9 % and 10 %; half of an even share is 12.5 %."""
+    classes, own = ("happiness", "neutral", "disgust", "fear"), np.array([0.6, 0.295, 0.005, 0.1])
+    known, rates = base_rates(classes, "wild"), rates_beside(own, classes, "wild")
+    np.testing.assert_allclose(rates / rates[0], [1, known[1] / known[0], 0.005 / known[0], known[3] / known[0]])
+    stated = rates_beside(own, classes, "happiness:4,neutral:4,disgust:1,fear:1")
+    np.testing.assert_allclose(stated, [0.4, 0.4, 0.1, 0.1])
+    even = rates_beside(np.full(4, 0.25), classes, "wild")
+    np.testing.assert_allclose(even, known)
 
 
 def crowded(seed, excess):

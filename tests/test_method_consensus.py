@@ -273,7 +273,8 @@ def test_missing_witnesses_cost_quality_alone():
                 here = replace(full, features=views, posteriors=posteriors, action_units=units)
                 result = run(here)
                 expected = {"look_alikes"} | ({"action_units"} if units is not None else set())
-                assert set(result.evidence) == expected | ({"probe"} if views or posteriors else set())
+                expected |= {"probe", "kernel_probe"} if views else {"probe"} if posteriors else set()
+                assert set(result.evidence) == expected
                 np.testing.assert_allclose(result.distribution.sum(1), 1, atol=1e-5)
                 assert (result.label == truth)[full.samples.labeled].mean() > named + 0.1
 

@@ -374,14 +374,14 @@ def test_methods_are_told_on_what_device_to_train():
 
 @pytest.mark.parametrize("name", ["consensus", "ambiguous"])
 def test_heads_of_methods_are_trained_where_the_user_says(monkeypatch, name):
-    """Heads of two rounds; the probe's and the experts'."""
+    """Heads of both rounds at once; the probe's and the experts'."""
     samples, truth = make_samples(n=60)
     asked = []
     for module in (probe, rounds, experts):
         monkeypatch.setattr(module, "torch_device", lambda device: asked.append(device) or "cpu")
     run(samples, make_view("a", samples, truth), method=methods.build(name))
     assert set(asked) == {"cpu"}
-    assert len(asked) == 2
+    assert len(asked) == {"consensus": 1, "ambiguous": 2}[name]
 
 
 def test_the_probe_is_fitted_for_methods_that_ask_for_it(monkeypatch):
@@ -395,7 +395,7 @@ def test_the_probe_is_fitted_for_methods_that_ask_for_it(monkeypatch):
     monkeypatch.setattr(pipeline, "_probe", lambda *a: pytest.fail("nobody asked for the probe"))
     refined = run(samples, view, method=methods.build("consensus"))
     assert any("probe says" in text or "probe gives" in text for text in refined.reason)
-    assert refined.evidence.keys() == {"look_alikes", "probe"}
+    assert refined.evidence.keys() == {"look_alikes", "probe", "kernel_probe"}
 
 
 def test_outside_posteriors_are_those_that_did_not_learn_from_the_labels():

@@ -7,7 +7,17 @@ from dataclasses import replace
 import numpy as np
 import oracles_consensus as oracle
 import pytest
-from consensus_cases import crowd, fold_of, heads_alone, hearing_too, look_alikes_again, make_samples, run, seen_as
+from consensus_cases import (
+    crowd,
+    fold_of,
+    heads_alone,
+    hearing_too,
+    look_alikes_again,
+    make_samples,
+    run,
+    seen_as,
+    sharpened,
+)
 
 from fercleaner.methods import rounds
 from fercleaner.methods.consensus import total
@@ -62,7 +72,7 @@ def test_witness_of_a_table_by_hand():
     assert Witness.of_table(table, known, learned=True).runs is None
 
 
-@pytest.mark.parametrize("name", ["look_alikes", "probe"])
+@pytest.mark.parametrize("name", ["look_alikes", "probe", "kernel_probe"])
 def test_no_label_of_a_fold_takes_part_in_its_run(name):
     """All labels of a fold are changed at once: its run says the same of every face, the other runs do not."""
     evidence, _, _ = crowd(0, n=60, c=3)
@@ -80,7 +90,7 @@ def test_no_label_of_a_fold_takes_part_in_its_run(name):
         assert np.abs(changed - apart_from_shift_and_scale(before.runs[:, (b + 1) % 5])).max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["look_alikes", "probe"])
+@pytest.mark.parametrize("name", ["look_alikes", "probe", "kernel_probe"])
 def test_refined_labels_of_a_fold_take_no_part_in_its_second_run(name):
     """Nor do the labels that other runs refined; those that its own run refined for other folds do."""
     evidence, _, _ = crowd(1, n=60, c=3)
@@ -110,19 +120,21 @@ def test_look_alikes_do_not_count_a_face_for_itself():
     again = inside.again(refined, first)["look_alikes"]
     np.testing.assert_allclose(again.runs, first["look_alikes"].runs, atol=1e-4)  # rounds=1: the same labels again
     _, graph = GRAPH.runs(evidence, fold)
-    scores = look_alikes_again(graph, evidence, fold, refined, 0.8)
+    scores = look_alikes_again(graph, evidence, fold, refined, 0.8)  # one-hot labels: sharpening changes nothing
     np.testing.assert_allclose(again.runs, oracle.lifts_of(scores, fold, np.ones(40, dtype=bool))[1], atol=1e-4)
 
 
-def test_probe_equals_heads_trained_one_after_another():
+@pytest.mark.parametrize("name", ["probe", "kernel_probe"])
+def test_probes_equal_heads_trained_one_after_another(name):
     evidence, _, _ = crowd(3, n=50, c=3, unlabeled=0.3)
     evidence = seen_as(evidence.samples, evidence.features["a"].values, found=np.arange(50) % 7 > 0)
     fold = fold_of(evidence.samples)
     inside = Round(evidence, GRAPH, fold)
     first = inside.first()
     refined = np.random.default_rng(0).dirichlet(np.ones(3), (50, 5))
-    for made, target in ((first["probe"], evidence.samples.given), (inside.again(refined, first)["probe"], refined)):
-        scores, found = heads_alone(evidence, fold, target)
+    again = inside.again(refined, first)[name]
+    for made, target in ((first[name], evidence.samples.given), (again, sharpened(refined))):
+        scores, found = heads_alone(evidence, fold, target, name)
         _, runs, says = oracle.lifts_of(scores, fold, found)
         np.testing.assert_allclose(made.runs, runs, atol=2e-4)
         assert made.known.tolist() == says == (np.arange(50) % 7 > 0).tolist()
@@ -155,7 +167,7 @@ def test_no_label_tells_of_itself_in_either_round(monkeypatch):
     other = (fold_of(samples) + 1) % 5
     for witnesses in rounds:
         assert told(witnesses["probe"].runs[np.arange(90), other]) > 0.1
-        for name in ("look_alikes", "probe"):
+        for name in ("look_alikes", "probe", "kernel_probe"):
             assert told(witnesses[name].own) < 0.03, name
 
 
@@ -166,7 +178,7 @@ def test_unlabelled_faces_are_judged_and_teach_nobody():
     first = inside.first()
     refined = np.random.default_rng(0).dirichlet(np.ones(3), (60, 5))
     other = np.where(rows[:, None, None], 1 / 3, refined)
-    for name in ("look_alikes", "probe"):
+    for name in ("look_alikes", "probe", "kernel_probe"):
         assert first[name].known[rows].all()
         assert np.abs(first[name].own[rows]).max() > 0.1
         here, there = inside.again(refined, first)[name], inside.again(other, first)[name]
@@ -254,14 +266,14 @@ def test_heads_are_trained_where_the_user_says(monkeypatch):
     asked = []
     monkeypatch.setattr(rounds, "torch_device", lambda device: asked.append(device) or "cpu")
     run(replace(evidence, device="cuda:1"))
-    assert asked == ["cuda:1", "cuda:1"]
+    assert asked == ["cuda:1"]
 
 
 def test_posteriors_that_learned_from_the_labels_are_asked_where_there_are_no_views():
     evidence, _, right = crowd(6, n=60)
     evidence = hearing_too(evidence, right, "mirror")
     fold = fold_of(evidence.samples)
-    assert Round(evidence, GRAPH, fold).first().keys() == {"look_alikes", "probe"}
+    assert Round(evidence, GRAPH, fold).first().keys() == {"look_alikes", "probe", "kernel_probe"}
     blind = Round(replace(evidence, features={}), GRAPH, fold)
     told = blind.first()
     assert told.keys() == {"look_alikes", "mirror"}

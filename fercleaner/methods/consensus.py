@@ -12,7 +12,7 @@ from ..hypergraph import fold_numbers
 from ..label_model import LatentModel, distribution, fit_latent, frequencies, normalized, softmax
 from ..types import Bools, Doubles, Floats, Posteriors, Refinement, Samples
 from .base import Evidence, keep_given, own_share, require
-from .base_rates import WILD, base_rates, pooled, seen_alone
+from .base_rates import WILD, base_rates, pooled, rates_beside
 from .hypergraph import SHARPER, HypergraphPropagation, judged
 from .outside import Voice, voice
 from .readings import Labels, Noise, fit_weights, random, systematic
@@ -33,7 +33,8 @@ class Consensus:
 
     Each inside witness k gives a lift l^k_ic = log(q^k_ic / m^k_c), what it says of face i beyond what it says of
     faces in general, zero where it does not know the face: look-alikes (the scores of `hypergraph`), a linear
-    probe on the views, and action units (`au-prior`). They are joined as
+    probe on the views, one on Gaussian-kernel features of them (`kernel.kernel_features`), and action units
+    (`au-prior`). They are joined as
 
         L_ic = sum_k w_k l^k_ic,    w the likeliest for softmax(log pi + L) to give the labels, 0 <= w_k <= 4
 
@@ -52,7 +53,8 @@ class Consensus:
 
     1. L as above. The systematic reading is of v ~ pi*^1.5 exp(1.5 L). The result, for each fold's run, are refined
        labels R that know nothing of that fold.
-    2. Look-alikes and probe learn anew from R. The systematic reading is of v ~ pi*_R exp((.8 + .2 h) L_R), w such
+    2. Look-alikes and probes learn anew from R^2 brought to sum 1: what little of a face goes to each other class is
+       mostly doubt, which would drown a rare class. The systematic reading is of v ~ pi*_R exp((.8 + .2 h) L_R), w such
        that R is likeliest; in the random one w are such that the given labels are. Without views there is no second
        round: the first one's result stands.
 
@@ -60,7 +62,8 @@ class Consensus:
     What is known of pictures from the wild stands in (`base_rates`): pi* ~ pi^e beta^(1 - e), with pi the frequencies
     of the labels, beta the base rates and e the share of the labels' entropy that the witnesses explain beyond
     chance, so that labels which witnesses confirm set the frequencies themselves. pi*_R is the same of R's
-    frequencies. A class that no label names stays out. Without base rates, v are of pi^2 and of pi_R^(1.5 - h / 2).
+    frequencies. A class that no label names stays out, and "wild" raises no rare one (`rates_beside`). Without base
+    rates, v are of pi^2 and of pi_R^(1.5 - h / 2).
 
     A witness trained elsewhere (a model in the box, say) is not asked to repeat this set's mistakes: what it explains
     is measured through a transition matrix, relative to what L explains, and how far it is heard follows
@@ -78,7 +81,7 @@ class Consensus:
     Parameters
     ----------
     k, alpha, rounds, folds
-        Of the hypergraph; the probe has the same folds.
+        Of the hypergraph; the probes have the same folds.
     base_rates : str
         "wild": frequencies of expressions in RAF-DB, AffectNet and ExpW (`base_rates.COUNTS`). "none" for a set whose
         classes have other names (found out by itself), "even" for one balanced by hand or posed in a laboratory; or a
@@ -123,7 +126,7 @@ class Consensus:
         joined = total(witnesses, given, prior, spoken & samples.labeled)
         said = voice(outside, known, samples.labeled, given, joined[0], prior)
         spoken |= said.heard > 0  # a witness that is not heard does not speak about a face
-        rates = seen_alone(base_rates(samples.classes, self.base_rates), prior)
+        rates = rates_beside(prior, samples.classes, self.base_rates)
         labels = Labels(given, spoken & samples.labeled, prior, fold, sites_of(samples))
         refined = keep_given(samples)
         if labels.rows.any():

@@ -28,7 +28,7 @@ from ..label_model import (
 from ..types import Bools, Doubles, Floats, Ints, Neighbors, Refinement, Samples
 from ..views import JOINT
 from .base import Evidence, keep_given, own_share, require
-from .base_rates import NONE, base_rates, pooled, seen_alone
+from .base_rates import NONE, base_rates, pooled, rates_beside
 from .sites import Sites, posterior, sites_of
 from .uncertainty import estimate
 from .views import distinct_views
@@ -169,7 +169,7 @@ class HypergraphPropagation:
         beyond = share - chance(given[rows], prior)
         trust, heard = reliance(share), told(beyond)
         sharpness *= 1 + trust * (SHARPER - 1)
-        rates = seen_alone(base_rates(samples.classes, self.base_rates), prior)
+        rates = rates_beside(prior, samples.classes, self.base_rates)
         power = (self.gamma - 1) * (1.0 if rates is None else KNOWN_POWER)
         vote = distribution(lifts, pooled(prior, rates, max(beyond, 0.0)), sharpness, 1 + trust * power)
         if sites is not None:

@@ -1,4 +1,4 @@
-"""The inside witnesses of `consensus`: look-alikes, a probe and action units, taught by labels, then refined ones."""
+"""The inside witnesses of `consensus`: look-alikes, probes and action units, taught by labels, then refined ones."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from ..heads import fit_linear, torch_device
+from ..heads import KERNEL_RIDGE, RIDGE, fit_linear, torch_device
 from ..hypergraph import Hypergraph, propagate
-from ..label_model import lift, mean_vote, softmax
+from ..kernel import kernel_features
+from ..label_model import lift, mean_vote, normalized, softmax
 from ..probe import PROBE, calibrate, side_by_side
 from ..types import Bools, Doubles, Floats, Ints, Posteriors
 from .au_prior import AuInference, AuPrior
 from .base import Evidence
 from .hypergraph import HypergraphPropagation
+from .views import distinct_features
 
 #: Names of the inside witnesses, beside `PROBE`.
-LOOK_ALIKES, ACTION_UNITS = "look_alikes", "action_units"
+LOOK_ALIKES, KERNEL_PROBE, ACTION_UNITS = "look_alikes", "kernel_probe", "action_units"
+#: Strength of the ridge of each head.
+RIDGES = {PROBE: RIDGE, KERNEL_PROBE: KERNEL_RIDGE}
+#: Refined labels teach to this power, brought to sum 1: what little of a face goes to each other class is mostly
+#: doubt, and of a rare class all such doubts together weigh more than its own faces (as sharpening in MixMatch,
+#: Berthelot et al., NeurIPS 2019, T = 1/2).
+SHARPENED = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +67,9 @@ class Witness:
 class Round:
     """The witnesses that learn from labels, fold by fold: first from the given labels, again from refined ones.
 
-    Heads are trained here on the views. Posteriors that learned from the given labels elsewhere (`Posteriors.learned`)
-    are asked only where there are no views: they say nothing of each fold's run.
+    Heads are trained here on the views: linear ones on the views side by side (`PROBE`) and on Gaussian-kernel features
+    of them (`KERNEL_PROBE`, see `kernel.kernel_features`). Posteriors that learned from the given labels elsewhere
+    (`Posteriors.learned`) are asked only where there are no views: they say nothing of each fold's run.
 
     Parameters
     ----------
@@ -80,7 +89,7 @@ class Round:
         self._evidence, self._settings, self._fold = evidence, graph, fold
         samples = evidence.samples
         for name, table in evidence.posteriors.items():
-            if name in (LOOK_ALIKES, ACTION_UNITS) or (name == PROBE and not table.learned):
+            if name in (LOOK_ALIKES, KERNEL_PROBE, ACTION_UNITS) or (name == PROBE and not table.learned):
                 raise InputError(
                     f"consensus: posteriors are called '{name}', which is a witness of its own"
                     + (f", but did not learn from the given labels ({name}.learned)." if name == PROBE else ".")
@@ -88,22 +97,24 @@ class Round:
                 )
         self._kept = samples.labeled[:, None] & (fold[:, None] != np.arange(int(fold.max()) + 1))
         self._graph: Hypergraph | None = None
-        self._design: Floats | None = None
+        self._designs: dict[str, Floats] = {}
         self._posteriors: dict[str, Posteriors] = {}
         self._order = np.argsort(samples.ids, kind="stable")
         if any(view.found.any() for view in evidence.features.values()):
-            self._design, found = side_by_side(samples, evidence.features, self._order)
+            self._device = torch_device(evidence.device)
+            self._designs[PROBE], found = side_by_side(samples, evidence.features, self._order)
+            self._designs[KERNEL_PROBE], _ = kernel_features(distinct_features(evidence), self._order, self._device)
             self._found = np.zeros_like(found)
             self._found[self._order] = found
 
     @property
     def repeats(self) -> bool:
         """Whether there are views that a second round can learn from."""
-        return self._design is not None
+        return bool(self._designs)
 
     @property
     def posteriors(self) -> dict[str, Posteriors]:
-        """What the heads of the first round say of each face, none of which saw a label of its fold; by name."""
+        """What the linear heads of the first round say of each face, none of which saw a label of its fold; by name."""
         return dict(self._posteriors)
 
     def first(self) -> dict[str, Witness]:
@@ -112,17 +123,12 @@ class Round:
         runs, self._graph = self._settings.runs(evidence, self._fold)
         everyone = np.ones(len(self._fold), dtype=np.bool_)
         witnesses = {LOOK_ALIKES: Witness.of_scores(runs.astype(np.float64), self._fold, everyone)}
-        if self._design is not None:
-            scores = self._scores(evidence.samples.given)
-            witnesses[PROBE] = probe = Witness.of_scores(scores, self._fold, self._found)
-            own = np.where(probe.known[:, None], scores[np.arange(len(self._fold)), self._fold], 0.0)
-            samples = evidence.samples
-            self._posteriors = {
-                PROBE: Posteriors(
-                    PROBE, samples.ids, samples.classes, own.astype(np.float32), probe.known, learned=True
-                )
-            }
-        else:
+        for name in self._designs:
+            scores = self._scores(name, evidence.samples.given)
+            witnesses[name] = Witness.of_scores(scores, self._fold, self._found)
+            if name == PROBE:
+                self._posteriors = {PROBE: self._posterior(scores, witnesses[name].known)}
+        if not self._designs:
             for name, table in evidence.posteriors.items():
                 if table.learned:
                     values = table.values.astype(np.float64)
@@ -133,9 +139,9 @@ class Round:
         return {name: witness for name, witness in witnesses.items() if witness.known.any()}
 
     def again(self, refined: Doubles, before: Mapping[str, Witness]) -> dict[str, Witness]:
-        """Return what labels refined in each fold's run, (N, F, C), teach; other witnesses as `before`."""
+        """Return what labels refined in each fold's run, (N, F, C), teach, sharpened; other witnesses as `before`."""
         assert self._graph is not None  # first() was called
-        target = (refined * self._kept[:, :, None]).astype(np.float32)
+        target = (normalized(refined**SHARPENED) * self._kept[:, :, None]).astype(np.float32)
         n = len(self._fold)
         runs = propagate(self._graph, target.reshape(n, -1), self._settings.alpha).reshape(target.shape)
         own = (1 - self._settings.alpha) * target
@@ -143,27 +149,32 @@ class Round:
         witnesses = dict(before)
         scores = np.clip(runs - own, 0, None).astype(np.float64)
         witnesses[LOOK_ALIKES] = Witness.of_scores(scores, self._fold, everyone)
-        if self._design is not None:
-            witnesses[PROBE] = Witness.of_scores(self._scores(target), self._fold, self._found)
+        for name in self._designs:
+            witnesses[name] = Witness.of_scores(self._scores(name, target), self._fold, self._found)
         return {name: witness for name, witness in witnesses.items() if witness.known.any()}
 
-    def _scores(self, target: Floats) -> Doubles:
-        """Return what heads on the views say that were trained on `target`, (N, C) or (N, F, C), fold by fold.
+    def _scores(self, name: str, target: Floats) -> Doubles:
+        """Return what heads say that were trained on `target`, (N, C) or (N, F, C), fold by fold.
 
         Distributions, (N, F, C); zero in a run without faces to learn from. Those of given labels, (N, C), are
         calibrated.
         """
-        assert self._design is not None  # asked for where there are views
         order = self._order
         trains = self._kept & self._found[:, None]
         logits = np.zeros((*trains.shape, target.shape[-1]), dtype=np.float32)
-        device = torch_device(self._evidence.device)
-        logits[order] = fit_linear(self._design, target[order], trains[order], device, None)[0]
+        told, _ = fit_linear(self._designs[name], target[order], trains[order], self._device, None, RIDGES[name])
+        logits[order] = told
         if target.ndim == 2:
             own, labels = logits[np.arange(len(self._fold)), self._fold][:, None], self._evidence.samples
             logits = logits / calibrate(own, labels.given, (self._found & labels.labeled)[:, None])
         scores: Doubles = softmax(logits.astype(np.float64)) * trains.any(0)[:, None]
         return scores
+
+    def _posterior(self, scores: Doubles, known: Bools) -> Posteriors:
+        """Return what heads say of each face in the run of its own fold."""
+        own = np.where(known[:, None], scores[np.arange(len(self._fold)), self._fold], 0.0).astype(np.float32)
+        samples = self._evidence.samples
+        return Posteriors(PROBE, samples.ids, samples.classes, own, known, learned=True)
 
 
 def inferred_from_units(evidence: Evidence) -> AuInference | None:
