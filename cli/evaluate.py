@@ -16,6 +16,8 @@ TRUTH, TRIAL = "A refined file against a truth", "Methods against injected noise
 
 #: Defaults of options that belong to one use alone: an option with another value was named.
 MIN_VOTES, ALL, SEEDS = 6.0, "all", 3
+#: Options of a set that also say what the labels of a truth mean.
+OF_LABELS = ("--classes", "--alias")
 
 
 @with_set_options
@@ -64,6 +66,8 @@ def evaluate(
 ) -> None:
     """Measure a refined file against votes or clean labels; or, without a truth, methods against injected noise.
 
+    Where clean labels are numbers, --classes says of what: rafdb, say, or A,B,... in order; or --alias NUMBER=NAME.
+
     Examples: fercleaner evaluate set.refined.parquet --truth votes.csv --min-votes 6;
     fercleaner evaluate faces/ --inject symmetric:0.2 --inject asymmetric:0.2
     """
@@ -77,26 +81,33 @@ def evaluate(
         "--image-column": image_column is not None,
         "--label-column": label_column is not None,
     }
-    of_trial = {"--methods": tried != ALL, "--seeds": seeds != SEEDS, **dict.fromkeys(set_options.named, True)}
+    of_set = [name for name in set_options.named if inject or name not in OF_LABELS]
+    of_trial = {"--methods": tried != ALL, "--seeds": seeds != SEEDS, **dict.fromkeys(of_set, True)}
     strangers = [name for name, named in (of_truth if inject else of_trial).items() if named]
     if strangers:
         uses = ("--truth", "--inject") if inject else ("--inject", "--truth")
         raise typer.BadParameter(f"goes with {uses[0]}, not with {uses[1]}.", param_hint=f"'{strangers[0]}'")
     if truth is not None:
-        _against_truth(file, truth, min_votes, image_column, label_column, json_)
+        _against_truth(file, truth, min_votes, image_column, label_column, set_options, json_)
     else:
         _against_noise(file, inject or [], tried, seeds, set_options, json_)
 
 
 def _against_truth(
-    file: Path, truth: Path, min_votes: float, image_column: str | None, label_column: str | None, json_: bool
+    file: Path,
+    truth: Path,
+    min_votes: float,
+    image_column: str | None,
+    label_column: str | None,
+    set_options: SetOptions,
+    json_: bool,
 ) -> None:
     from fercleaner import store
     from fercleaner.errors import StoreError
     from fercleaner.evaluation import evaluate as measure
     from fercleaner.truth import read_truth
 
-    from .console import note, print_json, print_table, share, words
+    from .console import note, print_json, print_table, share, warnings_to, words
 
     if file.is_dir():
         raise StoreError(
@@ -104,7 +115,11 @@ def _against_truth(
             f"{words('fercleaner', 'refine', file)}, or try methods on the set itself with --inject symmetric:0.2."
         )
     refined = store.load(file)
-    answer = read_truth(truth, refined.classes, image_column=image_column, label_column=label_column)
+    options = set_options.of_labels() if set(OF_LABELS) & set(set_options.named) else None
+    with warnings_to(note):
+        answer = read_truth(
+            truth, refined.classes, image_column=image_column, label_column=label_column, options=options
+        )
     measured = measure(refined, answer, min_votes=min_votes)
     figures, details = measured.to_dict(), measured.details()
     if json_:

@@ -16,6 +16,7 @@ import typer
 from .checks import AUTO, check_files, encoder_tags, known_index, pairs, view_files, vote_rules, weights_of
 
 if TYPE_CHECKING:
+    from fercleaner.datasets.options import ReadOptions
     from fercleaner.encoders.base import Extractor
     from fercleaner.pipeline import Resources, Witnesses
     from fercleaner.types import Samples
@@ -244,6 +245,15 @@ class SetOptions:
         parts = ("embedding",) if self.landmarks == "none" else builtin.PARTS
         return builtin.build(device=self.device, parts=parts, framing=framing)
 
+    def of_labels(self) -> ReadOptions:
+        """Return what the user said labels mean."""
+        from fercleaner.datasets.options import ReadOptions
+
+        return ReadOptions(classes=self._class_names(), alias=pairs(self.alias, "--alias"))
+
+    def _class_names(self) -> list[str] | None:
+        return [name.strip() for name in self.classes.split(",")] if self.classes else None
+
     def _read(self, dataset: Path) -> Samples:
         """Read the set and say which layout was taken and why."""
         from fercleaner import datasets
@@ -264,7 +274,7 @@ class SetOptions:
             samples = datasets.read(
                 dataset,
                 layout=layout,
-                classes=[name.strip() for name in self.classes.split(",")] if self.classes else None,
+                classes=self._class_names(),
                 alias=pairs(self.alias, "--alias"),
                 images=self.images,
                 split=self.split,

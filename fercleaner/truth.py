@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .datasets.labels import resolve as resolve_labels
+from .datasets.options import ReadOptions
 from .errors import InputError
 from .expressions import canonical, closest, is_expression
 from .types import Bools, Doubles, Floats, Ints, Strings, frozen_array
@@ -119,6 +121,7 @@ def read_truth(
     *,
     image_column: str | None = None,
     label_column: str | None = None,
+    options: ReadOptions | None = None,
 ) -> Truth:
     """Read votes or clean labels from a CSV or TSV file with a header.
 
@@ -135,12 +138,15 @@ def read_truth(
         Class set of the labels to be judged.
     image_column, label_column : str, optional
         Column names, where they are not among `IMAGE_COLUMNS` and `LABEL_COLUMNS`.
+    options : ReadOptions, optional
+        Its `classes` and `alias` say what clean labels mean that are numbers, or spelled otherwise, as where sets are
+        read (`datasets.labels.resolve`).
 
     Raises
     ------
     InputError
         The file cannot be read, a column is missing, a count or label cannot be understood, an id is there
-        twice.
+        twice; options for a file of votes.
     """
     path = Path(file)
     header, rows = _read_table(path)
@@ -160,9 +166,19 @@ def read_truth(
         outside = [i for i, n in enumerate(header) if i != image and resolve(n) is None and _is_outside(n)]
         columns = [votes[index] for index in range(len(classes))] + outside
         counts = _counts(path, header, rows, columns)
+        if options is not None:
+            raise InputError(
+                f"{path} holds votes, a column a class; classes and aliases say what labels mean. Leave them out, or "
+                "name the column of labels: --label-column NAME"
+            )
         return _from_votes(ids, tuple(classes), counts, str(path))
     label = _find_column(path, header, label_column, LABEL_COLUMNS, "label")
-    labels = np.array([_label(path, line, row[label], classes, resolve) for line, row in rows], dtype=np.int64)
+    texts, lines = [row[label] for _, row in rows], [line for line, _ in rows]
+    if options is not None and texts:
+        told = resolve_labels([text.strip() for text in texts], lambda i: f"{path} line {lines[i]}", options)
+        texts = [told.classes[index] if index >= 0 else "" for index in told.index]
+    pairs = zip(lines, texts, strict=True)
+    labels = np.array([_label(path, line, text, classes, resolve) for line, text in pairs], dtype=np.int64)
     known = (labels >= 0).astype(np.float32)
     return Truth(np.array(ids, dtype=np.str_), tuple(classes), None, labels, known, known, str(path))
 
@@ -265,10 +281,10 @@ def _label(path: Path, line: int, text: str, classes: Sequence[str], resolve: Ca
         return -1
     near = closest(text, classes)
     hint = f" Did you mean '{near}'?" if near else ""
-    raise InputError(
-        f"{path} line {line}: label '{text}' is not in the class set ({', '.join(classes)}).{hint} "
-        "Correct it, or leave the field empty."
-    )
+    out = "Correct it, or leave the field empty."
+    if text.strip().isdecimal():
+        out = "Say what the numbers mean: --classes rafdb (or another set with codes), or --classes A,B,... in order."
+    raise InputError(f"{path} line {line}: label '{text}' is not in the class set ({', '.join(classes)}).{hint} {out}")
 
 
 def _counts(path: Path, header: list[str], rows: list[tuple[int, list[str]]], columns: list[int]) -> Doubles:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
+from fercleaner.datasets.options import ReadOptions
 from fercleaner.errors import InputError
 from fercleaner.evaluation import evaluate
 from fercleaner.refined import RefinedSet
@@ -120,6 +121,25 @@ def test_columns_can_be_named(tmp_path):
     assert read_truth(text, CLASSES, label_column="checked").label.tolist() == [0]
     with pytest.raises(InputError, match="no column 'absent'"):
         read_truth(text, CLASSES, label_column="absent")
+
+
+def test_clean_labels_that_are_numbers(tmp_path):
+    """RAF-DB counts surprise 1, fear 2, disgust 3, happiness 4, sadness 5, anger 6, neutral 7; disgust is no class."""
+    file = write(tmp_path / "n.csv", "image,label\na,2\nb,4\nc,6\nd,3\ne,\n")
+    with pytest.raises(InputError, match=r"line 2: label '2' is not in the class set .*--classes rafdb"):
+        read_truth(file, CLASSES)
+    by_set = read_truth(file, CLASSES, options=ReadOptions(classes="rafdb"))
+    assert by_set.label.tolist() == [1, 2, 0, -1, -1]
+    with pytest.raises(InputError, match="line 2: label '2' is not in the class set"):
+        read_truth(file, CLASSES, options=ReadOptions(alias={"4": "joy"}))
+    file = write(tmp_path / "m.csv", "image,label\na,1\nb,2\nc,3\n")
+    in_order = read_truth(file, CLASSES, options=ReadOptions(classes=["happy", "anger", "fear"]))
+    assert in_order.label.tolist() == [2, 0, 1]
+    with pytest.raises(InputError, match="line 4: label 3 is the number of none of the 2 classes named"):
+        read_truth(file, CLASSES, options=ReadOptions(classes=["happy", "anger"]))
+    votes = write(tmp_path / "v.csv", "image,anger,fear,happiness\na,1,2,0\n")
+    with pytest.raises(InputError, match="holds votes"):
+        read_truth(votes, CLASSES, options=ReadOptions(classes="rafdb"))
 
 
 @pytest.mark.parametrize(
