@@ -17,6 +17,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import beds  # noqa: E402
 import downstream  # noqa: E402
 import head  # noqa: E402
+import precision  # noqa: E402
 import quality  # noqa: E402
 import table  # noqa: E402
 from peers import PEERS, Case, Verdict  # noqa: E402
@@ -186,6 +187,25 @@ def test_the_drawn_bed_brings_landmarks_and_action_units(monkeypatch: pytest.Mon
     assert half.samples.ids.tolist() == drawn.samples.ids[::2].tolist()
     assert (half.views[0].values == drawn.views[0].values[::2]).all()
     assert (half.landmarks.points == drawn.landmarks.points[::2]).all()
+
+
+def test_precision_counts_flags_against_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digits that stand apart: about what is asked for; nothing of what is wrong is missed; entries replace their own."""
+    monkeypatch.setattr(precision, "stamp", lambda: {"date": "today"})
+    common = ["--data", "digits", "--limit", "500", "--methods", "hypergraph", "--out", str(tmp_path / "p.json")]
+    assert precision.main([*common, "--noise", "symmetric:0.2", "symmetric:0"]) == 0
+    assert precision.main([*common, "--noise", "symmetric:0"]) == 0
+    entries = {e["noise"]: e for e in json.loads((tmp_path / "p.json").read_text())["entries"]}
+    assert entries.keys() == {"symmetric:0.2", "symmetric:0"}
+    noisy, clean = (entries[name]["methods"]["hypergraph"] for name in ("symmetric:0.2", "symmetric:0"))
+    assert entries["symmetric:0.2"]["wrong"] == pytest.approx(0.2, abs=0.01)
+    assert abs(noisy["rate"] - 0.2) < 0.05
+    assert noisy["transition_error"] < 0.05
+    kept = [at["precision"] for at in noisy["flags"].values()]
+    assert kept == sorted(kept)
+    assert all(asked - 0.15 < share for asked, share in zip(precision.WANTED, kept, strict=True))
+    assert entries["symmetric:0"]["wrong"] == 0
+    assert clean["flags"]["0.9"]["flagged"] <= 25
 
 
 def test_held_back_faces_come_in_whole_groups() -> None:
