@@ -240,25 +240,7 @@ def noise_rate(quality: Doubles, most: float, flip_depths: Doubles) -> float:
 def precision_curve(quality: Doubles, rate: float, flip_depths: Doubles, slope: float) -> PrecisionCurve:
     """Estimate the precision of flagging the labels up to each quality: the mean of their `chances`.
 
-    Measured where 0.6, 0.7, 0.8 and 0.9 was wanted: the true share of wrong labels among the flagged (FER2013 by votes,
-    faces on which at least 6 of 10 agree: 4,519 of 6,000 with its own labels, else 4,000; four views; scikit-learn's
-    digits; 1,200 drawn faces with HOG and landmarks; one seed):
-
-        wrong labels                      `hypergraph`       `consensus`
-        FER2013's own (0.29)              .85 .88 .92 .93    .88 .92 .94 .96
-        a fifth at random                 .53 .62 .71 .81    .63 .75 .87 .97
-        a fifth in pairs of classes       .52 .61 .72 .86    .62 .71 .84 .94
-        a fifth, as the face looks        .52 .61 .70 .80    .63 .75 .87 .96
-        a twentieth at random             .42 .51 .61 .72    .63 .74 .87 .95
-        digits, a fifth in pairs          .61 .71 .81 .92    .60 .70 .80 .91
-        digits, a twentieth at random     .61 .70 .80 .91    .60 .70 .80 .91
-        drawn faces, a fifth at random    .49 .57 .66 .77    .58 .68 .75 .86
-        the same, a twentieth at random   .23 .27 .35 .45    .38 .47 .53 .65
-
-    and how many of 4,000 correct labels were flagged:
-
-        at least 6 of 10 agree            65  45  29  15     36  23  14   7
-        all ten agree                      5   0   0   0      2   0   0   0
+    What it was worth against known truths stands in README (`benchmarks/precision.py`, results/precision.json).
 
     It errs on the safe side where wrong labels are harder to find than flips (FER2013's own): more could be flagged.
     It is too high for `hypergraph` on injected noise on faces, where it overrules more labels than are wrong, and

@@ -80,23 +80,8 @@ def estimate_noise(refined: RefinedSet, *, top: int = 10) -> NoiseEstimate:
     annotators and look-alikes share pass for truth and make both too low (FER2013's own labels); right labels of
     faces that the views misread make both too high (weak views; correct labels of unclear faces).
 
-    Measured with votes of FER2013's annotators as truth, faces on which at least 6 of 10 agree (four views; 6,000
-    faces with FER2013's own labels, of which 4,519 are judged, else 4,000; one seed; error of T: mean over its
-    entries), and with known noise on scikit-learn's digits and on 1,200 drawn faces with HOG and landmarks:
-
-        labels                             wrong   `hypergraph`, error of T   `consensus`, error of T
-        FER2013's own                      .291    .198 - .262   .029         .226 - .264   .032
-        a fifth wrong at random            .200    .240 - .282   .029         .195 - .228   .031
-        a fifth wrong in pairs of classes  .200    .251 - .281   .018         .199 - .227   .014
-        a fifth wrong, as the face looks   .200    .241 - .279   .031         .192 - .224   .023
-        a twentieth wrong at random        .050    .097 - .125   .015         .055 - .086   .006
-        correct                            .000    .053 - .075   .025         .039 - .073   .021
-        correct, all ten annotators agree  .000    .003 - .006   .001         .002 - .011   .001
-        digits, a fifth wrong in pairs     .200    .198 - .203   .000         .200 - .202   .001
-        digits, a twentieth at random      .050    .051 - .052   .001         .053 - .053   .001
-        drawn faces, a fifth at random     .200    .247 - .308   .019         .205 - .237   .017
-        the same, a twentieth at random    .050    .152 - .169   .031         .083 - .104   .012
-        the same, correct                  .000    .111 - .126   .032         .051 - .083   .014
+    Rate and range against known truths stand in README, errors of T in results/precision.json (`benchmarks/precision.py`):
+    by `consensus`, a mean of .023 an entry on FER2013's own labels, .006 to .026 on injected noise.
 
     Other methods' distributions are blends rather than probabilities, and what comes out for them describes what
     they did.

@@ -190,7 +190,7 @@ def test_the_drawn_bed_brings_landmarks_and_action_units(monkeypatch: pytest.Mon
 
 
 def test_precision_counts_flags_against_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Digits that stand apart: about what is asked for; nothing of what is wrong is missed; entries replace their own."""
+    """On digits, which stand apart, flags keep about what is asked for; an entry replaces its own."""
     monkeypatch.setattr(precision, "stamp", lambda: {"date": "today"})
     common = ["--data", "digits", "--limit", "500", "--methods", "hypergraph", "--out", str(tmp_path / "p.json")]
     assert precision.main([*common, "--noise", "symmetric:0.2", "symmetric:0"]) == 0
