@@ -80,8 +80,8 @@ def estimate_noise(refined: RefinedSet, *, top: int = 10) -> NoiseEstimate:
     annotators and look-alikes share pass for truth and make both too low (FER2013's own labels); right labels of
     faces that the views misread make both too high (weak views; correct labels of unclear faces).
 
-    Ranges told beside known rates stand in README, errors of T in results/precision.json (`benchmarks/precision.py`): by
-    `consensus`, a mean of .023 an entry on FER2013's own labels, .006 to .026 on injected noise on faces.
+    Ranges told beside known rates stand in README, errors of T in results/precision.json (`benchmarks/precision.py`):
+    by `consensus`, a mean of .023 an entry on FER2013's own labels, .006 to .026 on injected noise on faces.
 
     Other methods' distributions are blends rather than probabilities, and what comes out for them describes what
     they did.
