@@ -24,6 +24,7 @@ import os, signal, sys, time
 from fercleaner import cache, workers
 from fercleaner.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it
 cache.FLUSH_ROWS = 8
 workers.INLINE_PICTURES = {inline}
 flush, flushed = cache.Shelf.flush, []

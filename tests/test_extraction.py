@@ -230,7 +230,7 @@ class Slow(Moments):
 
 
 SCRIPT = """
-import json, sys
+import json, signal, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
 from fercleaner import cache as cache_module
@@ -239,6 +239,7 @@ from fercleaner.extraction import extract
 from fercleaner.images import ArrayImages
 from test_extraction import Slow, pixels, samples
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it
 cache_module.FLUSH_ROWS = 10
 data, cache = samples(ArrayImages(pixels(200))), FeatureCache(sys.argv[1])
 try:
