@@ -110,6 +110,22 @@ def test_options_of_two_uses_are_a_usage_error(here, arguments, message):
     assert message in text
 
 
+def test_a_truth_of_numbers_says_what_they_mean(here):
+    """The same figures as by names; other options of a set stay strangers to a truth."""
+    run("refine", "faces.csv", *VIEW, "--method", "hypergraph", "--out", "a.parquet")
+    header, *rows = (here / "clean.csv").read_text().splitlines()
+    number = {name: str(place) for place, name in enumerate(NAMES)}
+    coded = [",".join(number.get(cell, cell) for cell in row.split(",")) for row in rows]
+    (here / "codes.csv").write_text("\n".join([header, *coded]) + "\n")
+    named = run("evaluate", "a.parquet", "--truth", "clean.csv", "--json").stdout
+    asked = ("evaluate", "a.parquet", "--truth", "codes.csv", "--json")
+    assert "--classes rafdb" in fails(*asked)
+    result = run(*asked, "--classes", ",".join(NAMES))
+    assert json.loads(result.stdout) == json.loads(named)
+    assert "count the classes named from 0" in result.stderr
+    assert "--view" in run(*asked, "--classes", ",".join(NAMES), *VIEW, exit_code=2).stderr
+
+
 def test_a_refined_file_is_no_set_and_a_set_no_refined_file(here):
     run("refine", "faces.csv", *VIEW, "--method", "hypergraph")
     message = fails("evaluate", "faces.refined.parquet", "--inject", "symmetric:0.2")
