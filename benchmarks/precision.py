@@ -1,13 +1,17 @@
 """What `--precision` and the expected noise rate are worth, against a truth.
 
     python benchmarks/precision.py --data ../shared/ferplus --limit 6000 --noise human
-    python benchmarks/precision.py --data ../shared/ferplus --limit 4000 --noise symmetric:0.2 symmetric:0
+    python benchmarks/precision.py --data ../shared/ferplus --limit 4000 \\
+        --noise symmetric:0.2 asymmetric:0.2 instance:0.2 symmetric:0.05 symmetric:0
+    python benchmarks/precision.py --data ../shared/ferplus --limit 4000 --min-votes 10 --noise symmetric:0
+    python benchmarks/precision.py --data digits --noise asymmetric:0.2 symmetric:0.05
+    python benchmarks/precision.py --data demo --noise symmetric:0.2 symmetric:0.05
 
-A method refines given labels, again after some were flipped on purpose, and flags what it expects to be wrong with the
-precision asked for (`calibration.calibrated`). Told are the true share of wrong labels among these flags, and the
-expected noise rate and transition matrix (`noise_estimate`) beside the true ones. Noise is put on the true labels of
-judged faces, "human" stands for the labels that a set came with, "symmetric:0" for none. Entries are added to
-results/precision.json, which README's table is made from.
+A method refines given labels, again after some were flipped on purpose (`pipeline.flip_checks`), and flags what it
+expects to be wrong with the precision asked for (`calibration.calibrated`). Told are the true share of wrong labels
+among these flags, and the expected noise rate and transition matrix (`noise_estimate`) beside the true ones. Noise is
+put on the true labels of judged faces, "human" stands for the labels that a set came with, "symmetric:0" for none.
+Entries are added to results/precision.json; README's table is made from those of the commands above.
 """
 
 from __future__ import annotations
@@ -16,38 +20,33 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from beds import Bed, open_bed
-from case import Shared, evidence_for, relabeled
+from case import Shared, evidence_for, question, relabeled
 from quality import built
 from stamp import command, stamp, write_json
 
-from fercleaner.calibration import calibrated, flip_runs, flipped
+from fercleaner.calibration import calibrated, doubt
+from fercleaner.inputs import Resources, Watch
 from fercleaner.noise import NoiseSpec, parse
-from fercleaner.noise_estimate import decided_joint, held_wrong
-from fercleaner.pipeline import DEFAULT_K
+from fercleaner.noise_estimate import decided_joint, held_wrong, transition_of
+from fercleaner.pipeline import DEFAULT_K, flip_checks, run
 from fercleaner.transition import transition_matrix
-from fercleaner.types import Doubles, Refinement, Samples
+from fercleaner.types import Samples
 
 #: Precisions asked for.
 WANTED = (0.6, 0.7, 0.8, 0.9)
 
 
-def worth(shared: Shared, samples: Samples, name: str, min_votes: float, seed: int) -> dict[str, Any]:
+def worth(shared: Shared, samples: Samples, name: str, min_votes: float, seed: int, device: str) -> dict[str, Any]:
     """Return what flags and noise estimate of one method are worth under the labels of `samples`."""
-    method, bed = built(name), shared.bed
-
-    def refined(labels: Samples) -> Refinement:
-        here = replace(shared.evidence, samples=labels)
-        return method.refine(evidence_for(method, here, DEFAULT_K), np.random.default_rng(seed))
-
-    first = refined(samples)
-    changes = [flipped(samples, first, np.random.default_rng([seed, run])) for run in range(flip_runs(samples))]
-    checks = [(change, refined(change.samples)) for change in changes]
+    method, bed, resources = built(name), shared.bed, Resources(device=device, seed=seed)
+    evidence = evidence_for(method, question(shared, samples, seed, device).evidence, DEFAULT_K)
+    first = run(method, evidence, seed)
+    checks = flip_checks(method, evidence, first, resources, Watch())
     judged = bed.judged(min_votes) & samples.labeled
     wrong = (samples.label != bed.label) & judged
     flags = {}
@@ -59,23 +58,16 @@ def worth(shared: Shared, samples: Samples, name: str, min_votes: float, seed: i
             "precision": float(wrong[shown].mean()) if shown.any() else None,
             "recall": float(shown[wrong].mean()) if wrong.any() else None,
         }
-    given, said = samples.given[judged].astype(np.float64), first.distribution[judged].astype(np.float64)
+    given, said = samples.given[judged], first.distribution[judged]
     true = transition_matrix(samples.label[judged], bed.label[judged], given.shape[1])
     there = np.bincount(bed.label[judged], minlength=given.shape[1]) > 0
-    expected = by_rows(decided_joint(given, said))
+    expected = transition_of(decided_joint(given, said))
     return {
         "flags": flags,
         "rate": float(held_wrong(given, said).mean()),
-        "doubt": float(1 - np.minimum(given, said).sum(1).mean()),
+        "doubt": float(doubt(samples, first)[judged].mean()),
         "transition_error": float(np.abs(expected - true)[there].mean()),
     }
-
-
-def by_rows(joint: Doubles) -> Doubles:
-    """Return joint counts (C, C) as a transition matrix; the identity's row for a class without a face."""
-    mass = joint.sum(1, keepdims=True)
-    rows: Doubles = np.where(mass > 0, joint / np.where(mass > 0, mass, 1.0), np.eye(len(joint)))
-    return rows
 
 
 def measure(bed: Bed, spec: NoiseSpec, args: argparse.Namespace) -> dict[str, Any]:
@@ -93,7 +85,9 @@ def measure(bed: Bed, spec: NoiseSpec, args: argparse.Namespace) -> dict[str, An
         "faces": len(samples),
         "judged": int(judged.sum()),
         "wrong": float(wrong.mean()),
-        "methods": {name: worth(shared, samples, name, args.min_votes, args.seed) for name in args.methods},
+        "methods": {
+            name: worth(shared, samples, name, args.min_votes, args.seed, args.device) for name in args.methods
+        },
         **stamp(),
     }
 

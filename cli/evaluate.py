@@ -81,7 +81,7 @@ def evaluate(
         "--image-column": image_column is not None,
         "--label-column": label_column is not None,
     }
-    of_set = [name for name in set_options.named if inject or name not in OF_LABELS]
+    of_set = [name for name in set_options.named if name not in OF_LABELS]
     of_trial = {"--methods": tried != ALL, "--seeds": seeds != SEEDS, **dict.fromkeys(of_set, True)}
     strangers = [name for name, named in (of_truth if inject else of_trial).items() if named]
     if strangers:

@@ -27,8 +27,8 @@ def kernel_features(features: Mapping[str, Features], order: Ints, device: str =
         k(x, z) = exp(-|x - z|^2 / s),    F_i = K_ZZ^(-1/2) k(x_i, z),
 
     s the median of |z - z'|^2: the Nystrom approximation, exact where all faces are centers. Columns are brought to
-    mean 0 and all to a mean squared length of 1; faces without a vector have zeros, as have all where the centers are
-    one point.
+    mean 0 and all to a mean squared length of 1; faces without a vector have zeros, as have all where s is 0 (most
+    centers are copies of each other).
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .assembly import assembled
-from .calibration import Calibration, calibrated, check_precision, flip_runs, flipped
+from .calibration import Flipped, calibrated, check_precision, flip_runs, flipped
 from .errors import InputError
 from .inputs import Resources as Resources
 from .inputs import Watch as Watch
@@ -92,7 +92,8 @@ def refine(
     stage(1, 1)
     about: dict[str, Any] = {}
     if precision is not None:
-        decision = _calibrated(precision, method, evidence, refinement, resources, watch)
+        checks = flip_checks(method, evidence, refinement, resources, watch)
+        decision = calibrated(precision, samples, refinement, checks)
         refinement = replace(refinement, flagged=decision.flagged)
         about["precision"] = decision.to_dict()
         watch.note(decision.sentence)
@@ -105,10 +106,10 @@ def run(method: Method, evidence: Evidence, seed: int) -> Refinement:
     return method.refine(evidence, np.random.default_rng(seed))
 
 
-def _calibrated(
-    precision: float, method: Method, evidence: Evidence, first: Refinement, resources: Resources, watch: Watch
-) -> Calibration:
-    """Return the flags at an estimated precision, the method run again on labels flipped on purpose."""
+def flip_checks(
+    method: Method, evidence: Evidence, first: Refinement, resources: Resources, watch: Watch
+) -> list[tuple[Flipped, Refinement]]:
+    """Return labels flipped on purpose and what the method, run again, says of them; for `calibration.calibrated`."""
     stage = watch.stage("precision")
     runs = flip_runs(evidence.samples)
     checks = []
@@ -118,7 +119,7 @@ def _calibrated(
         again = relabeled(evidence, changed.samples, resources, Watch())
         checks.append((changed, run(method, again, resources.seed)))
     stage(runs, runs)
-    return calibrated(precision, evidence.samples, first, checks)
+    return checks
 
 
 def gather(samples: Samples, method: Method, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Evidence:

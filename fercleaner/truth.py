@@ -157,6 +157,11 @@ def read_truth(
     ids = [row[image].strip() for _, row in rows]
     _check_unique(path, ids, [line for line, _ in rows])
     if len(votes) > 1:
+        if options is not None:
+            raise InputError(
+                f"{path} holds votes, a column a class; classes and aliases say what labels mean. Leave them out, or "
+                "name the column of labels: --label-column NAME"
+            )
         missing = [name for index, name in enumerate(classes) if index not in votes]
         if missing:
             raise InputError(
@@ -166,11 +171,6 @@ def read_truth(
         outside = [i for i, n in enumerate(header) if i != image and resolve(n) is None and _is_outside(n)]
         columns = [votes[index] for index in range(len(classes))] + outside
         counts = _counts(path, header, rows, columns)
-        if options is not None:
-            raise InputError(
-                f"{path} holds votes, a column a class; classes and aliases say what labels mean. Leave them out, or "
-                "name the column of labels: --label-column NAME"
-            )
         return _from_votes(ids, tuple(classes), counts, str(path))
     label = _find_column(path, header, label_column, LABEL_COLUMNS, "label")
     texts, lines = [row[label] for _, row in rows], [line for line, _ in rows]

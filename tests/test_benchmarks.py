@@ -194,7 +194,7 @@ def test_precision_counts_flags_against_the_truth(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(precision, "stamp", lambda: {"date": "today"})
     common = ["--data", "digits", "--limit", "500", "--methods", "hypergraph", "--out", str(tmp_path / "p.json")]
     assert precision.main([*common, "--noise", "symmetric:0.2", "symmetric:0"]) == 0
-    assert precision.main([*common, "--noise", "symmetric:0"]) == 0
+    assert precision.main([*common, "--noise", "symmetric:0", "--methods", "hypergraph", "threshold"]) == 0
     entries = {e["noise"]: e for e in json.loads((tmp_path / "p.json").read_text())["entries"]}
     assert entries.keys() == {"symmetric:0.2", "symmetric:0"}
     noisy, clean = (entries[name]["methods"]["hypergraph"] for name in ("symmetric:0.2", "symmetric:0"))
@@ -205,6 +205,7 @@ def test_precision_counts_flags_against_the_truth(tmp_path: Path, monkeypatch: p
     assert kept == sorted(kept)
     assert all(asked - 0.15 < share for asked, share in zip(precision.WANTED, kept, strict=True))
     assert entries["symmetric:0"]["wrong"] == 0
+    assert entries["symmetric:0"]["methods"].keys() == {"hypergraph", "threshold"}  # this one needs a probe
     assert clean["flags"]["0.9"]["flagged"] <= 25
 
 

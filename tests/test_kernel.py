@@ -77,3 +77,11 @@ def test_few_points_have_finite_features(values):
     assert found.all()
     if len(np.unique(values, axis=0)) == 1:
         assert not table.any()
+
+
+def test_copies_of_one_face_leave_no_scale():
+    """Nine of ten centers are one point, so that the median distance is 0."""
+    values = np.vstack([np.ones((9, 3)), [[1, 2, 3]]])
+    table, found = kernel_features({"a": view(values)}, np.arange(10))
+    assert found.all()
+    assert not table.any()
