@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
+from fercleaner.core.arrays import Bools, Doubles, Floats, Ints, Strings
+from fercleaner.core.errors import InputError
+from fercleaner.core.types import Features, Landmarks, Samples
 from fercleaner.datasets import read
+from fercleaner.datasets.truth import read_truth
 from fercleaner.encoders.hog import Hog
 from fercleaner.encoders.vectors import read_view
-from fercleaner.errors import InputError
-from fercleaner.extraction import features
+from fercleaner.extraction.run import features
 from fercleaner.landmarks import detect
 from fercleaner.landmarks.points import PointsFile
-from fercleaner.truth import read_truth
-from fercleaner.types import Bools, Doubles, Features, Floats, Ints, Landmarks, Samples, Strings
 
 #: Faces and seed of the drawn bed.
 DEMO_FACES = 1200

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from fercleaner.facenet import MIRROR_POINTS, TWINLESS
+from fercleaner.encoders.facenet import MIRROR_POINTS, TWINLESS
 
 # The luminance table of the JPEG standard (annex K), for degradation.
 _JPEG = torch.tensor(

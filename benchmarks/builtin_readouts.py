@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from fercleaner.facenet import FaceNet
+from fercleaner.encoders.facenet import FaceNet
 
 #: Changed copies of every training face. Passes over all copies, faces a step, learning rate (falls to 0).
 COPIES, PASSES, BATCH = 8, 6, 512

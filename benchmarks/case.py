@@ -10,13 +10,16 @@ import numpy as np
 from beds import Bed
 from peers.base import Case, K
 
-from fercleaner.errors import InputError
-from fercleaner.methods.base import Evidence, Method
-from fercleaner.noise import NoiseSpec, transition_matrix
-from fercleaner.pipeline import LANDMARKS, Resources, Watch, Witnesses, gather
-from fercleaner.probe import cross_fit
-from fercleaner.types import Features, Floats, Ints, Neighbors, Refinement, Samples
-from fercleaner.views import JOINT, join, whiten
+from fercleaner.classifiers.probe import cross_fit
+from fercleaner.core.arrays import Floats, Ints
+from fercleaner.core.errors import InputError
+from fercleaner.core.evidence import Evidence
+from fercleaner.core.types import Features, Neighbors, Refinement, Samples
+from fercleaner.methods.base import Method
+from fercleaner.noise.injection import NoiseSpec, transition_matrix
+from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.refine import LANDMARKS, gather
+from fercleaner.similarity.whitening import JOINT, join, whiten
 
 
 @dataclass(frozen=True)

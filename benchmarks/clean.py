@@ -21,10 +21,10 @@ from case import Shared, question, relabeled
 from quality import built, run_method
 from stamp import command, stamp, write_json
 
-from fercleaner.errors import InputError
+from fercleaner.core.errors import InputError
 from fercleaner.methods import available
-from fercleaner.noise import parse
-from fercleaner.pipeline import DEFAULT_K
+from fercleaner.noise.injection import parse
+from fercleaner.pipeline.refine import DEFAULT_K
 
 #: Share of labels that may change.
 PROMISE = 0.01

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fercleaner.errors import InputError
-from fercleaner.types import Bytes, Doubles, Strings
+from fercleaner.core.arrays import Bytes, Doubles, Strings
+from fercleaner.core.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +86,7 @@ def read_pictures(folder: Path, ids: Strings, paths: Strings) -> Bytes:
 def _gray(data: bytes) -> Bytes:
     from PIL import Image
 
-    from fercleaner.images import decode
+    from fercleaner.extraction.images import decode
 
     image = decode(data).convert("L")
     if image.size != (SIZE, SIZE):

@@ -46,11 +46,11 @@ from scoring import measures
 from stamp import as_written, command, measured, stamp, tell, write_json, write_text
 from targets import WAYS, Targets, fingerprint, ways
 
-from fercleaner.errors import InputError
+from fercleaner.core.arrays import Bools, Doubles, Ints
+from fercleaner.core.errors import InputError
 from fercleaner.methods import available, build
-from fercleaner.noise import NoiseSpec, parse
-from fercleaner.pipeline import DEFAULT_K
-from fercleaner.types import Bools, Doubles, Ints
+from fercleaner.noise.injection import NoiseSpec, parse
+from fercleaner.pipeline.refine import DEFAULT_K
 
 #: One group in this many is held back.
 HELD_BACK = 4

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from fercleaner.encoders.alignment import average_with_aligned, canonical_frames
 from fercleaner.encoders.builtin import BuiltinExtractor, describe, prepare_face
-from fercleaner.facenet import (
+from fercleaner.encoders.facenet import (
     FaceNet,
     FaceOutput,
     average_with_mirror,

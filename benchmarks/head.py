@@ -8,9 +8,9 @@ import numpy as np
 from beds import Bed
 from targets import Targets
 
-from fercleaner.pipeline import LANDMARKS
-from fercleaner.types import Doubles, Floats
-from fercleaner.views import join, whiten
+from fercleaner.core.arrays import Doubles, Floats
+from fercleaner.pipeline.refine import LANDMARKS
+from fercleaner.similarity.whitening import join, whiten
 
 #: The classifier: hidden units, dropout, Adam's step and decay, faces a batch, epochs.
 HIDDEN, DROPOUT, RATE, DECAY, BATCH, EPOCHS = 128, 0.3, 2e-3, 1e-3, 256, 8

@@ -20,16 +20,17 @@ import numpy as np
 from stamp import stamp
 
 from fercleaner import datasets, landmarks, methods
-from fercleaner.cache import FeatureCache
+from fercleaner.core.refined import RefinedSet
+from fercleaner.core.types import Features, Landmarks
+from fercleaner.datasets.truth import Truth, read_truth
 from fercleaner.encoders import builtin
 from fercleaner.encoders.builtin_views import split
 from fercleaner.encoders.vectors import read_view
-from fercleaner.evaluation import evaluate
-from fercleaner.extraction import extract, usable_cores
-from fercleaner.pipeline import Resources, Witnesses, refine
-from fercleaner.refined import RefinedSet
-from fercleaner.truth import Truth, read_truth
-from fercleaner.types import Features, Landmarks
+from fercleaner.evaluation.against_truth import evaluate
+from fercleaner.extraction.cache import FeatureCache
+from fercleaner.extraction.run import extract, usable_cores
+from fercleaner.pipeline.inputs import Resources, Witnesses
+from fercleaner.pipeline.refine import refine
 
 VIEWS = {
     "emotion": "view_emotion_1024.npy",

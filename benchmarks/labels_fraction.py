@@ -27,13 +27,15 @@ import numpy as np
 from beds import Bed, open_bed
 from stamp import stamp, write_json
 
-from fercleaner.errors import FercleanerError
-from fercleaner.methods.ambiguous import Ambiguous
-from fercleaner.methods.base import Evidence
-from fercleaner.metrics import accuracy, jensen_shannon, mean_recall
-from fercleaner.pipeline import Resources, Watch, Witnesses, gather
-from fercleaner.probe import cross_fit
-from fercleaner.types import Bools, Doubles, Ints, Samples
+from fercleaner.classifiers.probe import cross_fit
+from fercleaner.core.arrays import Bools, Doubles, Ints
+from fercleaner.core.errors import FercleanerError
+from fercleaner.core.evidence import Evidence
+from fercleaner.core.types import Samples
+from fercleaner.evaluation.metrics import accuracy, jensen_shannon, mean_recall
+from fercleaner.methods.ambiguous.ambiguous import Ambiguous
+from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.refine import gather
 
 
 def keep_share(samples: Samples, fraction: float, rng: np.random.Generator) -> Samples:

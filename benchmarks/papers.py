@@ -39,17 +39,19 @@ from stamp import as_written, command, measured, stamp, tell, write_json, write_
 from targets import WAYS, Targets, ways
 
 from fercleaner import encoders, landmarks
-from fercleaner.cache import FeatureCache
+from fercleaner.core.arrays import Ints
+from fercleaner.core.errors import InputError
+from fercleaner.core.types import Samples
 from fercleaner.datasets import VoteRules, read, select
 from fercleaner.encoders.builtin import PARTS
 from fercleaner.encoders.builtin import build as build_builtin
 from fercleaner.encoders.checkpoints import sha256
-from fercleaner.errors import InputError
+from fercleaner.extraction.cache import FeatureCache
 from fercleaner.landmarks.points import from_samples
 from fercleaner.methods import available, build, parameters
-from fercleaner.noise import symmetric
-from fercleaner.pipeline import Resources, Watch, Witnesses, refine
-from fercleaner.types import Ints, Samples
+from fercleaner.noise.injection import symmetric
+from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.refine import refine
 
 RESULTS = Path(__file__).parent / "results" / "papers"
 #: Stream of the noise's random numbers.

@@ -29,13 +29,13 @@ from case import Shared, evidence_for, question, relabeled
 from quality import built
 from stamp import command, stamp, write_json
 
-from fercleaner.calibration import calibrated, doubt
-from fercleaner.inputs import Resources, Watch
-from fercleaner.noise import NoiseSpec, parse
-from fercleaner.noise_estimate import decided_joint, held_wrong, transition_of
-from fercleaner.pipeline import DEFAULT_K, flip_checks, run
-from fercleaner.transition import transition_matrix
-from fercleaner.types import Samples
+from fercleaner.core.types import Samples
+from fercleaner.noise.estimate import decided_joint, held_wrong, transition_of
+from fercleaner.noise.injection import NoiseSpec, parse
+from fercleaner.noise.precision import calibrated, doubt
+from fercleaner.noise.transition import transition_matrix
+from fercleaner.pipeline.inputs import Resources, Watch
+from fercleaner.pipeline.refine import DEFAULT_K, flip_checks, run
 
 #: Precisions asked for.
 WANTED = (0.6, 0.7, 0.8, 0.9)

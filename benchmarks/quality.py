@@ -30,11 +30,11 @@ from scoring import figures, over_seeds
 from stamp import Cost, command, measured, stamp, tell, write_json
 from table import write_tables
 
-from fercleaner.errors import InputError
+from fercleaner.core.errors import InputError
 from fercleaner.methods import available, build, parameters
 from fercleaner.methods.base import Method
-from fercleaner.noise import NoiseSpec, parse
-from fercleaner.pipeline import DEFAULT_K
+from fercleaner.noise.injection import NoiseSpec, parse
+from fercleaner.pipeline.refine import DEFAULT_K
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -19,10 +19,11 @@ from targets import Targets
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler, WeightedRandomSampler
 
+from fercleaner.core.arrays import Bools, Doubles, Ints
+from fercleaner.core.errors import FeatureError, InputError
+from fercleaner.core.types import Samples
 from fercleaner.encoders.checkpoints import load_all, quiet, read_state
-from fercleaner.errors import FeatureError, InputError
-from fercleaner.images import UnreadableImage, open_face
-from fercleaner.types import Bools, Doubles, Ints, Samples
+from fercleaner.extraction.images import UnreadableImage, open_face
 
 #: Per channel, red green blue; those of MS-Celeb-1M, which LA-Net takes, are not known to us.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from peers.base import Verdict
 
-from fercleaner.metrics import (
+from fercleaner.core.arrays import Bools, Doubles, Ints
+from fercleaner.evaluation.metrics import (
     accuracy,
     auroc,
     average_precision,
@@ -19,7 +20,6 @@ from fercleaner.metrics import (
     precision_at,
     r_precision,
 )
-from fercleaner.types import Bools, Doubles, Ints
 
 #: Faces that a reviewer looks at first.
 REVIEWED = 100

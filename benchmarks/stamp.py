@@ -16,8 +16,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from fercleaner.assembly import PACKAGES, versions
-from fercleaner.errors import FercleanerError
+from fercleaner.core.errors import FercleanerError
+from fercleaner.results.assemble import PACKAGES, versions
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from peers.base import Verdict
 
-from fercleaner.types import Doubles, Ints
+from fercleaner.core.arrays import Doubles, Ints
 
 #: Ways to train on a verdict; see `ways`.
 WAYS = ("drop", "relabel", "weight", "soft")

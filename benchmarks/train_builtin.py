@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from fercleaner.encoders.builtin import picture_digests
-from fercleaner.facenet import (
+from fercleaner.encoders.facenet import (
     EMBEDDING_WIDTH,
     EXPRESSIONS,
     FaceNet,

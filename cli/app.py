@@ -86,7 +86,7 @@ def main() -> None:
 
 def _message(error: Exception) -> str | None:
     """Return what to tell the user, or None for an error that is a bug or Typer's own."""
-    from fercleaner.errors import FercleanerError
+    from fercleaner.core.errors import FercleanerError
 
     if isinstance(error, FercleanerError):
         return f"{type(error).__name__}: {error}"

@@ -17,8 +17,8 @@ def cache(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what the cache of vectors holds; --clear removes it."""
-    from fercleaner.cache import FeatureCache
-    from fercleaner.errors import InputError, did_you_mean
+    from fercleaner.core.errors import InputError, did_you_mean
+    from fercleaner.extraction.cache import FeatureCache
 
     from .console import note, print_json, print_table, size
 

@@ -14,7 +14,7 @@ WITHOUT_WEIGHTS = ("hog", "builtin")
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     """Return ["a=b", ...] as a mapping; InputError names the option where "=" is missing."""
-    from fercleaner.errors import InputError
+    from fercleaner.core.errors import InputError
 
     found: dict[str, str] = {}
     for text in texts or []:
@@ -29,8 +29,8 @@ def vote_rules(votes: list[str] | None) -> Any:
     """Return the VoteRules that --votes RULE=VALUE ask for."""
     from dataclasses import fields
 
+    from fercleaner.core.errors import InputError, did_you_mean
     from fercleaner.datasets import VoteRules
-    from fercleaner.errors import InputError, did_you_mean
 
     chosen: dict[str, Any] = dict(pairs(votes, "--votes"))
     known = [field.name for field in fields(VoteRules)]
@@ -47,8 +47,8 @@ def vote_rules(votes: list[str] | None) -> Any:
 
 def view_files(texts: list[str] | None) -> list[tuple[str, Path]]:
     """Return (name, file) of each --view; InputError where a file is not there."""
+    from fercleaner.core.errors import InputError
     from fercleaner.encoders.vectors import parse_view
-    from fercleaner.errors import InputError
 
     files = [parse_view(text) for text in texts or []]
     for name, file in files:
@@ -60,7 +60,7 @@ def view_files(texts: list[str] | None) -> list[tuple[str, Path]]:
 def encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:
     """Return the encoders asked for; with neither encoder nor view, the default one."""
     from fercleaner import encoders
-    from fercleaner.errors import InputError, did_you_mean
+    from fercleaner.core.errors import InputError, did_you_mean
 
     if not tags:
         return [] if has_views else [encoders.DEFAULT]
@@ -77,8 +77,8 @@ def encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:
 
 def weights_of(texts: list[str] | None, tags: list[str]) -> dict[str, Path]:
     """Return the weights file of each encoder that --weights names one for."""
+    from fercleaner.core.errors import InputError
     from fercleaner.encoders.checkpoints import given_file
-    from fercleaner.errors import InputError
 
     files: dict[str, Path] = {}
     takers = [tag for tag in tags if tag not in WITHOUT_WEIGHTS]
@@ -99,7 +99,7 @@ def weights_of(texts: list[str] | None, tags: list[str]) -> dict[str, Path]:
 def check_files(action_units: Path | None, landmarks: str, landmark_weights: Path | None) -> None:
     """Raise InputError for an unknown detector, or a file that is not there."""
     from fercleaner import landmarks as detectors
-    from fercleaner.errors import InputError
+    from fercleaner.core.errors import InputError
 
     if action_units is not None and not action_units.is_file():
         raise InputError(f"--action-units {action_units}: no such file.")
@@ -118,8 +118,8 @@ def check_files(action_units: Path | None, landmarks: str, landmark_weights: Pat
 
 def known_index(name: str) -> Any:
     """Return the kind of neighbor search; InputError for an unknown one."""
-    from fercleaner.errors import InputError, did_you_mean
-    from fercleaner.neighbors import INDEXES
+    from fercleaner.core.errors import InputError, did_you_mean
+    from fercleaner.similarity.neighbors import INDEXES
 
     if name not in INDEXES:
         raise InputError(f"--index {name}: choose one of {', '.join(INDEXES)}.{did_you_mean(name, INDEXES)}")

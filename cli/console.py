@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fercleaner.pipeline import Watch
+    from fercleaner.pipeline.inputs import Watch
 
 #: Seconds between progress lines where stderr is not a terminal.
 PLAIN_EVERY = 10.0
@@ -126,7 +126,7 @@ def warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[Watch]:
-    from fercleaner.pipeline import Watch
+    from fercleaner.pipeline.inputs import Watch
 
     if not sys.stderr.isatty():
         plain = PlainProgress()

@@ -13,8 +13,8 @@ def doctor(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what this machine can do: versions, GPUs, whose weights are here, and where the cache lies."""
-    from fercleaner.cache import FeatureCache
-    from fercleaner.doctor import diagnose
+    from fercleaner.extraction.cache import FeatureCache
+    from fercleaner.pipeline.doctor import diagnose
 
     from .console import note, print_json, print_table, size
 

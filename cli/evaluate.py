@@ -10,7 +10,7 @@ import typer
 from .options import SetOptions, with_set_options
 
 if TYPE_CHECKING:
-    from fercleaner.trial import Figure, Trial
+    from fercleaner.pipeline.trial import Figure, Trial
 
 TRUTH, TRIAL = "A refined file against a truth", "Methods against injected noise"
 
@@ -102,10 +102,10 @@ def _against_truth(
     set_options: SetOptions,
     json_: bool,
 ) -> None:
-    from fercleaner import store
-    from fercleaner.errors import StoreError
-    from fercleaner.evaluation import evaluate as measure
-    from fercleaner.truth import read_truth
+    from fercleaner.core.errors import StoreError
+    from fercleaner.datasets.truth import read_truth
+    from fercleaner.evaluation.against_truth import evaluate as measure
+    from fercleaner.results import parquet as store
 
     from .console import note, print_json, print_table, share, warnings_to, words
 
@@ -175,9 +175,11 @@ def _print_classes(classes: list[dict[str, Any]]) -> None:
 def _against_noise(
     dataset: Path, inject: list[str], tried: str, seeds: int, set_options: SetOptions, json_: bool
 ) -> None:
-    from fercleaner import methods, noise, store
-    from fercleaner.errors import InputError
-    from fercleaner.trial import run_trial
+    from fercleaner import methods
+    from fercleaner.core.errors import InputError
+    from fercleaner.noise import injection as noise
+    from fercleaner.pipeline.trial import run_trial
+    from fercleaner.results import parquet as store
 
     from .console import print_json, watching
 
@@ -237,7 +239,7 @@ def _print_trial(dataset: Path, trial: Trial) -> None:
 
 def _tell(set_again: str, trial: Trial) -> None:
     """Say which method to take and how sure that is, what was left out, and what is assumed."""
-    from fercleaner.trial import ASSUMED
+    from fercleaner.pipeline.trial import ASSUMED
 
     from .console import note
 

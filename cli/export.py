@@ -31,9 +31,9 @@ def export(
     Examples: fercleaner export rafdb.refined.parquet rafdb.csv --split train --drop-flagged --drop-unseen;
     fercleaner export rafdb.refined.parquet review.csv --only-flagged
     """
-    from fercleaner import store
-    from fercleaner.export import Selection
-    from fercleaner.export import export as write
+    from fercleaner.results import parquet as store
+    from fercleaner.results.export import Selection
+    from fercleaner.results.export import export as write
 
     from .console import note, share
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fercleaner.duplicates import Duplicates
-    from fercleaner.refined import RefinedSet
-    from fercleaner.summary import Summary
+    from fercleaner.core.refined import RefinedSet
+    from fercleaner.results.near_duplicates import Duplicates
+    from fercleaner.results.summary import Summary
 
 
 def show(
@@ -32,8 +32,8 @@ def show(
     Quality says how far a given label is supported, 0 to 1: low is suspicious. "of given" is the share of a class's
     given labels that is flagged, or changed.
     """
-    from fercleaner import store
-    from fercleaner.summary import summarize
+    from fercleaner.results import parquet as store
+    from fercleaner.results.summary import summarize
 
     from .console import note, print_json, print_table, share, words
 
@@ -93,7 +93,7 @@ def show(
 
 
 def _find_duplicates(refined: RefinedSet) -> Duplicates:
-    from fercleaner.duplicates import find_duplicates
+    from fercleaner.results.near_duplicates import find_duplicates
 
     from .console import watching
 

@@ -15,7 +15,7 @@ def methods(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the methods with their papers; with a NAME, what it does and its parameters."""
-    from fercleaner.errors import InputError, did_you_mean
+    from fercleaner.core.errors import InputError, did_you_mean
     from fercleaner.methods import available, parameters
 
     from .console import note, print_json, print_table

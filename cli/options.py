@@ -16,10 +16,10 @@ import typer
 from .checks import AUTO, check_files, encoder_tags, known_index, pairs, view_files, vote_rules, weights_of
 
 if TYPE_CHECKING:
+    from fercleaner.core.types import Samples
     from fercleaner.datasets.options import ReadOptions
-    from fercleaner.encoders.base import Extractor
-    from fercleaner.pipeline import Resources, Witnesses
-    from fercleaner.types import Samples
+    from fercleaner.extraction.extractor import Extractor
+    from fercleaner.pipeline.inputs import Resources, Witnesses
 
 DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
 
@@ -178,14 +178,14 @@ class SetOptions:
 
         What costs nothing to check comes first: names and files; then the set; then weights.
         """
-        from fercleaner.cache import FeatureCache
-        from fercleaner.detection import choose_framing
+        from fercleaner.core.errors import InputError
         from fercleaner.encoders.vectors import read_view
-        from fercleaner.errors import InputError
-        from fercleaner.extraction import usable_cores
+        from fercleaner.extraction.cache import FeatureCache
+        from fercleaner.extraction.detection import choose_framing
+        from fercleaner.extraction.run import usable_cores
         from fercleaner.landmarks.au_columns import from_columns
-        from fercleaner.neighbors import use_gpu
-        from fercleaner.pipeline import Resources, Witnesses
+        from fercleaner.pipeline.inputs import Resources, Witnesses
+        from fercleaner.similarity.neighbors import use_gpu
 
         from .console import note
 

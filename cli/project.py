@@ -40,7 +40,8 @@ def project(
 
     Example: fercleaner project rafdb/ --refined rafdb.refined.parquet; then numpy.load("rafdb.project.npz")["values"]
     """
-    from fercleaner import projection, store
+    from fercleaner.pipeline import embedding as projection
+    from fercleaner.results import parquet as store
 
     from .console import note, print_json, watching
     from .console import share as shown

@@ -48,10 +48,12 @@ def refine(
 
     Example: fercleaner refine rafdb/ --method hypergraph
     """
-    from fercleaner import methods, pipeline, store
-    from fercleaner.errors import InputError
-    from fercleaner.methods.base_rates import WILD, balanced_by_hand, base_rates
-    from fercleaner.summary import unseen
+    from fercleaner import methods
+    from fercleaner.core.errors import InputError
+    from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
+    from fercleaner.pipeline import refine as pipeline
+    from fercleaner.results import parquet as store
+    from fercleaner.results.summary import unseen
 
     from .console import note, print_json, share, watching, words
 

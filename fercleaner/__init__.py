@@ -15,42 +15,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .core.errors import FercleanerError
+    from .core.refined import RefinedSet
+    from .core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Refinement, Samples
     from .datasets import read
-    from .errors import FercleanerError
-    from .evaluation import evaluate
-    from .pipeline import Resources, Watch, Witnesses, refine
-    from .refined import RefinedSet
-    from .store import load, write
-    from .truth import read_truth
-    from .types import (
-        ActionUnits,
-        Features,
-        Landmarks,
-        Neighbors,
-        Posteriors,
-        Refinement,
-        Samples,
-    )
+    from .datasets.truth import read_truth
+    from .evaluation.against_truth import evaluate
+    from .pipeline.inputs import Resources, Watch, Witnesses
+    from .pipeline.refine import refine
+    from .results.parquet import load, write
 
 _HOME = {
     "read": "datasets",
-    "FercleanerError": "errors",
-    "evaluate": "evaluation",
-    "Resources": "pipeline",
-    "Watch": "pipeline",
-    "Witnesses": "pipeline",
-    "refine": "pipeline",
-    "RefinedSet": "refined",
-    "load": "store",
-    "write": "store",
-    "read_truth": "truth",
-    "ActionUnits": "types",
-    "Features": "types",
-    "Landmarks": "types",
-    "Neighbors": "types",
-    "Posteriors": "types",
-    "Refinement": "types",
-    "Samples": "types",
+    "FercleanerError": "core.errors",
+    "evaluate": "evaluation.against_truth",
+    "Resources": "pipeline.inputs",
+    "Watch": "pipeline.inputs",
+    "Witnesses": "pipeline.inputs",
+    "refine": "pipeline.refine",
+    "RefinedSet": "core.refined",
+    "load": "results.parquet",
+    "write": "results.parquet",
+    "read_truth": "datasets.truth",
+    "ActionUnits": "core.types",
+    "Features": "core.types",
+    "Landmarks": "core.types",
+    "Neighbors": "core.types",
+    "Posteriors": "core.types",
+    "Refinement": "core.types",
+    "Samples": "core.types",
 }
 
 __all__ = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fercleaner.types import Bools, Doubles, Floats, Ints
+from fercleaner.core.arrays import Bools, Doubles, Floats, Ints
 
 #: Neighbors of the peers that vote: the best of 10, 30 and 50 for SimiFeat on FER2013's labels.
 K = 50
@@ -32,7 +32,7 @@ class Case:
     group : (N,) int64
         Faces that share a number may not speak for one another (near-duplicates).
     indices, similarity : (N, K) int64 and float32
-        Nearest faces by `vectors`, as in `fercleaner.types.Neighbors`.
+        Nearest faces by `vectors`, as in `fercleaner.core.types.Neighbors`.
     posterior : (N, C) float64
         Out of fold, from logistic regression on the views; the frequencies of the labels where there is none.
     margin : (N,) float64

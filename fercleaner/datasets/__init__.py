@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..errors import InputError, did_you_mean
-from ..types import Samples
+from ..core.errors import InputError, did_you_mean
+from ..core.types import Samples
 from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
 from .assemble import select
 from .options import COLUMN_NAMES, ReadOptions

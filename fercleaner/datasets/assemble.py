@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..images import SelectedImages
-from ..types import Bools, Floats, ImageSource, Ints, Samples, Strings
+from ..core.arrays import Bools, Floats, Ints, Strings
+from ..core.errors import InputError
+from ..core.types import ImageSource, Samples
+from ..extraction.images import SelectedImages
 from .labels import Labels
 from .options import ReadOptions, split_name
 from .table import Where

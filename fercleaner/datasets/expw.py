@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..expressions import CLASS_SETS
-from ..images import FileImages
-from ..types import Samples
+from ..core.errors import InputError
+from ..core.expressions import CLASS_SETS
+from ..core.types import Samples
+from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .labels import resolve
 from .options import ReadOptions

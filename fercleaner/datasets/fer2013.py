@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..expressions import CLASS_SETS, FERPLUS_VOTES
-from ..images import ArrayImages
-from ..types import Bytes, Doubles, Samples
+from ..core.arrays import Bytes, Doubles
+from ..core.errors import InputError
+from ..core.expressions import CLASS_SETS, FERPLUS_VOTES
+from ..core.types import Samples
+from ..extraction.images import ArrayImages
 from .assemble import Given, assemble, one_hot
 from .labels import class_names, resolve
 from .options import ReadOptions, split_name

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..expressions import FERPLUS_VOTES
-from ..images import FileImages
-from ..types import Samples
+from ..core.errors import InputError
+from ..core.expressions import FERPLUS_VOTES
+from ..core.types import Samples
+from ..extraction.images import FileImages
 from .assemble import assemble
 from .fer2013 import votes_given
 from .options import ReadOptions, split_name

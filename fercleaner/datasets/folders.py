@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import InputError
-from ..images import FileImages
-from ..types import Samples
+from ..core.errors import InputError
+from ..core.types import Samples
+from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .labels import resolve
 from .options import ReadOptions, split_name

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, MissingDependency
-from ..types import Samples
+from ..core.errors import InputError, MissingDependency
+from ..core.types import Samples
 from .manifest import column_of, read_columns
 from .options import ReadOptions
 from .table import Table, as_text

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError, did_you_mean
-from ..expressions import BASIC, CLASS_SETS, ClassSet, canonical, closest, is_expression
-from ..types import Ints, Strings
+from ..core.arrays import Ints, Strings
+from ..core.errors import InputError, did_you_mean
+from ..core.expressions import BASIC, CLASS_SETS, ClassSet, canonical, closest, is_expression
 from .options import ReadOptions
 from .table import Where, number
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..expressions import canonical, is_expression
-from ..images import FileImages
-from ..types import Floats, ImageSource, Samples
+from ..core.arrays import Floats
+from ..core.errors import InputError
+from ..core.expressions import canonical, is_expression
+from ..core.types import ImageSource, Samples
+from ..extraction.images import FileImages
 from .assemble import Given, assemble, one_hot
 from .folders import PICTURES
 from .labels import class_names, resolve

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError, did_you_mean
-from ..expressions import CLASS_SETS, ClassSet
+from ..core.errors import InputError, did_you_mean
+from ..core.expressions import CLASS_SETS, ClassSet
 from .votes import VoteRules
 
 #: What a column of a manifest or a Hugging Face dataset can be, and the names under which it is found.

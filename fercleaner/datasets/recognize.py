@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import InputError
+from ..core.errors import InputError
 from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
 from .table import TABLE_SUFFIXES, read_header, readable
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, did_you_mean
-from ..types import Doubles
+from ..core.arrays import Doubles
+from ..core.errors import InputError, did_you_mean
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
 Where = Callable[[int], str]

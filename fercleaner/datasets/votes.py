@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..errors import InputError
-from ..types import Bools, Doubles, Floats, Strings
+from ..core.arrays import Bools, Doubles, Floats, Strings
+from ..core.errors import InputError
 
 Ties = Literal["share", "unlabeled", "first"]
 GivenFrom = Literal["votes", "majority", "label"]

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from ..expressions import CLASS_SETS
-from ..types import Bools, Doubles, Ints
+from ..core.arrays import Bools, Doubles, Ints
+from ..core.expressions import CLASS_SETS
 
 #: RAF-DB's seven basic expressions in the order of its codes 1 to 7.
 CLASSES: Final = CLASS_SETS["rafdb"].classes

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..types import Doubles
+from ..core.arrays import Doubles
 from .actions import ACTION_UNITS
 from .faces import SIZE, SOCKETS
 from .looks import Looks

@@ -10,8 +10,8 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from ..errors import InputError, StoreError, did_you_mean
-from ..types import Doubles, Floats, Ints, Progress, Strings
+from ..core.arrays import Doubles, Floats, Ints, Progress, Strings
+from ..core.errors import InputError, StoreError, did_you_mean
 from .actions import ACTION_UNITS, CLASSES, corrupt_labels, sample_action_units, share_out
 from .drawing import draw_face, encode
 from .faces import face_points, sample_pose, sample_shape

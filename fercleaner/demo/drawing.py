@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ..types import Doubles, Floats
+from ..core.arrays import Doubles, Floats
 from .canvas import Face
 from .faces import SIZE
 from .features import features

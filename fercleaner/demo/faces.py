@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ..types import Doubles
+from ..core.arrays import Doubles
 from .actions import ACTION_UNITS
 
 #: Rows of the control points after the 68 landmarks.

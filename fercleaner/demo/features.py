@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..types import Doubles
+from ..core.arrays import Doubles
 from .canvas import BLACK, Face, Layer, curve, new_layer, ribbon, tapered
 from .faces import CRANIUM, HAIRLINE, IRISES, SOCKETS
 from .looks import Color, mix

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ..types import Doubles
+from ..core.arrays import Doubles
 from .canvas import BLACK, SCALE, Face, Layer, curve, new_layer, ribbon, tapered
 from .faces import CRANIUM, EARS, SIZE, SOCKETS
 from .looks import Camera, mix

@@ -6,8 +6,8 @@ import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
-from ..errors import InputError, did_you_mean
-from .base import Extractor
+from ..core.errors import InputError, did_you_mean
+from ..extraction.extractor import Extractor
 
 #: What plain "clip" means.
 DEFAULT_CLIP = "clip:ViT-B-32/laion2b_s34b_b79k"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..facenet import FaceOutput
+    from .facenet import FaceOutput
 
 #: Groups of the 68 points whose means place a face: eyes, brows (left of the picture first), nose, outer lips. The jaw
 #: is left out: its points are numbered unevenly, and it moves as the mouth opens.
@@ -158,7 +158,7 @@ def average_with_aligned(
     """
     import torch
 
-    from ..facenet import average_of_looks
+    from .facenet import average_of_looks
 
     one = network(pictures)
     frames = canonical_frames(one.points, one.found)

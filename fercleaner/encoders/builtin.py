@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection import NO_FACE, SEVERAL_FACES, Framing, whole_frame
-from ..errors import FeatureError, InputError
-from ..types import Bytes, Floats
+from ..core.arrays import Bytes, Floats
+from ..core.errors import FeatureError, InputError
+from ..extraction.detection import NO_FACE, SEVERAL_FACES, Framing, whole_frame
+from ..extraction.extractor import Computed, Prepare
 from . import alignment
-from .base import Computed, Prepare
 from .network import check_aspect, pick_device
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from ..facenet import FaceOutput
+    from .facenet import FaceOutput
 
 #: Side of the gray picture that the network sees, pixels.
 INPUT_SIZE = 48
@@ -193,7 +193,7 @@ class BuiltinExtractor:
     def _run(self, pictures: Bytes, places: Floats, fine: Sequence[Bytes]) -> Floats:
         import torch
 
-        from ..facenet import mirror_names
+        from .facenet import mirror_names
 
         network = _network(str(self._weights), str(pick_device(self._device)))
         device = next(network.parameters()).device
@@ -237,7 +237,7 @@ class BuiltinExtractor:
     def _looked_at(self, network: Any, pictures: Tensor, fine: Sequence[Bytes], shapes: Sequence[int]) -> FaceOutput:
         import torch
 
-        from ..facenet import average_with_mirror
+        from .facenet import average_with_mirror
 
         if not self._align:
             return average_with_mirror(network, pictures, shapes)
@@ -301,7 +301,7 @@ def describe(weights: Path) -> dict[str, Any]:
 def _network(path: str, device: str) -> Any:
     from safetensors import SafetensorError
 
-    from ..facenet import load_facenet
+    from .facenet import load_facenet
 
     try:
         return load_facenet(path).to(device)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..expressions import canonical
-from ..types import Bools, Features, Floats, Landmarks, Posteriors, Samples, Strings
+from ..core.arrays import Bools, Floats, Strings
+from ..core.errors import InputError
+from ..core.expressions import canonical
+from ..core.types import Features, Landmarks, Posteriors, Samples
 from .builtin import MIN_CONFIDENCE, NO_LANDMARKS, PANEL, WIDTHS
 
 #: Below this share of the posterior on the set's classes, the panel has nothing to say about a face.

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FeatureError
+from ..core.errors import FeatureError
 
 if TYPE_CHECKING:
     import torch

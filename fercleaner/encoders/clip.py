@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import FeatureError, InputError, MissingDependency
+from ..core.errors import FeatureError, InputError, MissingDependency
 from . import checkpoints
 from .network import Network, take_apart
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..types import Floats
-from .base import Computed
+from ..core.arrays import Floats
+from ..core.errors import InputError
+from ..extraction.extractor import Computed
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FeatureError, InputError
-from ..images import UnreadableImage
-from ..types import Bytes, Floats
-from .base import Computed, Prepare
+from ..core.arrays import Bytes, Floats
+from ..core.errors import FeatureError, InputError
+from ..extraction.extractor import Computed, Prepare
+from ..extraction.images import UnreadableImage
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from ..errors import FeatureError, InputError, MissingDependency
+from ..core.errors import FeatureError, InputError, MissingDependency
 from . import checkpoints
 from .network import Network, take_apart
 

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, MissingDependency
+from ..core.errors import InputError, MissingDependency
 from . import checkpoints
 from .network import Network, take_apart
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, MissingDependency
-from ..types import Bools, Features, Floats, Samples, Strings
+from ..core.arrays import Bools, Floats, Strings
+from ..core.errors import InputError, MissingDependency
+from ..core.types import Features, Samples
 from . import checkpoints
 
 PARQUET = (".parquet", ".pq")

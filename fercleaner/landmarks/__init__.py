@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ..errors import InputError, did_you_mean
-from ..types import Bools, Floats, Landmarks, Progress, Samples, Strings
+from ..core.arrays import Bools, Floats, Progress, Strings
+from ..core.errors import InputError, did_you_mean
+from ..core.types import Landmarks, Samples
 from .points import PointsFile, from_samples
 
 if TYPE_CHECKING:
-    from ..cache import FeatureCache
-    from ..encoders.base import Extractor
-    from ..extraction import RunLog
+    from ..extraction.cache import FeatureCache
+    from ..extraction.extractor import Extractor
+    from ..extraction.run import RunLog
 
 __all__ = ["KINDS", "Detector", "PointsFile", "build", "detect", "from_samples", "from_values"]
 
@@ -135,7 +136,7 @@ def detect(
         )
     if isinstance(detector, PointsFile):
         return detector.read(samples)
-    from ..extraction import extract
+    from ..extraction.run import extract
 
     done = extract(samples, detector, cache=cache, workers=workers, progress=progress)
     if on_log is not None:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..types import ActionUnits, Bools, Doubles, Features, Floats, Landmarks
+from ..core.arrays import Bools, Doubles, Floats
+from ..core.errors import InputError
+from ..core.types import ActionUnits, Features, Landmarks
 from . import geometry
 from .squash import ALPHA, probabilities, sigmoid, standardized
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
-from ..types import ActionUnits, Bools, Doubles, Samples
+from ..core.arrays import Bools, Doubles
+from ..core.errors import InputError
+from ..core.types import ActionUnits, Samples
 from .action_units import intensity_probability
 from .tables import id_column, numbers, read_table, rows_of
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..detection import Framing
 from ..encoders.builtin import BuiltinExtractor
+from ..extraction.detection import Framing
 
 
 def build(weights: str | None = None, *, device: str = "auto", framing: Framing | None = None) -> BuiltinExtractor:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoders.base import Computed, Prepare
+from ..core.arrays import Doubles, Floats
+from ..core.errors import FeatureError, InputError, MissingDependency, did_you_mean
 from ..encoders.checkpoints import reach, read_state, sha256
-from ..errors import FeatureError, InputError, MissingDependency, did_you_mean
-from ..types import Doubles, Floats
+from ..extraction.extractor import Computed, Prepare
 from .weights import locate
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..types import Bools, Doubles, Features, Floats, Landmarks, Strings
+from ..core.arrays import Bools, Doubles, Floats, Strings
+from ..core.types import Features, Landmarks
 
 #: Brows, nose, eyes and mouth. The jaw line (0..16) tells pose and identity more than expression.
 INNER = slice(17, 68)

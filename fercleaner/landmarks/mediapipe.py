@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoders.base import Computed, Prepare
+from ..core.arrays import Floats
+from ..core.errors import FeatureError, MissingDependency
 from ..encoders.checkpoints import sha256
-from ..errors import FeatureError, MissingDependency
-from ..types import Floats
+from ..extraction.extractor import Computed, Prepare
 from .action_units import BLENDSHAPES
 from .weights import locate
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.arrays import Doubles
+from ..core.errors import InputError
+from ..core.types import Landmarks, Samples
 from ..encoders.checkpoints import sha256
-from ..errors import InputError
-from ..types import Doubles, Landmarks, Samples
 from .tables import id_column, numbers, read_table, rows_of
 
 _COORDINATE = re.compile(r"^([xy])_?(\d+)$", re.IGNORECASE)

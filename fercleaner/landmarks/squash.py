@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..types import Bools, Doubles
+from ..core.arrays import Bools, Doubles
 
 #: Slope of the squashing sigmoid, per robust standard deviation.
 ALPHA = 1.5

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..types import Ints, Samples
+from ..core.arrays import Ints
+from ..core.errors import InputError
+from ..core.types import Samples
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import FeatureError
+from ..core.errors import FeatureError
 
 #: Environment variable naming a folder of weight files.
 MODELS_VARIABLE = "FERCLEANER_MODELS"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import InputError, did_you_mean
-from .ambiguous import Ambiguous
-from .au_prior import AuPrior
-from .base import Evidence, Method, parameters
-from .consensus import Consensus
-from .hypergraph import HypergraphPropagation
-from .landmark import Landmark
+from ..core.errors import InputError, did_you_mean
+from ..core.evidence import Evidence
+from .ambiguous.ambiguous import Ambiguous
+from .au_prior.au_prior import AuPrior
+from .base import Method, parameters
+from .consensus.consensus import Consensus
+from .hypergraph.hypergraph import HypergraphPropagation
+from .landmark.landmark import Landmark
 from .threshold import Threshold
 
 #: Built-in methods by the name that the command line uses.

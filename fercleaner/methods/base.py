@@ -2,79 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..errors import InputError
-from ..types import (
-    ActionUnits,
-    Doubles,
-    Features,
-    Landmarks,
-    Neighbors,
-    Posteriors,
-    Refinement,
-    Samples,
-)
-from ..views import JOINT
+from ..core.arrays import Doubles
+from ..core.errors import InputError
+from ..core.evidence import Evidence
+from ..core.types import Refinement, Samples
+from ..similarity.whitening import JOINT
 
 #: What a method can declare in `needs` and `optional`; the pipeline computes these and no more. "joint" is a
 #: table of `neighbors` over all views side by side; "outside" are those of the `posteriors` that did not learn from
 #: the given labels, so that no probe is fitted for it.
 NEEDS = frozenset({"features", "neighbors", "joint", "posteriors", "outside", "landmarks", "action_units"})
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """All that a method may look at, rows aligned with `samples`.
-
-    Parameters
-    ----------
-    samples : Samples
-        Given labels, groups, sites. `votes` of a truth file are never here.
-    features : mapping of view -> Features
-        Vectors of each view; the geometric view is called "landmarks".
-    neighbors : mapping of view -> Neighbors
-        k nearest faces of each view, members of one `group` already kept apart.
-    posteriors : mapping of name -> Posteriors
-        Witnesses that give class probabilities. Those that `learned` from the given labels ("probe") are out of
-        fold; the others were trained elsewhere (`outside`).
-    landmarks : Landmarks, optional
-    action_units : ActionUnits, optional
-    device : str
-        Where a method trains what it trains with torch: "auto", "cuda" or "cpu" (`heads.torch_device`).
-    """
-
-    samples: Samples
-    features: Mapping[str, Features] = field(default_factory=dict)
-    neighbors: Mapping[str, Neighbors] = field(default_factory=dict)
-    posteriors: Mapping[str, Posteriors] = field(default_factory=dict)
-    landmarks: Landmarks | None = None
-    action_units: ActionUnits | None = None
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        tables: list[tuple[str, Any]] = [
-            *((f"view '{k}'", v) for k, v in self.features.items()),
-            *((f"neighbors of '{k}'", v) for k, v in self.neighbors.items()),
-            *((f"posteriors '{k}'", v) for k, v in self.posteriors.items()),
-            ("landmarks", self.landmarks),
-            ("action units", self.action_units),
-        ]
-        for what, table in tables:
-            if table is not None and not np.array_equal(table.ids, self.samples.ids):
-                raise InputError(f"The {what} are not in the order of the samples; align them by id first.")
-        for name, posterior in self.posteriors.items():
-            if posterior.classes != self.samples.classes:
-                raise InputError(f"Posteriors '{name}' have other classes than the samples.")
-
-    @property
-    def outside(self) -> dict[str, Posteriors]:
-        """Posteriors of models that did not learn from the given labels, by name."""
-        return {name: table for name, table in self.posteriors.items() if not table.learned}
 
 
 @runtime_checkable

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FercleanerError, InputError
-from ..types import Bools, Refinement
-from ..views import JOINT
-from .base import NEEDS, Evidence, Method, keep_given
-from .base_rates import NONE
+from ..core.arrays import Bools
+from ..core.errors import FercleanerError, InputError
+from ..core.evidence import Evidence
+from ..core.types import Refinement
+from ..noise.class_priors import NONE
+from ..similarity.whitening import JOINT
+from .base import NEEDS, Method, keep_given
 from .generated import (
     arrays_of,
     make_evidence,

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..expressions import BASIC, COMPOUND
-from ..probe import PROBE
-from ..types import ActionUnits, Bools, Doubles, Features, Ints, Landmarks, Neighbors, Posteriors, Samples
-from ..views import JOINT, join
-from .base import Evidence
-from .priors import prior
+from ..classifiers.probe import PROBE
+from ..core.arrays import Bools, Doubles, Ints
+from ..core.errors import InputError
+from ..core.evidence import Evidence
+from ..core.expressions import BASIC, COMPOUND
+from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Samples
+from ..similarity.whitening import JOINT, join
+from .au_prior.tables import prior
 
 #: Posterior of the true class in logits above the others: an accuracy of about .9.
 _PROBE_LOGIT = 3.0

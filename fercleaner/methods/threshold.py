@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import InputError
-from ..types import Bools, Doubles, Posteriors, Refinement
-from .base import Evidence, keep_given, own_share, parameters, require
+from ..core.arrays import Bools, Doubles
+from ..core.errors import InputError
+from ..core.evidence import Evidence
+from ..core.types import Posteriors, Refinement
+from .base import keep_given, own_share, parameters, require
 
 #: Posteriors are float32: this much below the threshold is still a tie, and ties are kept.
 TIE = 1e-7

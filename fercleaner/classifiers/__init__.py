@@ -1,0 +1,1 @@
+"""Classifiers fitted on views: linear heads, Nystroem features, out-of-fold probes."""

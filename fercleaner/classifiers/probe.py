@@ -1,0 +1,274 @@
+"""Class posteriors of frozen views, cross-fitted: no face is judged by a head that saw its given label."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from ..core.arrays import Bools, Floats, Ints, Progress
+from ..core.errors import InputError
+from ..core.numeric import softmax
+from ..core.types import Features, Posteriors, Samples
+from .linear import MLP_HOLDOUT, fit_linear, fit_mlp, torch_device
+
+Head: TypeAlias = Literal["linear", "mlp"]
+
+#: Name of the posteriors that are fitted to the given labels, out of fold.
+PROBE = "probe"
+
+#: Strength, in faces, of the belief that the temperature is 1.
+TEMPERATURE_PRIOR = 5.0
+
+
+def cross_fit(
+    samples: Samples,
+    features: Mapping[str, Features],
+    *,
+    head: Head = "linear",
+    folds: int = 5,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Posteriors:
+    """Return the out-of-fold class posteriors of every face, and how its given label fared in training.
+
+    A head is trained on the given labels of all folds but one and asked about the faces of that one; an
+    unlabeled face gets the mean of all heads. With z the scores (logits) of the head that did not see the face,
+
+        p_i = softmax(z_i / T),
+
+    T > 0 chosen so that the given labels are likeliest out of fold (weakly held to 1). Folds keep every
+    `Samples.group` together, spread the classes evenly, and depend on ids and `seed` alone, so renumbering the
+    faces renumbers the answer.
+
+    Parameters
+    ----------
+    samples : Samples
+        Given labels may be distributions (soft targets).
+    features : mapping of view -> Features
+        Set side by side by `side_by_side`; rows in the order of `samples`.
+    head : {"linear", "mlp"}
+        "linear": multinomial logistic regression, ridge, full-batch accelerated gradient steps. "mlp": one
+        hidden layer with dropout, stopped early on groups set aside from the training folds.
+    folds : int >= 2
+        Fewer are used where there are fewer labeled groups.
+    seed : int
+        Deals the groups to folds; starts and shuffles the small network.
+    device : str
+        "auto" (the GPU where torch sees one), "cpu", "cuda", "cuda:1", ...
+    progress : callable (done, total), optional
+
+    Returns
+    -------
+    Posteriors
+        `name` "probe", `learned`; `found` is False where a face has no vector in any view, or where no head could be
+        trained without it. `margin` is the area under the margin: the score of the given label (the likeliest,
+        of a distribution) less the best other score, averaged over the training steps and over the folds that
+        trained on the face; low = the label was never learned from the others; 0 where not trained on.
+
+    Raises
+    ------
+    InputError
+        No view, a view in another order, no labeled face with a vector, an unknown head or device.
+
+    Cost
+    ----
+    Linear: 2 x steps x N x D x C x folds multiply-adds; 100,000 faces x 512, 8 classes: below a minute on two cores.
+
+    Source
+    ------
+    Area under the margin: Pleiss, Zhang, Elenberg and Weinberger, Identifying Mislabeled Data using the Area
+    Under the Margin Ranking, NeurIPS 2020, eq. 1-2. Differs from it in: the head alone is trained, several
+    folds are averaged, and no threshold samples are used. Steps: Nesterov with the restart of O'Donoghue and
+    Candes, Foundations of Computational Mathematics 2015.
+    """
+    if head not in get_args(Head):
+        raise InputError(f"Probe head '{head}' is not known; choose {' or '.join(get_args(Head))}.")
+    if folds < 2:
+        raise InputError(f"folds is {folds}; cross-fitting needs at least 2.")
+    if not features:
+        raise InputError("The probe needs features: add --encoder or --view NAME=FILE.")
+    order = np.argsort(samples.ids, kind="stable")
+    design, found = side_by_side(samples, features, order)
+    fold = assign_folds(samples, folds, seed, usable=_scattered(found, order))[order]
+    given = np.asarray(samples.given, dtype=np.float32)[order]
+    used = found & samples.labeled[order]
+    if not used.any():
+        raise InputError("No labeled face has a vector in any view; the probe has nothing to learn from.")
+    trains, judges = roles(fold, used, found)
+    if not judges.any():
+        return _posteriors(
+            samples, order, np.zeros_like(given), np.zeros(len(used), dtype=np.bool_), np.zeros(len(used))
+        )
+    where = torch_device(device)
+    if head == "linear":
+        logits, margin = fit_linear(design, given, trains, where, progress)
+    else:
+        aside = _aside(samples, seed)[order]
+        logits, margin = fit_mlp(design, given, trains, aside, seed, where, progress)
+    temperature = calibrate(logits, given, judges & used[:, None])
+    probability = softmax((logits / temperature).astype(np.float64))
+    share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
+    values = np.einsum("nf,nfc->nc", share, probability)
+    times = trains.sum(1)
+    margin = np.where(trains, margin, 0.0).sum(1) / np.maximum(times, 1)
+    return _posteriors(samples, order, values, np.asarray(judges.any(1)), margin)
+
+
+def side_by_side(samples: Samples, features: Mapping[str, Features], order: Ints | None = None) -> tuple[Floats, Bools]:
+    """Return the views set side by side as (N, D) float32, and which faces have a vector in any view.
+
+    Within a view every column is brought to mean 0 and deviation 1 over the faces that have a vector, then every
+    row to length 1. A face without one gets zeros and 1 in a column that says so. A view given twice under two
+    names counts once.
+
+    Parameters
+    ----------
+    order : (N,) int64, optional
+        Row numbers: the order of the answer's rows; that of `samples` by default.
+    """
+    rows = np.arange(len(samples)) if order is None else order
+    blocks: list[Floats] = []
+    any_found = np.zeros(len(rows), dtype=np.bool_)
+    seen: set[bytes] = set()
+    for name in sorted(features):
+        view = features[name]
+        if not np.array_equal(view.ids, samples.ids):
+            raise InputError(f"View '{name}' is not in the order of the samples; align it by id first.")
+        digest = hashlib.blake2b(view.values.tobytes())
+        digest.update(view.found.tobytes())
+        if digest.digest() in seen or not view.found.any():
+            continue
+        seen.add(digest.digest())
+        found = view.found[rows]
+        blocks.append(_standardized(view.values[rows], found))
+        if not found.all():
+            blocks.append((~found)[:, None].astype(np.float32))
+        any_found |= found
+    if not blocks:
+        return np.zeros((len(rows), 1), dtype=np.float32), any_found
+    return np.concatenate(blocks, axis=1), any_found
+
+
+def _standardized(values: Floats, found: Bools) -> Floats:
+    have = values[found]
+    mean = have.mean(0, dtype=np.float64)
+    deviation = have.std(0, dtype=np.float64)
+    # a column that hardly moves beside the others is rounding, and is not blown up
+    floor = 1e-3 * float(np.sqrt(np.mean(deviation**2)))
+    scale = np.where(deviation > floor, 1.0 / np.where(deviation > floor, deviation, 1.0), 0.0)
+    out: Floats = ((values - mean.astype(np.float32)) * scale.astype(np.float32)).astype(np.float32)
+    out[~found] = 0.0
+    length = np.sqrt(np.einsum("nd,nd->n", out, out, dtype=np.float64))
+    out /= np.where(length > 0, length, 1.0).astype(np.float32)[:, None]
+    return out
+
+
+def assign_folds(samples: Samples, folds: int, seed: int, *, usable: Bools | None = None) -> Ints:
+    """Return the fold of every face, (N,) int64 in 0 .. F-1 with F at most `folds`.
+
+    Faces of one `group` share a fold (a face without a group is its own). Groups are dealt in the order of a
+    hash of `seed` and their name, class after class, so classes spread evenly, and neither the row order nor
+    the order of the classes matters. F is at most the number of groups with a labeled `usable` face, so that
+    no fold is without one.
+    """
+    names = samples.ids if samples.group is None else samples.group
+    keys = [
+        f"group:{group}" if samples.group is not None and group else f"id:{face}"
+        for group, face in zip(names, samples.ids, strict=True)
+    ]
+    unique, member = np.unique(np.asarray(keys, dtype=np.str_), return_inverse=True)
+    counts = samples.labeled if usable is None else samples.labeled & usable
+    hashes = np.array([_hash(seed, str(key)) for key in unique], dtype=np.uint64)
+    label = np.full(len(unique), -1, dtype=np.int64)
+    faces = np.flatnonzero(counts)
+    faces = faces[np.argsort(samples.ids[faces], kind="stable")[::-1]]
+    label[member[faces]] = samples.label[faces]  # the label of the group's first id stays
+    # classes go in the order of their smallest hash, the groups without a label last
+    first = np.full(len(samples.classes), np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(first, label[label >= 0], hashes[label >= 0])
+    turn = np.empty(len(first), dtype=np.int64)
+    turn[np.argsort(first, kind="stable")] = np.arange(len(first))
+    stratum = np.where(label >= 0, turn[label], len(first))
+    dealt = np.lexsort((hashes, stratum))
+    used = max(1, min(folds, int((label >= 0).sum())))
+    fold = np.empty(len(unique), dtype=np.int64)
+    fold[dealt] = np.arange(len(unique)) % used
+    answer: Ints = fold[member]
+    return answer
+
+
+def _hash(seed: int, key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big")
+
+
+def _aside(samples: Samples, seed: int) -> Bools:
+    """Return which faces stop the small network early: whole groups, one in MLP_HOLDOUT."""
+    names = samples.ids if samples.group is None else np.where(samples.group == "", samples.ids, samples.group)
+    unique, member = np.unique(names, return_inverse=True)
+    chosen = np.array([_hash(seed, f"aside:{name}") % MLP_HOLDOUT == 0 for name in unique], dtype=np.bool_)
+    answer: Bools = chosen[member]
+    return answer
+
+
+def _scattered(values: Bools, order: Ints) -> Bools:
+    out = np.zeros_like(values)
+    out[order] = values
+    return out
+
+
+def roles(fold: Ints, used: Bools, found: Bools) -> tuple[Bools, Bools]:
+    """Return which faces train each fold's head and which it may judge, both (N, F)."""
+    own = fold[:, None] == np.arange(int(fold.max()) + 1)
+    trains = used[:, None] & ~own
+    judges = np.where(used[:, None], own, True) & found[:, None] & trains.any(0)
+    return trains, judges
+
+
+def _posteriors(samples: Samples, order: Ints, values: Any, found: Bools, margin: Any) -> Posteriors:
+    probability = np.zeros(values.shape)
+    rows = np.zeros(len(order), dtype=np.bool_)
+    area = np.zeros(len(order))
+    probability[order], rows[order], area[order] = values, found, margin
+    probability[~rows] = 0.0
+    return Posteriors(
+        name=PROBE,
+        ids=samples.ids,
+        classes=samples.classes,
+        values=probability.astype(np.float32),
+        found=rows,
+        margin=area.astype(np.float32),
+        learned=True,
+    )
+
+
+def calibrate(logits: Floats, given: Floats, judged: Bools) -> float:
+    """Return the temperature at which the given labels are likeliest under softmax(logits / T).
+
+    Parameters
+    ----------
+    logits : (N, F, C) float32
+    given : (N, C) float32
+    judged : (N, F) bool
+        Which scores count. The answer lies in [0.1, 10] and is held to 1 as if by TEMPERATURE_PRIOR faces.
+    """
+    from scipy.optimize import minimize_scalar
+
+    z = logits[judged].astype(np.float64)
+    y = np.broadcast_to(given[:, None, :], logits.shape)[judged]
+    if len(z) == 0:
+        return 1.0
+    own = float((y * z).sum())
+    top = z.max(1, keepdims=True)
+
+    def loss(log_t: float) -> float:
+        inverse = float(np.exp(-log_t))
+        norm = np.log(np.exp((z - top) * inverse).sum(1)) + top[:, 0] * inverse
+        return float(norm.sum()) - own * inverse + TEMPERATURE_PRIOR * log_t**2
+
+    limit = float(np.log(10.0))
+    best = minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(best.x))

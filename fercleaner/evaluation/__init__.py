@@ -1,0 +1,1 @@
+"""Metrics, bootstrap comparison, and refined sets against a truth."""

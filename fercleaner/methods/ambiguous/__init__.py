@@ -1,0 +1,1 @@
+"""LEAF-style: ambiguous pseudo-labels, also for unlabeled faces."""

@@ -1,0 +1,1 @@
+"""POI-style: soft labels from action units."""

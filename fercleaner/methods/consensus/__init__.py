@@ -1,0 +1,1 @@
+"""fercleaner's own: all evidence, each expert weighed by the labels' likelihood."""

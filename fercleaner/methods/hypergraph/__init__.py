@@ -1,0 +1,1 @@
+"""AMY-style: label propagation on hypergraphs with uncertainty weights."""

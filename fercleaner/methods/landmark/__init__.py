@@ -1,0 +1,1 @@
+"""LA-Net: label distributions from neighbors in expression and landmark space."""

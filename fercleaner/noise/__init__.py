@@ -1,0 +1,1 @@
+"""How given labels arise from true ones: injected noise, transition matrices, class priors, noise estimates."""

@@ -1,0 +1,293 @@
+"""From the votes of look-alikes to calibrated distributions, and how given labels arise from true ones.
+
+A vote q_ic, averaged over a graph, is drawn towards the mean vote m_c of all faces. What a face's surroundings
+say beyond that is its lift, l_ic = log(q_ic / m_c); a distribution is read off it as
+
+    p_ic ~ pi_c^gamma exp(s l_ic)
+
+with pi the frequencies of the given labels: a face about which nothing is known gets (a power of) the
+frequencies, never a power of an average. s is fitted to the set at hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.arrays import Bools, Doubles
+from ..core.numeric import normalized, softmax
+
+#: Sharpness values tried, evenly spaced in the logarithm.
+SHARPNESS = np.exp(np.linspace(np.log(0.2), np.log(16.0), 19))
+#: Votes and means are held above this, so that a class nobody voted for has a finite lift.
+LEAST_VOTE = 1e-7
+#: Steps of the EM algorithm while a sharpness is tried, and for the one chosen.
+TRIAL_STEPS, FINAL_STEPS = 15, 60
+#: Belief that labels are right, in faces: this share of each class, and half a face beside.
+RIGHT_SHARE, RIGHT_FACES = 0.01, 0.5
+#: Faces added to each row of a transition matrix, spread over the classes.
+SPREAD_FACES = 0.5
+#: Shares of the labels' entropy that votes must explain to be relied on not at all, and fully.
+RELIANCE = (0.1, 0.3)
+#: Right share that the EM algorithm starts from.
+START_RIGHT = 0.8
+#: Steps of `fit_latent`, how far each goes, and the limits of its sharpness.
+LATENT_STEPS, LATENT_PACE, LATENT_SHARPNESS = 40, 0.7, (0.2, 16.0)
+#: Share of labels that are random where labels are taken as right, so that none is impossible.
+STRAY_SHARE = 1e-3
+#: Shares of the labels' entropy that random noise must explain to be seen not at all, and fully.
+NOISE_SEEN = (0.0025, 0.0075)
+
+
+def mean_vote(scores: Doubles, rows: Bools) -> Doubles:
+    """Return m_c, the mean score of the chosen faces (N, C) brought to sum 1, (C,)."""
+    mean: Doubles = normalized(scores[rows].mean(0)) if rows.any() else np.full(scores.shape[1], 1 / scores.shape[1])
+    return mean
+
+
+def lift(scores: Doubles, mean: Doubles) -> Doubles:
+    """Return log(q_ic / m_c) of scores (..., C), q their rows brought to sum 1."""
+    result: Doubles = np.log(np.maximum(normalized(scores), LEAST_VOTE)) - np.log(np.maximum(mean, LEAST_VOTE))
+    return result
+
+
+def frequencies(given: Doubles) -> Doubles:
+    """Return the share of each class among the given labels (N, C), every class a little above zero, (C,)."""
+    return normalized(given.sum(0) + 1e-9 * max(len(given), 1))
+
+
+def distribution(lifts: Doubles, prior: Doubles, sharpness: float, gamma: float = 1.0) -> Doubles:
+    """Return p ~ prior^gamma exp(sharpness lift), rows (..., C) that sum to 1."""
+    return softmax(gamma * np.log(prior) + sharpness * lifts)
+
+
+def explained(rows: Doubles, given: Doubles, prior: Doubles) -> float:
+    """Return the share of the given labels' entropy that distributions (N, C) explain, in [0, 1].
+
+    (log-likelihood of the labels under `rows` - under `prior`) / entropy of `prior`: 0 for rows that know no more
+    than the frequencies, 1 for rows that know every label. Wrong labels cannot be explained, so noise lowers it.
+    0 without rows.
+    """
+    if len(rows) == 0:
+        return 0.0
+    gain = (given * (np.log(np.maximum(rows, 1e-12)) - np.log(prior))).sum(1).mean()
+    entropy = -float((prior * np.log(prior)).sum())
+    return float(np.clip(gain / entropy, 0.0, 1.0)) if entropy > 0 else 0.0
+
+
+def reliance(share: float) -> float:
+    """Return how far votes that explain `share` of the labels' entropy may overrule labels, in [0, 1].
+
+    0 up to a tenth, 1 from three tenths on: votes that explain little cannot tell a wrong label from a face
+    that they do not understand.
+    """
+    low, high = RELIANCE
+    return float(np.clip((share - low) / (high - low), 0.0, 1.0))
+
+
+def fit_sharpness(lifts: Doubles, given: Doubles, prior: Doubles) -> float:
+    """Return the sharpness under which the given labels (N, C) are likeliest; lifts must not know them."""
+    likelihood = [
+        float(np.log(np.maximum((distribution(lifts, prior, s) * given).sum(1), 1e-12)).sum()) for s in SHARPNESS
+    ]
+    return float(SHARPNESS[int(np.argmax(likelihood))])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelModel:
+    """How given labels arise.
+
+    Parameters
+    ----------
+    transition : (C, C) float64
+        T[c, d] = P(given = d | true = c), rows sum to 1.
+    sharpness : float
+    """
+
+    transition: Doubles
+    sharpness: float
+
+    def posterior(self, prior_rows: Doubles, given: Doubles) -> Doubles:
+        """Return sum_d y_d P(true | face, label d), with P(true = c | face, d) ~ p_c T[c, d], rows (N, ..., C).
+
+        A given distribution is taken as so many annotators, each label read by itself (Jeffrey's rule), so
+        that what they disagree about stays open. Labels that have no probability under p and T are left out,
+        the others brought to sum 1.
+
+        Parameters
+        ----------
+        prior_rows : (N, ..., C) float64
+            p, what is known of each face without its label.
+        given : (N, C) float64
+            Zero rows (no label) return `prior_rows`, as do rows of which every label is left out.
+        """
+        predicted = prior_rows @ self.transition
+        labels = given.reshape(len(given), *([1] * (prior_rows.ndim - 2)), given.shape[1])
+        ratio = np.where(predicted > 0, labels / np.where(predicted > 0, predicted, 1.0), 0.0)
+        product = prior_rows * (ratio @ self.transition.T)
+        result: Doubles = np.where(product.sum(-1, keepdims=True) > 0, normalized(product), prior_rows)
+        return result
+
+
+def expected_transition(rows: Doubles, given: Doubles, prior: Doubles) -> Doubles:
+    """Return T[c, d] ~ sum_i p_ic y_id + `SPREAD_FACES` prior_d, (C, C): the labels found where class c is voted."""
+    return normalized(rows.T @ given + SPREAD_FACES * prior)
+
+
+def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
+    """Fit sharpness and transition matrix together, by maximum likelihood of the given labels.
+
+    The model: face i is of class c with p_ic (`distribution`), and a face of class c is labeled d with T[c, d].
+    Random noise shows as a ceiling that agreement with the vote does not pass however sharp the vote, which T
+    explains and sharpness cannot. The EM algorithm starts where `START_RIGHT` of the labels are right and a
+    weak Dirichlet prior draws T towards the identity: where votes are vague, or where noise is so systematic
+    that the votes share it, most labels count as right.
+
+    Parameters
+    ----------
+    lifts : (N, C) float64
+        Of votes in which the face's own label took no part.
+    given : (N, C) float64
+        Distributions, no zero rows.
+    prior : (C,) float64
+
+    Cost: O(19 x 15 x N C^2).
+    """
+    pseudo = _pseudo_faces(given)
+    best = (-np.inf, float(SHARPNESS[0]))
+    for sharpness in SHARPNESS:
+        rows = distribution(lifts, prior, float(sharpness))
+        transition, likelihood = _em(rows, given, pseudo, TRIAL_STEPS)
+        objective = likelihood + float((pseudo * np.log(np.maximum(transition, 1e-30))).sum())
+        best = max(best, (objective, float(sharpness)))
+    transition, _ = _em(distribution(lifts, prior, best[1]), given, pseudo, FINAL_STEPS)
+    return LabelModel(transition, best[1])
+
+
+def fit_transition(rows: Doubles, given: Doubles) -> Doubles:
+    """Return the transition matrix (C, C) under which distributions `rows` make the given labels likeliest.
+
+    As in `fit_noise`, for distributions that are what they are.
+    """
+    return _em(rows, given, _pseudo_faces(given), FINAL_STEPS)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class LatentModel:
+    """Given labels as drawn from hidden classes that the votes tell of.
+
+        P(true = c | face i) = v_ic ~ exp(b_c + s l_ic),    P(given = d | true = c) = T[c, d]
+
+    Parameters
+    ----------
+    bias : (C,) float64
+        b, what class frequencies and the votes' own leaning add.
+    sharpness : float
+        s.
+    transition : (C, C) float64
+        T.
+    likelihood : float
+        Log-likelihood of the labels that it was fitted to.
+    """
+
+    bias: Doubles
+    sharpness: float
+    transition: Doubles
+    likelihood: float
+
+    def logits(self, lifts: Doubles) -> Doubles:
+        """Return b + s l, (..., C)."""
+        return self.bias + self.sharpness * lifts
+
+    def voted(self, lifts: Doubles) -> Doubles:
+        """Return v, (..., C)."""
+        return softmax(self.logits(lifts))
+
+    def posterior(self, lifts: Doubles, given: Doubles) -> Doubles:
+        """Return P(true | face, given label) as `LabelModel.posterior` does, (N, ..., C)."""
+        return LabelModel(self.transition, self.sharpness).posterior(self.voted(lifts), given)
+
+
+def fit_latent(lifts: Doubles, given: Doubles, prior: Doubles, *, noisy: bool = True) -> LatentModel:
+    """Fit bias, sharpness and transition matrix together, by maximum likelihood of the given labels.
+
+    Generalized EM: with r the posteriors of the true classes, T becomes what r and labels count (with the
+    pseudo-faces of `fit_noise`), b moves until v has the class frequencies of r, and s by Newton's rule; b and s
+    go 0.7 of the way a step. It starts from `fit_noise`. Where noise hits faces of a class alike, T is close to
+    the noise that was put in; where it follows the face, or views share it, T stays near the identity.
+
+    Parameters
+    ----------
+    lifts, given : (N, C) float64
+        As in `fit_noise`.
+    prior : (C,) float64
+        Frequencies of the given labels.
+    noisy : bool
+        False takes the labels as right, but for `STRAY_SHARE`: T is not fitted.
+
+    Cost: O((19 x 15 + 40) N C^2).
+    """
+    classes = given.shape[1]
+    if noisy:
+        start = fit_noise(lifts, given, prior)
+        transition, sharpness = start.transition, start.sharpness
+    else:
+        transition, sharpness = (1 - STRAY_SHARE) * np.eye(classes) + STRAY_SHARE / classes, 1.0
+    bias, pseudo = np.log(prior), _pseudo_faces(given)
+    for _ in range(LATENT_STEPS):
+        rows = softmax(bias + sharpness * lifts)
+        joint = LabelModel(transition, sharpness).posterior(rows, given)
+        if noisy:
+            transition = normalized(joint.T @ given + pseudo)
+        bias = bias + LATENT_PACE * np.log(np.maximum(joint.mean(0), 1e-9) / np.maximum(rows.mean(0), 1e-9))
+        slope = float(((joint - rows) * lifts).sum())
+        curve = float(((rows * lifts**2).sum(1) - (rows * lifts).sum(1) ** 2).sum())
+        sharpness = float(np.clip(sharpness + LATENT_PACE * slope / max(curve, 1e-9), *LATENT_SHARPNESS))
+    predicted = softmax(bias + sharpness * lifts) @ transition
+    likelihood = float((given * np.log(np.maximum(predicted, 1e-12))).sum())
+    return LatentModel(bias, sharpness, transition, likelihood)
+
+
+def noise_seen(noisy: LatentModel, clean: LatentModel, given: Doubles, prior: Doubles) -> float:
+    """Return how surely random noise is told from faces that are hard to read, in [0, 1].
+
+    The log-likelihood that fitting T adds (`fit_latent` with and without), less K (K - 1) / 2 for the entries of T
+    between the K classes that occur, as a share of the labels' entropy: 0 up to .25 %, 1 from .75 % on. 0 says
+    that the labels look as if they were right and the faces ambiguous, as clean labels do, and as do labels
+    whose noise follows the face: likelihood cannot tell these two apart.
+    """
+    entropy = -float((prior * np.log(prior)).sum()) * len(given)
+    if entropy <= 0:
+        return 0.0
+    low, high = NOISE_SEEN
+    share = (noisy.likelihood - clean.likelihood) / entropy - chance(given, prior)
+    return float(np.clip((share - low) / (high - low), 0.0, 1.0))
+
+
+def chance(given: Doubles, prior: Doubles) -> float:
+    """Return the share of the labels' entropy that a transition matrix explains by chance.
+
+    Half a nat for each of its K (K - 1) free numbers, K classes that occur.
+    """
+    used = int((given > 0).any(0).sum())
+    entropy = -float((prior * np.log(prior)).sum()) * len(given)
+    return used * (used - 1) / 2 / entropy if entropy > 0 else 0.0
+
+
+def _pseudo_faces(given: Doubles) -> Doubles:
+    """Return the pseudo-counts (C, C) that hold a fitted transition matrix towards the identity."""
+    pseudo: Doubles = np.diag(RIGHT_SHARE * given.sum(0) + RIGHT_FACES) + SPREAD_FACES / given.shape[1]
+    return pseudo
+
+
+def _em(rows: Doubles, given: Doubles, pseudo: Doubles, steps: int) -> tuple[Doubles, float]:
+    """Return the transition matrix after `steps` of EM, and the log-likelihood of the given labels under it."""
+    c = rows.shape[1]
+    transition = np.full((c, c), (1 - START_RIGHT) / max(c - 1, 1))
+    np.fill_diagonal(transition, START_RIGHT)
+    for _ in range(steps):
+        joint = normalized(rows * (given @ transition.T))
+        transition = normalized(joint.T @ given + pseudo)
+    likelihood = (rows * (given @ transition.T)).sum(1)
+    return transition, float(np.log(np.maximum(likelihood, 1e-30)).sum())

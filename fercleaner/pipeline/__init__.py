@@ -1,0 +1,1 @@
+"""From a dataset to a refined set: the one place that knows the order of the steps."""

@@ -1,0 +1,137 @@
+"""project_set(): an embedding to take away, taught by refined labels and facial geometry."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import numpy as np
+
+from ..core.arrays import Doubles
+from ..core.errors import InputError
+from ..core.refined import RefinedSet
+from ..core.types import Features, Samples
+from ..methods.base import Method
+from ..methods.landmark.contrast import SHARE, fit_projection
+from ..results.parquet import replacing
+from .inputs import Resources, Watch, Witnesses
+from .refine import LANDMARKS, gather, side_by_side
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the projection looks at, in a method's words."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"features", "landmarks"})
+    optional: ClassVar[frozenset[str]] = frozenset()
+
+
+def project_set(
+    samples: Samples,
+    refined: RefinedSet,
+    witnesses: Witnesses,
+    resources: Resources | None = None,
+    watch: Watch | None = None,
+    *,
+    dimensions: int = 64,
+    share: float = SHARE,
+) -> Features:
+    """Return the expression views with what `contrast.fit_projection` learned from `refined` beside them.
+
+    Faces whose refined labels are confidently the same are drawn together across expression and landmark space.
+    On held-back faces of FER2013 (half of the groups, the other half trained on; three outside views) the share
+    of the 20 nearest that have the same majority of votes rose from .804 to .825, the accuracy of a vote of their
+    given labels from .790 to .795, that of a linear probe from .787 to .793. Finding wrong labels gains nothing
+    by it: `hypergraph` had an average precision of .837 before and .840 after, a divergence from the votes of .139
+    and .141. Sets of fewer than a few hundred faces are too small to learn from (`contrast.STEPS`).
+
+    Parameters
+    ----------
+    samples : Samples
+    refined : RefinedSet
+        Labels that teach, matched by id. Faces that it does not hold are projected and teach nothing.
+    witnesses : Witnesses
+        Expression views (encoders, vectors) and landmarks; all expression views are set side by side.
+    dimensions : int
+        Of the learned part.
+    share : float in [0, 1]
+        Share of the learned part in the cosine of two faces.
+
+    Returns
+    -------
+    Features
+        View "contrast", rows of length 1: columns of the views side by side, then the learned ones. Labels drew
+        these faces together, so that neighbors among them are no witness about the same labels: for training,
+        retrieval and display, not for `refine`.
+
+    Raises
+    ------
+    InputError
+        No expression view, no landmarks, or a refined set over other faces.
+    """
+    if dimensions < 1:
+        raise InputError(f"dimensions is {dimensions}; the learned part needs at least 1.")
+    if not 0 <= share <= 1:
+        raise InputError(f"share = {share} must lie in [0, 1].")
+    resources, watch = resources or Resources(), watch or Watch()
+    bank = _bank(samples, refined, watch)
+    evidence = gather(samples, cast(Method, _Asked()), witnesses, resources, watch)
+    views = {name: view for name, view in evidence.features.items() if name != LANDMARKS}
+    if not views:
+        raise InputError("The projection needs an expression view: add --encoder or --view NAME=FILE.")
+    if LANDMARKS not in evidence.features:
+        raise InputError(
+            "The projection needs landmarks: add --landmarks builtin, face-alignment, mediapipe or points:FILE."
+        )
+    expression = side_by_side(views)
+    projection = fit_projection(
+        expression,
+        evidence.features[LANDMARKS],
+        bank,
+        np.random.default_rng(resources.seed),
+        dimensions=dimensions,
+        progress=watch.stage("projection"),
+    )
+    return projection.apply(expression, share=share)
+
+
+def write_vectors(features: Features, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write `ids` (N,) str and `values` (N, D) float32 as .npz, NaN where a face has no vector.
+
+    `--view NAME=FILE` and `encoders.vectors.read_view` read it.
+
+    Raises
+    ------
+    InputError
+        The ending is another one.
+    StoreError
+        The file exists and `overwrite` is False, or cannot be written.
+    """
+    check_ending(path)
+    values = np.where(features.found[:, None], features.values, np.float32(np.nan))
+    with replacing(path, overwrite) as stream:
+        np.savez(stream, ids=features.ids, values=values)
+
+
+def check_ending(path: str | os.PathLike[str]) -> None:
+    """Raise InputError unless `path` ends in .npz."""
+    if not os.fspath(path).lower().endswith(".npz"):
+        raise InputError(f"{os.fspath(path)}: vectors are written as .npz; give the file that ending.")
+
+
+def _bank(samples: Samples, refined: RefinedSet, watch: Watch) -> Doubles:
+    """Return the refined distribution of each face of `samples`, uniform where there is none, (N, C)."""
+    at = {face: row for row, face in enumerate(refined.ids.tolist())}
+    rows = np.array([at.get(face, -1) for face in samples.ids.tolist()])
+    missing = int((rows < 0).sum())
+    if missing == len(samples):
+        raise InputError(
+            f"None of the {len(samples):,} faces is in the refined file (it holds {refined.ids[0]}, this set "
+            f"{samples.ids[0]}). Name the file that was made from this set."
+        )
+    if missing:
+        watch.note(f"{missing:,} of {len(samples):,} faces are not in the refined file; they teach nothing.")
+    distribution = refined.distribution.astype(np.float64)
+    bank: Doubles = np.where((rows >= 0)[:, None], distribution[rows], 1.0 / distribution.shape[1])
+    return bank

@@ -1,0 +1,82 @@
+"""What a run is given: who is told what goes on, what it may use, and where its evidence comes from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..core.arrays import Progress
+from ..core.types import ActionUnits, Features, Landmarks, Posteriors
+from ..similarity.neighbors import Index
+
+if TYPE_CHECKING:
+    from ..extraction.cache import FeatureCache
+    from ..extraction.extractor import Extractor
+    from ..landmarks import Detector
+
+log = logging.getLogger("fercleaner.pipeline.refine")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what goes on: `progress(stage, done, total)` and `note(sentence)`."""
+
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+    note: Callable[[str], None] = log.info
+
+    def stage(self, name: str) -> Progress:
+        """Return a `Progress` that reports under `name`."""
+        return lambda done, total: self.progress(name, done, total)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use.
+
+    Parameters
+    ----------
+    cache : FeatureCache, optional
+        Where extracted vectors are kept; None keeps none.
+    workers : int
+        Processes that decode pictures; 0 decodes in this one.
+    device : str
+        "auto", "cuda" or "cpu".
+    index : {"exact", "ivf", "hnsw"}
+        How neighbors are searched.
+    seed : int
+        Of every random choice.
+    """
+
+    cache: FeatureCache | None = None
+    workers: int = 0
+    device: str = "auto"
+    index: Index = "exact"
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Witnesses:
+    """Where the evidence comes from.
+
+    Parameters
+    ----------
+    encoders : sequence of Extractor
+        Run over the pictures; each is a view.
+    views : sequence of Features
+        Vectors that are there already.
+    landmarks : Extractor, PointsFile, Landmarks or None
+        Points, or what finds them; "landmarks" becomes a view.
+    action_units : ActionUnits, optional
+        Of the user's own detector; else they are measured from blendshapes or landmarks.
+    posteriors : sequence of Posteriors
+        Further witnesses over the samples' classes: trained elsewhere or, out of fold, on the labels at hand
+        (`Posteriors.learned`). None is called "probe", which is fitted here.
+    """
+
+    encoders: Sequence[Extractor] = ()
+    views: Sequence[Features] = ()
+    landmarks: Detector | Landmarks = None
+    action_units: ActionUnits | None = None
+    posteriors: Sequence[Posteriors] = field(default_factory=tuple)

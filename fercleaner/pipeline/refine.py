@@ -1,0 +1,389 @@
+"""refine(): the one place that knows the order of the steps, from samples to a refined set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..classifiers.probe import PROBE
+from ..core.arrays import Bools
+from ..core.errors import InputError
+from ..core.evidence import Evidence
+from ..core.refined import RefinedSet
+from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Refinement, Samples
+from ..methods.base import Method, parameters, require_labels
+from ..noise.class_priors import NONE, base_rates
+from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
+from ..results.assemble import assembled
+from ..similarity.neighbors import near_identical, nearest
+from ..similarity.whitening import JOINT, distinct, join, whiten
+from .inputs import Resources, Watch, Witnesses
+
+if TYPE_CHECKING:
+    from ..encoders.builtin import BuiltinExtractor
+    from ..extraction.extractor import Extractor
+    from ..extraction.run import RunLog
+    from ..landmarks import Detector
+
+#: The view of facial geometry; its descriptor is whitened already.
+LANDMARKS = "landmarks"
+#: Neighbors a face for a method that does not say.
+DEFAULT_K = 15
+
+
+def refine(
+    samples: Samples,
+    method: Method,
+    witnesses_: Witnesses,
+    resources: Resources | None = None,
+    watch: Watch | None = None,
+    *,
+    precision: float | None = None,
+) -> RefinedSet:
+    """Run a method over a dataset, from pictures or vectors to refined labels.
+
+    Computes what the method declares in `needs` and, where the means are there, `optional`; no more.
+
+    Parameters
+    ----------
+    samples : Samples
+        `group`, where set, keeps its members from voting for one another; drop it with
+        ``samples.replacing(group=None)``.
+    method : Method
+    witnesses_ : Witnesses
+    resources, watch : optional
+    precision : float in (0, 1), optional
+        Replace the method's own flags by as many of the lowest qualities as keep this estimated share of the
+        flags right (`calibration.calibrated`); metadata "precision" says what was estimated. The method runs again
+        on labels flipped on purpose, up to `calibration.MOST_RUNS` times on small sets.
+
+    Returns
+    -------
+    RefinedSet, rows in the order of `samples`.
+
+    Raises
+    ------
+    InputError
+        No labeled face, one class alone, something the method needs is missing, or a precision outside (0, 1).
+    FeatureError
+        No picture can be read, or weights are missing.
+    """
+    resources, watch = resources or Resources(), watch or Watch()
+    check_precision(precision)
+    require_labels(samples, method.name)
+    base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is told of at once
+    evidence = gather(samples, method, witnesses_, resources, watch)
+    stage = watch.stage(method.name)
+    stage(0, 1)
+    refinement = run(method, evidence, resources.seed)
+    stage(1, 1)
+    about: dict[str, Any] = {}
+    if precision is not None:
+        checks = flip_checks(method, evidence, refinement, resources, watch)
+        decision = calibrated(precision, samples, refinement, checks)
+        refinement = replace(refinement, flagged=decision.flagged)
+        about["precision"] = decision.to_dict()
+        watch.note(decision.sentence)
+    refinement = replace(refinement, params=parameters(method))
+    return assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
+
+
+def run(method: Method, evidence: Evidence, seed: int) -> Refinement:
+    """Return the answer of `method`, its random choices those of `seed`."""
+    return method.refine(evidence, np.random.default_rng(seed))
+
+
+def flip_checks(
+    method: Method, evidence: Evidence, first: Refinement, resources: Resources, watch: Watch
+) -> list[tuple[Flipped, Refinement]]:
+    """Return labels flipped on purpose and what the method, run again, says of them; for `calibration.calibrated`."""
+    stage = watch.stage("precision")
+    runs = flip_runs(evidence.samples)
+    checks = []
+    for number in range(runs):
+        stage(number, runs)
+        changed = flipped(evidence.samples, first, np.random.default_rng([resources.seed, number]))
+        again = relabeled(evidence, changed.samples, resources, Watch())
+        checks.append((changed, run(method, again, resources.seed)))
+    stage(runs, runs)
+    return checks
+
+
+def gather(samples: Samples, method: Method, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Evidence:
+    """Compute the evidence that `method` asks for."""
+    return evidence_for(method, gather_for(samples, (method,), witnesses_, resources, watch))
+
+
+def gather_for(
+    samples: Samples, methods: Sequence[Method], witnesses_: Witnesses, resources: Resources, watch: Watch
+) -> Evidence:
+    """Compute once what any of `methods` asks for; `evidence_for` gives each its own part."""
+    wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
+    _check_names(witnesses_)  # before the first picture is read
+    witnesses_ = _unboxed(samples, witnesses_, resources, watch)
+    landmarks = _landmarks(samples, witnesses_.landmarks, resources, watch)
+    views = _views(samples, witnesses_, landmarks, resources, watch)
+    k = max(_k(method) for method in methods)
+    neighbors = _neighbors(samples, k, "joint" in wanted, views, resources, watch) if "neighbors" in wanted else {}
+    posteriors = {p.name: p for p in witnesses_.posteriors}
+    if "posteriors" in wanted and views:
+        posteriors[PROBE] = _probe(samples, views, resources, watch)
+    units = _action_units(witnesses_, landmarks, views) if "action_units" in wanted else None
+    return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device)
+
+
+def evidence_for(method: Method, evidence: Evidence) -> Evidence:
+    """Return the part of `evidence` that `method` declares: its tables, its k, the probe and action units or not.
+
+    Views, landmarks and other posteriors are handed on as they are: reasons name them.
+    """
+    wanted, k = method.needs | method.optional, _k(method)
+    return replace(
+        evidence,
+        neighbors={
+            name: _nearest_of(table, k)
+            for name, table in evidence.neighbors.items()
+            if "neighbors" in wanted and (name != JOINT or "joint" in wanted)
+        },
+        posteriors={
+            name: table for name, table in evidence.posteriors.items() if name != PROBE or "posteriors" in wanted
+        },
+        action_units=evidence.action_units if "action_units" in wanted else None,
+    )
+
+
+def relabeled(evidence: Evidence, samples: Samples, resources: Resources, watch: Watch) -> Evidence:
+    """Return `evidence` under other given labels of the same faces.
+
+    The probe hangs on labels and is fitted again, where there is one. Other posteriors that learned from the labels
+    are left out, since they cannot be; all else is taken over.
+    """
+    posteriors = evidence.outside
+    if PROBE in evidence.posteriors:
+        posteriors[PROBE] = _probe(samples, evidence.features, resources, watch)
+    return replace(evidence, samples=samples, posteriors=posteriors)
+
+
+def _nearest_of(table: Neighbors, k: int) -> Neighbors:
+    """Return the first k columns of a neighbor table."""
+    if table.k <= k:
+        return table
+    return replace(table, indices=table.indices[:, :k], similarity=table.similarity[:, :k])
+
+
+def _k(method: Method) -> int:
+    return int(getattr(method, "k", DEFAULT_K))
+
+
+def _probe(samples: Samples, views: Mapping[str, Features], resources: Resources, watch: Watch) -> Posteriors:
+    """Return the out-of-fold posteriors of all views side by side, fitted to the given labels."""
+    from ..classifiers.probe import cross_fit
+
+    return cross_fit(samples, views, seed=resources.seed, device=resources.device, progress=watch.stage(PROBE))
+
+
+def side_by_side(views: Mapping[str, Features]) -> Features:
+    """Return all views as one, each whitened as for the search of neighbors."""
+    ready = _ready(views)
+    return join(ready) if len(ready) > 1 else next(iter(ready.values()))
+
+
+def _ready(views: Mapping[str, Features]) -> dict[str, Features]:
+    return {name: view if name == LANDMARKS else whiten(view) for name, view in views.items()}
+
+
+def _unboxed(samples: Samples, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Witnesses:
+    """Return the witnesses with the network in the box replaced by what its one pass gives.
+
+    An encoder that gives all `encoders.builtin.PARTS` becomes a view, posteriors, and, where no landmarks were
+    asked for otherwise, landmarks with blendshapes.
+    """
+    box = _box(witnesses_)
+    if box is None:
+        return witnesses_
+    from ..encoders.builtin_views import split
+    from ..extraction.run import extract
+
+    done = extract(samples, box, cache=resources.cache, workers=resources.workers, progress=watch.stage(box.name))
+    _tell(done.log, watch)
+    views = split(samples, done.values, done.found, done.notes, box.spec)
+    if views.reason:
+        watch.note(views.reason)
+    if views.trained_on.any():
+        watch.note(
+            f"{box.name}: {int(views.trained_on.sum()):,} of {len(samples):,} pictures are faces that it was trained "
+            "on; it is no witness about their labels."
+        )
+    return replace(
+        witnesses_,
+        encoders=tuple(e for e in witnesses_.encoders if e is not box),
+        views=(*witnesses_.views, views.features),
+        landmarks=views.landmarks if witnesses_.landmarks is None else witnesses_.landmarks,
+        posteriors=(*witnesses_.posteriors, *([views.posteriors] if views.posteriors is not None else [])),
+    )
+
+
+def _box(witnesses_: Witnesses) -> BuiltinExtractor | None:
+    """Return the encoder that gives all `encoders.builtin.PARTS`, if there is one."""
+    from ..encoders.builtin import PARTS, BuiltinExtractor
+
+    return next((e for e in witnesses_.encoders if isinstance(e, BuiltinExtractor) and e.parts == PARTS), None)
+
+
+def _landmarks(samples: Samples, source: Detector | Landmarks, resources: Resources, watch: Watch) -> Landmarks | None:
+    """Return the landmarks that `source` stands for, with a note on faces without."""
+    if source is None:
+        return None
+    if isinstance(source, Landmarks):
+        found = source
+    else:
+        from ..landmarks import detect
+
+        found = detect(
+            samples,
+            source,
+            cache=resources.cache,
+            workers=resources.workers,
+            progress=watch.stage("landmarks"),
+            on_log=lambda done: _tell(done, watch),
+        )
+    _tell_missing("landmarks", found.found, found.notes, samples, watch)
+    return found
+
+
+def _views(
+    samples: Samples, witnesses_: Witnesses, landmarks: Landmarks | None, resources: Resources, watch: Watch
+) -> dict[str, Features]:
+    """Return all views by name, those that repeat another dropped."""
+    from ..extraction.run import features
+
+    views: dict[str, Features] = {}
+
+    def add(view: Features) -> None:
+        if not np.array_equal(view.ids, samples.ids):
+            raise InputError(f"View '{view.view}' is not in the order of the samples.")
+        _tell_missing(view.view, view.found, view.notes, samples, watch)
+        views[view.view] = view
+
+    for view in witnesses_.views:
+        add(view)
+    for name, encoder in zip(_encoder_names(witnesses_.encoders), witnesses_.encoders, strict=True):
+        view = features(
+            samples,
+            encoder,
+            cache=resources.cache,
+            workers=resources.workers,
+            progress=watch.stage(name),
+            on_log=lambda done: _tell(done, watch),
+        )
+        add(replace(view, view=name))
+    if landmarks is not None:
+        from ..landmarks.geometry import descriptor
+
+        views[LANDMARKS] = descriptor(landmarks)
+    kept = distinct(views)
+    for name in views.keys() - kept.keys():
+        watch.note(f"View '{name}' repeats another view and is counted once.")
+    return kept
+
+
+def _encoder_names(encoders: Sequence[Extractor]) -> list[str]:
+    """Return the view name of each encoder: its own, numbered where two of a kind are run ("clip", "clip-2")."""
+    seen: Counter[str] = Counter()
+    names = []
+    for encoder in encoders:
+        seen[encoder.name] += 1
+        names.append(encoder.name if seen[encoder.name] == 1 else f"{encoder.name}-{seen[encoder.name]}")
+    return names
+
+
+def _check_names(witnesses_: Witnesses) -> None:
+    """Raise InputError where two views, or two posteriors, would have one name."""
+    names = [view.view for view in witnesses_.views] + _encoder_names(witnesses_.encoders)
+    if JOINT in names:
+        raise InputError(f"A view cannot be called '{JOINT}': that is all views side by side. Give it another name.")
+    box = _box(witnesses_)
+    pointed = witnesses_.landmarks is not None or box is not None
+    taken = Counter(names + ([LANDMARKS] if pointed else []))
+    for name, count in taken.items():
+        if count > 1:
+            raise InputError(f"Two views are called '{name}'. Give one of them another name: --view NAME=FILE.")
+    said = Counter([table.name for table in witnesses_.posteriors] + ([box.name] if box is not None else []))
+    for name, count in said.items():
+        if count > 1:
+            raise InputError(f"Two posteriors are called '{name}'. Give one of them another name.")
+        if name == PROBE:
+            raise InputError(f"Posteriors cannot be called '{PROBE}': it is fitted here. Give them another name.")
+
+
+def _neighbors(
+    samples: Samples, k: int, joint: bool, views: Mapping[str, Features], resources: Resources, watch: Watch
+) -> dict[str, Neighbors]:
+    """Return the neighbor tables of all views, and of all side by side where `joint` asks for that."""
+    if k >= len(samples):
+        others = len(samples) - 1
+        rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
+        watch.note(f"k = {k}, but a face has only {others} {rest}.")
+        k = max(1, others)
+    ready = _ready(views)
+    if joint and len(ready) > 1:
+        ready[JOINT] = join(ready)
+    apart, index, device = samples.group, resources.index, resources.device
+    tables = {}
+    for name, view in ready.items():
+        stage = watch.stage(f"neighbors: {name}")
+        tables[name] = nearest(view, k, apart=apart, center=False, index=index, device=device, progress=stage)
+    if same := len(near_identical(tables, views)):
+        pairs = "1 pair of faces is" if same == 1 else f"{same:,} pairs of faces are"
+        listed = "" if samples.images is None else "`fercleaner show FILE --duplicates` lists them; "
+        watch.note(
+            f"{pairs} near-identical and in no common group: they vote for each other. {listed}"
+            "--group-by COLUMN keeps them apart."
+        )
+    return tables
+
+
+def _action_units(witnesses_: Witnesses, landmarks: Landmarks | None, views: dict[str, Features]) -> ActionUnits | None:
+    """Return action units from the best source at hand: the user's, blendshapes, then geometry."""
+    if witnesses_.action_units is not None:
+        return witnesses_.action_units
+    from ..landmarks import action_units
+
+    if landmarks is not None and landmarks.blendshapes is not None:
+        return action_units.from_blendshapes(landmarks)
+    blendshapes = views.get("blendshapes")
+    if blendshapes is not None and blendshapes.values.shape[1] == len(action_units.BLENDSHAPES):
+        return action_units.from_view(blendshapes)
+    return None if landmarks is None else action_units.from_landmarks(landmarks)
+
+
+def _tell(done: RunLog, watch: Watch) -> None:
+    """Say what an extraction did."""
+    repeated = f", {done.repeated:,} with the picture of another row" if done.repeated else ""
+    watch.note(
+        f"{done.view}: {done.computed:,} of {done.faces:,} faces computed, {done.reused:,} from the cache{repeated}, "
+        f"in {done.seconds:.1f} s."
+    )
+    if done.unreadable:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.unreadable.items()))
+        watch.note(
+            f"{done.view}: {sum(done.unreadable.values()):,} pictures cannot be read ({why}); "
+            f"first: {done.first_unreadable}"
+        )
+
+
+def _tell_missing(view: str, found: Bools, notes: Any, samples: Samples, watch: Watch) -> None:
+    """Say how many faces a view misses, why, and what becomes of them."""
+    missing = int((~found).sum())
+    if missing:
+        why = Counter(notes[~found].tolist()).most_common(3) if notes is not None else []
+        reason = "; ".join(f"{count:,} {text or 'without a reason'}" for text, count in why)
+        reason = f" ({reason})" if reason else ""
+        watch.note(
+            f"{view}: {missing:,} of {len(samples):,} faces have none{reason}; first: "
+            f"{samples.ids[~found][0]}. They are judged by the other views, or keep their label."
+        )

@@ -1,0 +1,1 @@
+"""Refined sets as Parquet: assembling, reasons, summary, near-duplicates, export."""

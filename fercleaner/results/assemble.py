@@ -1,0 +1,99 @@
+"""From a method's answer to the refined set that is written: names, reasons, and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from ..core.evidence import Evidence
+from ..core.refined import RefinedSet
+from ..core.types import Refinement, Samples
+from .named_neighbors import nearest_overall, witnesses
+from .reasons import reasons
+
+#: Packages whose versions can change the numbers, written into the file where installed.
+PACKAGES = ("fercleaner", "numpy", "scipy", "faiss-gpu", "faiss-cpu", "torch", "pillow")
+
+
+def assembled(
+    samples: Samples,
+    evidence: Evidence,
+    refinement: Refinement,
+    index: str,
+    seed: int,
+    about: Mapping[str, Any] | None = None,
+) -> RefinedSet:
+    """Return the refinement with names, reasons and everything that a file needs to explain itself.
+
+    `about` goes into the metadata beside what always stands there.
+    """
+    n = len(samples)
+    blind = ~np.logical_or.reduce([np.zeros(n, dtype=np.bool_), *(view.found for view in evidence.features.values())])
+    if evidence.neighbors:
+        table = nearest_overall(evidence.neighbors)
+        spoke_for, spoke_against = witnesses(samples, refinement, table)
+    else:
+        table = None
+        spoke_for = spoke_against = ((),) * n
+    split = samples.split if samples.split is not None else np.full(n, "")
+    return RefinedSet(
+        ids=samples.ids,
+        paths=samples.paths,
+        split=split,
+        classes=samples.classes,
+        labeled=samples.labeled,
+        given=samples.given,
+        distribution=refinement.distribution,
+        weight=refinement.weight,
+        quality=refinement.quality,
+        flagged=refinement.flagged,
+        changed=samples.labeled & (refinement.label != samples.label),
+        reason=np.array(reasons(evidence, refinement, table, blind), dtype=np.str_),
+        neighbors_for=spoke_for,
+        neighbors_against=spoke_against,
+        evidence=refinement.evidence,
+        metadata={
+            "method": refinement.method,
+            "params": dict(refinement.params),
+            "layout": samples.layout,
+            "views": [
+                {"name": name, "faces": int(view.found.sum()), "spec": dict(view.spec)}
+                for name, view in evidence.features.items()
+            ],
+            "index": index,
+            "seed": seed,
+            "grouped": samples.group is not None,
+            "sites": 0 if samples.site is None else len(set(samples.site.tolist()) - {""}),
+            "input_digest": input_digest(samples),
+            "versions": versions(),
+            **(about or {}),
+        },
+    )
+
+
+def input_digest(samples: Samples) -> str:
+    """Return the SHA-256 of ids, classes, given labels, groups and sites, as hex."""
+    seal = hashlib.sha256()
+    parts = ["\x00".join(samples.ids.tolist()), "\x00".join(samples.classes)]
+    parts += ["\x00".join(names.tolist()) for names in (samples.group, samples.site) if names is not None]
+    for part in parts:
+        seal.update(part.encode("utf-8", "surrogateescape"))
+        seal.update(b"\x01")
+    seal.update(np.ascontiguousarray(samples.given).tobytes())
+    return seal.hexdigest()
+
+
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of Python and of those of `packages` that are installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

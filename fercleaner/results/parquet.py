@@ -1,0 +1,360 @@
+"""The one reader and writer of refined sets: a Parquet file that explains itself.
+
+One row a face, in the order of the dataset; `SCHEMA_TABLE` lists the columns. Any Parquet reader (pandas,
+polars, DuckDB, Arrow) opens it; absent values are nulls. The file metadata holds one key, "fercleaner": a
+JSON object with `schema` (number), `classes` (column order of `given` and `distribution`) and what the caller
+recorded about the run: method, parameters, encoder specs, versions, seed, digest of the input.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.arrays import Bools, Floats
+from ..core.errors import InputError, StoreError
+from ..core.refined import RefinedSet, to_json
+
+__all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "check_writable", "load", "replacing", "write"]
+
+#: Number of the file layout; a reader refuses files with a larger one.
+SCHEMA = 1
+#: Key of the file metadata.
+METADATA_KEY = b"fercleaner"
+#: Prefix of the columns that hold a method's evidence.
+EVIDENCE_PREFIX = "evidence_"
+
+#: Column, type and meaning, in file order; quoted by the README.
+SCHEMA_TABLE: tuple[tuple[str, str, str], ...] = (
+    ("id", "string", "unique name of the face, as the dataset writes it"),
+    ("path", "string", "picture of the face; null if none"),
+    ("split", "string", "split of the dataset; null if none"),
+    ("labeled", "bool", "whether the dataset gives a label"),
+    ("given_label", "string", "given class (the largest entry of `given`); null if unlabeled"),
+    ("given", "list<float>", "given label as a distribution over the classes; null if unlabeled"),
+    ("label", "string", "refined class (the largest entry of `distribution`)"),
+    ("distribution", "list<float>", "refined label distribution over the classes; sums to 1"),
+    ("weight", "float", "sample weight for a trainer, 0 to 1"),
+    ("quality", "float", "how far the given label is supported, 0 to 1; low = suspicious"),
+    ("flagged", "bool", "whether the given label is held to be wrong"),
+    ("changed", "bool", "whether the refined class differs from the given one"),
+    ("reason", "string", "why, in words; empty if there is nothing to say"),
+    ("neighbors_for", "list<string>", "ids of the most similar faces that spoke for the given label"),
+    ("neighbors_against", "list<string>", "ids of the most similar faces that spoke against it"),
+    ("evidence_<name>", "float", "a number that the method went by; null where it had none"),
+)
+
+_WAY_OUT = "Choose another name."
+
+
+def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a refined set as Parquet (zstd, page checksums); the same set gives the same bytes.
+
+    The file appears whole or not at all: it is written under a temporary name in the same folder, flushed to
+    disk, and renamed. On any failure the temporary file is removed and an older file of that name stays as it
+    was.
+
+    Raises
+    ------
+    StoreError
+        The file exists and `overwrite` is False; the folder is missing or cannot be written; the disk is
+        full; an id or path is not valid Unicode.
+    """
+    import pyarrow.parquet as pq
+
+    target = _target(path, overwrite)
+    table = _to_table(refined, target)
+    with replacing(target, overwrite) as stream:
+        pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
+
+
+def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Raise the StoreError that `write` would raise for this path; call it before long work.
+
+    Creates and removes an empty file beside `path`.
+    """
+    target = _target(path, overwrite)
+    try:
+        descriptor, temporary = _create_beside(target)
+        os.close(descriptor)
+        temporary.unlink()
+    except OSError as error:
+        raise _write_error(target, error) from error
+
+
+def load(path: str | os.PathLike[str]) -> RefinedSet:
+    """Read a file written by `write`; every value comes back as it was.
+
+    Columns that were added to the file are ignored.
+
+    Raises
+    ------
+    StoreError
+        The file is missing, is not Parquet, is not ours, has a newer layout, or is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    try:
+        with open(path, "rb") as stream:
+            table = pq.ParquetFile(stream, page_checksum_verification=True).read()
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such file. Write one with fercleaner refine.") from error
+    except IsADirectoryError as error:
+        raise StoreError(f"{path} is a folder. Name the .parquet file in it.") from error
+    except PermissionError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+    except (OSError, pa.ArrowException) as error:
+        if not _has_parquet_magic(path):
+            raise StoreError(
+                f"{path} is not a Parquet file. Name a file that fercleaner refine has written."
+            ) from error
+        raise _damaged(path, str(error).splitlines()[0]) from error
+    classes, metadata = _read_metadata(path, table.schema.metadata or {})
+    try:
+        return _from_table(table, path, classes, metadata)
+    except (InputError, pa.ArrowException) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from error
+
+
+def is_refined(path: str | os.PathLike[str]) -> bool:
+    """Return whether the file says that `write` has written it; only its footer is read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return METADATA_KEY in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _schema(evidence: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    types = {
+        "string": pa.string(),
+        "bool": pa.bool_(),
+        "float": pa.float32(),
+        "list<float>": pa.list_(pa.float32()),
+        "list<string>": pa.list_(pa.string()),
+    }
+    fields = [(name, types[kind]) for name, kind, _ in SCHEMA_TABLE[:-1]]
+    return pa.schema(fields + [(EVIDENCE_PREFIX + name, pa.float32()) for name in evidence])
+
+
+def _to_table(refined: RefinedSet, target: Path) -> Any:
+    import pyarrow as pa
+
+    names = np.array(refined.classes, dtype=object)
+    given = names[refined.given_label]
+    given[~refined.labeled] = None
+    strings = {
+        "id": refined.ids.tolist(),
+        "path": [text or None for text in refined.paths.tolist()],
+        "split": [text or None for text in refined.split.tolist()],
+        "given_label": given.tolist(),
+        "label": names[refined.label].tolist(),
+        "reason": refined.reason.tolist(),
+    }
+    header = {"schema": SCHEMA, "classes": list(refined.classes), **refined.metadata}
+    schema = _schema(sorted(refined.evidence))
+    try:
+        columns: dict[str, Any] = {name: pa.array(values, pa.string()) for name, values in strings.items()}
+        columns["neighbors_for"] = _string_lists(refined.neighbors_for)
+        columns["neighbors_against"] = _string_lists(refined.neighbors_against)
+        metadata = {METADATA_KEY: to_json(header).encode()}
+    except UnicodeEncodeError as error:
+        raise StoreError(
+            f"{target}: the text {error.object!a} is not valid Unicode and cannot be stored. Rename the file."
+        ) from error
+    columns["given"] = _float_lists(refined.given, refined.labeled)
+    columns["distribution"] = _float_lists(refined.distribution, None)
+    for name in ("labeled", "weight", "quality", "flagged", "changed"):
+        columns[name] = pa.array(getattr(refined, name))
+    for name, values in refined.evidence.items():
+        columns[EVIDENCE_PREFIX + name] = pa.array(values, mask=np.isnan(values))
+    return pa.table([columns[name] for name in schema.names], schema=schema.with_metadata(metadata))
+
+
+def _float_lists(values: Floats, present: Bools | None) -> Any:
+    import pyarrow as pa
+
+    n, c = values.shape
+    shown = np.ones(n, dtype=bool) if present is None else present
+    offsets = np.concatenate([[0], np.cumsum(shown, dtype=np.int64) * c]).astype(np.int32)
+    mask = None if present is None else pa.array(~shown)
+    return pa.ListArray.from_arrays(offsets, pa.array(values[shown].ravel()), mask=mask)
+
+
+def _string_lists(rows: tuple[tuple[str, ...], ...]) -> Any:
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *map(len, rows)]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(rows)), pa.string()))
+
+
+def _from_table(table: Any, path: Path, classes: tuple[str, ...], metadata: dict[str, Any]) -> RefinedSet:
+    evidence = [n[len(EVIDENCE_PREFIX) :] for n in table.column_names if n.startswith(EVIDENCE_PREFIX)]
+    schema = _schema(evidence)
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise _damaged(path, f"column '{missing[0]}' is missing")
+    table = table.select(schema.names).cast(schema).combine_chunks()
+
+    def plain(name: str, dtype: Any) -> Any:
+        column = table.column(name)
+        if dtype is not np.str_:
+            return column.to_numpy().astype(dtype)
+        return np.array([text or "" for text in column.to_pylist()], dtype=np.str_)
+
+    required = ("id", "labeled", "label", "distribution", "weight", "quality", "flagged", "changed")
+    empty = [name for name in required if table.column(name).null_count]
+    if empty:
+        raise _damaged(path, f"column '{empty[0]}' holds nulls")
+    labeled = plain("labeled", np.bool_)
+    return RefinedSet(
+        ids=plain("id", np.str_),
+        paths=plain("path", np.str_),
+        split=plain("split", np.str_),
+        classes=classes,
+        labeled=labeled,
+        given=_matrix(table.column("given"), len(classes), labeled, path),
+        distribution=_matrix(table.column("distribution"), len(classes), np.ones_like(labeled), path),
+        weight=plain("weight", np.float32),
+        quality=plain("quality", np.float32),
+        flagged=plain("flagged", np.bool_),
+        changed=plain("changed", np.bool_),
+        reason=plain("reason", np.str_),
+        neighbors_for=_tuples(table.column("neighbors_for")),
+        neighbors_against=_tuples(table.column("neighbors_against")),
+        evidence={name: plain(EVIDENCE_PREFIX + name, np.float32) for name in evidence},
+        metadata=metadata,
+    )
+
+
+def _matrix(column: Any, c: int, present: Bools, path: Path) -> Floats:
+    lists = _one_chunk(column)
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    if (lengths != np.where(present, c, 0)).any():
+        row = int(np.flatnonzero(lengths != np.where(present, c, 0))[0])
+        raise _damaged(path, f"row {row} holds {lengths[row]} numbers for {c if present[row] else 0} classes")
+    values = np.zeros((len(present), c), dtype=np.float32)
+    values[present] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, c)
+    return values
+
+
+def _tuples(column: Any) -> tuple[tuple[str, ...], ...]:
+    lists = _one_chunk(column)
+    ends = np.cumsum(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)).tolist()
+    flat = lists.flatten().to_pylist()
+    return tuple(tuple(flat[start:end]) for start, end in zip([0, *ends], ends, strict=False))
+
+
+def _one_chunk(column: Any) -> Any:
+    import pyarrow as pa
+
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def _read_metadata(path: Path, found: Mapping[bytes, bytes]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    if METADATA_KEY not in found:
+        raise StoreError(
+            f"{path} is Parquet, but not written by fercleaner (no '{METADATA_KEY.decode()}' metadata). "
+            "Name a file that fercleaner refine has written."
+        )
+    try:
+        header = json.loads(found[METADATA_KEY])
+        schema, classes = int(header.pop("schema")), tuple(header.pop("classes"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, "its metadata cannot be read") from error
+    if schema > SCHEMA:
+        raise StoreError(
+            f"{path} has schema {schema}; this version of fercleaner reads up to {SCHEMA}. "
+            "Upgrade fercleaner: pip install --upgrade fercleaner"
+        )
+    return classes, header
+
+
+def _damaged(path: Path, what: str) -> StoreError:
+    return StoreError(f"{path} is damaged: {what.rstrip('.')}. Write it again with fercleaner refine.")
+
+
+def _has_parquet_magic(path: Path) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(4) == b"PAR1"
+    except OSError:
+        return False
+
+
+def _target(path: str | os.PathLike[str], overwrite: bool) -> Path:
+    """Return the file behind `path`, links followed; raise StoreError where it cannot be written."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise StoreError(f"{path} is a folder. Name a file in it, such as {Path(path) / 'refined.parquet'}.")
+    if not target.parent.is_dir():
+        raise StoreError(f"{path}: the folder {target.parent} does not exist. Make it, or choose another name.")
+    if target.exists() and not target.is_file():
+        raise StoreError(f"{path} is not a regular file. {_WAY_OUT}")
+    if target.exists() and not overwrite:
+        raise StoreError(f"{path} exists already. Overwrite it with --force, or choose another name.")
+    return target
+
+
+def _create_beside(target: Path) -> tuple[int, Path]:
+    temporary = target.parent / f".fercleaner-{secrets.token_hex(8)}.tmp"
+    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
+    """Yield a binary stream whose content becomes the file `path` when the block ends well, as in `write`."""
+    target = _target(path, overwrite)
+    try:
+        descriptor, temporary = _create_beside(target)
+        try:
+            with open(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            if target.exists() and not overwrite:
+                raise FileExistsError(errno.EEXIST, "it appeared while this run was writing", str(target))
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise _write_error(target, error) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the rename itself, where the system lets folders be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_error(target: Path, error: OSError) -> StoreError:
+    if isinstance(error, FileExistsError):
+        return StoreError(f"{target} exists already: {error.strerror}. Use --force, or choose another name.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        older = " The older file is unchanged." if target.exists() else ""
+        return StoreError(f"{target}: the disk is full. Free some space, or choose another name.{older}")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(f"{target}: the folder cannot be written ({error.strerror}). {_WAY_OUT}")
+    return StoreError(f"{target} cannot be written: {error.strerror or error}. {_WAY_OUT}")

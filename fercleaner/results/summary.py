@@ -1,0 +1,241 @@
+"""What a refined set says at a glance: plain data for the command line, the report and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.arrays import Bools, Ints
+from ..core.errors import InputError
+from ..core.refined import RefinedSet
+from ..evaluation.metrics import confusion_matrix
+from ..noise.estimate import NoiseEstimate, estimate_noise
+
+#: Rows of the two lists, unless told otherwise.
+TOP = 10
+#: Evidence that says how much spoke: 0 is none.
+COUNTS = ("vertex_degree",)
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """Counts of one class: faces given it, faces refined to it, and what became of those given it.
+
+    `flagged_rate` is flagged / given, None where no face was given the class; `mean_quality` likewise.
+    """
+
+    name: str
+    given: int
+    refined: int
+    flagged: int
+    flagged_rate: float | None
+    changed: int
+    mean_quality: float | None
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Faces given one class and refined to another; `share` is of the faces given the first."""
+
+    given: str
+    refined: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A face to look at first."""
+
+    id: str
+    path: str
+    given: str
+    refined: str
+    quality: float
+    flagged: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A refined set in figures.
+
+    Parameters
+    ----------
+    faces, labeled, unlabeled, flagged, changed : int
+        `flagged` and `changed` can only be labeled faces.
+    without_evidence : int
+        Faces of which nothing is known (`unseen`).
+    mean_quality : float or None
+        Over labeled faces.
+    classes : tuple of ClassCount, in class order
+    confused : tuple of ConfusedPair, most faces first
+    weight_deciles : tuple of 11 floats, or empty for an empty set
+        Smallest weight, then the weights that 10 %, 20 %, ... 100 % of the faces do not exceed.
+    suspects : tuple of Suspect, lowest quality first
+    blind : tuple of Suspect, in the order of the set
+        The first faces without evidence; `given` is "" for those without a label.
+    noise : NoiseEstimate
+        Noise rate and transition matrix that the refined distributions let expect.
+    method : str or None
+    params : mapping
+    views : list
+        Views as the file's metadata describes them.
+    """
+
+    faces: int
+    labeled: int
+    unlabeled: int
+    flagged: int
+    changed: int
+    without_evidence: int
+    mean_quality: float | None
+    classes: tuple[ClassCount, ...]
+    confused: tuple[ConfusedPair, ...]
+    weight_deciles: tuple[float, ...]
+    suspects: tuple[Suspect, ...]
+    blind: tuple[Suspect, ...]
+    noise: NoiseEstimate
+    method: str | None
+    params: Mapping[str, Any]
+    views: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON types."""
+        return {name: _listed(value) for name, value in asdict(self).items()}
+
+
+def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
+    """Count what a refined set holds.
+
+    Parameters
+    ----------
+    refined : RefinedSet
+    top : int
+        Most confused and most mixed pairs, faces to look at first, and faces without evidence, to list.
+
+    Raises
+    ------
+    InputError
+        `top` is negative.
+    """
+    if top < 0:
+        raise InputError(f"summarize: top is {top}; it must be 0 or more.")
+    n, labeled = len(refined), refined.labeled
+    silent = unseen(refined)
+    method = refined.metadata.get("method")
+    return Summary(
+        faces=n,
+        labeled=int(labeled.sum()),
+        unlabeled=int((~labeled).sum()),
+        flagged=int(refined.flagged.sum()),
+        changed=int(refined.changed.sum()),
+        without_evidence=int(silent.sum()),
+        mean_quality=_mean(refined.quality[labeled]),
+        classes=_class_counts(refined),
+        confused=_confused(refined, top),
+        weight_deciles=_deciles(refined),
+        suspects=_suspects(refined, top),
+        blind=_faces(refined, np.flatnonzero(silent)[:top]),
+        noise=estimate_noise(refined, top=top),
+        method=None if method is None else str(method),
+        params=refined.metadata.get("params", {}),
+        views=refined.metadata.get("views", []),
+    )
+
+
+def unseen(refined: RefinedSet) -> Bools:
+    """Return the faces of which nothing is known, (N,): no evidence (or, of `COUNTS`, 0), and no neighbor spoke.
+
+    Such a face has no picture that can be read, no face in it, or no vector. It keeps its given label and the
+    weight of one that nothing contradicts; its `reason` says what is wrong with it.
+    """
+    silent = np.array(
+        [not (a or b) for a, b in zip(refined.neighbors_for, refined.neighbors_against, strict=True)],
+        dtype=np.bool_,
+    )
+    for name, values in refined.evidence.items():
+        silent &= np.isnan(values) | ((values == 0) & (name in COUNTS))
+    return silent
+
+
+def _class_counts(refined: RefinedSet) -> tuple[ClassCount, ...]:
+    given, c = refined.given_label, len(refined.classes)
+    rows = given[refined.labeled]
+    totals = np.bincount(rows, minlength=c)
+    now = np.bincount(refined.label, minlength=c)
+    flagged = np.bincount(given[refined.flagged], minlength=c)
+    changed = np.bincount(given[refined.changed], minlength=c)
+    quality = np.bincount(rows, refined.quality[refined.labeled].astype(np.float64), minlength=c)
+    return tuple(
+        ClassCount(
+            name=name,
+            given=int(totals[i]),
+            refined=int(now[i]),
+            flagged=int(flagged[i]),
+            flagged_rate=float(flagged[i] / totals[i]) if totals[i] else None,
+            changed=int(changed[i]),
+            mean_quality=float(quality[i] / totals[i]) if totals[i] else None,
+        )
+        for i, name in enumerate(refined.classes)
+    )
+
+
+def _confused(refined: RefinedSet, top: int) -> tuple[ConfusedPair, ...]:
+    rows, c = refined.labeled, len(refined.classes)
+    counts = confusion_matrix(refined.given_label[rows], refined.label[rows], c)
+    totals = counts.sum(1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:top]
+    return tuple(
+        ConfusedPair(
+            given=refined.classes[cell // c],
+            refined=refined.classes[cell % c],
+            count=int(counts.flat[cell]),
+            share=float(counts.flat[cell] / totals[cell // c]),
+        )
+        for cell in order.tolist()
+        if counts.flat[cell]
+    )
+
+
+def _suspects(refined: RefinedSet, top: int) -> tuple[Suspect, ...]:
+    rows = np.flatnonzero(refined.labeled)
+    return _faces(refined, rows[np.argsort(refined.quality[rows], kind="stable")[:top]])
+
+
+def _faces(refined: RefinedSet, rows: Ints) -> tuple[Suspect, ...]:
+    given, label = refined.given_label, refined.label
+    return tuple(
+        Suspect(
+            id=str(refined.ids[row]),
+            path=str(refined.paths[row]),
+            given=refined.classes[given[row]] if given[row] >= 0 else "",
+            refined=refined.classes[label[row]],
+            quality=float(refined.quality[row]),
+            flagged=bool(refined.flagged[row]),
+            reason=str(refined.reason[row]),
+        )
+        for row in rows.tolist()
+    )
+
+
+def _deciles(refined: RefinedSet) -> tuple[float, ...]:
+    if not len(refined):
+        return ()
+    cuts = np.linspace(0, 1, 11)
+    return tuple(np.quantile(refined.weight.astype(np.float64), cuts, method="inverted_cdf").tolist())
+
+
+def _mean(values: Any) -> float | None:
+    return float(np.mean(values, dtype=np.float64)) if len(values) else None
+
+
+def _listed(value: Any) -> Any:
+    """Return `value` with every tuple as a list, as JSON would give it back."""
+    if isinstance(value, Mapping):
+        return {key: _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list | tuple) else value

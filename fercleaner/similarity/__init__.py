@@ -1,0 +1,1 @@
+"""Whitened views, nearest neighbors in FAISS, and the hypergraph made of them."""

@@ -1,0 +1,212 @@
+"""`fercleaner evaluate --inject` and `refine --precision` as a user types them; and which options go together."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from cli_runs import NAMES, fails, labeled_vectors, manifest, run
+from fercleaner.cli import evaluate as command
+from fercleaner.cli.options import SetOptions
+
+import fercleaner
+from fercleaner.pipeline import trial
+
+VIEW = ("--view", "v=v.npy", "--device", "cpu")
+TRIAL = ("evaluate", "faces.csv", *VIEW, "--methods", "hypergraph,threshold", "--seeds", "2")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder with faces.csv (160 faces, no pictures), v.npy and clean.csv."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FERCLEANER_CACHE", str(tmp_path / "cache"))
+    return labeled_vectors(tmp_path, n=160, wrong=16)
+
+
+# Trials
+
+
+def test_a_trial_as_a_table_and_as_json(here):
+    result = run(*TRIAL, "--inject", "symmetric:0.2", "--inject", "asymmetric:0.1")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "faces.csv: finding the flips among 160 labels, 2 seeds; precision and recall are of flags"
+    assert re.match(r"noise +method +AP +AUROC +corrected +R-precision +precision +recall$", lines[1])
+    assert sum(line.startswith("symmetric:0.2 ") for line in lines) == 2
+    assert sum(line.startswith("asymmetric:0.1 ") for line in lines) == 2
+    assert max(map(len, lines)) <= 100
+    assert re.search(r"Recommended: (hypergraph|threshold), best in \d+ % of 200 bootstrap draws", result.stderr)
+    assert "lower bounds" in result.stderr
+    # The next command reads the set with the same options.
+    again = r"Next: fercleaner refine faces\.csv --view v=v\.npy --device cpu --method (hypergraph|threshold)"
+    assert re.search(again, result.stderr)
+    printed = json.loads(run(*TRIAL, "--inject", "symmetric:0.2", "--json").stdout)
+    assert set(printed) == {
+        "faces",
+        "labeled",
+        "noises",
+        "seeds",
+        "noise_rate",
+        "methods",
+        "recommended",
+        "indistinct",
+        "draws",
+        "skipped",
+        "assumed",
+    }
+    assert (printed["faces"], printed["labeled"], printed["seeds"]) == (160, 160, 2)
+    assert set(printed["methods"]) == {"hypergraph", "threshold"}
+    best = printed["methods"][printed["recommended"]]
+    assert best["average_precision"] > 0.6
+    assert set(best["by_noise"]["symmetric:0.2"]) == set(trial.MEASURES)
+
+
+def test_all_methods_leave_out_those_that_cannot_judge(here, monkeypatch):
+    from fercleaner import methods
+
+    kept = {name: methods.METHODS[name] for name in ("hypergraph", "au-prior")}
+    monkeypatch.setattr(methods, "available", lambda: kept)
+    result = run("evaluate", "faces.csv", *VIEW, "--inject", "symmetric:0.2", "--seeds", "1")
+    assert "au-prior was left out: Method 'au-prior' needs action units" in result.stderr
+    assert "Recommended: hypergraph, best in 100 % of 200" in result.stderr
+    message = fails("evaluate", "faces.csv", *VIEW, "--inject", "symmetric:0.2", "--methods", "au-prior")
+    assert "needs action units" in message
+
+
+def test_reading_options_reach_the_trial(here):
+    images = [f"{i}.png" for i in range(40)]
+    lines = [f"{image},{NAMES[i % 4]},g{i // 2}" for i, image in enumerate(images)]
+    (here / "grouped.csv").write_text("image,label,group\n" + "\n".join(lines) + "\n")
+    np.save(here / "w.npy", np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32))
+    arguments = ("evaluate", "grouped.csv", "--view", "w=w.npy", "--device", "cpu", "--inject", "symmetric:0.2")
+    more = ("--methods", "hypergraph", "--seeds", "1")
+    assert "20 groups" in run(*arguments, *more).stderr
+    assert "groups" not in run(*arguments, *more, "--group-by", "none").stderr
+
+
+# What goes together
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["faces.csv"], "Name one of --truth FILE"),
+        (["faces.csv", "--inject", "symmetric:0.2", "--truth", "clean.csv"], "not both"),
+        (["faces.csv", "--inject", "symmetric:0.2", "--min-votes", "7"], "'--min-votes': goes with --truth"),
+        (["faces.csv", "--inject", "symmetric:0.2", "--label-column", "x"], "'--label-column': goes with --truth"),
+        (["a.parquet", "--truth", "clean.csv", "--seeds", "2"], "'--seeds': goes with --inject"),
+        (["a.parquet", "--truth", "clean.csv", "--methods", "hypergraph"], "'--methods': goes with --inject"),
+        (["a.parquet", "--truth", "clean.csv", "--view", "v=v.npy"], "'--view': goes with --inject"),
+        (["a.parquet", "--truth", "clean.csv", "--no-cache"], "'--no-cache': goes with --inject"),
+        (["faces.csv", "--inject", "symmetric:0.2", "--seeds", "0"], "'--seeds'"),
+    ],
+)
+def test_options_of_two_uses_are_a_usage_error(here, arguments, message):
+    result = run("evaluate", *arguments, exit_code=2)
+    text = re.sub(r"[│╭╮╰╯─\s]+", " ", result.stderr)
+    assert "Usage" in text
+    assert message in text
+
+
+def test_a_truth_of_numbers_says_what_they_mean(here):
+    """The same figures as by names; other options of a set stay strangers to a truth."""
+    run("refine", "faces.csv", *VIEW, "--method", "hypergraph", "--out", "a.parquet")
+    header, *rows = (here / "clean.csv").read_text().splitlines()
+    number = {name: str(place) for place, name in enumerate(NAMES)}
+    coded = [",".join(number.get(cell, cell) for cell in row.split(",")) for row in rows]
+    (here / "codes.csv").write_text("\n".join([header, *coded]) + "\n")
+    named = run("evaluate", "a.parquet", "--truth", "clean.csv", "--json").stdout
+    asked = ("evaluate", "a.parquet", "--truth", "codes.csv", "--json")
+    assert "--classes rafdb" in fails(*asked)
+    result = run(*asked, "--classes", ",".join(NAMES))
+    assert json.loads(result.stdout) == json.loads(named)
+    assert "count the classes named from 0" in result.stderr
+    assert "--view" in run(*asked, "--classes", ",".join(NAMES), *VIEW, exit_code=2).stderr
+
+
+def test_a_refined_file_is_no_set_and_a_set_no_refined_file(here):
+    run("refine", "faces.csv", *VIEW, "--method", "hypergraph")
+    message = fails("evaluate", "faces.refined.parquet", "--inject", "symmetric:0.2")
+    assert "faces.refined.parquet is a refined file; --inject tries methods on a set" in message
+    (here / "folder").mkdir()
+    message = fails("evaluate", "folder", "--truth", "clean.csv")
+    assert "folder is a folder; --truth judges a refined file" in message
+    assert "--inject symmetric:0.2" in message
+    assert "is not a Parquet file" in fails("evaluate", "faces.csv", "--truth", "clean.csv")
+
+
+def test_a_parquet_manifest_is_a_set(here):
+    pandas = pytest.importorskip("pandas")
+    pandas.read_csv("faces.csv").to_parquet("faces.parquet")
+    more = (*VIEW, "--inject", "symmetric:0.2", "--methods", "hypergraph", "--seeds", "1")
+    assert "Recommended: hypergraph" in run("evaluate", "faces.parquet", *more).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--inject", "symetric:0.2"], "Did you mean 'symmetric'"),
+        (["--inject", "symmetric"], "needs a rate"),
+        (["--inject", "symmetric:2"], "outside [0, 1]"),
+        (["--inject", "symmetric:0"], "flips none of the 160 labels"),
+        (["--inject", "human:0.2", "--inject", "human:0.2"], "Noise 'human:0.2' is there twice"),
+        (["--inject", "symmetric:0.2", "--methods", "hypergrap"], "Did you mean 'hypergraph'"),
+        (["--inject", "symmetric:0.2", "--methods", "hypergraph,hypergraph"], "is there twice"),
+        (["--inject", "symmetric:0.2", "--methods", ","], "name at least one, or all"),
+        (["--inject", "symmetric:0.2", "--index", "exakt"], "Did you mean 'exact'"),
+        (["--inject", "symmetric:0.2", "--view", "w=w.npy"], "--view w=w.npy: no such file"),
+    ],
+)
+def test_trials_that_cannot_be_run(here, options, message):
+    assert message in fails("evaluate", "faces.csv", *VIEW, *options)
+
+
+def test_the_command_knows_the_librarys_defaults():
+    assert command.SEEDS == trial.SEEDS
+    assert SetOptions().named == []
+    assert SetOptions(encoder=["hog"], group_by="none", no_cache=True, workers=0).named == [
+        "--encoder",
+        "--group-by",
+        "--no-cache",
+        "--workers",
+    ]
+
+
+# Flags at a precision
+
+
+def test_precision_replaces_the_flags_and_is_kept_in_the_file(here):
+    arguments = ("refine", "faces.csv", *VIEW, "--method", "hypergraph", "--force", "--json")
+    plain = json.loads(run(*arguments).stdout)
+    assert "precision" not in plain
+    result = run(*arguments, "--precision", "0.8")
+    assert "Precision: flagged labels of quality" in result.stderr
+    held = fercleaner.load("faces.refined.parquet")
+    about = held.metadata["precision"]
+    assert json.loads(result.stdout)["precision"] == about
+    assert set(about) == {"wanted", "estimated", "recall", "threshold", "highest", "noise_rate", "flips", "runs"}
+    assert about["wanted"] == 0.8 <= about["estimated"]
+    assert np.array_equal(held.flagged, held.quality <= np.float32(about["threshold"]))
+    assert held.flagged[:16].mean() > 0.8  # the wrong labels of this set
+
+
+@pytest.mark.parametrize("value", ["0", "1", "-0.5", "2", "nan", "high"])
+def test_precisions_that_mean_nothing_are_a_usage_error(here, value):
+    result = run("refine", "faces.csv", *VIEW, f"--precision={value}", exit_code=2)
+    assert "Usage" in result.stderr
+    assert "--precision" in result.stderr
+    assert not (here / "faces.refined.parquet").exists()
+
+
+def test_a_precision_out_of_reach_flags_nothing_and_says_so(here):
+    manifest(here / "noise.csv", [NAMES[i] for i in np.random.default_rng(0).integers(4, size=160)])
+    result = run("refine", "noise.csv", *VIEW, "--method", "hypergraph", "--precision", "0.999")
+    held = fercleaner.load("noise.refined.parquet")
+    about = held.metadata["precision"]
+    if about["estimated"] is None:
+        assert not held.flagged.any()
+        assert "Precision: nothing is flagged" in result.stderr
+    else:
+        assert about["estimated"] >= 0.999

@@ -1,0 +1,147 @@
+"""Frames: whole pictures, aligned faces, faces found in larger pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fercleaner.core.errors import FeatureError, InputError
+from fercleaner.extraction import detection
+from fercleaner.extraction.detection import TEMPLATE, Frame, Framing, aligned_frame, choose_framing, whole_frame
+
+MODELS = Path(os.environ.get("FERCLEANER_MODELS", Path(__file__).parents[3] / "shared" / "models"))
+YUNET = MODELS / detection.DETECTOR_FILES[0]
+
+
+def ramp(width: int, height: int) -> Image.Image:
+    y, x = np.mgrid[:height, :width]
+    return Image.fromarray(((x * 3 + y * 5) % 256).astype(np.uint8))
+
+
+def test_a_crop_of_the_right_size_is_left_as_it_is() -> None:
+    image = ramp(48, 48)
+    assert (whole_frame(image).pixels(image, 48) == np.asarray(image)).all()
+
+
+def test_the_shorter_side_is_padded_by_its_edge() -> None:
+    image = ramp(40, 48)
+    square = whole_frame(image).pixels(image, 48)
+    assert (square[:, 4:44] == np.asarray(image)).all()
+    assert (square[:, :4] == square[:, 4:5]).all()
+    assert (square[:, 44:] == square[:, 43:44]).all()
+    assert whole_frame(image).to_picture == ((48.0, 0.0, -4.0), (0.0, 48.0, 0.0))
+
+
+def test_whole_frame_and_pixels_agree_about_odd_padding() -> None:
+    image = ramp(45, 48)
+    square = whole_frame(image).pixels(image, 48)
+    left = -int(whole_frame(image).to_picture[0][2])
+    assert (square[:, left : left + 45] == np.asarray(image)).all()
+
+
+def test_an_upright_frame_is_a_crop() -> None:
+    image = ramp(200, 160)
+    frame = Frame(((96.0, 0.0, 30.0), (0.0, 96.0, 20.0)))
+    wanted = np.asarray(image.crop((30, 20, 126, 116)).resize((48, 48), Image.Resampling.HAMMING))
+    assert np.abs(frame.pixels(image, 48).astype(int) - wanted).max() <= 1
+
+
+def test_a_frame_beyond_the_picture_repeats_the_edge() -> None:
+    image = Image.fromarray(np.full((60, 60), 90, np.uint8))
+    frame = Frame(((80.0, 20.0, -30.0), (-20.0, 80.0, 10.0)))
+    assert (frame.pixels(image, 48) == 90).all()
+
+
+def test_a_large_turned_frame_is_averaged_not_sampled() -> None:
+    board = np.indices((2000, 2000)).sum(0) % 2 * 255
+    image = Image.fromarray(board.astype(np.uint8))
+    pixels = Frame(((1400.0, 300.0, 100.0), (-300.0, 1400.0, 400.0))).pixels(image, 48)
+    assert np.abs(pixels.astype(int) - 127).max() <= 3
+
+
+@pytest.mark.parametrize(("scale", "degrees"), [(1.0, 0.0), (200.0, 25.0), (40.0, -70.0)])
+def test_alignment_undoes_scale_roll_and_shift(scale: float, degrees: float) -> None:
+    turn = scale * np.exp(1j * np.radians(degrees))
+    places = (TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]) * turn + (31 - 7j)
+    frame = aligned_frame(np.stack((places.real, places.imag), 1))
+    matrix = np.array(frame.to_picture)
+    np.testing.assert_allclose(
+        TEMPLATE @ matrix[:, :2].T + matrix[:, 2], np.stack((places.real, places.imag), 1), atol=1e-6
+    )
+    assert frame.side == pytest.approx(scale)
+
+
+def test_alignment_needs_five_points() -> None:
+    with pytest.raises(InputError, match=r"Five points \(5, 2\) are needed to align a face, got shape \(4, 2\)"):
+        aligned_frame(np.zeros((4, 2)))
+
+
+def test_choosing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(detection.MODELS_VARIABLE, raising=False)
+    assert choose_framing("none") == (Framing(), "pictures are taken whole (--crop none)")
+    assert choose_framing("box")[0] == Framing()
+    framing, note = choose_framing("auto")
+    assert framing == Framing()
+    assert "no face detector here" in note
+    with pytest.raises(InputError, match="--crop face is none of auto, none, box"):
+        choose_framing("face")
+    with pytest.raises(FeatureError, match="no such file, nor a folder with yunet"):
+        choose_framing("auto", str(tmp_path / "nothing.onnx"))
+
+
+def test_damaged_detector_weights(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    file = tmp_path / detection.DETECTOR_FILES[0]
+    file.write_bytes(b"not a network")
+    with pytest.raises(FeatureError, match="cannot be opened as YuNet"):
+        detection.find_faces(ramp(300, 300), str(file))
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Image.Image:
+    pytest.importorskip("cv2")
+    if not YUNET.is_file():
+        pytest.skip(f"no {YUNET}")
+    return Image.fromarray(pytest.importorskip("skimage.data").astronaut())
+
+
+def test_a_face_in_a_larger_picture_is_found(astronaut: Image.Image) -> None:
+    framing, note = choose_framing("auto", str(YUNET))
+    assert "YuNet" in note
+    frame = framing(astronaut)
+    assert isinstance(frame, Frame)
+    matrix = np.array(frame.to_picture)
+    center = matrix @ (0.5, 0.5, 1)
+    np.testing.assert_allclose(center, (225, 115), atol=15)
+    assert 80 < frame.side < 180
+
+
+def test_a_turned_face_is_turned_back(astronaut: Image.Image) -> None:
+    framing = Framing(str(YUNET))
+    rolls = []
+    for degrees in (0, 20):
+        frame = framing(astronaut.rotate(degrees, resample=Image.Resampling.BICUBIC))
+        assert isinstance(frame, Frame)
+        rolls.append(np.degrees(np.arctan2(frame.to_picture[1][0], frame.to_picture[0][0])))
+    assert rolls[0] - rolls[1] == pytest.approx(20, abs=5)
+
+
+def test_no_face_and_several_faces_are_data(astronaut: Image.Image) -> None:
+    framing = Framing(str(YUNET))
+    assert framing(Image.new("RGB", (300, 200), "gray")) == detection.NO_FACE
+    pair = Image.new("RGB", (500, 250))
+    face = astronaut.crop((100, 0, 350, 250))
+    pair.paste(face, (0, 0))
+    pair.paste(face, (250, 0))
+    assert framing(pair) == detection.SEVERAL_FACES
+
+
+def test_a_face_crop_is_taken_whole(astronaut: Image.Image) -> None:
+    crop = astronaut.crop((165, 55, 285, 175)).resize((240, 240))
+    assert Framing(str(YUNET))(crop) == whole_frame(crop)
+    small = Image.new("RGB", (100, 100))
+    assert Framing(str(YUNET))(small) == whole_frame(small)
