@@ -21,7 +21,7 @@ FACES = 42
 #: The command itself, with the cache written every 8 vectors, and something done at each of its writes.
 SCRIPT = """
 import os, signal, sys, time
-from fercleaner import cache, workers
+from fercleaner.extraction import cache, workers
 from fercleaner.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it

@@ -216,7 +216,7 @@ def test_a_write_that_fails_leaves_the_older_file(tmp_path, monkeypatch, code, m
 def test_a_write_that_really_runs_out_of_room(tmp_path):
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[2]); import test_store\n"
-        "from fercleaner import store\n"
+        "from fercleaner.results import parquet as store\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try: store.write(test_store.make(2000), sys.argv[1])\n"
         "except store.StoreError as error: print(error); sys.exit(1)\n"
@@ -225,7 +225,7 @@ def test_a_write_that_really_runs_out_of_room(tmp_path):
     here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", script, str(path), str(here)],
-        capture_output=True, text=True, cwd=here.parent, env={**os.environ, "PYTHONPATH": str(here.parent)},
+        capture_output=True, text=True, cwd=here.parents[1], env={**os.environ, "PYTHONPATH": str(here.parents[1])},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "r.parquet cannot be written: File too large. Choose another name." in done.stdout

@@ -130,14 +130,10 @@ def layouts() -> str:
 
 
 def layers() -> str:
-    """Return the layers of the library, lowest first, each with its modules."""
-    from test_architecture import LAYERS
+    """Return the rows of folders, lowest first."""
+    import test_architecture
 
-    def stands(name: str) -> bool:
-        places = (ROOT / "fercleaner" / f"{name}.py", ROOT / "fercleaner" / name / "__init__.py")
-        return name == "cli" or any(place.is_file() for place in places)
-
-    rows = [", ".join(name for name in names if stands(name)) for names in LAYERS]
+    rows = [", ".join(names) for names in test_architecture.ROWS]
     return "\n".join(["```text", *(f"{number:2d}  {names}" for number, names in enumerate(rows, 1)), "```"])
 
 
