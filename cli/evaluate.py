@@ -181,7 +181,7 @@ def _against_noise(
     from fercleaner.pipeline.trial import run_trial
     from fercleaner.results import parquet as store
 
-    from .console import print_json, watching
+    from .console import print_json, progress_callbacks
 
     noises = [noise.parse(text) for text in inject]
     everyone = tried.strip() == ALL
@@ -194,9 +194,9 @@ def _against_noise(
             f"{dataset} is a refined file; --inject tries methods on a set. Name the set that it was made from, or "
             "judge the file with --truth FILE."
         )
-    samples, witnesses, resources = set_options.open(dataset)
-    with watching() as watch:
-        trial = run_trial(samples, rules, noises, witnesses, resources, watch, seeds=seeds, skip_unfit=everyone)
+    samples, sources, resources = set_options.open(dataset)
+    with progress_callbacks() as callbacks:
+        trial = run_trial(samples, rules, noises, sources, resources, callbacks, seeds=seeds, skip_unfit=everyone)
     if json_:
         print_json(trial.to_dict())
     else:

@@ -55,7 +55,7 @@ def refine(
     from fercleaner.results import parquet as store
     from fercleaner.results.summary import unseen
 
-    from .console import note, print_json, share, watching, words
+    from .console import note, print_json, progress_callbacks, share, words
 
     if precision is not None and not 0 < precision < 1:
         raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
@@ -68,25 +68,25 @@ def refine(
         )
     store.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
-    samples, witnesses, resources = set_options.open(dataset)
+    samples, sources, resources = set_options.open(dataset)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
     if wild and balanced_by_hand(samples.given):
         note(
             "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this "
             "set is one of those, add --set base_rates=even."
         )
-    with watching() as watch:
-        refined = pipeline.refine(samples, rule, witnesses, resources, watch, precision=precision)
+    with progress_callbacks() as callbacks:
+        refined = pipeline.refine(samples, rule, sources, resources, callbacks, precision=precision)
     store.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
         counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
         asked = {} if precision is None else {"precision": refined.metadata["precision"]}
         print_json({"file": str(target), "method": method, **counts, **asked})
-    if blind := int(unseen(refined).sum()):
+    if no_evidence := int(unseen(refined).sum()):
         left_out = f"{words('fercleaner', 'export', target)} FILE.csv --drop-unseen"
         note(
-            f"Nothing is known of {share(blind, len(refined))} faces: a given label stays, at the weight of one that "
+            f"Nothing is known of {share(no_evidence, len(refined))} faces: a given label stays, at the weight of one that "
             f"nothing contradicts, and `reason` says why. {left_out} leaves them out."
         )
     if labeled and not flagged:

@@ -1,4 +1,4 @@
-"""Witnesses trained elsewhere: how far posteriors that did not learn from this set's labels are heard about it."""
+"""Sources trained elsewhere: how far posteriors that did not learn from this set's labels are heard about it."""
 
 from __future__ import annotations
 
