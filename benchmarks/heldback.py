@@ -4,8 +4,9 @@
 
 FERPLUS holds labels.csv, votes.csv, view_*.npy and landmarks_68.npy; FOLDER is where the paths of labels.csv start.
 Only the groups of `fercleaner/weights/heldback_groups.json` are read (4,329 of 28,709 faces). Each method refines their
-original labels from the box alone, from outside views alone, and from both; "alone" is the builtin model's posterior by itself,
-and "shuffled" gives the builtin model's posteriors to the wrong faces. Writes results/heldback.json and prints a table.
+original labels from the builtin model alone, from outside views alone, and from both; "alone" is the builtin model's
+posterior by itself, and "shuffled" gives its posteriors to the wrong faces. Writes results/heldback.json and prints
+a table.
 """
 
 from __future__ import annotations

@@ -32,12 +32,12 @@ def show(
     Quality says how far a given label is supported, 0 to 1: low is suspicious. "of given" is the share of a class's
     given labels that is flagged, or changed.
     """
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
     from fercleaner.results.summary import summarize
 
     from .console import note, print_json, print_table, share, words
 
-    refined = store.load(file)
+    refined = parquet.load(file)
     summary = summarize(refined, top=top)
     found = _find_duplicates(refined) if duplicates else None
     if json_:

@@ -52,7 +52,7 @@ def refine(
     from fercleaner.core.errors import InputError
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
     from fercleaner.results.summary import unseen
 
     from .console import note, print_json, progress_callbacks, share, words
@@ -66,7 +66,7 @@ def refine(
             f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
             "a .csv or an .npz of it."
         )
-    store.check_writable(target, force)
+    parquet.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, sources, resources = set_options.open(dataset)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
@@ -77,7 +77,7 @@ def refine(
         )
     with progress_callbacks() as callbacks:
         refined = pipeline.refine(samples, rule, sources, resources, callbacks, precision=precision)
-    store.write(refined, target, overwrite=force)
+    parquet.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
         counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
@@ -86,8 +86,8 @@ def refine(
     if no_evidence := int(unseen(refined).sum()):
         left_out = f"{words('fercleaner', 'export', target)} FILE.csv --drop-unseen"
         note(
-            f"Nothing is known of {share(no_evidence, len(refined))} faces: a given label stays, at the weight of one that "
-            f"nothing contradicts, and `reason` says why. {left_out} leaves them out."
+            f"No evidence about {share(no_evidence, len(refined))} faces: their given labels stay, at the weight of "
+            f"one that nothing contradicts, and `reason` says why. {left_out} leaves them out."
         )
     if labeled and not flagged:
         trial = f"fercleaner evaluate {set_options.again(dataset)} --inject symmetric:0.2"

@@ -97,8 +97,8 @@ def landmarks_of(samples: Samples, shape: Floats, found: Bools, notes: Strings, 
 def posteriors_of(samples: Samples, votes: Floats, found: Bools) -> tuple[Posteriors | None, str]:
     """Return the builtin model's posteriors (N, 8) over the set's classes, renormalized, or None and the reason.
 
-    Every class of the set must be one of the builtin model's eight expressions: a class the builtin model has never been
-    asked about cannot be given its share.
+    Every class of the set must be one of the builtin model's eight expressions: a class that it does not know
+    cannot be given its share.
     """
     names = [canonical(name) for name in samples.classes]
     unknown = [name for name, plain in zip(samples.classes, names, strict=True) if plain not in EXPRESSIONS]

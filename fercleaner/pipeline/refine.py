@@ -217,8 +217,8 @@ def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, 
         callbacks.note(views.reason)
     if views.trained_on.any():
         callbacks.note(
-            f"{builtin.name}: {int(views.trained_on.sum()):,} of {len(samples):,} pictures are faces that it was trained "
-            "on; it is no source about their labels."
+            f"{builtin.name}: {int(views.trained_on.sum()):,} of {len(samples):,} pictures are faces that it was "
+            "trained on; its posteriors are not used for these faces."
         )
     return replace(
         sources,

@@ -327,14 +327,14 @@ def test_the_bootstrap_equals_loops():
 
 
 def test_blocks_of_draws_change_nothing(monkeypatch):
-    from fercleaner.evaluation import bootstrap as comparison
+    from fercleaner.evaluation import bootstrap
 
     rng = np.random.default_rng(0)
     hits = rng.random((2, 50)) < 0.3
     scores = rng.random((2, 2, 50)) + 0.3 * hits
     arguments = (scores, hits, np.zeros(2, dtype=int), np.arange(50))
     whole = compare(*arguments, np.random.default_rng(1), draws=30)
-    monkeypatch.setattr(comparison, "BLOCK_SIZE", 300)
+    monkeypatch.setattr(bootstrap, "BLOCK_SIZE", 300)
     blocks = compare(*arguments, np.random.default_rng(1), draws=30)
     np.testing.assert_array_equal(whole.share_best, blocks.share_best)
 

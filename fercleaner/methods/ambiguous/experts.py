@@ -129,8 +129,8 @@ def expert_posteriors(
     L_amb over all faces whose label it may not see: unlabeled ones and those of its own fold. What is positive
     for them is read off the teacher: the mean scores of two weak passes (a tenth of the inputs dropped, no
     gradient) and, where there are `votes`, their mean with log v: the head and the graph train it together. It
-    is learned in a strong pass (four tenths dropped). In the first third of the epochs it is trained on votes alone, or,
-    without them, labels.
+    is learned in a strong pass (four tenths dropped). In the first third of the epochs it is trained on votes alone,
+    or, without them, on labels.
 
     Parameters
     ----------
