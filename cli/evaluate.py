@@ -10,7 +10,7 @@ import typer
 from .options import SetOptions, with_set_options
 
 if TYPE_CHECKING:
-    from fercleaner.pipeline.trial import Figure, Trial
+    from fercleaner.pipeline.trial_figures import Figure, Trial
 
 TRUTH, TRIAL = "A refined file against a truth", "Methods against injected noise"
 
@@ -57,9 +57,11 @@ def evaluate(
         ),
     ] = None,
     tried: Annotated[
-        str,
-        typer.Option("--methods", metavar="A,B,...", help="Methods to try, or all.", rich_help_panel=TRIAL),
-    ] = ALL,
+        list[str] | None,
+        typer.Option(
+            "--methods", metavar="A,B,...", help="Methods to try; all by default; repeatable.", rich_help_panel=TRIAL
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each noise.", rich_help_panel=TRIAL)] = SEEDS,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     set_options: SetOptions,
@@ -82,7 +84,7 @@ def evaluate(
         "--label-column": label_column is not None,
     }
     of_set = [name for name in set_options.named if name not in OF_LABELS]
-    of_trial = {"--methods": tried != ALL, "--seeds": seeds != SEEDS, **dict.fromkeys(of_set, True)}
+    of_trial = {"--methods": bool(tried), "--seeds": seeds != SEEDS, **dict.fromkeys(of_set, True)}
     strangers = [name for name, named in (of_truth if inject else of_trial).items() if named]
     if strangers:
         uses = ("--truth", "--inject") if inject else ("--inject", "--truth")
@@ -173,7 +175,7 @@ def _print_classes(classes: list[dict[str, Any]]) -> None:
 
 
 def _against_noise(
-    dataset: Path, inject: list[str], tried: str, seeds: int, set_options: SetOptions, json_: bool
+    dataset: Path, inject: list[str], tried: list[str] | None, seeds: int, set_options: SetOptions, json_: bool
 ) -> None:
     from fercleaner import methods
     from fercleaner.core.errors import InputError
@@ -184,10 +186,11 @@ def _against_noise(
     from .console import print_json, progress_callbacks
 
     noises = [injection.parse(text) for text in inject]
-    everyone = tried.strip() == ALL
-    names = list(methods.available()) if everyone else [name.strip() for name in tried.split(",") if name.strip()]
+    named = [name.strip() for text in tried or [ALL] for name in text.split(",") if name.strip()]
+    everyone = named == [ALL]
+    names = list(methods.available()) if everyone else named
     if not names:
-        raise InputError(f"--methods {tried}: name at least one, or all.")
+        raise InputError(f"--methods {' '.join(tried or [])}: name at least one, or all.")
     rules = [methods.build(name) for name in names]
     if dataset.is_file() and parquet.is_refined(dataset):
         raise InputError(
@@ -208,11 +211,12 @@ def _print_trial(dataset: Path, trial: Trial) -> None:
     """Write a row for each noise and method, then a row for each method."""
     from .console import print_table
 
-    others = ["auroc", "auroc_corrected", "r_precision", "flag_precision", "flag_recall"]
+    others = ["auroc", "r_precision", "accuracy", "flag_precision", "flag_recall"]
+    counts = f"{trial.believed:,} of {trial.labeled:,}"
     runs = f"{trial.seeds} seed{'s' if trial.seeds > 1 else ''}"
     print_table(
-        f"{dataset}: finding the flips among {trial.labeled:,} labels, {runs}; precision and recall are of flags",
-        ["noise", "method", "AP", "AUROC", "corrected", "R-precision", "precision", "recall"],
+        f"{dataset}: finding flips of {counts} labels, those most methods believe; {runs}",
+        ["noise", "method", "AP", "AUROC", "R-precision", "accuracy", "flag precision", "flag recall"],
         [
             [noise, name, _spread(row["average_precision"]), *(_figure(row[key].mean, 3) for key in others)]
             for noise in trial.noises
@@ -222,12 +226,14 @@ def _print_trial(dataset: Path, trial: Trial) -> None:
     )
     print_table(
         "Over all noises, and what to expect of its flags on the labels as they are",
-        ["method", "AP", "best in draws", "flags", "expected precision", "expected recall"],
+        ["method", "score", "95 %", "AP", "accuracy", "flags", "expected precision", "expected recall"],
         [
             [
                 name,
+                f"{figures.score:.3f}",
+                f"{figures.interval[0]:.3f} to {figures.interval[1]:.3f}",
                 f"{figures.average_precision:.3f}",
-                f"{100 * figures.share_best:.0f} %",
+                f"{figures.accuracy:.3f}",
                 f"{100 * figures.flagged:.1f} %",
                 _figure(figures.expected_precision, 3),
                 f"{figures.expected_recall:.3f}",
@@ -239,21 +245,30 @@ def _print_trial(dataset: Path, trial: Trial) -> None:
 
 def _tell(set_again: str, trial: Trial) -> None:
     """Say which method to take and how sure that is, what was left out, and what is assumed."""
-    from fercleaner.pipeline.trial import ASSUMED
+    from fercleaner.pipeline.trial_figures import ASSUMED
 
     from .console import note
 
     for name, why in trial.skipped.items():
         note(f"{name} was left out: {why}")
-    best = trial.methods[trial.recommended]
-    alike = f"; not distinguishable from it: {', '.join(trial.indistinct)}" if trial.indistinct else ""
+    best = trial.methods[trial.leading]
+    sure = f"{100 * best.share_best:.0f} % of {trial.draws} bootstrap draws"
+    if trial.recommended is None:
+        first = (
+            f"No recommendation: {trial.leading} has the highest score, in {sure}, but cannot be told from "
+            f"{', '.join(trial.indistinct)} on this set."
+        )
+    else:
+        first = f"Recommended: {trial.recommended}, best in {sure}."
+    span = best.precision_range
+    between = "" if span is None else f" (up to {span[1]:.2f} if all labels that are not believed are wrong)"
     note(
-        f"Recommended: {trial.recommended}, best in {100 * best.share_best:.0f} % of {trial.draws} bootstrap draws"
-        f"{alike}.\n"
-        f"Expected of its flags: precision {_figure(best.expected_precision, 2)}, recall {best.expected_recall:.2f}; "
-        f"share of wrong labels in the set that this goes by: {100 * trial.noise_rate:.0f} %.\n"
+        f"{first}\n"
+        f"Expected of the flags of {trial.leading}: precision {_figure(best.expected_precision, 2)}{between}, recall "
+        f"{best.expected_recall:.2f}; share of wrong labels in the set that this goes by: "
+        f"{100 * trial.noise_rate:.0f} %.\n"
         f"{' '.join(ASSUMED)}\n"
-        f"Next: fercleaner refine {set_again} --method {trial.recommended}"
+        f"Next: fercleaner refine {set_again} --method {trial.leading}"
     )
 
 

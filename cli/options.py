@@ -137,6 +137,22 @@ class SetOptions:
             rich_help_panel=DATA,
         ),
     ] = "auto"
+    no_find_groups: Annotated[
+        bool,
+        typer.Option(
+            "--no-find-groups",
+            help="Let faces vote for each other that pass for one subject in one moment (kept apart by default).",
+            rich_help_panel=DATA,
+        ),
+    ] = False
+    identity: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Vectors of a face-verification network (as --view): pictures of one person are kept apart.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     site_by: Annotated[
         str,
         typer.Option(
@@ -198,6 +214,7 @@ class SetOptions:
         framing, framed = choose_framing(self.crop, str(self.detector_weights) if self.detector_weights else None)
         samples = self._read(dataset)
         views = [read_view(name, file, samples) for name, file in files]
+        identity = read_view("identity", self.identity, samples) if self.identity else None
         units = from_columns(str(self.action_units), samples) if self.action_units else None
         if self.crop == "box" and samples.boxes is None:
             raise InputError(
@@ -212,13 +229,14 @@ class SetOptions:
         encoders = [self._encoder(tag, checkpoints.get(tag), framing) for tag in tags]
         return Opened(
             samples,
-            Sources(encoders=encoders, views=views, landmarks=detector, action_units=units),
+            Sources(encoders=encoders, views=views, landmarks=detector, action_units=units, identity=identity),
             Resources(
                 cache=None if self.no_cache else FeatureCache(self.cache),
                 workers=usable_cores() if self.workers is None else self.workers,
                 device=self.device,
                 index=searched,
                 seed=self.seed,
+                find_groups=not self.no_find_groups and self.group_by != "none",
             ),
         )
 

@@ -36,6 +36,15 @@ def refine(
             show_default=False,
         ),
     ] = None,
+    learn_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPLIT",
+            help="Learn from the labels of this split alone, such as train; others are judged, but neither vote nor "
+            "fit; repeatable.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where to write; SET.refined.parquet here by default.", show_default=False),
@@ -76,7 +85,9 @@ def refine(
             "set is one of those, add --set base_rates=even."
         )
     with progress_callbacks() as callbacks:
-        refined = pipeline.refine(samples, rule, sources, resources, callbacks, precision=precision)
+        refined = pipeline.refine(
+            samples, rule, sources, resources, callbacks, precision=precision, learn_from=learn_from or None
+        )
     parquet.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:

@@ -47,6 +47,9 @@ class Resources:
         How neighbors are searched.
     seed : int
         Of every random choice.
+    find_groups : bool
+        Whether faces that pass for one subject in one moment are found and kept apart, beside the groups that the set
+        comes with.
     """
 
     cache: FeatureCache | None = None
@@ -54,6 +57,7 @@ class Resources:
     device: str = "auto"
     index: Index = "exact"
     seed: int = 0
+    find_groups: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,9 @@ class Sources:
     posteriors : sequence of Posteriors
         Further sources over the samples' classes: trained elsewhere or, out of fold, on the labels at hand
         (`Posteriors.learned`). None is called "probe", which is fitted here.
+    identity : Features, optional
+        Vectors that tell persons apart (a face-verification network's): no view, but pictures of one person are kept
+        apart by them.
     """
 
     encoders: Sequence[Extractor] = ()
@@ -80,3 +87,4 @@ class Sources:
     landmarks: Detector | Landmarks = None
     action_units: ActionUnits | None = None
     posteriors: Sequence[Posteriors] = field(default_factory=tuple)
+    identity: Features | None = None
