@@ -40,8 +40,9 @@ def shown(refined: RefinedSet) -> str:
     counts = data["counts"]
     told = (
         f"{counts['faces']:,} faces, method {data['made']['method'] or 'unknown'}; "
-        f"flagged {_share(counts['flagged'])}, changed {_share(counts['changed'])}, ambiguous {_share(counts['ambiguous'])}; expected noise "
-        f"{_range(data['noise'])} of {data['noise']['of']:,} labels."
+        f"flagged {_share(counts['flagged'])}, changed {_share(counts['changed'])}, "
+        f"ambiguous {_share(counts['ambiguous'])}; "
+        f"expected noise {_range(data['noise'])} of {data['noise']['of']:,} labels."
     )
     first = [face.id for face in summarize(refined, top=FACES).suspects]
     return (

@@ -144,7 +144,7 @@ def find_duplicates(
     core: 3 s, and with crops about 20 s more.
     """
     if faces is None:
-        from .images import FileImages
+        from ..extraction.images import FileImages
 
         paths = refined.paths.tolist()
         faces = _bare(refined, FileImages(paths) if any(paths) else None)

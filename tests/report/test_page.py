@@ -72,6 +72,6 @@ def test_a_notebook_shows_sets_and_audits(tmp_path) -> None:
 
 
 def test_a_refined_set_imports_the_report_only_when_it_is_shown() -> None:
-    code = "import fercleaner.refined, sys; print('fercleaner.report' in sys.modules, 'jinja2' in sys.modules)"
+    code = "import fercleaner.core.refined, sys; print('fercleaner.report' in sys.modules, 'jinja2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
