@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import cache, demo, doctor, evaluate, export, inspect, listing, project, refine
+from . import audit, cache, demo, doctor, evaluate, export, inspect, listing, project, refine
 
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
 #: Commands that compute vectors and keep them in the cache as they go.
-EXTRACTING = ("refine", "evaluate", "project")
+EXTRACTING = ("refine", "audit", "evaluate", "project")
 
 
 class Commands(TyperGroup):
@@ -69,6 +69,7 @@ def options(
 
 app.command(name="refine")(refine.refine)
 app.command(name="show")(inspect.show)
+app.command(name="audit")(audit.audit)
 app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="export")(export.export)
 app.command(name="project")(project.project)

@@ -267,9 +267,10 @@ class SetOptions:
         """Return what the user said labels mean."""
         from fercleaner.datasets.options import ReadOptions
 
-        return ReadOptions(classes=self._class_names(), alias=pairs(self.alias, "--alias"))
+        return ReadOptions(classes=self.class_names(), alias=pairs(self.alias, "--alias"))
 
-    def _class_names(self) -> list[str] | None:
+    def class_names(self) -> list[str] | None:
+        """Return the class names, or the name of a class set, that were given."""
         return [name.strip() for name in self.classes.split(",")] if self.classes else None
 
     def _read(self, dataset: Path) -> Samples:
@@ -292,7 +293,7 @@ class SetOptions:
             samples = datasets.read(
                 dataset,
                 layout=layout,
-                classes=self._class_names(),
+                classes=self.class_names(),
                 alias=pairs(self.alias, "--alias"),
                 images=self.images,
                 split=self.split,

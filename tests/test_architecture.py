@@ -24,7 +24,7 @@ ROWS = (
     ("landmarks", "evaluation"),
     ("methods",),
     ("results",),
-    ("pipeline",),
+    ("report", "pipeline"),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
@@ -39,7 +39,7 @@ HOMES = {
     "open_clip": {"encoders"},
     "safetensors": {"encoders"},
     "faiss": {"similarity/neighbors.py", "pipeline/doctor.py"},
-    "pyarrow": {"results/parquet.py"},
+    "pyarrow": {"results/parquet.py", "results/checks.py"},
     "pandas": {"datasets", "encoders", "landmarks"},
     "skimage": {"encoders"},
     "cv2": {"landmarks", "extraction/detection.py"},
@@ -48,6 +48,8 @@ HOMES = {
     "datasets": {"datasets"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "jinja2": {"report"},
+    "openTSNE": {"report"},
     "sklearn": set(),
     "networkx": set(),
     "matplotlib": set(),
