@@ -24,7 +24,7 @@ ROWS = (
     ("landmarks", "evaluation"),
     ("methods",),
     ("results",),
-    ("pipeline",),
+    ("pipeline", "review"),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
@@ -46,6 +46,8 @@ HOMES = {
     "mediapipe": {"landmarks"},
     "face_alignment": {"landmarks"},
     "datasets": {"datasets"},
+    "starlette": {"review"},
+    "uvicorn": {"review"},
     "typer": {"cli"},
     "rich": {"cli"},
     "sklearn": set(),
