@@ -11,6 +11,8 @@ import typer
 if TYPE_CHECKING:
     from fercleaner.core.arrays import Ints
     from fercleaner.core.refined import RefinedSet
+    from fercleaner.review.pictures import Pictures
+    from fercleaner.review.session import Session
 
 LIST = "A list in place of the page"
 #: Endings of a list, and what each is.
@@ -31,6 +33,15 @@ def review(
     by: Annotated[
         str, typer.Option(help="Which faces first: gain (of a look, expected) or quality (lowest first).")
     ] = "gain",
+    set_: Annotated[
+        Path | None,
+        typer.Option(
+            "--set",
+            metavar="SET",
+            help="The set itself, for pictures inside a csv or a Hugging Face set and for face boxes.",
+            show_default=False,
+        ),
+    ] = None,
     images: Annotated[
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folder that pictures may lie in; repeat for more.", show_default=False),
@@ -77,7 +88,12 @@ def review(
     elif top is not None or out is not None:
         _list_first(refined, file, by, top or len(refined), out, json_, force)
     else:
-        _serve(refined, file, log or default_log(file), who, by, images, port, no_browser)
+        from fercleaner.review.log import DecisionLog
+        from fercleaner.review.session import Session, digest_of
+
+        log = log or default_log(file)
+        session = Session(refined, DecisionLog(log), who or getpass.getuser(), by=by, digest=digest_of(file))
+        _serve(session, _pictures(refined, set_, images), port, no_browser)
 
 
 def default_log(file: Path) -> Path:
@@ -85,24 +101,19 @@ def default_log(file: Path) -> Path:
     return file.with_name(f"{file.name.removesuffix(file.suffix).removesuffix('.refined')}.decisions.jsonl")
 
 
-def _serve(
-    refined: RefinedSet,
-    file: Path,
-    log: Path,
-    who: str | None,
-    by: str,
-    images: list[Path] | None,
-    port: int,
-    no_browser: bool,
-) -> None:
-    from fercleaner.review.log import DecisionLog
+def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | None) -> Pictures:
+    from fercleaner import datasets
     from fercleaner.review.pictures import Pictures
+
+    return Pictures(refined, images, None if dataset is None else datasets.read(dataset))
+
+
+def _serve(session: Session, pictures: Pictures, port: int, no_browser: bool) -> None:
     from fercleaner.review.server import serve
-    from fercleaner.review.session import Session, digest_of
 
     from .console import note, words
 
-    session = Session(refined, DecisionLog(log), who or getpass.getuser(), by=by, digest=digest_of(file))
+    log = session.log.path
     if session.unreadable:
         note(f"{log}: {len(session.unreadable)} lines cannot be read and do not count (a crash may have torn one).")
 
@@ -113,7 +124,7 @@ def _serve(
 
             webbrowser.open(address)
 
-    serve(session, Pictures(refined, images), port=port, ready=ready)
+    serve(session, pictures, port=port, ready=ready)
     done = session.progress()
     note(
         f"{done['decided']:,} faces decided by {session.who}.\nNext: {words('fercleaner', 'refine')} SET "

@@ -7,10 +7,18 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ..core.arrays import Ints
 from ..core.errors import InputError
 from ..core.refined import RefinedSet
-from ..extraction.images import UnreadableImage, decode
+from ..core.types import Samples
+from ..extraction.images import FileImages, UnreadableImage, decode, open_face, read_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: Longest side of a picture as shown, in pixels.
 SIDE = 512
@@ -29,15 +37,18 @@ class Pictures:
     refined : RefinedSet
     roots : sequence of path, optional
         Folders of the set; by default the one folder that all paths have in common.
+    samples : Samples, optional
+        The set that was refined, matched by id: pictures inside a csv or a Hugging Face set, and face boxes.
     """
 
-    def __init__(self, refined: RefinedSet, roots: list[Path] | None = None) -> None:
-        self._paths = refined.paths
+    def __init__(self, refined: RefinedSet, roots: list[Path] | None = None, samples: Samples | None = None) -> None:
+        self._samples, self._row_in = samples, None if samples is None else _rows_in(refined, samples)
+        self._paths = refined.paths if self._row_in is None or samples is None else samples.paths[self._row_in]
         if roots:
             for root in roots:
                 if not root.is_dir():
                     raise InputError(f"{root}: no such folder. --images names a folder that the pictures lie in.")
-        self.roots = [os.path.realpath(root) for root in roots or common_folder(refined.paths.tolist())]
+        self.roots = [os.path.realpath(root) for root in roots or common_folder(self._paths.tolist())]
         self._kept: OrderedDict[int, tuple[bytes, str]] = OrderedDict()
         self._lock = Lock()
 
@@ -53,25 +64,41 @@ class Pictures:
             if row in self._kept:
                 self._kept.move_to_end(row)
                 return self._kept[row]
-        shown = _encoded(self._bytes(row))
+        shown = _encoded(self._open(row))
         with self._lock:
             self._kept[row] = shown
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return shown
 
-    def _bytes(self, row: int) -> bytes:
+    def _open(self, row: int) -> Image:
         path = str(self._paths[row])
-        if not path or "\0" in path:
+        if path:
+            self._check_inside(path)
+        if self._samples is not None and self._row_in is not None:
+            return open_face(self._samples, int(self._row_in[row]))
+        if not path:
+            raise UnreadableImage("no picture")
+        return decode(read_bytes(FileImages([path]), 0))
+
+    def _check_inside(self, path: str) -> None:
+        """Raise UnreadableImage unless the file really lies in one of the set's folders."""
+        if "\0" in path:
             raise UnreadableImage("no picture")
         real = os.path.realpath(path)
         if not any(os.path.commonpath([real, root]) == root for root in self.roots):
             raise UnreadableImage("outside the set's folder")
-        try:
-            with open(real, "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise UnreadableImage((error.strerror or str(error)).lower()) from error
+
+
+def _rows_in(refined: RefinedSet, samples: Samples) -> Ints:
+    """Return the row of each refined face in the set; InputError where the set lacks one or has no pictures."""
+    place = {name: row for row, name in enumerate(samples.ids.tolist())}
+    missing = [name for name in refined.ids.tolist() if name not in place]
+    if missing:
+        raise InputError(f"--set: it has no face '{missing[0]}' ({len(missing):,} are missing). Name the set refined.")
+    if samples.images is None:
+        raise InputError("--set: this set has no pictures.")
+    return np.array([place[name] for name in refined.ids.tolist()], dtype=np.int64)
 
 
 def common_folder(paths: list[str]) -> list[Path]:
@@ -82,8 +109,7 @@ def common_folder(paths: list[str]) -> list[Path]:
     return [Path(os.path.commonpath(sorted(folders)))]
 
 
-def _encoded(data: bytes) -> tuple[bytes, str]:
-    image = decode(data)
+def _encoded(image: Image) -> tuple[bytes, str]:
     image.thumbnail((SIDE, SIDE))
     held = io.BytesIO()
     if image.width * image.height <= 128 * 128:
