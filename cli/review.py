@@ -171,6 +171,7 @@ def _list_first(refined: RefinedSet, file: Path, by: str, top: int, out: Path | 
 def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None:
     from fercleaner.core.errors import InputError
     from fercleaner.results import parquet as store
+    from fercleaner.results.export import label_studio
     from fercleaner.review import exchange
 
     from .console import note, words
@@ -181,10 +182,10 @@ def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None
     if out.suffix.lower() == ".csv":
         text, escaped = exchange.review_csv(refined, rows)
     else:
-        text = exchange.label_studio_tasks(refined, rows)
+        text = label_studio.tasks(refined, rows)
         config = out.with_suffix(".xml")
         with store.replacing(config, force) as stream:
-            stream.write(exchange.label_studio_config(refined.classes).encode())
+            stream.write(label_studio.config(refined.classes).encode())
         note(f"Wrote {config}: the labeling configuration of the Label Studio project.")
     with store.replacing(out, force) as stream:
         stream.write(text.encode())

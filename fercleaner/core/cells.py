@@ -12,6 +12,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 #: Column that says which rows hold JSON strings.
 ESCAPED = "fercleaner_escaped"
@@ -24,7 +25,7 @@ def harmless(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f") if _RISKY.search(text) else text
 
 
-def written(header: Sequence[str], rows: Iterable[Sequence[str | int | float]]) -> tuple[str, int]:
+def written(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> tuple[str, int]:
     """Return a CSV of `rows`, its text cells made harmless, and how many rows have such cells.
 
     Cells that are str are texts; numbers are written as they are.

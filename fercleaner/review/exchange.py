@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ WHO = ("who", "annotator", "reviewer")
 #: Spellings of "not a face"; and what stands between two classes.
 NO_FACE = (NOT_A_FACE, "no face", "not_a_face", "nf")
 BETWEEN = (";", "/", "+", "|")
-#: Name of the choice in a Label Studio project.
-CHOICE = "expression"
 
 
 def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[str]) -> Decisions:
@@ -84,50 +81,6 @@ def review_csv(refined: RefinedSet, rows: Ints) -> tuple[str, int]:
             )
             for row in rows.tolist()
         ),
-    )
-
-
-def label_studio_tasks(refined: RefinedSet, rows: Ints) -> str:
-    """Return tasks for Label Studio as JSON: the picture, what is known, and the refined label as a prediction.
-
-    Pictures are named for Label Studio's local file storage (/data/local-files/?d=PATH, from its document root).
-    """
-    given, label = refined.given_label, refined.label
-    tasks = []
-    for row in rows.tolist():
-        share = float(refined.distribution[row, label[row]])
-        path = str(refined.paths[row])
-        tasks.append(
-            {
-                "data": {
-                    "id": str(refined.ids[row]),
-                    "image": f"/data/local-files/?d={_quoted(path.lstrip('/'))}" if path else "",
-                    "given": refined.classes[given[row]] if given[row] >= 0 else "",
-                    "refined": refined.classes[label[row]],
-                    "quality": round(float(refined.quality[row]), 6),
-                    "reason": str(refined.reason[row]),
-                },
-                "predictions": [
-                    {
-                        "model_version": f"fercleaner {refined.metadata.get('method', '')}".strip(),
-                        "score": round(share, 6),
-                        "result": [_choice([refined.classes[label[row]]])],
-                    }
-                ],
-            }
-        )
-    return json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
-
-
-def label_studio_config(classes: Sequence[str]) -> str:
-    """Return the labeling configuration of a Label Studio project for these classes: one choice, or two."""
-    choices = "\n".join(f'    <Choice value="{escape(name, quote=True)}"/>' for name in (*classes, NOT_A_FACE))
-    return (
-        "<View>\n"
-        '  <Image name="image" value="$image"/>\n'
-        '  <Text name="known" value="given: $given, refined: $refined"/>\n'
-        f'  <Choices name="{CHOICE}" toName="image" choice="multiple" required="true">\n{choices}\n  </Choices>\n'
-        "</View>\n"
     )
 
 
@@ -221,16 +174,6 @@ def _person(value: Any) -> str:
     if isinstance(value, dict):
         return str(value.get("email") or value.get("id") or "label studio")
     return "label studio" if value is None else f"user {value}"
-
-
-def _choice(names: list[str]) -> dict[str, Any]:
-    return {"from_name": CHOICE, "to_name": "image", "type": "choices", "value": {"choices": names}}
-
-
-def _quoted(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(path, safe="/")
 
 
 def _changed_at(file: Path) -> str:

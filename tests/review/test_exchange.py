@@ -10,9 +10,9 @@ import pytest
 from review_cases import CLASSES, HOSTILE, refined_set
 
 from fercleaner.core.errors import InputError
+from fercleaner.results.export.label_studio import config
+from fercleaner.results.export.label_studio import tasks as studio_tasks
 from fercleaner.review.exchange import (
-    label_studio_config,
-    label_studio_tasks,
     parsed,
     read_decisions,
     review_csv,
@@ -75,7 +75,7 @@ def test_spellings():
 
 def test_label_studio_there_and_back(tmp_path):
     refined = refined_set(ids=HOSTILE, paths=[f"/set/{i} ü.png" for i in range(len(HOSTILE))])
-    tasks = json.loads(label_studio_tasks(refined, np.arange(len(refined))))
+    tasks = json.loads(studio_tasks(refined, np.arange(len(refined))))
     assert [task["data"]["id"] for task in tasks] == list(HOSTILE)
     assert tasks[0]["data"]["image"] == "/data/local-files/?d=set/0%20%C3%BC.png"
     assert tasks[0]["predictions"][0]["result"][0]["value"]["choices"] == [CLASSES[refined.label[0]]]
@@ -100,7 +100,7 @@ def test_label_studio_there_and_back(tmp_path):
 def test_the_label_studio_configuration_is_xml_whatever_classes_are_called():
     from xml.etree import ElementTree
 
-    root = ElementTree.fromstring(label_studio_config(["a<b", 'c"d', "e&f"]))
+    root = ElementTree.fromstring(config(["a<b", 'c"d', "e&f"]))
     assert [choice.get("value") for choice in root.iter("Choice")] == ["a<b", 'c"d', "e&f", "not a face"]
 
 
