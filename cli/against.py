@@ -12,12 +12,12 @@ WIDTH = 60
 
 def show_difference(first: Path, second: Path, top: int, as_json: bool) -> None:
     """Write the difference of two files, `second` being the later one, as tables or one JSON object."""
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
     from fercleaner.results.difference import compare
 
     from .console import note, print_json, print_table, share
 
-    found = compare(store.load(first), store.load(second), top=top)
+    found = compare(parquet.load(first), parquet.load(second), top=top)
     if as_json:
         print_json({"first": str(first), "second": str(second), **found.to_dict()})
         return

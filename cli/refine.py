@@ -144,7 +144,7 @@ def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | N
 def _say_what_changed(refined: RefinedSet, before: Path) -> None:
     """Say what was decided and, where an older file stands at the target, what that changed."""
     from fercleaner.core.errors import FercleanerError
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
     from fercleaner.results.difference import compare
 
     from .console import note, share
@@ -159,7 +159,7 @@ def _say_what_changed(refined: RefinedSet, before: Path) -> None:
         note(f"Decisions: {done['not_in_set']:,} decided faces are not in this set.")
     if before.is_file():
         try:
-            older = compare(store.load(before), refined)
+            older = compare(parquet.load(before), refined)
         except FercleanerError:
             return
         note(
