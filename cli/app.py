@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import audit, cache, demo, doctor, evaluate, export, inspect, listing, project, refine
+from . import audit, cache, demo, doctor, evaluate, export, inspect, listing, project, refine, review
 
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
@@ -71,6 +71,7 @@ app.command(name="refine")(refine.refine)
 app.command(name="show")(inspect.show)
 app.command(name="audit")(audit.audit)
 app.command(name="evaluate")(evaluate.evaluate)
+app.command(name="review")(review.review)
 app.command(name="export")(export.export)
 app.command(name="project")(project.project)
 app.command(name="methods")(listing.methods)

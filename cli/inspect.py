@@ -25,6 +25,10 @@ def show(
             "splits.",
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another refined file: say what the two differ in.", show_default=False),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Summarize a refined file: rates per class, confused pairs, expected noise, what to look at first.
@@ -32,6 +36,11 @@ def show(
     Quality says how far a given label is supported, 0 to 1: low is suspicious. "of given" is the share of a class's
     given labels that is flagged, or changed.
     """
+    if against is not None:
+        from .against import show_difference
+
+        show_difference(file, against, top, json_)
+        return
     from fercleaner.results import parquet
     from fercleaner.results.summary import summarize
 
