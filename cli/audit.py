@@ -71,7 +71,7 @@ def audit(
     ] = True,
     find_faces: Annotated[
         bool,
-        typer.Option("--find-faces", help="Count the faces in each picture with YuNet (--detector-weights).",
+        typer.Option("--find-faces", help="Count the faces in each picture with YuNet (--weights yunet=FILE).",
                      rich_help_panel=PAGE),
     ] = False,
     method: Annotated[str, typer.Option(help="Rule to refine a set by.", rich_help_panel=METHOD)] = "consensus",
@@ -178,8 +178,7 @@ def _detector(set_options: SetOptions) -> str:
     from fercleaner.core.errors import FeatureError
     from fercleaner.extraction.detection import choose_framing
 
-    weights = set_options.detector_weights
-    framing, why = choose_framing("auto", None if weights is None else str(weights))
+    framing, why = choose_framing("auto", set_options.yunet())
     if not framing.detector:
         raise FeatureError(f"--find-faces: {why.replace('pictures are taken whole: ', '')}.")
     return framing.detector

@@ -97,8 +97,19 @@ def show(
         f"Flagged {share(summary.flagged, summary.labeled)} labels; changed {share(summary.changed, summary.labeled)}; "
         f"unlabeled {share(summary.unlabeled, summary.faces)}; "
         f"without evidence {share(summary.without_evidence, summary.faces)}.\n"
-        f"Next: {words('fercleaner', 'evaluate', file)} --truth FILE, or fercleaner.load({str(file)!r}) in Python."
+        f"Next: {_next(file, summary.flagged)}\n"
+        f"With votes or clean labels: {words('fercleaner', 'evaluate', file)} --truth FILE"
     )
+
+
+def _next(file: Path, flagged: int) -> str:
+    """Return the command that lists the flagged faces, or where there are none that hands the set to a trainer."""
+    from .console import words
+
+    stem = file.name.removesuffix(file.suffix)
+    if flagged:
+        return words("fercleaner", "export", file, f"{stem}.flagged.csv", "--only-flagged")
+    return words("fercleaner", "export", file, f"{stem}.csv")
 
 
 def _find_duplicates(refined: RefinedSet) -> Duplicates:

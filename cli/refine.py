@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,6 +90,8 @@ def refine(
             f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
             "a .csv or an .npz of it."
         )
+    if out is None:
+        _check_made_from(target, dataset)
     parquet.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, sources, resources = set_options.open(dataset)
@@ -107,6 +110,7 @@ def refine(
     if decided is not None:
         refined = decided.settled(refined, samples)
         _say_what_changed(refined, target)
+    refined = replace(refined, metadata={**refined.metadata, "made_from": _said(dataset)})
     parquet.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
@@ -120,7 +124,7 @@ def refine(
             f"one that nothing contradicts, and `reason` says why. {left_out} leaves them out."
         )
     if labeled and not flagged:
-        trial = f"fercleaner evaluate {set_options.again(dataset)} --inject symmetric:0.2"
+        trial = f"fercleaner trial {set_options.again(dataset)} --inject symmetric:0.2"
         note(
             "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
             f"size. Which of the two: {trial}"
@@ -176,6 +180,25 @@ def _say_what_changed(refined: RefinedSet, before: Path) -> None:
         note(
             f"Against {before} as it was: {share(older.labels, older.common)} refined labels differ, "
             f"{share(older.flags, older.common)} flags."
+        )
+
+
+def _said(dataset: Path) -> str:
+    """Return a set's own name with its ending, or "/" after a folder's: "faces.csv", "faces/"."""
+    whole = Path(os.path.abspath(dataset))
+    return whole.name if whole.is_file() else f"{whole.name}/"
+
+
+def _check_made_from(target: Path, dataset: Path) -> None:
+    """Raise StoreError where the file that a set goes to by default was made from another set (faces/, faces.csv)."""
+    from fercleaner.core.errors import StoreError
+    from fercleaner.results import parquet
+
+    before = parquet.header(target).get("made_from", "") if target.is_file() else ""
+    if before not in ("", _said(dataset)):
+        raise StoreError(
+            f"{target} was made from {before}, not from {_said(dataset)}. Name another file: --out FILE; or this one, "
+            f"to replace it: --out {target} --force."
         )
 
 
