@@ -17,12 +17,21 @@ if TYPE_CHECKING:
 def show(
     file: Annotated[Path, typer.Argument(help="A refined Parquet file.", show_default=False)],
     top: Annotated[int, typer.Option(min=0, help="Pairs and faces to list.")] = 10,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SET",
+            help="With --duplicates: the set that the file was made from, for pictures inside a csv or a Hugging Face "
+            "dataset.",
+            show_default=False,
+        ),
+    ] = None,
     duplicates: Annotated[
         bool,
         typer.Option(
             "--duplicates",
-            help="Open the pictures too, and list near-duplicates that were given different labels or lie in several "
-            "splits.",
+            help="Open the pictures too, and list copies (near, mirrored, cropped otherwise) that were given different "
+            "labels or lie in several splits.",
         ),
     ] = False,
     against: Annotated[
@@ -48,7 +57,7 @@ def show(
 
     refined = parquet.load(file)
     summary = summarize(refined, top=top)
-    found = _find_duplicates(refined) if duplicates else None
+    found = _find_duplicates(refined, dataset) if duplicates else None
     if json_:
         print_json({**summary.to_dict(), **({} if found is None else {"duplicates": found.to_dict()})})
         return
@@ -112,13 +121,16 @@ def _next(file: Path, flagged: int) -> str:
     return words("fercleaner", "export", file, f"{stem}.csv")
 
 
-def _find_duplicates(refined: RefinedSet) -> Duplicates:
+def _find_duplicates(refined: RefinedSet, dataset: Path | None) -> Duplicates:
+    from fercleaner.datasets import read
+    from fercleaner.report.pictures import faces_of
     from fercleaner.results.near_duplicates import find_duplicates
 
     from .console import progress_callbacks
 
     with progress_callbacks() as callbacks:
-        return find_duplicates(refined, progress=callbacks.stage("pictures"))
+        faces = None if dataset is None else faces_of(refined, read(dataset))
+        return find_duplicates(refined, faces, progress=callbacks.stage("pictures"))
 
 
 def _print_duplicates(found: Duplicates, top: int) -> None:
@@ -129,17 +141,20 @@ def _print_duplicates(found: Duplicates, top: int) -> None:
     if conflicting[:top]:
         print_table(
             "Near-duplicates that were given different labels",
-            ["faces", "given", "refined"],
-            [[_few(group.ids), _few(group.given), _few(group.refined)] for group in conflicting[:top]],
-            left=3,
+            ["faces", "given", "refined", "kind", "keep"],
+            [
+                [_few(group.ids), _few(group.given), _few(group.refined), group.kind, group.keep]
+                for group in conflicting[:top]
+            ],
+            left=5,
         )
     leaking = [group for group in found.groups if group.leaking]
     if leaking[:top]:
         print_table(
             "Near-duplicates that lie in several splits",
-            ["faces", "splits"],
-            [[_few(group.ids), _few(group.splits)] for group in leaking[:top]],
-            left=2,
+            ["faces", "splits", "kind", "keep"],
+            [[_few(group.ids), _few(group.splits), group.kind, group.keep] for group in leaking[:top]],
+            left=4,
         )
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in found.unread.items())
     inside = sum(len(group.ids) for group in found.groups)

@@ -86,7 +86,7 @@ def example_sets(check: Check) -> list[tuple[str, tuple[int, ...]]]:
 
 def checks_data(checked: Checked, refined: RefinedSet, small: Sprite) -> list[dict[str, Any]]:
     """Return the checks as the page's data holds them."""
-    names = [*refined.classes, "no label"]
+    names, given = [*refined.classes, "no label"], refined.given_label
     data: list[dict[str, Any]] = []
     for check in checked.checks:
         examples = [
@@ -95,7 +95,7 @@ def checks_data(checked: Checked, refined: RefinedSet, small: Sprite) -> list[di
                 "faces": [
                     {
                         "id": str(refined.ids[row]),
-                        "text": names[refined.given_label[row]],
+                        "text": names[given[row]],
                         "tile": small.tiles.get(row, -1),
                     }
                     for row in rows

@@ -136,17 +136,20 @@ def groups(refined: RefinedSet, faces: Samples) -> dict[str, Any] | None:
     unlike = (table > 0).sum(1) > 1
     flagged = np.bincount(number[refined.flagged], minlength=len(names))
     large = np.flatnonzero(labeled >= LEAST_GROUP)
-    rows: list[dict[str, Any]] = [
-        {"value": str(names[i]), "flagged": rate(int(flagged[i]), int(labeled[i])), "labels": _told(refined, table[i])}
-        for i in large.tolist()
+    rates = sorted(
+        ((rate(int(flagged[i]), int(labeled[i])), str(names[i]), i) for i in large.tolist()),
+        key=lambda row: (-row[0]["low"], row[1]),
+    )
+    rows = [
+        {"value": name, "flagged": told, "noise": noise_range(refined, number == i), "labels": _told(refined, table[i])}
+        for told, name, i in rates[:PAIRS]
     ]
-    rows.sort(key=lambda row: (-row["flagged"]["low"], row["value"]))
     return {
         "groups": len(names),
         "large": len(large),
         "least": LEAST_GROUP,
         "unlike": rate(int(unlike[several].sum()), len(several)),
-        "rows": rows[:PAIRS],
+        "rows": rows,
     }
 
 

@@ -53,6 +53,7 @@ def shown(refined: RefinedSet) -> str:
 
 def _faces(refined: RefinedSet, first: list[str]) -> str:
     faces, names = faces_of(refined), [*refined.classes, "no label"]
+    given, refined_to = refined.given_label, refined.label
     at = {name: row for row, name in enumerate(refined.ids.tolist())}
     rows = [at[name] for name in first] or choose(refined, FACES).tolist()
     lines = []
@@ -62,7 +63,7 @@ def _faces(refined: RefinedSet, first: list[str]) -> str:
             picture = f'<img src="{url}" width="{SIDE}" height="{SIDE}" alt="face {_text(refined.ids[row])}">'
         except UnreadableImage as error:
             picture = _text(error)
-        label = f"{names[refined.given_label[row]]} → {refined.classes[refined.label[row]]}"
+        label = f"{names[given[row]]} → {refined.classes[refined_to[row]]}"
         cells = (label, f"{refined.quality[row]:.4f}", refined.reason[row], refined.ids[row])
         lines.append(f"<tr><td>{picture}</td>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("", "given → refined", "quality", "why", "id"))

@@ -179,7 +179,7 @@
     const reasons = [...new Set(data.shown.flatMap((face) => face.reasons))].sort();
     const set = (name) => (value) => { filters[name] = value; refresh(); };
     $("controls").replaceChildren(kinds, choice("given label", byClass, filters.given, set("given")), choice("refined label", byClass, filters.refined, set("refined")),
-      ...(reasons.length ? [choice("reason names", [["", "all"], ...reasons.map((name) => [name, visible(name)])], filters.reason, set("reason"))] : []),
+      ...(reasons.length ? [choice("evidence named", [["", "all"], ...reasons.map((name) => [name, visible(name)])], filters.reason, set("reason"))] : []),
       ...columns.map((column, i) => choice(visible(column.name) + (column.whole ? "" : " (of shown faces)"), [["", "all"], ...column.values.map((value, k) => [String(k), visible(value) || "(none)"])], filters.columns[i],
         (value) => { filters.columns[i] = value; refresh(); })),
       ...(data.shown.some((face) => face.points.length) ? [el("label", { class: "check" }, el("input", { type: "checkbox", id: "landmarks", onchange: (event) => {

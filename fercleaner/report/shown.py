@@ -60,7 +60,7 @@ def shown_faces(
     refined: RefinedSet, faces: Samples, rows: Ints, sprites: Mapping[str, Sprite], material: Material
 ) -> list[dict[str, Any]]:
     """Return what the page says of each shown face, in the order of `rows`."""
-    unsure = ambiguous(refined)
+    unsure, given, label = ambiguous(refined), refined.given_label, refined.label
     at = {name: row for row, name in enumerate(refined.ids.tolist())}
     marks = _marks(faces, rows, sprites["faces"], material)
     return [
@@ -69,8 +69,8 @@ def shown_faces(
             "id": str(refined.ids[row]),
             "path": str(refined.paths[row]),
             "kind": "ambiguous" if unsure[row] else "suspicious",
-            "given": int(refined.given_label[row]),
-            "refined": int(refined.label[row]),
+            "given": int(given[row]),
+            "refined": int(label[row]),
             "given_distribution": _rounded(refined.given[row]),
             "distribution": _rounded(refined.distribution[row]),
             "quality": round(float(refined.quality[row]), 4),
@@ -82,8 +82,8 @@ def shown_faces(
             "tile": sprites["faces"].tiles.get(row, -1),
             "missing": sprites["faces"].missing.get(row, ""),
             "points": marks.get(row, []),
-            "for": _named(refined, refined.neighbors_for[row], at, sprites["small"]),
-            "against": _named(refined, refined.neighbors_against[row], at, sprites["small"]),
+            "for": _named(refined.neighbors_for[row], at, given, sprites["small"]),
+            "against": _named(refined.neighbors_against[row], at, given, sprites["small"]),
             "support": {
                 name: round(float(values[row]), 4)
                 for name, values in sorted(refined.evidence.items())
@@ -114,10 +114,10 @@ def kinds_of(reason: str) -> list[str]:
     return kinds
 
 
-def _named(refined: RefinedSet, names: Sequence[str], at: Mapping[str, int], small: Sprite) -> list[dict[str, Any]]:
+def _named(names: Sequence[str], at: Mapping[str, int], given: Ints, small: Sprite) -> list[dict[str, Any]]:
     found = [(name, at.get(name, -1)) for name in names[:NEIGHBORS]]
     return [
-        {"id": name, "given": int(refined.given_label[row]) if row >= 0 else -1, "tile": small.tiles.get(row, -1)}
+        {"id": name, "given": int(given[row]) if row >= 0 else -1, "tile": small.tiles.get(row, -1)}
         for name, row in found
     ]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_cases import HOSTILE, chromium, opened, refined_set
+from browser import chromium
+from report_cases import HOSTILE, opened, refined_set
 
 from fercleaner.report import Material, Options, audit
 

@@ -100,6 +100,27 @@ def test_wilson_intervals(count, total, low, high) -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
 
+def test_groups_by_hand() -> None:
+    """Faces 0 to 9 are one group, the next ten another; the rest are alone."""
+    from fercleaner.report.data import groups
+
+    refined = refined_set(None)
+    group = np.array([f"g{i // 10}" if i < 20 else f"alone {i}" for i in range(60)])
+    faces = Samples(refined.ids, refined.classes, refined.given, refined.labeled, refined.paths, group=group)
+    told = groups(refined, faces)
+    assert told is not None
+    assert (told["groups"], told["large"], told["unlike"]["count"], told["unlike"]["of"]) == (42, 2, 2, 2)
+    assert {row["value"] for row in told["rows"]} == {"g0", "g1"}
+    for row in told["rows"]:
+        here = group == row["value"]
+        assert row["flagged"]["count"] == refined.flagged[here].sum()
+        assert row["noise"]["of"] == 10
+        assert row["noise"]["low"] <= refined.changed[here].mean() <= row["noise"]["high"]
+        assert row["labels"].startswith("4 ")
+    alone = Samples(refined.ids, refined.classes, refined.given, refined.labeled, refined.paths)
+    assert groups(refined, alone) is None
+
+
 def test_numbers_are_cut_at_quintiles_and_rare_values_added_up() -> None:
     refined = refined_set(None)
     ages = np.array([str(20 + i) for i in range(60)])

@@ -140,7 +140,7 @@ def test_show_lists_duplicates_with_different_labels(folder: Path, monkeypatch: 
     shown = run("show", "set.refined.parquet", "--duplicates")
     lines = shown.stdout.splitlines()
     start = lines.index("Near-duplicates that were given different labels")
-    assert lines[start + 1].split() == ["faces", "given", "refined"]
+    assert lines[start + 1].split() == ["faces", "given", "refined", "kind", "keep"]
     assert lines[start + 2].startswith("1.png, jpeg.jpg, large.png  fear, anger, fear  ")
     assert lines[start + 3].startswith("0.png, same.png  ")
     assert "Pictures compared: 9 of 10 (90.0 %) (others: 1 file not found)." in shown.stderr
@@ -167,12 +167,32 @@ def test_show_lists_duplicates_in_several_splits(folder: Path) -> None:
     lines = shown.stdout.splitlines()
     start = lines.index("Near-duplicates that lie in several splits")
     assert [line.split() for line in lines[start + 1 : start + 3]] == [
-        ["faces", "splits"],
-        ["f0,", "f3", "train,", "test"],
+        ["faces", "splits", "kind", "keep"],
+        ["f0,", "f3", "train,", "test", "exact", "f0"],
     ]
     assert "f1, f4" not in shown.stdout
     assert "different labels" not in shown.stdout
     assert "Near-duplicates: 4 in 2 groups; labels differ in 0, splits in 1" in shown.stderr
+
+
+def test_show_compares_pictures_inside_a_csv_and_a_hugging_face_dataset(tmp_path: Path) -> None:
+    """Faces 0 and 3 are one picture under two labels."""
+    datasets = pytest.importorskip("datasets")
+    pixels = [np.asarray(picture(seed)) for seed in (0, 1, 2, 0)]
+    text = [f"{label},{' '.join(map(str, face.ravel()))},Training" for label, face in enumerate(pixels)]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *text]) + "\n")
+    table = {"image": [Image.fromarray(face) for face in pixels], "label": ["anger", "fear", "happiness", "fear"]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    datasets.Dataset.from_dict(table, features=features).save_to_disk(str(tmp_path / "hf"))
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(4, 4)))
+    for dataset in (tmp_path / "fer2013.csv", tmp_path / "hf"):
+        out = tmp_path / f"{dataset.stem}.parquet"
+        run("refine", dataset, "--view", f"v={tmp_path / 'v.npy'}", "--method", "hypergraph", "--device", "cpu",
+            "--set", "k=2", "--out", out)  # fmt: skip
+        assert "Pictures compared: 0 of 4" in run("show", out, "--duplicates").stderr
+        shown = run("show", out, "--duplicates", "--dataset", dataset)
+        assert "Pictures compared: 4 of 4 (100.0 %)." in shown.stderr
+        assert "Near-duplicates: 2 in 1 groups; labels differ in 1" in shown.stderr
 
 
 def test_known_near_duplicates_of_fer2013(tmp_path: Path) -> None:

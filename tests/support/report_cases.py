@@ -1,29 +1,16 @@
-"""Refined sets with pictures for the tests of the report, and the browser that opens pages."""
+"""Refined sets with pictures for the tests of the report, and a tab that opens pages from disk."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from fercleaner.core.refined import RefinedSet
 
-CHROMIUM = os.environ.get("FERCLEANER_CHROMIUM", "/usr/bin/chromium")
-ARGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 CLASSES = ("anger", "fear", "happiness")
 
 #: Names that are markup, script, paths, terminal codes, or turn the direction of text.
@@ -94,18 +81,6 @@ def refined_set(folder: Path | None, n: int = 60, names: list[str] | None = None
         "metadata": about,
     }
     return RefinedSet(**{**fields, **changes})
-
-
-@contextmanager
-def chromium() -> Iterator:
-    """Run headless Chromium, or skip the test with the reason."""
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM} (apt-get install chromium, or FERCLEANER_CHROMIUM)")
-    with sync.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(ARGS), timeout=120_000)
-        yield browser
-        browser.close()
 
 
 @contextmanager
