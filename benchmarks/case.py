@@ -17,7 +17,7 @@ from fercleaner.core.evidence import Evidence
 from fercleaner.core.types import Features, Neighbors, Refinement, Samples
 from fercleaner.methods.base import Method
 from fercleaner.noise.injection import NoiseSpec, transition_matrix
-from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import LANDMARKS, gather
 from fercleaner.similarity.whitening import JOINT, join, whiten
 
@@ -62,8 +62,8 @@ class Shared:
     def of(cls, bed: Bed, k: int, device: str) -> Shared:
         """Gather the evidence of `bed` with `k` neighbors a face."""
         start = time.perf_counter()
-        seen = Witnesses(views=bed.views, landmarks=bed.landmarks)
-        evidence = gather(bed.samples, Everything(k), seen, Resources(device=device), Watch())
+        seen = Sources(views=bed.views, landmarks=bed.landmarks)
+        evidence = gather(bed.samples, Everything(k), seen, Resources(device=device), Callbacks())
         ready = {name: view if name == LANDMARKS else whiten(view) for name, view in evidence.features.items()}
         vectors = join(ready).values if len(ready) > 1 else next(iter(ready.values())).values
         return cls(bed, evidence, vectors, time.perf_counter() - start)

@@ -1,11 +1,12 @@
-"""Judge the network in the box as a witness, on the faces that it was not trained on.
+"""Judge the builtin model as a source, on the faces that it was not trained on.
 
     python benchmarks/heldback.py --data FERPLUS --images FOLDER
 
 FERPLUS holds labels.csv, votes.csv, view_*.npy and landmarks_68.npy; FOLDER is where the paths of labels.csv start.
 Only the groups of `fercleaner/weights/heldback_groups.json` are read (4,329 of 28,709 faces). Each method refines their
-original labels from the box alone, from outside views alone, and from both; "alone" is the box's posterior by itself,
-and "shuffled" gives the box's posteriors to the wrong faces. Writes results/heldback.json and prints a table.
+original labels from the builtin model alone, from outside views alone, and from both; "alone" is the builtin model's
+posterior by itself, and "shuffled" gives its posteriors to the wrong faces. Writes results/heldback.json and prints
+a table.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from fercleaner.encoders.vectors import read_view
 from fercleaner.evaluation.against_truth import evaluate
 from fercleaner.extraction.cache import FeatureCache
 from fercleaner.extraction.run import extract, usable_cores
-from fercleaner.pipeline.inputs import Resources, Witnesses
+from fercleaner.pipeline.inputs import Resources, Sources
 from fercleaner.pipeline.refine import refine
 
 VIEWS = {
@@ -66,11 +67,11 @@ def main() -> None:
     turned = np.random.default_rng(0).permutation(len(rows))
     shuffled = replace(parts.posteriors, values=parts.posteriors.values[turned], found=parts.posteriors.found[turned])
     sources = {
-        "box": Witnesses(views=[parts.features], landmarks=parts.landmarks, posteriors=[parts.posteriors]),
-        "outside": Witnesses(views=outside, landmarks=points),
-        "both": Witnesses(views=[*outside, parts.features], landmarks=points, posteriors=[parts.posteriors]),
-        "outside + posteriors": Witnesses(views=outside, landmarks=points, posteriors=[parts.posteriors]),
-        "outside + shuffled": Witnesses(views=outside, landmarks=points, posteriors=[shuffled]),
+        "box": Sources(views=[parts.features], landmarks=parts.landmarks, posteriors=[parts.posteriors]),
+        "outside": Sources(views=outside, landmarks=points),
+        "both": Sources(views=[*outside, parts.features], landmarks=points, posteriors=[parts.posteriors]),
+        "outside + posteriors": Sources(views=outside, landmarks=points, posteriors=[parts.posteriors]),
+        "outside + shuffled": Sources(views=outside, landmarks=points, posteriors=[shuffled]),
     }
     results: dict[str, Any] = {}
     for method in ("hypergraph", "consensus"):

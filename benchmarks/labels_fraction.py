@@ -34,7 +34,7 @@ from fercleaner.core.evidence import Evidence
 from fercleaner.core.types import Samples
 from fercleaner.evaluation.metrics import accuracy, jensen_shannon, mean_recall
 from fercleaner.methods.ambiguous.ambiguous import Ambiguous
-from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import gather
 
 
@@ -122,7 +122,7 @@ def main() -> None:
     bed = open_bed(args.bed)
     samples = with_true_labels(bed) if args.labels == "true" else bed.samples
     resources = Resources(device=args.device)
-    evidence = gather(samples, Ambiguous(), Witnesses(views=bed.views), resources, Watch())
+    evidence = gather(samples, Ambiguous(), Sources(views=bed.views), resources, Callbacks())
     runs = [run(bed, samples, evidence, args, seed) for seed in range(args.seeds)]
     result = {
         "dataset": bed.name,

@@ -50,7 +50,7 @@ from fercleaner.extraction.cache import FeatureCache
 from fercleaner.landmarks.points import from_samples
 from fercleaner.methods import available, build, parameters
 from fercleaner.noise.injection import symmetric
-from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import refine
 
 RESULTS = Path(__file__).parent / "results" / "papers"
@@ -125,14 +125,14 @@ def refined(samples: Samples, seed: int, args: argparse.Namespace, tell: Callabl
     answer = refine(
         samples,
         build(args.method),
-        Witnesses(encoders=found, landmarks=points),
+        Sources(encoders=found, landmarks=points),
         Resources(
             cache=FeatureCache(args.cache) if args.cache else None,
             workers=args.workers,
             device=args.device,
             seed=seed,
         ),
-        Watch(note=lambda sentence: tell(f"    {sentence}")),
+        Callbacks(note=lambda sentence: tell(f"    {sentence}")),
     )
     verdict = Verdict(
         suspicion=1.0 - answer.quality.astype(np.float64),
@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None) -> None:
     args = parsed(arguments)
     if args.set == "ferplus" and "builtin" in args.encoder and set(args.labels) - set(UNREFINED):
         raise InputError(
-            "The network in the box was trained on the votes of FERPlus's training faces, so that refining them "
+            "The builtin model was trained on the votes of FERPlus's training faces, so that refining them "
             "with it would be no test. Name another encoder, such as --encoder clip."
         )
     if args.encoder_weights is not None and not args.encoder_weights.is_file():

@@ -34,7 +34,7 @@ from fercleaner.noise.estimate import decided_joint, held_wrong, transition_of
 from fercleaner.noise.injection import NoiseSpec, parse
 from fercleaner.noise.precision import calibrated, doubt
 from fercleaner.noise.transition import transition_matrix
-from fercleaner.pipeline.inputs import Resources, Watch
+from fercleaner.pipeline.inputs import Callbacks, Resources
 from fercleaner.pipeline.refine import DEFAULT_K, flip_checks, run
 
 #: Precisions asked for.
@@ -46,7 +46,7 @@ def worth(shared: Shared, samples: Samples, name: str, min_votes: float, seed: i
     method, bed, resources = built(name), shared.bed, Resources(device=device, seed=seed)
     evidence = evidence_for(method, question(shared, samples, seed, device).evidence, DEFAULT_K)
     first = run(method, evidence, seed)
-    checks = flip_checks(method, evidence, first, resources, Watch())
+    checks = flip_checks(method, evidence, first, resources, Callbacks())
     judged = bed.judged(min_votes) & samples.labeled
     wrong = (samples.label != bed.label) & judged
     flags = {}

@@ -1,4 +1,4 @@
-"""Train the network in the box: votes, landmarks and blendshapes of FER2013's training faces.
+"""Train the builtin model: votes, landmarks and blendshapes of FER2013's training faces.
 
     python benchmarks/train_builtin.py --data ../shared/ferplus --work builtin-work
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fercleaner.pipeline.inputs import Watch
+    from fercleaner.pipeline.inputs import Callbacks
 
 #: Seconds between progress lines where stderr is not a terminal.
 PLAIN_EVERY = 10.0
@@ -100,13 +100,13 @@ def size(count: int) -> str:
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
-    """Give a Watch that shows a bar with rate and time left a stage, or a line every few seconds when piped.
+def progress_callbacks() -> Iterator[Callbacks]:
+    """Give a Callbacks that shows a bar with rate and time left a stage, or a line every few seconds when piped.
 
     Warnings of the library go the same way as notes meanwhile.
     """
-    with _progress() as watch, warnings_to(watch.note):
-        yield watch
+    with _progress() as callbacks, warnings_to(callbacks.note):
+        yield callbacks
 
 
 @contextmanager
@@ -125,12 +125,12 @@ def warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> Iterator[Watch]:
-    from fercleaner.pipeline.inputs import Watch
+def _progress() -> Iterator[Callbacks]:
+    from fercleaner.pipeline.inputs import Callbacks
 
     if not sys.stderr.isatty():
         plain = PlainProgress()
-        yield Watch(progress=plain.progress, note=note)
+        yield Callbacks(progress=plain.progress, note=note)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -156,7 +156,7 @@ def _progress() -> Iterator[Watch]:
             bar.remove_task(tasks.pop(stage))
 
     with bar:
-        yield Watch(progress=progress, note=lambda text: bar.console.print(text, markup=False))
+        yield Callbacks(progress=progress, note=lambda text: bar.console.print(text, markup=False))
 
 
 class PlainProgress:
@@ -164,15 +164,15 @@ class PlainProgress:
 
     def __init__(self) -> None:
         self.started: dict[str, float] = {}
-        self.told: dict[str, float] = {}
+        self.reported: dict[str, float] = {}
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Write a line when one is due."""
         now = time.monotonic()
         start = self.started.setdefault(stage, now)
-        if now - self.told.setdefault(stage, now) < PLAIN_EVERY or done >= total:
+        if now - self.reported.setdefault(stage, now) < PLAIN_EVERY or done >= total:
             return
-        self.told[stage] = now
+        self.reported[stage] = now
         rate = done / (now - start) if now > start else 0.0
         left = f", {(total - done) / rate:,.0f} s left" if rate else ""
         note(f"{stage}: {done:,} of {total:,} ({100 * done / max(total, 1):.0f} %), {rate:,.0f}/s{left}")

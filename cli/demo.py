@@ -19,10 +19,10 @@ def demo(
     """Draw faces in color as a RAF-DB folder, with label noise of a known rate and kind."""
     from fercleaner.demo import draw_dataset
 
-    from .console import note, share, watching, words
+    from .console import note, progress_callbacks, share, words
 
     kind: Any = noise
-    with watching() as watch:
+    with progress_callbacks() as callbacks:
         done = draw_dataset(
             folder,
             faces=faces,
@@ -30,7 +30,7 @@ def demo(
             noise=kind,
             seed=seed,
             overwrite=force,
-            progress=watch.stage("drawing"),
+            progress=callbacks.stage("drawing"),
         )
     refine = words("fercleaner", "refine", folder, "--encoder", "hog", "--landmarks", f"points:{done.landmarks}")
     note(

@@ -105,7 +105,7 @@ def _against_truth(
     from fercleaner.core.errors import StoreError
     from fercleaner.datasets.truth import read_truth
     from fercleaner.evaluation.against_truth import evaluate as measure
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
 
     from .console import note, print_json, print_table, share, warnings_to, words
 
@@ -114,7 +114,7 @@ def _against_truth(
             f"{file} is a folder; --truth judges a refined file. Write one with "
             f"{words('fercleaner', 'refine', file)}, or try methods on the set itself with --inject symmetric:0.2."
         )
-    refined = store.load(file)
+    refined = parquet.load(file)
     options = set_options.of_labels() if set(OF_LABELS) & set(set_options.named) else None
     with warnings_to(note):
         answer = read_truth(
@@ -177,26 +177,26 @@ def _against_noise(
 ) -> None:
     from fercleaner import methods
     from fercleaner.core.errors import InputError
-    from fercleaner.noise import injection as noise
+    from fercleaner.noise import injection
     from fercleaner.pipeline.trial import run_trial
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
 
-    from .console import print_json, watching
+    from .console import print_json, progress_callbacks
 
-    noises = [noise.parse(text) for text in inject]
+    noises = [injection.parse(text) for text in inject]
     everyone = tried.strip() == ALL
     names = list(methods.available()) if everyone else [name.strip() for name in tried.split(",") if name.strip()]
     if not names:
         raise InputError(f"--methods {tried}: name at least one, or all.")
     rules = [methods.build(name) for name in names]
-    if dataset.is_file() and store.is_refined(dataset):
+    if dataset.is_file() and parquet.is_refined(dataset):
         raise InputError(
             f"{dataset} is a refined file; --inject tries methods on a set. Name the set that it was made from, or "
             "judge the file with --truth FILE."
         )
-    samples, witnesses, resources = set_options.open(dataset)
-    with watching() as watch:
-        trial = run_trial(samples, rules, noises, witnesses, resources, watch, seeds=seeds, skip_unfit=everyone)
+    samples, sources, resources = set_options.open(dataset)
+    with progress_callbacks() as callbacks:
+        trial = run_trial(samples, rules, noises, sources, resources, callbacks, seeds=seeds, skip_unfit=everyone)
     if json_:
         print_json(trial.to_dict())
     else:

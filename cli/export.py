@@ -31,13 +31,13 @@ def export(
     Examples: fercleaner export rafdb.refined.parquet rafdb.csv --split train --drop-flagged --drop-unseen;
     fercleaner export rafdb.refined.parquet review.csv --only-flagged
     """
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
     from fercleaner.results.export import Selection
     from fercleaner.results.export import export as write
 
     from .console import note, share
 
-    refined = store.load(file)
+    refined = parquet.load(file)
     selection = Selection(
         splits=tuple(split or ()),
         drop_flagged=drop_flagged,

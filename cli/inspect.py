@@ -32,12 +32,12 @@ def show(
     Quality says how far a given label is supported, 0 to 1: low is suspicious. "of given" is the share of a class's
     given labels that is flagged, or changed.
     """
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
     from fercleaner.results.summary import summarize
 
     from .console import note, print_json, print_table, share, words
 
-    refined = store.load(file)
+    refined = parquet.load(file)
     summary = summarize(refined, top=top)
     found = _find_duplicates(refined) if duplicates else None
     if json_:
@@ -75,11 +75,11 @@ def show(
             [[s.id, f"{s.quality:.4f}", s.reason or f"labeled {s.given}; not flagged"] for s in summary.suspects],
             left=3,
         )
-    if summary.blind:
+    if summary.no_evidence:
         print_table(
             "Without evidence: no picture that can be read, or no vector; export --drop-unseen leaves these out",
             ["id", "picture", "what became of it"],
-            [[face.id, face.path or "-", face.reason] for face in summary.blind],
+            [[face.id, face.path or "-", face.reason] for face in summary.no_evidence],
             left=3,
         )
     if found is not None:
@@ -95,10 +95,10 @@ def show(
 def _find_duplicates(refined: RefinedSet) -> Duplicates:
     from fercleaner.results.near_duplicates import find_duplicates
 
-    from .console import watching
+    from .console import progress_callbacks
 
-    with watching() as watch:
-        return find_duplicates(refined, progress=watch.stage("pictures"))
+    with progress_callbacks() as callbacks:
+        return find_duplicates(refined, progress=callbacks.stage("pictures"))
 
 
 def _print_duplicates(found: Duplicates, top: int) -> None:
@@ -148,7 +148,7 @@ def _print_noise(summary: Summary) -> None:
         return
     rows, columns = _headings(names)
     print_table(
-        f"Expected noise {noise.told}: labels (columns) given to each class (rows), in %",
+        f"Expected noise {noise.range_text}: labels (columns) given to each class (rows), in %",
         ["class", *columns],
         [
             [name, *("-" if absent else f"{100 * share:.0f}" for share in row)]
@@ -157,7 +157,7 @@ def _print_noise(summary: Summary) -> None:
     )
     note(
         "Expected noise cannot tell ambiguous faces from wrong labels: it may count right labels of such faces, and "
-        "misses mistakes that look-alikes share."
+        "misses mistakes that nearest neighbors share."
     )
 
 

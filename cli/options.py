@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from fercleaner.core.types import Samples
     from fercleaner.datasets.options import ReadOptions
     from fercleaner.extraction.extractor import Extractor
-    from fercleaner.pipeline.inputs import Resources, Witnesses
+    from fercleaner.pipeline.inputs import Resources, Sources
 
 DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
 
-#: The network in the box: one pass serves encoder, landmarks and posteriors.
-BOX = "builtin"
+#: The builtin model: one pass serves encoder, landmarks and posteriors.
+BUILTIN = "builtin"
 
 
 class Opened(NamedTuple):
     """A set that was read, where its evidence comes from, and what the run may use."""
 
     samples: Samples
-    witnesses: Witnesses
+    sources: Sources
     resources: Resources
 
 
@@ -184,7 +184,7 @@ class SetOptions:
         from fercleaner.extraction.detection import choose_framing
         from fercleaner.extraction.run import usable_cores
         from fercleaner.landmarks.au_columns import from_columns
-        from fercleaner.pipeline.inputs import Resources, Witnesses
+        from fercleaner.pipeline.inputs import Resources, Sources
         from fercleaner.similarity.neighbors import use_gpu
 
         from .console import note
@@ -205,14 +205,14 @@ class SetOptions:
             )
         if self.crop == "none":
             samples = samples.replacing(boxes=None)
-        if BOX in tags:
+        if BUILTIN in tags:
             boxed = samples.boxes is not None and self.crop == "auto"
             note(f"builtin: {'the set says where the faces are; after that, ' if boxed else ''}{framed}.")
         detector = self._detector(samples, tags)
         encoders = [self._encoder(tag, checkpoints.get(tag), framing) for tag in tags]
         return Opened(
             samples,
-            Witnesses(encoders=encoders, views=views, landmarks=detector, action_units=units),
+            Sources(encoders=encoders, views=views, landmarks=detector, action_units=units),
             Resources(
                 cache=None if self.no_cache else FeatureCache(self.cache),
                 workers=usable_cores() if self.workers is None else self.workers,
@@ -223,7 +223,7 @@ class SetOptions:
         )
 
     def _detector(self, samples: Samples, tags: list[str]) -> Any:
-        """Return where landmarks come from: the set, the detector named, or None (none, or the network in the box)."""
+        """Return where landmarks come from: the set, the detector named, or None (none, or the builtin model)."""
         from fercleaner import landmarks as detectors
 
         from .console import note
@@ -231,7 +231,7 @@ class SetOptions:
         if self.landmarks == AUTO and samples.points is not None:
             note("Landmarks: the set's own 68 points.")
             return detectors.from_samples(samples)
-        boxed = BOX in tags and self.landmarks in (AUTO, BOX) and self.landmark_weights is None
+        boxed = BUILTIN in tags and self.landmarks in (AUTO, BUILTIN) and self.landmark_weights is None
         if boxed or self.landmarks == AUTO:
             return None
         weights = str(self.landmark_weights) if self.landmark_weights else None
@@ -240,7 +240,7 @@ class SetOptions:
     def _encoder(self, tag: str, weights: Path | None, framing: Any) -> Extractor:
         from fercleaner.encoders import build, builtin
 
-        if tag != BOX:
+        if tag != BUILTIN:
             return build(tag, weights=weights, device=self.device)
         parts = ("embedding",) if self.landmarks == "none" else builtin.PARTS
         return builtin.build(device=self.device, parts=parts, framing=framing)

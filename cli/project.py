@@ -22,7 +22,7 @@ def project(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Refined file whose labels teach; SET.refined.parquet here by default.",
+            help="Refined file whose labels are trained on; SET.refined.parquet here by default.",
             show_default=False,
         ),
     ] = None,
@@ -40,22 +40,22 @@ def project(
 
     Example: fercleaner project rafdb/ --refined rafdb.refined.parquet; then numpy.load("rafdb.project.npz")["values"]
     """
-    from fercleaner.pipeline import embedding as projection
-    from fercleaner.results import parquet as store
+    from fercleaner.pipeline import embedding
+    from fercleaner.results import parquet
 
-    from .console import note, print_json, watching
+    from .console import note, print_json, progress_callbacks
     from .console import share as shown
 
     target = out or Path(f"{set_name(dataset)}.project.npz")
-    projection.check_ending(target)
-    store.check_writable(target, force)
-    taught_by = store.load(refined or Path(f"{set_name(dataset)}.refined.parquet"))
-    samples, witnesses, resources = set_options.open(dataset)
-    with watching() as watch:
-        made = projection.project_set(
-            samples, taught_by, witnesses, resources, watch, dimensions=dimensions, share=share
+    embedding.check_ending(target)
+    parquet.check_writable(target, force)
+    taught_by = parquet.load(refined or Path(f"{set_name(dataset)}.refined.parquet"))
+    samples, sources, resources = set_options.open(dataset)
+    with progress_callbacks() as callbacks:
+        made = embedding.project_set(
+            samples, taught_by, sources, resources, callbacks, dimensions=dimensions, share=share
         )
-    projection.write_vectors(made, target, overwrite=force)
+    embedding.write_vectors(made, target, overwrite=force)
     found = int(made.found.sum())
     if json_:
         print_json({"file": str(target), "faces": len(made), "found": found, "columns": made.values.shape[1]})

@@ -52,10 +52,10 @@ def refine(
     from fercleaner.core.errors import InputError
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
-    from fercleaner.results import parquet as store
+    from fercleaner.results import parquet
     from fercleaner.results.summary import unseen
 
-    from .console import note, print_json, share, watching, words
+    from .console import note, print_json, progress_callbacks, share, words
 
     if precision is not None and not 0 < precision < 1:
         raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
@@ -66,28 +66,28 @@ def refine(
             f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
             "a .csv or an .npz of it."
         )
-    store.check_writable(target, force)
+    parquet.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
-    samples, witnesses, resources = set_options.open(dataset)
+    samples, sources, resources = set_options.open(dataset)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
     if wild and balanced_by_hand(samples.given):
         note(
             "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this "
             "set is one of those, add --set base_rates=even."
         )
-    with watching() as watch:
-        refined = pipeline.refine(samples, rule, witnesses, resources, watch, precision=precision)
-    store.write(refined, target, overwrite=force)
+    with progress_callbacks() as callbacks:
+        refined = pipeline.refine(samples, rule, sources, resources, callbacks, precision=precision)
+    parquet.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
         counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
         asked = {} if precision is None else {"precision": refined.metadata["precision"]}
         print_json({"file": str(target), "method": method, **counts, **asked})
-    if blind := int(unseen(refined).sum()):
+    if no_evidence := int(unseen(refined).sum()):
         left_out = f"{words('fercleaner', 'export', target)} FILE.csv --drop-unseen"
         note(
-            f"Nothing is known of {share(blind, len(refined))} faces: a given label stays, at the weight of one that "
-            f"nothing contradicts, and `reason` says why. {left_out} leaves them out."
+            f"No evidence about {share(no_evidence, len(refined))} faces: their given labels stay, at the weight of "
+            f"one that nothing contradicts, and `reason` says why. {left_out} leaves them out."
         )
     if labeled and not flagged:
         trial = f"fercleaner evaluate {set_options.again(dataset)} --inject symmetric:0.2"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .datasets import read
     from .datasets.truth import read_truth
     from .evaluation.against_truth import evaluate
-    from .pipeline.inputs import Resources, Watch, Witnesses
+    from .pipeline.inputs import Callbacks, Resources, Sources
     from .pipeline.refine import refine
     from .results.parquet import load, write
 
@@ -30,8 +30,8 @@ _HOME = {
     "FercleanerError": "core.errors",
     "evaluate": "evaluation.against_truth",
     "Resources": "pipeline.inputs",
-    "Watch": "pipeline.inputs",
-    "Witnesses": "pipeline.inputs",
+    "Callbacks": "pipeline.inputs",
+    "Sources": "pipeline.inputs",
     "refine": "pipeline.refine",
     "RefinedSet": "core.refined",
     "load": "results.parquet",
@@ -48,6 +48,7 @@ _HOME = {
 
 __all__ = [
     "ActionUnits",
+    "Callbacks",
     "Features",
     "FercleanerError",
     "Landmarks",
@@ -57,8 +58,7 @@ __all__ = [
     "Refinement",
     "Resources",
     "Samples",
-    "Watch",
-    "Witnesses",
+    "Sources",
     "__version__",
     "evaluate",
     "load",

@@ -97,12 +97,12 @@ def similarities(case: Case) -> Iterator[tuple[Ints, Floats]]:
     -inf for the face itself, its group, and where either has no vector.
     """
     n = len(case.given)
-    blind = np.logical_not(np.any(case.vectors, axis=1))
+    no_evidence = np.logical_not(np.any(case.vectors, axis=1))
     step = max(1, BLOCK_SIZE // n)
     for start in range(0, n, step):
         rows = np.arange(start, min(start + step, n))
         cosine = np.clip(case.vectors[rows] @ case.vectors.T, -1.0, 1.0)
         cosine[case.group[rows][:, None] == case.group] = -np.inf
-        cosine[:, blind] = -np.inf
-        cosine[blind[rows]] = -np.inf
+        cosine[:, no_evidence] = -np.inf
+        cosine[no_evidence[rows]] = -np.inf
         yield rows, cosine

@@ -25,7 +25,7 @@ class Evidence:
     neighbors : mapping of view -> Neighbors
         k nearest faces of each view, members of one `group` already kept apart.
     posteriors : mapping of name -> Posteriors
-        Witnesses that give class probabilities. Those that `learned` from the given labels ("probe") are out of
+        Sources that give class probabilities. Those that `learned` from the given labels ("probe") are out of
         fold; the others were trained elsewhere (`outside`).
     landmarks : Landmarks, optional
     action_units : ActionUnits, optional

@@ -302,7 +302,7 @@ class Posteriors:
     Parameters
     ----------
     name : str
-        Which witness: "probe", "builtin", ...
+        Which source: "probe", "builtin", ...
     ids : (N,) str
     classes : tuple of C str
     values : (N, C) float32
@@ -361,7 +361,7 @@ class Refinement:
     evidence : mapping of name -> (N,) float32
         What the method went by, a number a face; NaN where it had none.
     posteriors : mapping of name -> Posteriors
-        What witnesses of the method's own say, to give reasons by.
+        What sources of the method's own say, to give reasons by.
     notes : tuple of str
         Sentences that the user is to be told.
     """

@@ -23,7 +23,7 @@ Noise: TypeAlias = Literal["pairs", "symmetric", "instance"]
 #: their square roots, so that the rarest is rare but not lost.
 RAF_DB_SIZES: Final = (1290, 281, 717, 4772, 1982, 705, 2524)
 
-#: Two faces a class: one to be noisy, one to be told from it.
+#: Two faces a class: one to be noisy, one to differ from it.
 LEAST_FACES: Final = 2 * len(CLASSES)
 
 _TEST_SHARE: Final = 0.2

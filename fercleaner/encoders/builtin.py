@@ -1,4 +1,4 @@
-"""`builtin`: the network in the box; one pass gives embedding, posteriors, landmarks and blendshapes.
+"""`builtin`: the builtin model; one pass gives embedding, posteriors, landmarks and blendshapes.
 
     extractor = builtin.build("", weights=None, device="auto", batch_size=None, parts=builtin.PARTS)
     done = extract(samples, extractor, cache=cache, workers=workers)
@@ -44,7 +44,7 @@ CPU_BATCH, GPU_BATCH = 64, 512
 #: A face with less confidence has no landmarks.
 MIN_CONFIDENCE = 0.5
 #: Expressions of the posterior, in column order.
-PANEL = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 
 #: What one pass gives, in column order, and how many columns each takes.
 WIDTHS: Mapping[str, int] = {
@@ -102,7 +102,7 @@ def weights_folder() -> Path:
 
 
 class BuiltinExtractor:
-    """An `Extractor` around the network in the box; each face is seen as it comes and, mirrored, aligned.
+    """An `Extractor` around the builtin model; each face is seen as it comes and, mirrored, aligned.
 
     The mean of both is given (`alignment`): faces that are rolled, off center or in a loose crop lose less.
 

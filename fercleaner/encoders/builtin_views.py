@@ -12,9 +12,9 @@ from ..core.arrays import Bools, Floats, Strings
 from ..core.errors import InputError
 from ..core.expressions import canonical
 from ..core.types import Features, Landmarks, Posteriors, Samples
-from .builtin import MIN_CONFIDENCE, NO_LANDMARKS, PANEL, WIDTHS
+from .builtin import EXPRESSIONS, MIN_CONFIDENCE, NO_LANDMARKS, WIDTHS
 
-#: Below this share of the posterior on the set's classes, the panel has nothing to say about a face.
+#: Below this share of the posterior on the set's classes, the builtin model has no evidence about a face.
 MIN_MASS = 1e-3
 
 
@@ -29,7 +29,7 @@ class BuiltinViews:
     landmarks : Landmarks
         With blendshapes, for `action_units.from_blendshapes`; pixels of the face crop.
     posteriors : Posteriors or None
-        The panel's posteriors over the set's classes, witness "builtin"; None where `reason` says why.
+        The builtin model's posteriors over the set's classes, source "builtin"; None where `reason` says why.
     trained_on : (N,) bool
         Whether the network has seen this very picture's votes in training; its posterior is then no judgment
         but a memory, and figures made with it are not honest.
@@ -75,13 +75,13 @@ def split(
     if values.shape[1] != sum(WIDTHS.values()):
         raise InputError(f"{values.shape[1]} columns are not all parts of builtin ({sum(WIDTHS.values())}).")
     edges = np.cumsum(list(WIDTHS.values()))[:-1]
-    embedding, panel, shape, seen = np.split(values, edges, axis=1)
+    embedding, votes, shape, seen = np.split(values, edges, axis=1)
     trained_on = found & (seen[:, 0] > 0.5)
     texts = np.asarray(notes, dtype=np.str_)
     features = Features("builtin", samples.ids, embedding, found, dict(spec), texts)
     landmarks = landmarks_of(samples, shape, found, texts, spec)
     there = found if keep_trained_on else found & ~trained_on
-    posteriors, reason = posteriors_of(samples, panel, there)
+    posteriors, reason = posteriors_of(samples, votes, there)
     return BuiltinViews(features, landmarks, posteriors, trained_on, reason)
 
 
@@ -94,25 +94,25 @@ def landmarks_of(samples: Samples, shape: Floats, found: Bools, notes: Strings, 
     return Landmarks(samples.ids, points, sure, kept[:, 136], kept[:, 137:], dict(spec), texts)
 
 
-def posteriors_of(samples: Samples, panel: Floats, found: Bools) -> tuple[Posteriors | None, str]:
-    """Return the panel's posteriors (N, 8) over the set's classes, renormalized, or None and the reason.
+def posteriors_of(samples: Samples, votes: Floats, found: Bools) -> tuple[Posteriors | None, str]:
+    """Return the builtin model's posteriors (N, 8) over the set's classes, renormalized, or None and the reason.
 
-    Every class of the set must be one of the panel's eight expressions: a class the panel has never been
-    asked about cannot be given its share.
+    Every class of the set must be one of the builtin model's eight expressions: a class that it does not know
+    cannot be given its share.
     """
     names = [canonical(name) for name in samples.classes]
-    unknown = [name for name, plain in zip(samples.classes, names, strict=True) if plain not in PANEL]
+    unknown = [name for name, plain in zip(samples.classes, names, strict=True) if plain not in EXPRESSIONS]
     if unknown:
         return None, (
-            f"the builtin panel knows {', '.join(PANEL)}, and this set has {', '.join(unknown)} too; "
+            f"the builtin model knows {', '.join(EXPRESSIONS)}, and this set has {', '.join(unknown)} too; "
             "it gives no posteriors."
         )
     if len(set(names)) < len(names):
         return (
             None,
-            "two classes of this set are the same expression for the builtin panel; it gives no posteriors.",
+            "two classes of this set are the same expression for the builtin model; it gives no posteriors.",
         )
-    share = panel[:, [PANEL.index(name) for name in names]].astype(np.float64)
+    share = votes[:, [EXPRESSIONS.index(name) for name in names]].astype(np.float64)
     mass = share.sum(1)
     there = found & (mass >= MIN_MASS)
     values = np.where(there[:, None], share / np.where(there, mass, 1.0)[:, None], 0.0).astype(np.float32)

@@ -183,7 +183,7 @@ def _aligned(name: str, file: Path, values: NDArray[Any], rows: NDArray[np.int64
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]
         known = block >= 0
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, and is told of as such
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, and is reported as such
             aligned[start : start + BLOCK_ROWS][known] = np.asarray(values[block[known]]).reshape(-1, width)
     return aligned
 

@@ -91,12 +91,12 @@ class FeatureCache:
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = default_folder() if folder is None else Path(folder)
 
-    def open(self, spec: Mapping[str, Any], width: int) -> Shelf:
+    def open(self, spec: Mapping[str, Any], width: int) -> CachedView:
         """Return the vectors of `width` numbers that `spec` made; use it in a `with` statement.
 
         Raises StoreError where the folder cannot be made, or holds another spec under this spec's digest.
         """
-        return Shelf(self.folder, spec, width)
+        return CachedView(self.folder, spec, width)
 
     def specs(self) -> dict[str, dict[str, Any]]:
         """Return the specs that have vectors here, by digest."""
@@ -155,10 +155,10 @@ class _Shard:
         return int(self.values.nbytes)
 
 
-class Shelf:
+class CachedView:
     """The vectors of one spec: look up, add, and the rest is seen to. Not for use from several threads.
 
-    What is added is written every `FLUSH_ROWS` vectors or `FLUSH_SECONDS`, and when the shelf is closed.
+    What is added is written every `FLUSH_ROWS` vectors or `FLUSH_SECONDS`, and when it is closed.
     """
 
     def __init__(self, root: Path, spec: Mapping[str, Any], width: int) -> None:
@@ -174,7 +174,7 @@ class Shelf:
         for path in self._listing():
             self._take(path)
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> CachedView:
         return self
 
     def __exit__(

@@ -156,7 +156,7 @@ def decode(data: bytes) -> Image:
     if not data:
         raise UnreadableImage("empty file")
     try:
-        with warnings.catch_warnings():  # too large a picture is told of once, below
+        with warnings.catch_warnings():  # too large a picture is reported once, below
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=_formats())
         if image.width * image.height > MAX_PIXELS:

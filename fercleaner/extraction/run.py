@@ -24,7 +24,7 @@ from ..core.arrays import Bools, Floats, Progress, Strings
 from ..core.errors import FeatureError
 from ..core.types import Features, ImageSource, Samples
 from . import images
-from .cache import FeatureCache, Shelf
+from .cache import CachedView, FeatureCache
 from .extractor import Extractor
 from .workers import Box, Workers
 
@@ -150,9 +150,9 @@ def extract(
         raise ValueError(f"workers is {workers}; 0 (none) or more")
     run = _Run(samples, samples.images, extractor, progress)
     with ExitStack() as stack:
-        shelf = stack.enter_context(cache.open(extractor.spec, extractor.width)) if cache else None
+        cached = stack.enter_context(cache.open(extractor.spec, extractor.width)) if cache else None
         pool: Workers[_Picture] = stack.enter_context(Workers(extractor.prepare, workers))
-        run.go(shelf, pool)
+        run.go(cached, pool)
     return run.finish()
 
 
@@ -165,7 +165,7 @@ def features(
     progress: Progress | None = None,
     on_log: Callable[[RunLog], None] | None = None,
 ) -> Features:
-    """Run an encoder over the pictures of `samples`, as `extract`; `on_log` is told what the run did."""
+    """Run an encoder over the pictures of `samples`, as `extract`; `on_log` gets what the run did."""
     done = extract(samples, extractor, cache=cache, workers=workers, progress=progress)
     if on_log is not None:
         on_log(done.log)
@@ -205,23 +205,23 @@ class _Run:
         self.first_row: dict[bytes, int] = {}
         self.repeats: list[tuple[int, int]] = []
 
-    def go(self, shelf: Shelf | None, pool: Workers[_Picture]) -> None:
+    def go(self, cached: CachedView | None, pool: Workers[_Picture]) -> None:
         waiting: list[_Picture] = []
         for block in self._read():
             for picture in block:
-                if self._settled(picture, shelf):
+                if self._settled(picture, cached):
                     continue
                 waiting.append(picture)
                 if len(waiting) >= CHUNK_ROWS or sum(len(p.data) for p in waiting) >= CHUNK_BYTES:
                     self._submit(waiting, pool)
                     waiting = []
                     while pool.full:
-                        self._take(pool, shelf)
+                        self._take(pool, cached)
             self._tell()
         self._submit(waiting, pool)
         while pool.busy:
-            self._take(pool, shelf)
-        self._compute(shelf)
+            self._take(pool, cached)
+        self._compute(cached)
 
     def finish(self) -> Extraction:
         for row, first in self.repeats:
@@ -280,7 +280,7 @@ class _Run:
             return _Picture(row, b"", b"", box, str(error))
         return _Picture(row, images.digest(data, box), data, box, "")
 
-    def _settled(self, picture: _Picture, shelf: Shelf | None) -> bool:
+    def _settled(self, picture: _Picture, cached: CachedView | None) -> bool:
         """Say whether nothing is left to compute for this picture."""
         if picture.reason:
             self._fail(picture.row, picture.reason)
@@ -290,7 +290,7 @@ class _Run:
             self.repeats.append((picture.row, first))
             self.done += 1
             return True
-        entry = shelf.get(picture.digest) if shelf is not None else None
+        entry = cached.get(picture.digest) if cached is not None else None
         if entry is None:
             return False
         self.values[picture.row], self.found[picture.row], self.notes[picture.row] = entry
@@ -308,17 +308,17 @@ class _Run:
             # The key goes without the file's bytes: they are not needed here again.
             pool.submit([p._replace(data=b"") for p in pictures], [(p.data, p.box) for p in pictures])
 
-    def _take(self, pool: Workers[_Picture], shelf: Shelf | None) -> None:
+    def _take(self, pool: Workers[_Picture], cached: CachedView | None) -> None:
         for picture, prepared in pool.take():
             if isinstance(prepared, str):
                 self._fail(picture.row, prepared)
                 continue
             self.batch.append((picture, prepared))
             if len(self.batch) >= self.extractor.batch_size:
-                self._compute(shelf)
+                self._compute(cached)
         self._tell()
 
-    def _compute(self, shelf: Shelf | None) -> None:
+    def _compute(self, cached: CachedView | None) -> None:
         if not self.batch:
             return
         batch, self.batch = self.batch, []
@@ -336,8 +336,8 @@ class _Run:
             if is_found:
                 self.values[row] = vector
             self.found[row], self.notes[row] = bool(is_found), "" if is_found else note
-            if shelf is not None:
-                shelf.put(picture.digest, self.values[row], bool(is_found), self.notes[row])
+            if cached is not None:
+                cached.put(picture.digest, self.values[row], bool(is_found), self.notes[row])
         self._tell()
 
     def _tell(self) -> None:

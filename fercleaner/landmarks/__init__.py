@@ -123,7 +123,7 @@ def detect(
     cache, workers, progress
         As in `extraction.extract`; for a detector alone.
     on_log : callable, optional
-        Told what the run over the pictures did.
+        Gets what the run over the pictures did.
     """
     if detector is None:
         n, zero = len(samples), np.float32(0)

@@ -17,7 +17,7 @@ from ..core.arrays import Bools, Doubles, Floats
 from ..core.errors import InputError
 from ..core.types import ActionUnits, Features, Landmarks
 from . import geometry
-from .squash import ALPHA, probabilities, sigmoid, standardized
+from .au_probabilities import ALPHA, probabilities, sigmoid, standardized
 
 #: MediaPipe's 52 blendshapes, in the order in which FaceLandmarker gives them.
 BLENDSHAPES: tuple[str, ...] = (
@@ -185,7 +185,7 @@ def from_landmarks(
     """Estimate AU probabilities from the geometry of 68 points.
 
     Each feature of `raw_features` is standardized over the found faces, z = (g - median) / (1.4826 MAD), and
-    squashed, p = sigmoid(1.5 (z - tau)). AU10, AU17, AU23 and AU24 are multiplied by 1 - p of the AU that
+    mapped to (0, 1), p = sigmoid(1.5 (z - tau)). AU10, AU17, AU23 and AU24 are multiplied by 1 - p of the AU that
     moves the same points (`GATED_BY`); AU6 has no landmark of its own and is sqrt(p7 p12).
 
     Parameters
@@ -240,7 +240,7 @@ def from_blendshapes(
 
     The blendshapes of an AU (`BLENDSHAPES_OF`) are averaged; "U", a corner raised on one side, is
     |smileLeft - smileRight| + |dimpleLeft - dimpleRight|. Their square root (they crowd at 0) is
-    standardized, squashed and matched to the base rate as in `from_landmarks`: the scores themselves are no
+    standardized, mapped to (0, 1) and matched to the base rate as in `from_landmarks`: the scores themselves are no
     probabilities (those of AU5, AU6 and AU9 hardly leave 0 on any face).
 
     Parameters

@@ -1,4 +1,4 @@
-"""`--landmarks builtin`: 68 points and 52 blendshapes from the network in the box, with no download.
+"""`--landmarks builtin`: 68 points and 52 blendshapes from the builtin model, with no download.
 
 Where `--encoder builtin` runs as well, take both from one pass (`encoders.builtin_views.split`).
 """

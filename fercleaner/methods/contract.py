@@ -202,7 +202,7 @@ def _classes_can_be_permuted(method: Method, rng: np.random.Generator) -> None:
     _same(permuted, _answer(method, with_class_order(evidence, order)), "with the class columns permuted")
     if "action_units" in method.needs | method.optional:
         return  # such a method knows expressions by name
-    if hasattr(method, "base_rates"):  # it knows how frequent they are, unless told not to
+    if hasattr(method, "base_rates"):  # by default it knows how frequent they are
         method = replace(method, base_rates=NONE)  # type: ignore[type-var]
         here = _answer(method, evidence)
         permuted = replace(here, distribution=here.distribution[:, order], classes=permuted.classes)

@@ -188,13 +188,13 @@ def with_one_label_component(evidence: Evidence, rng: np.random.Generator) -> tu
         else:
             neighbors[view] = _linked(links, inside[:, None] == inside[links.indices])
     posteriors = {}
-    for name, witness in evidence.posteriors.items():
-        sure = np.eye(len(witness.classes))[chosen]
+    for name, source in evidence.posteriors.items():
+        sure = np.eye(len(source.classes))[chosen]
         posteriors[name] = replace(
-            witness,
-            values=np.where(inside[:, None], sure, witness.values),
-            found=witness.found | inside,
-            margin=None if witness.margin is None else np.where(inside, 1.0, witness.margin),
+            source,
+            values=np.where(inside[:, None], sure, source.values),
+            found=source.found | inside,
+            margin=None if source.margin is None else np.where(inside, 1.0, source.margin),
         )
     changed = Evidence(
         evidence.samples,

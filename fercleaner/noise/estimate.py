@@ -55,7 +55,7 @@ class NoiseEstimate:
     mixed: tuple[MixedPair, ...]
 
     @property
-    def told(self) -> str:
+    def range_text(self) -> str:
         """`rate` and `doubt` as a user reads them: "19.9 to 22.7 %", "-" without labels."""
         if self.rate is None or self.doubt is None:
             return "-"
@@ -76,11 +76,11 @@ def estimate_noise(refined: RefinedSet, *, top: int = 10) -> NoiseEstimate:
 
     What r leaves to other classes where it confirms the label is no part of the rate: the face may be ambiguous and
     the label right. It may be an undecided mistake as well, which `doubt` counts. Neither labels nor views tell the
-    two apart, so rate and doubt are the ends of a range (`told`). The truth may lie outside of it: mistakes that
-    annotators and look-alikes share pass for truth and make both too low (FER2013's own labels); right labels of
+    two apart, so rate and doubt are the ends of a range (`range_text`). The truth may lie outside of it: mistakes that
+    annotators and nearest neighbors share pass for truth and make both too low (FER2013's own labels); right labels of
     faces that the views misread make both too high (weak views; correct labels of unclear faces).
 
-    Ranges told beside known rates stand in README, errors of T in results/precision.json (`benchmarks/precision.py`):
+    Ranges beside known rates stand in README, errors of T in results/precision.json (`benchmarks/precision.py`):
     by `consensus`, a mean of .023 an entry on FER2013's own labels, .006 to .026 on injected noise on faces.
 
     Other methods' distributions are blends rather than probabilities, and what comes out for them describes what

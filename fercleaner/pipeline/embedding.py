@@ -15,7 +15,7 @@ from ..core.types import Features, Samples
 from ..methods.base import Method
 from ..methods.landmark.contrast import SHARE, fit_projection
 from ..results.parquet import replacing
-from .inputs import Resources, Watch, Witnesses
+from .inputs import Callbacks, Resources, Sources
 from .refine import LANDMARKS, gather, side_by_side
 
 
@@ -30,9 +30,9 @@ class _Asked:
 def project_set(
     samples: Samples,
     refined: RefinedSet,
-    witnesses: Witnesses,
+    sources: Sources,
     resources: Resources | None = None,
-    watch: Watch | None = None,
+    callbacks: Callbacks | None = None,
     *,
     dimensions: int = 64,
     share: float = SHARE,
@@ -50,8 +50,8 @@ def project_set(
     ----------
     samples : Samples
     refined : RefinedSet
-        Labels that teach, matched by id. Faces that it does not hold are projected and teach nothing.
-    witnesses : Witnesses
+        Labels to train on, matched by id. Faces that it does not hold are projected and not trained on.
+    sources : Sources
         Expression views (encoders, vectors) and landmarks; all expression views are set side by side.
     dimensions : int
         Of the learned part.
@@ -62,7 +62,7 @@ def project_set(
     -------
     Features
         View "contrast", rows of length 1: columns of the views side by side, then the learned ones. Labels drew
-        these faces together, so that neighbors among them are no witness about the same labels: for training,
+        these faces together, so that neighbors among them are no source about the same labels: for training,
         retrieval and display, not for `refine`.
 
     Raises
@@ -74,9 +74,9 @@ def project_set(
         raise InputError(f"dimensions is {dimensions}; the learned part needs at least 1.")
     if not 0 <= share <= 1:
         raise InputError(f"share = {share} must lie in [0, 1].")
-    resources, watch = resources or Resources(), watch or Watch()
-    bank = _bank(samples, refined, watch)
-    evidence = gather(samples, cast(Method, _Asked()), witnesses, resources, watch)
+    resources, callbacks = resources or Resources(), callbacks or Callbacks()
+    bank = _bank(samples, refined, callbacks)
+    evidence = gather(samples, cast(Method, _Asked()), sources, resources, callbacks)
     views = {name: view for name, view in evidence.features.items() if name != LANDMARKS}
     if not views:
         raise InputError("The projection needs an expression view: add --encoder or --view NAME=FILE.")
@@ -91,7 +91,7 @@ def project_set(
         bank,
         np.random.default_rng(resources.seed),
         dimensions=dimensions,
-        progress=watch.stage("projection"),
+        progress=callbacks.stage("projection"),
     )
     return projection.apply(expression, share=share)
 
@@ -120,7 +120,7 @@ def check_ending(path: str | os.PathLike[str]) -> None:
         raise InputError(f"{os.fspath(path)}: vectors are written as .npz; give the file that ending.")
 
 
-def _bank(samples: Samples, refined: RefinedSet, watch: Watch) -> Doubles:
+def _bank(samples: Samples, refined: RefinedSet, callbacks: Callbacks) -> Doubles:
     """Return the refined distribution of each face of `samples`, uniform where there is none, (N, C)."""
     at = {face: row for row, face in enumerate(refined.ids.tolist())}
     rows = np.array([at.get(face, -1) for face in samples.ids.tolist()])
@@ -131,7 +131,7 @@ def _bank(samples: Samples, refined: RefinedSet, watch: Watch) -> Doubles:
             f"{samples.ids[0]}). Name the file that was made from this set."
         )
     if missing:
-        watch.note(f"{missing:,} of {len(samples):,} faces are not in the refined file; they teach nothing.")
+        callbacks.note(f"{missing:,} of {len(samples):,} faces are not in the refined file; they are not trained on.")
     distribution = refined.distribution.astype(np.float64)
     bank: Doubles = np.where((rows >= 0)[:, None], distribution[rows], 1.0 / distribution.shape[1])
     return bank

@@ -1,4 +1,4 @@
-"""What a run is given: who is told what goes on, what it may use, and where its evidence comes from."""
+"""What a run is given: callbacks, resources, and the sources of its evidence."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ log = logging.getLogger("fercleaner.pipeline.refine")
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Who is told what goes on: `progress(stage, done, total)` and `note(sentence)`."""
+class Callbacks:
+    """Called while a run goes on: `progress(stage, done, total)` and `note(sentence)`."""
 
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None
     note: Callable[[str], None] = log.info
@@ -57,7 +57,7 @@ class Resources:
 
 
 @dataclass(frozen=True, eq=False)
-class Witnesses:
+class Sources:
     """Where the evidence comes from.
 
     Parameters
@@ -71,7 +71,7 @@ class Witnesses:
     action_units : ActionUnits, optional
         Of the user's own detector; else they are measured from blendshapes or landmarks.
     posteriors : sequence of Posteriors
-        Further witnesses over the samples' classes: trained elsewhere or, out of fold, on the labels at hand
+        Further sources over the samples' classes: trained elsewhere or, out of fold, on the labels at hand
         (`Posteriors.learned`). None is called "probe", which is fitted here.
     """
 

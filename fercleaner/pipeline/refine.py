@@ -21,7 +21,7 @@ from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, f
 from ..results.assemble import assembled
 from ..similarity.neighbors import near_identical, nearest
 from ..similarity.whitening import JOINT, distinct, join, whiten
-from .inputs import Resources, Watch, Witnesses
+from .inputs import Callbacks, Resources, Sources
 
 if TYPE_CHECKING:
     from ..encoders.builtin import BuiltinExtractor
@@ -38,9 +38,9 @@ DEFAULT_K = 15
 def refine(
     samples: Samples,
     method: Method,
-    witnesses_: Witnesses,
+    sources: Sources,
     resources: Resources | None = None,
-    watch: Watch | None = None,
+    callbacks: Callbacks | None = None,
     *,
     precision: float | None = None,
 ) -> RefinedSet:
@@ -54,8 +54,8 @@ def refine(
         `group`, where set, keeps its members from voting for one another; drop it with
         ``samples.replacing(group=None)``.
     method : Method
-    witnesses_ : Witnesses
-    resources, watch : optional
+    sources : Sources
+    resources, callbacks : optional
     precision : float in (0, 1), optional
         Replace the method's own flags by as many of the lowest qualities as keep this estimated share of the
         flags right (`calibration.calibrated`); metadata "precision" says what was estimated. The method runs again
@@ -72,22 +72,22 @@ def refine(
     FeatureError
         No picture can be read, or weights are missing.
     """
-    resources, watch = resources or Resources(), watch or Watch()
+    resources, callbacks = resources or Resources(), callbacks or Callbacks()
     check_precision(precision)
     require_labels(samples, method.name)
-    base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is told of at once
-    evidence = gather(samples, method, witnesses_, resources, watch)
-    stage = watch.stage(method.name)
+    base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
+    evidence = gather(samples, method, sources, resources, callbacks)
+    stage = callbacks.stage(method.name)
     stage(0, 1)
     refinement = run(method, evidence, resources.seed)
     stage(1, 1)
     about: dict[str, Any] = {}
     if precision is not None:
-        checks = flip_checks(method, evidence, refinement, resources, watch)
+        checks = flip_checks(method, evidence, refinement, resources, callbacks)
         decision = calibrated(precision, samples, refinement, checks)
         refinement = replace(refinement, flagged=decision.flagged)
         about["precision"] = decision.to_dict()
-        watch.note(decision.sentence)
+        callbacks.note(decision.sentence)
     refinement = replace(refinement, params=parameters(method))
     return assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
 
@@ -98,41 +98,41 @@ def run(method: Method, evidence: Evidence, seed: int) -> Refinement:
 
 
 def flip_checks(
-    method: Method, evidence: Evidence, first: Refinement, resources: Resources, watch: Watch
+    method: Method, evidence: Evidence, first: Refinement, resources: Resources, callbacks: Callbacks
 ) -> list[tuple[Flipped, Refinement]]:
     """Return labels flipped on purpose and what the method, run again, says of them; for `calibration.calibrated`."""
-    stage = watch.stage("precision")
+    stage = callbacks.stage("precision")
     runs = flip_runs(evidence.samples)
     checks = []
     for number in range(runs):
         stage(number, runs)
         changed = flipped(evidence.samples, first, np.random.default_rng([resources.seed, number]))
-        again = relabeled(evidence, changed.samples, resources, Watch())
+        again = relabeled(evidence, changed.samples, resources, Callbacks())
         checks.append((changed, run(method, again, resources.seed)))
     stage(runs, runs)
     return checks
 
 
-def gather(samples: Samples, method: Method, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Evidence:
+def gather(samples: Samples, method: Method, sources: Sources, resources: Resources, callbacks: Callbacks) -> Evidence:
     """Compute the evidence that `method` asks for."""
-    return evidence_for(method, gather_for(samples, (method,), witnesses_, resources, watch))
+    return evidence_for(method, gather_for(samples, (method,), sources, resources, callbacks))
 
 
 def gather_for(
-    samples: Samples, methods: Sequence[Method], witnesses_: Witnesses, resources: Resources, watch: Watch
+    samples: Samples, methods: Sequence[Method], sources: Sources, resources: Resources, callbacks: Callbacks
 ) -> Evidence:
     """Compute once what any of `methods` asks for; `evidence_for` gives each its own part."""
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
-    _check_names(witnesses_)  # before the first picture is read
-    witnesses_ = _unboxed(samples, witnesses_, resources, watch)
-    landmarks = _landmarks(samples, witnesses_.landmarks, resources, watch)
-    views = _views(samples, witnesses_, landmarks, resources, watch)
+    _check_names(sources)  # before the first picture is read
+    sources = _builtin_expanded(samples, sources, resources, callbacks)
+    landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
+    views = _views(samples, sources, landmarks, resources, callbacks)
     k = max(_k(method) for method in methods)
-    neighbors = _neighbors(samples, k, "joint" in wanted, views, resources, watch) if "neighbors" in wanted else {}
-    posteriors = {p.name: p for p in witnesses_.posteriors}
+    neighbors = _neighbors(samples, k, "joint" in wanted, views, resources, callbacks) if "neighbors" in wanted else {}
+    posteriors = {p.name: p for p in sources.posteriors}
     if "posteriors" in wanted and views:
-        posteriors[PROBE] = _probe(samples, views, resources, watch)
-    units = _action_units(witnesses_, landmarks, views) if "action_units" in wanted else None
+        posteriors[PROBE] = _probe(samples, views, resources, callbacks)
+    units = _action_units(sources, landmarks, views) if "action_units" in wanted else None
     return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device)
 
 
@@ -156,7 +156,7 @@ def evidence_for(method: Method, evidence: Evidence) -> Evidence:
     )
 
 
-def relabeled(evidence: Evidence, samples: Samples, resources: Resources, watch: Watch) -> Evidence:
+def relabeled(evidence: Evidence, samples: Samples, resources: Resources, callbacks: Callbacks) -> Evidence:
     """Return `evidence` under other given labels of the same faces.
 
     The probe hangs on labels and is fitted again, where there is one. Other posteriors that learned from the labels
@@ -164,7 +164,7 @@ def relabeled(evidence: Evidence, samples: Samples, resources: Resources, watch:
     """
     posteriors = evidence.outside
     if PROBE in evidence.posteriors:
-        posteriors[PROBE] = _probe(samples, evidence.features, resources, watch)
+        posteriors[PROBE] = _probe(samples, evidence.features, resources, callbacks)
     return replace(evidence, samples=samples, posteriors=posteriors)
 
 
@@ -179,11 +179,11 @@ def _k(method: Method) -> int:
     return int(getattr(method, "k", DEFAULT_K))
 
 
-def _probe(samples: Samples, views: Mapping[str, Features], resources: Resources, watch: Watch) -> Posteriors:
+def _probe(samples: Samples, views: Mapping[str, Features], resources: Resources, callbacks: Callbacks) -> Posteriors:
     """Return the out-of-fold posteriors of all views side by side, fitted to the given labels."""
     from ..classifiers.probe import cross_fit
 
-    return cross_fit(samples, views, seed=resources.seed, device=resources.device, progress=watch.stage(PROBE))
+    return cross_fit(samples, views, seed=resources.seed, device=resources.device, progress=callbacks.stage(PROBE))
 
 
 def side_by_side(views: Mapping[str, Features]) -> Features:
@@ -196,45 +196,49 @@ def _ready(views: Mapping[str, Features]) -> dict[str, Features]:
     return {name: view if name == LANDMARKS else whiten(view) for name, view in views.items()}
 
 
-def _unboxed(samples: Samples, witnesses_: Witnesses, resources: Resources, watch: Watch) -> Witnesses:
-    """Return the witnesses with the network in the box replaced by what its one pass gives.
+def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, callbacks: Callbacks) -> Sources:
+    """Return the sources with the builtin model replaced by what its one pass gives.
 
     An encoder that gives all `encoders.builtin.PARTS` becomes a view, posteriors, and, where no landmarks were
     asked for otherwise, landmarks with blendshapes.
     """
-    box = _box(witnesses_)
-    if box is None:
-        return witnesses_
+    builtin = _builtin_of(sources)
+    if builtin is None:
+        return sources
     from ..encoders.builtin_views import split
     from ..extraction.run import extract
 
-    done = extract(samples, box, cache=resources.cache, workers=resources.workers, progress=watch.stage(box.name))
-    _tell(done.log, watch)
-    views = split(samples, done.values, done.found, done.notes, box.spec)
+    done = extract(
+        samples, builtin, cache=resources.cache, workers=resources.workers, progress=callbacks.stage(builtin.name)
+    )
+    _tell(done.log, callbacks)
+    views = split(samples, done.values, done.found, done.notes, builtin.spec)
     if views.reason:
-        watch.note(views.reason)
+        callbacks.note(views.reason)
     if views.trained_on.any():
-        watch.note(
-            f"{box.name}: {int(views.trained_on.sum()):,} of {len(samples):,} pictures are faces that it was trained "
-            "on; it is no witness about their labels."
+        callbacks.note(
+            f"{builtin.name}: {int(views.trained_on.sum()):,} of {len(samples):,} pictures are faces that it was "
+            "trained on; its posteriors are not used for these faces."
         )
     return replace(
-        witnesses_,
-        encoders=tuple(e for e in witnesses_.encoders if e is not box),
-        views=(*witnesses_.views, views.features),
-        landmarks=views.landmarks if witnesses_.landmarks is None else witnesses_.landmarks,
-        posteriors=(*witnesses_.posteriors, *([views.posteriors] if views.posteriors is not None else [])),
+        sources,
+        encoders=tuple(e for e in sources.encoders if e is not builtin),
+        views=(*sources.views, views.features),
+        landmarks=views.landmarks if sources.landmarks is None else sources.landmarks,
+        posteriors=(*sources.posteriors, *([views.posteriors] if views.posteriors is not None else [])),
     )
 
 
-def _box(witnesses_: Witnesses) -> BuiltinExtractor | None:
+def _builtin_of(sources: Sources) -> BuiltinExtractor | None:
     """Return the encoder that gives all `encoders.builtin.PARTS`, if there is one."""
     from ..encoders.builtin import PARTS, BuiltinExtractor
 
-    return next((e for e in witnesses_.encoders if isinstance(e, BuiltinExtractor) and e.parts == PARTS), None)
+    return next((e for e in sources.encoders if isinstance(e, BuiltinExtractor) and e.parts == PARTS), None)
 
 
-def _landmarks(samples: Samples, source: Detector | Landmarks, resources: Resources, watch: Watch) -> Landmarks | None:
+def _landmarks(
+    samples: Samples, source: Detector | Landmarks, resources: Resources, callbacks: Callbacks
+) -> Landmarks | None:
     """Return the landmarks that `source` stands for, with a note on faces without."""
     if source is None:
         return None
@@ -248,15 +252,15 @@ def _landmarks(samples: Samples, source: Detector | Landmarks, resources: Resour
             source,
             cache=resources.cache,
             workers=resources.workers,
-            progress=watch.stage("landmarks"),
-            on_log=lambda done: _tell(done, watch),
+            progress=callbacks.stage("landmarks"),
+            on_log=lambda done: _tell(done, callbacks),
         )
-    _tell_missing("landmarks", found.found, found.notes, samples, watch)
+    _tell_missing("landmarks", found.found, found.notes, samples, callbacks)
     return found
 
 
 def _views(
-    samples: Samples, witnesses_: Witnesses, landmarks: Landmarks | None, resources: Resources, watch: Watch
+    samples: Samples, sources: Sources, landmarks: Landmarks | None, resources: Resources, callbacks: Callbacks
 ) -> dict[str, Features]:
     """Return all views by name, those that repeat another dropped."""
     from ..extraction.run import features
@@ -266,19 +270,19 @@ def _views(
     def add(view: Features) -> None:
         if not np.array_equal(view.ids, samples.ids):
             raise InputError(f"View '{view.view}' is not in the order of the samples.")
-        _tell_missing(view.view, view.found, view.notes, samples, watch)
+        _tell_missing(view.view, view.found, view.notes, samples, callbacks)
         views[view.view] = view
 
-    for view in witnesses_.views:
+    for view in sources.views:
         add(view)
-    for name, encoder in zip(_encoder_names(witnesses_.encoders), witnesses_.encoders, strict=True):
+    for name, encoder in zip(_encoder_names(sources.encoders), sources.encoders, strict=True):
         view = features(
             samples,
             encoder,
             cache=resources.cache,
             workers=resources.workers,
-            progress=watch.stage(name),
-            on_log=lambda done: _tell(done, watch),
+            progress=callbacks.stage(name),
+            on_log=lambda done: _tell(done, callbacks),
         )
         add(replace(view, view=name))
     if landmarks is not None:
@@ -287,7 +291,7 @@ def _views(
         views[LANDMARKS] = descriptor(landmarks)
     kept = distinct(views)
     for name in views.keys() - kept.keys():
-        watch.note(f"View '{name}' repeats another view and is counted once.")
+        callbacks.note(f"View '{name}' repeats another view and is counted once.")
     return kept
 
 
@@ -301,18 +305,18 @@ def _encoder_names(encoders: Sequence[Extractor]) -> list[str]:
     return names
 
 
-def _check_names(witnesses_: Witnesses) -> None:
+def _check_names(sources: Sources) -> None:
     """Raise InputError where two views, or two posteriors, would have one name."""
-    names = [view.view for view in witnesses_.views] + _encoder_names(witnesses_.encoders)
+    names = [view.view for view in sources.views] + _encoder_names(sources.encoders)
     if JOINT in names:
         raise InputError(f"A view cannot be called '{JOINT}': that is all views side by side. Give it another name.")
-    box = _box(witnesses_)
-    pointed = witnesses_.landmarks is not None or box is not None
+    builtin = _builtin_of(sources)
+    pointed = sources.landmarks is not None or builtin is not None
     taken = Counter(names + ([LANDMARKS] if pointed else []))
     for name, count in taken.items():
         if count > 1:
             raise InputError(f"Two views are called '{name}'. Give one of them another name: --view NAME=FILE.")
-    said = Counter([table.name for table in witnesses_.posteriors] + ([box.name] if box is not None else []))
+    said = Counter([table.name for table in sources.posteriors] + ([builtin.name] if builtin is not None else []))
     for name, count in said.items():
         if count > 1:
             raise InputError(f"Two posteriors are called '{name}'. Give one of them another name.")
@@ -321,13 +325,13 @@ def _check_names(witnesses_: Witnesses) -> None:
 
 
 def _neighbors(
-    samples: Samples, k: int, joint: bool, views: Mapping[str, Features], resources: Resources, watch: Watch
+    samples: Samples, k: int, joint: bool, views: Mapping[str, Features], resources: Resources, callbacks: Callbacks
 ) -> dict[str, Neighbors]:
     """Return the neighbor tables of all views, and of all side by side where `joint` asks for that."""
     if k >= len(samples):
         others = len(samples) - 1
         rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
-        watch.note(f"k = {k}, but a face has only {others} {rest}.")
+        callbacks.note(f"k = {k}, but a face has only {others} {rest}.")
         k = max(1, others)
     ready = _ready(views)
     if joint and len(ready) > 1:
@@ -335,22 +339,22 @@ def _neighbors(
     apart, index, device = samples.group, resources.index, resources.device
     tables = {}
     for name, view in ready.items():
-        stage = watch.stage(f"neighbors: {name}")
+        stage = callbacks.stage(f"neighbors: {name}")
         tables[name] = nearest(view, k, apart=apart, center=False, index=index, device=device, progress=stage)
     if same := len(near_identical(tables, views)):
         pairs = "1 pair of faces is" if same == 1 else f"{same:,} pairs of faces are"
         listed = "" if samples.images is None else "`fercleaner show FILE --duplicates` lists them; "
-        watch.note(
+        callbacks.note(
             f"{pairs} near-identical and in no common group: they vote for each other. {listed}"
             "--group-by COLUMN keeps them apart."
         )
     return tables
 
 
-def _action_units(witnesses_: Witnesses, landmarks: Landmarks | None, views: dict[str, Features]) -> ActionUnits | None:
+def _action_units(sources: Sources, landmarks: Landmarks | None, views: dict[str, Features]) -> ActionUnits | None:
     """Return action units from the best source at hand: the user's, blendshapes, then geometry."""
-    if witnesses_.action_units is not None:
-        return witnesses_.action_units
+    if sources.action_units is not None:
+        return sources.action_units
     from ..landmarks import action_units
 
     if landmarks is not None and landmarks.blendshapes is not None:
@@ -361,29 +365,29 @@ def _action_units(witnesses_: Witnesses, landmarks: Landmarks | None, views: dic
     return None if landmarks is None else action_units.from_landmarks(landmarks)
 
 
-def _tell(done: RunLog, watch: Watch) -> None:
+def _tell(done: RunLog, callbacks: Callbacks) -> None:
     """Say what an extraction did."""
     repeated = f", {done.repeated:,} with the picture of another row" if done.repeated else ""
-    watch.note(
+    callbacks.note(
         f"{done.view}: {done.computed:,} of {done.faces:,} faces computed, {done.reused:,} from the cache{repeated}, "
         f"in {done.seconds:.1f} s."
     )
     if done.unreadable:
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.unreadable.items()))
-        watch.note(
+        callbacks.note(
             f"{done.view}: {sum(done.unreadable.values()):,} pictures cannot be read ({why}); "
             f"first: {done.first_unreadable}"
         )
 
 
-def _tell_missing(view: str, found: Bools, notes: Any, samples: Samples, watch: Watch) -> None:
+def _tell_missing(view: str, found: Bools, notes: Any, samples: Samples, callbacks: Callbacks) -> None:
     """Say how many faces a view misses, why, and what becomes of them."""
     missing = int((~found).sum())
     if missing:
         why = Counter(notes[~found].tolist()).most_common(3) if notes is not None else []
         reason = "; ".join(f"{count:,} {text or 'without a reason'}" for text, count in why)
         reason = f" ({reason})" if reason else ""
-        watch.note(
+        callbacks.note(
             f"{view}: {missing:,} of {len(samples):,} faces have none{reason}; first: "
             f"{samples.ids[~found][0]}. They are judged by the other views, or keep their label."
         )

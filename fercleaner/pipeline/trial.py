@@ -18,10 +18,10 @@ from ..methods.base import Method, require_labels
 from ..noise.estimate import expected_joint
 from ..noise.injection import NoiseSpec
 from ..noise.precision import Flipped, flip_depths_of, most_wrong, noise_rate, with_labels
-from .inputs import Resources, Watch, Witnesses
+from .inputs import Callbacks, Resources, Sources
 from .refine import evidence_for, gather_for, relabeled, run, side_by_side
 
-#: Seeds of each kind of noise, unless told otherwise.
+#: Seeds of each kind of noise, by default.
 SEEDS = 3
 #: Figures of a run, in the order of the table.
 MEASURES = (
@@ -123,9 +123,9 @@ def run_trial(
     samples: Samples,
     methods: Sequence[Method],
     noises: Sequence[NoiseSpec],
-    witnesses_: Witnesses,
+    sources: Sources,
     resources: Resources | None = None,
-    watch: Watch | None = None,
+    callbacks: Callbacks | None = None,
     *,
     seeds: int = SEEDS,
     skip_unfit: bool = False,
@@ -142,7 +142,7 @@ def run_trial(
     noises : sequence of NoiseSpec
         "human" takes the transition matrix that the methods' refinements of the set let expect, on average;
         "instance" the views side by side.
-    witnesses_, resources, watch
+    sources, resources, callbacks
         As in `pipeline.refine`.
     seeds : int >= 1
         Runs of each noise.
@@ -156,16 +156,16 @@ def run_trial(
 
     Cost: (1 + noises x seeds) runs of every method.
     """
-    resources, watch = resources or Resources(), watch or Watch()
+    resources, callbacks = resources or Resources(), callbacks or Callbacks()
     _check(samples, methods, noises, seeds)
-    evidence = gather_for(samples, methods, witnesses_, resources, watch)
+    evidence = gather_for(samples, methods, sources, resources, callbacks)
     first, skipped = _first_runs(methods, evidence, resources, skip_unfit)
     fit = [method for method in methods if method.name in first]
     flips = _injected(samples, noises, seeds, evidence, first.values(), resources.seed)
     answers: dict[str, list[Refinement]] = {method.name: [] for method in fit}
-    stage, total, done = watch.stage("trial"), len(flips) * len(fit), 0
+    stage, total, done = callbacks.stage("trial"), len(flips) * len(fit), 0
     for change in flips:
-        noisy = relabeled(evidence, change.samples, resources, Watch())
+        noisy = relabeled(evidence, change.samples, resources, Callbacks())
         for method in fit:
             stage(done, total)
             answers[method.name].append(run(method, evidence_for(method, noisy), resources.seed))

@@ -13,7 +13,7 @@ import numpy as np
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
-from .named_neighbors import nearest_overall, witnesses
+from .named_neighbors import nearest_overall, sources
 from .reasons import reasons
 
 #: Packages whose versions can change the numbers, written into the file where installed.
@@ -33,10 +33,12 @@ def assembled(
     `about` goes into the metadata beside what always stands there.
     """
     n = len(samples)
-    blind = ~np.logical_or.reduce([np.zeros(n, dtype=np.bool_), *(view.found for view in evidence.features.values())])
+    no_evidence = ~np.logical_or.reduce(
+        [np.zeros(n, dtype=np.bool_), *(view.found for view in evidence.features.values())]
+    )
     if evidence.neighbors:
         table = nearest_overall(evidence.neighbors)
-        spoke_for, spoke_against = witnesses(samples, refinement, table)
+        spoke_for, spoke_against = sources(samples, refinement, table)
     else:
         table = None
         spoke_for = spoke_against = ((),) * n
@@ -53,7 +55,7 @@ def assembled(
         quality=refinement.quality,
         flagged=refinement.flagged,
         changed=samples.labeled & (refinement.label != samples.label),
-        reason=np.array(reasons(evidence, refinement, table, blind), dtype=np.str_),
+        reason=np.array(reasons(evidence, refinement, table, no_evidence), dtype=np.str_),
         neighbors_for=spoke_for,
         neighbors_against=spoke_against,
         evidence=refinement.evidence,

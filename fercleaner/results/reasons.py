@@ -22,7 +22,7 @@ LEAST_ODDS = 1.5
 LEAST_PROBABILITY, HALF_A_NEIGHBOR = 0.01, 0.5
 #: A given label with at most this probability is as good as ruled out, and that can be the thing to say.
 RULED_OUT = 0.05
-#: Least agreement (Cohen's kappa) of a witness with the refined labels; about 0 by chance.
+#: Least agreement (Cohen's kappa) of a source with the refined labels; about 0 by chance.
 LEAST_KAPPA = 0.2
 #: An action unit belongs to an expression that shows it in at least this share of subjects.
 TYPICAL = 0.5
@@ -57,7 +57,7 @@ class Question(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """What one witness says of the M faces of a `Question`.
+    """What one source says of the M faces of a `Question`.
 
     `strength` (M,) is a log of odds, 0 where it says nothing; `against` (M,) whether that contradicts the decision;
     `text` gives the words for the m-th face.
@@ -68,19 +68,19 @@ class Statement(NamedTuple):
     text: Callable[[int], str]
 
 
-def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, blind: Bools) -> list[str]:
+def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, no_evidence: Bools) -> list[str]:
     """Return a sentence for each face that calls for one: flagged, changed, unlabeled or without evidence; else "".
 
         labeled sad; refined to happy (0.93); 9 of 10 nearest are happy; AU6+AU12 high; probe gives sad 0.02
 
     First come the given label and the decision, then up to `MOST` pieces of evidence, the strongest first. Their
     strength is the log of the odds that they give to what they name, and odds under `LEAST_ODDS` to 1 are not
-    named; "but" marks what contradicts the decision. A witness that does not know the face is not mentioned. What
+    named; "but" marks what contradicts the decision. A source that does not know the face is not mentioned. What
     is said is what the evidence at hand says, whether or not the method weighed it.
 
     - Neighbors (`table`): how many of the `COUNTED` nearest labeled ones carry the class. Where nothing else is to be
       named, also how they are divided: "3 of 10 nearest are happy, 3 sad".
-    - Posteriors by name, those at hand and those of the method's own witnesses: "probe says happy (0.95)", or "probe
+    - Posteriors by name, those at hand and those of the method's own sources: "probe says happy (0.95)", or "probe
       gives sad 0.02" where it decides for no class but rules the given one out. "probe" is out of fold. One that
       agrees with the refined labels of the set hardly more than chance would (Cohen's kappa under `LEAST_KAPPA`) is
       left out.
@@ -94,14 +94,14 @@ def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, blin
     refinement : Refinement
     table : (N, k) int64, optional
         Neighbors, as `explain.nearest_overall` gives them.
-    blind : (N,) bool
+    no_evidence : (N,) bool
         Faces for which no view had anything to say. Where the views say why, so does the sentence: "no view of this
         face (truncated image)".
 
     Cost: about half a second for 30,000 faces of which a third have a sentence.
     """
     samples = evidence.samples
-    silent = blind & ~_known_otherwise(evidence)
+    silent = no_evidence & ~_known_otherwise(evidence)
     speak = refinement.flagged | (refinement.label != samples.label) | silent
     heads = _heads(evidence, refinement, silent)
     question = _question(samples, refinement, np.flatnonzero(speak & ~silent))
@@ -170,7 +170,7 @@ def _question(samples: Samples, refinement: Refinement, rows: Ints) -> Question:
 
 
 def _statements(evidence: Evidence, refinement: Refinement, counts: Ints | None, question: Question) -> list[Statement]:
-    """Return what each witness at hand says; of equally strong ones the first here comes first in the sentence."""
+    """Return what each source at hand says; of equally strong ones the first here comes first in the sentence."""
     found: list[Statement] = []
     if counts is not None:
         found.append(_from_neighbors(counts, question, evidence.samples.classes))
@@ -262,7 +262,7 @@ def _from_posterior(name: str, posterior: Posteriors, question: Question) -> Sta
 
 
 def kappa(posterior: Posteriors, label: Ints) -> float:
-    """Return Cohen's kappa of a witness's likeliest classes and `label` (N,) over the faces that it knows.
+    """Return Cohen's kappa of a source's likeliest classes and `label` (N,) over the faces that it knows.
 
     (agreement - agreement by chance) / (1 - agreement by chance); 0 where chance alone agrees everywhere, or
     where it knows no face.
@@ -319,7 +319,7 @@ def unit_statements(
         return np.where(missed[rows] & typical[a] & seldom, ratio, 0.0)
 
     pro, con, changed = question.pro, question.con, ~question.doubt
-    # A missing unit is told of classes alone that the sentence names: given ones, and refined ones.
+    # A missing unit is named only for classes that the sentence names: given ones, and refined ones.
     yes = for_class(pro, con), against_class(con, pro) * question.labeled[:, None]
     no = for_class(con, pro), against_class(pro, con) * changed[:, None]
     told = ((yes, pro, question.doubt, False), (no, con, ~question.labeled, True))
@@ -358,7 +358,7 @@ def _unit_words(
 
 
 def _au_table(refinement: Refinement) -> AuTable:
-    """Return the table that the method went by, or the one that methods go by unless told otherwise."""
+    """Return the table that the method went by, or the one that methods use by default."""
     name = refinement.params.get("table") if refinement.method == "au-prior" else None
     return prior(str(name or "du2014"))
 

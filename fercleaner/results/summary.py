@@ -14,7 +14,7 @@ from ..core.refined import RefinedSet
 from ..evaluation.metrics import confusion_matrix
 from ..noise.estimate import NoiseEstimate, estimate_noise
 
-#: Rows of the two lists, unless told otherwise.
+#: Rows of the two lists, by default.
 TOP = 10
 #: Evidence that says how much spoke: 0 is none.
 COUNTS = ("vertex_degree",)
@@ -76,7 +76,7 @@ class Summary:
     weight_deciles : tuple of 11 floats, or empty for an empty set
         Smallest weight, then the weights that 10 %, 20 %, ... 100 % of the faces do not exceed.
     suspects : tuple of Suspect, lowest quality first
-    blind : tuple of Suspect, in the order of the set
+    no_evidence : tuple of Suspect, in the order of the set
         The first faces without evidence; `given` is "" for those without a label.
     noise : NoiseEstimate
         Noise rate and transition matrix that the refined distributions let expect.
@@ -97,7 +97,7 @@ class Summary:
     confused: tuple[ConfusedPair, ...]
     weight_deciles: tuple[float, ...]
     suspects: tuple[Suspect, ...]
-    blind: tuple[Suspect, ...]
+    no_evidence: tuple[Suspect, ...]
     noise: NoiseEstimate
     method: str | None
     params: Mapping[str, Any]
@@ -139,7 +139,7 @@ def summarize(refined: RefinedSet, *, top: int = TOP) -> Summary:
         confused=_confused(refined, top),
         weight_deciles=_deciles(refined),
         suspects=_suspects(refined, top),
-        blind=_faces(refined, np.flatnonzero(silent)[:top]),
+        no_evidence=_faces(refined, np.flatnonzero(silent)[:top]),
         noise=estimate_noise(refined, top=top),
         method=None if method is None else str(method),
         params=refined.metadata.get("params", {}),

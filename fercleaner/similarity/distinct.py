@@ -1,4 +1,4 @@
-"""Views told apart by what they hold: the same table given under two names is one witness, not two."""
+"""Views compared by content: the same table given under two names counts once."""
 
 from __future__ import annotations
 

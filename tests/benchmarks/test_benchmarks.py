@@ -159,9 +159,9 @@ def test_figures_of_a_perfect_and_a_blind_verdict() -> None:
         Verdict((given != label).astype(float), given != label, label, votes), given, label, votes, judged, ("a", "b")
     )
     assert [best[k] for k in ("auroc", "average_precision", "flag_f1", "refined_accuracy", "js")] == [1, 1, 1, 1, 0]
-    blind = figures(Verdict(np.zeros(4)), given, label, votes, judged, ("a", "b"))
-    assert blind["auroc"] == 0.5
-    assert blind["flag_f1"] is None
+    no_evidence = figures(Verdict(np.zeros(4)), given, label, votes, judged, ("a", "b"))
+    assert no_evidence["auroc"] == 0.5
+    assert no_evidence["flag_f1"] is None
 
 
 def test_beds_say_what_is_missing(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fercleaner.classifiers import nystroem as kernel
+from fercleaner.classifiers import nystroem
 from fercleaner.classifiers.nystroem import kernel_features
 from fercleaner.core.types import Features
 from fercleaner.similarity.whitening import join, whiten
@@ -45,7 +45,7 @@ def test_centers_stand_for_all_faces(monkeypatch):
     rng = np.random.default_rng(1)
     views = {"a": view(rng.normal(size=(150, 2)))}
     exact, _ = kernel_features(views, np.arange(150))
-    monkeypatch.setattr(kernel, "CENTERS", 50)
+    monkeypatch.setattr(nystroem, "CENTERS", 50)
     fewer, _ = kernel_features(views, np.arange(150))
     assert fewer.shape == (150, 50)
     np.testing.assert_allclose(fewer @ fewer.T, exact @ exact.T, atol=0.02)

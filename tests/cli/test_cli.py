@@ -553,7 +553,7 @@ def test_faces_with_unreadable_pictures_are_told_of_and_left_out(drawn, here):
     gone.unlink()
     text.write_bytes(b"no picture")
     told = run("refine", "faces", "--encoder", "hog", "--landmarks", "none", "--workers", "0", *SMALL).stderr
-    assert "Nothing is known of 3 of 42 (7.1 %) faces: a given label stays, " in told
+    assert "No evidence about 3 of 42 (7.1 %) faces: their given labels stay, " in told
     assert "fercleaner export faces.refined.parquet FILE.csv --drop-unseen leaves them out." in told
     held = fercleaner.load("faces.refined.parquet")
     for row, why in ((2, "truncated image"), (5, "file not found"), (11, "not an image")):

@@ -18,7 +18,7 @@ from PIL import Image
 import fercleaner
 from fercleaner.core.errors import StoreError
 from fercleaner.extraction import run as extraction
-from fercleaner.results import parquet as store
+from fercleaner.results import parquet
 
 SMALL = ("--set", "k=5", "--device", "cpu")
 VIEW = ("--view", "v=v.npy", *SMALL)
@@ -392,7 +392,7 @@ def test_a_disk_that_is_full_leaves_the_older_file(here, monkeypatch):
     run("refine", "faces.csv", *VIEW)
     before = (here / "faces.refined.parquet").read_bytes()
 
-    monkeypatch.setattr(store, "_create_beside", _full_after_the_check(store._create_beside))
+    monkeypatch.setattr(parquet, "_create_beside", _full_after_the_check(parquet._create_beside))
     message = fails("refine", "faces.csv", *VIEW, "--force")
     assert "the disk is full" in message
     assert "The older file is unchanged." in message
@@ -493,7 +493,7 @@ def test_an_error_of_the_system_is_one_line(here, monkeypatch):
     def load(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(store, "load", load)
+    monkeypatch.setattr(parquet, "load", load)
     assert run("show", "x.parquet", exit_code=1).stderr == "Error: x.parquet: Permission denied.\n"
 
 
@@ -505,7 +505,7 @@ def test_a_stopped_run_says_whether_it_goes_on(here, monkeypatch, arguments, res
     def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "load", stop)
+    monkeypatch.setattr(parquet, "load", stop)
     said = run(*arguments, exit_code=130).stderr
     assert said.startswith("Stopped.")
     assert ("are not computed twice" in said) == resumes
@@ -515,13 +515,13 @@ def test_a_bug_is_not_dressed_up(here, monkeypatch):
     def load(path):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(store, "load", load)
+    monkeypatch.setattr(parquet, "load", load)
     with pytest.raises(RuntimeError, match="a bug"):
         run("show", "x.parquet")
 
 
 def test_errors_are_boxed_on_a_terminal_only(here, monkeypatch):
-    monkeypatch.setattr(store, "load", lambda path: (_ for _ in ()).throw(StoreError("no [bold]markup[/bold]")))
+    monkeypatch.setattr(parquet, "load", lambda path: (_ for _ in ()).throw(StoreError("no [bold]markup[/bold]")))
     monkeypatch.setenv("FORCE_COLOR", "1")
     boxed = run("show", "x", exit_code=1).stderr
     assert "╭" in boxed

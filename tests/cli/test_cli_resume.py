@@ -21,20 +21,20 @@ FACES = 42
 #: The command itself, with the cache written every 8 vectors, and something done at each of its writes.
 SCRIPT = """
 import os, signal, sys, time
-from fercleaner import cache, workers
+from fercleaner.extraction import cache, workers
 from fercleaner.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it
 cache.FLUSH_ROWS = 8
 workers.INLINE_PICTURES = {inline}
-flush, flushed = cache.Shelf.flush, []
+flush, flushed = cache.CachedView.flush, []
 
-def watched(shelf):
-    flush(shelf)
-    flushed.append(len(shelf))
+def watched(cached):
+    flush(cached)
+    flushed.append(len(cached))
     {act}
 
-cache.Shelf.flush = watched
+cache.CachedView.flush = watched
 if __name__ == "__main__":
     main()
 """

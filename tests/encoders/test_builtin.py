@@ -75,7 +75,7 @@ def test_weights_are_small_and_no_pickle() -> None:
 def test_names_agree_with_the_rest_of_the_package() -> None:
     about = builtin.describe(WEIGHTS)
     assert tuple(about["blendshapes"]) == BLENDSHAPES
-    assert tuple(about["classes"]) == builtin.PANEL == EXPRESSIONS
+    assert tuple(about["classes"]) == builtin.EXPRESSIONS == EXPRESSIONS
 
 
 def test_vectors(everything: BuiltinExtractor) -> None:
@@ -319,7 +319,7 @@ def held_back() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float3
     with (FERPLUS / "labels.csv").open(newline="") as file:
         labels = list(csv.DictReader(file))
     with (FERPLUS / "votes.csv").open(newline="") as file:
-        ballots = [[int(row[c]) for c in builtin.PANEL] for row in csv.DictReader(file)]
+        ballots = [[int(row[c]) for c in builtin.EXPRESSIONS] for row in csv.DictReader(file)]
     votes = np.array(ballots)
     chosen = [
         k for k, row in enumerate(labels) if row["group"] in groups and votes[k, :7].max() >= max(6, votes[k].max())

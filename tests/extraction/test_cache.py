@@ -34,15 +34,15 @@ def note(number: int) -> str:
 
 
 def fill(cache: FeatureCache, numbers: range, spec: dict = SPEC) -> None:
-    with cache.open(spec, 4) as shelf:
+    with cache.open(spec, 4) as cached:
         for number in numbers:
-            shelf.put(digest(number), vector(number), number % 3 != 0, "kein Gesicht ☹" if number % 3 == 0 else "")
+            cached.put(digest(number), vector(number), number % 3 != 0, "kein Gesicht ☹" if number % 3 == 0 else "")
 
 
 def check(cache: FeatureCache, numbers: range, spec: dict = SPEC) -> None:
-    with cache.open(spec, 4) as shelf:
+    with cache.open(spec, 4) as cached:
         for number in numbers:
-            entry = shelf.get(digest(number))
+            entry = cached.get(digest(number))
             assert entry is not None, number
             assert entry.values.tobytes() == vector(number).tobytes()
             assert entry.found == (number % 3 != 0)
@@ -57,9 +57,9 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path / "größe 顔")
     fill(cache, range(50))
     check(cache, range(50))
-    with cache.open(SPEC, 4) as shelf:
-        assert len(shelf) == 50
-        assert shelf.get(digest(99)) is None
+    with cache.open(SPEC, 4) as cached:
+        assert len(cached) == 50
+        assert cached.get(digest(99)) is None
     spec_file = tmp_path / "größe 顔" / spec_digest(SPEC) / "spec.json"
     assert json.loads(spec_file.read_text(encoding="utf-8")) == SPEC
     assert cache.specs() == {spec_digest(SPEC): SPEC}
@@ -68,19 +68,19 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
 def test_another_spec_shares_nothing(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     fill(cache, range(5))
-    with cache.open({**SPEC, "size": 4}, 4) as shelf:
-        assert shelf.get(digest(1)) is None
+    with cache.open({**SPEC, "size": 4}, 4) as cached:
+        assert cached.get(digest(1)) is None
     assert len(cache.specs()) == 2
 
 
 def test_written_every_so_many_rows_and_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "FLUSH_ROWS", 10)
-    shelf = FeatureCache(tmp_path).open(SPEC, 4)
+    cached = FeatureCache(tmp_path).open(SPEC, 4)
     for number in range(25):
-        shelf.put(digest(number), vector(number), True, "")
+        cached.put(digest(number), vector(number), True, "")
     assert len(shards(tmp_path)) == 2  # a kill now loses 5
     monkeypatch.setattr(cache_module, "FLUSH_SECONDS", 0.0)
-    shelf.put(digest(25), vector(25), True, "")
+    cached.put(digest(25), vector(25), True, "")
     assert len(shards(tmp_path)) == 3
     with FeatureCache(tmp_path).open(SPEC, 4) as other:
         assert len(other) == 26
@@ -98,8 +98,8 @@ def test_a_damaged_shard_is_removed_with_a_warning(tmp_path: Path, harm: str, ca
     else:
         raw = raw[: {"cut": len(raw) // 2, "empty": 0, "short": 20}[harm]]
     first.write_bytes(raw)
-    with caplog.at_level(logging.WARNING), cache.open(SPEC, 4) as shelf:
-        assert len(shelf) == 10
+    with caplog.at_level(logging.WARNING), cache.open(SPEC, 4) as cached:
+        assert len(cached) == 10
     assert f"{first} is damaged; it was removed and its vectors are made again" in caplog.text
     assert not first.exists()
     fill(cache, range(20))
@@ -112,9 +112,9 @@ def test_a_shard_of_another_encoder_is_not_believed(tmp_path: Path, caplog: pyte
     fill(cache, range(5, 10), other)
     moved = shards(tmp_path, other)[0]
     moved.rename(tmp_path / spec_digest(SPEC) / moved.name)
-    with cache.open(SPEC, 4) as shelf:
-        assert len(shelf) == 5
-        assert shelf.get(digest(7)) is None
+    with cache.open(SPEC, 4) as cached:
+        assert len(cached) == 5
+        assert cached.get(digest(7)) is None
     assert "is damaged" in caplog.text
 
 
@@ -141,11 +141,11 @@ def test_a_refused_write_names_folder_and_way_out(
     def refuse(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    shelf = cache.open(SPEC, 4)
-    shelf.put(digest(10), vector(10), True, "")
+    cached = cache.open(SPEC, 4)
+    cached.put(digest(10), vector(10), True, "")
     monkeypatch.setattr(cache_module.os, "fsync", refuse)
     with pytest.raises(StoreError) as caught:
-        shelf.flush()
+        cached.flush()
     message = str(caught.value)
     assert str(tmp_path) in message
     assert words in message

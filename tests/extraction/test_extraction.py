@@ -234,10 +234,10 @@ SCRIPT = """
 import json, signal, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
-from fercleaner import cache as cache_module
-from fercleaner.cache import FeatureCache
-from fercleaner.extraction import extract
-from fercleaner.images import ArrayImages
+from fercleaner.extraction import cache as cache_module
+from fercleaner.extraction.cache import FeatureCache
+from fercleaner.extraction.images import ArrayImages
+from fercleaner.extraction.run import extract
 from test_extraction import Slow, pixels, samples
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started deaf to it
@@ -257,7 +257,7 @@ def start(tmp_path: Path, out: str, pause: float, workers: int = 1) -> subproces
     code = textwrap.dedent(SCRIPT).format(tests=str(here), pause=pause, workers=workers)
     return subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "cache"), str(tmp_path / out)],
-        cwd=here.parent,
+        cwd=here.parents[1],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

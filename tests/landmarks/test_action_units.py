@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import ActionUnits, Features, Landmarks, Samples
 from fercleaner.landmarks import action_units as au
-from fercleaner.landmarks import squash
+from fercleaner.landmarks import au_probabilities
 from fercleaner.landmarks.au_columns import from_columns
 
 FERPLUS = Path(os.environ.get("FERCLEANER_FERPLUS", Path(__file__).parents[3] / "shared" / "ferplus"))
@@ -102,40 +102,44 @@ def test_features_are_free_of_position_size_and_roll() -> None:
 
 
 def test_squashing_by_hand() -> None:
-    np.testing.assert_allclose(squash.sigmoid(1.5 * (np.array([0, 1.5, 3]) - 1.5)), [0.0953, 0.5, 0.9047], atol=5e-5)
-    p, shift = squash.matched(1.5 * np.arange(4.0), 0.4)
+    np.testing.assert_allclose(
+        au_probabilities.sigmoid(1.5 * (np.array([0, 1.5, 3]) - 1.5)), [0.0953, 0.5, 0.9047], atol=5e-5
+    )
+    p, shift = au_probabilities.matched(1.5 * np.arange(4.0), 0.4)
     assert shift / 1.5 == pytest.approx(1.9411, abs=5e-5)
     np.testing.assert_allclose(p, [0.0516, 0.1960, 0.5221, 0.8304], atol=5e-5)
     assert p.mean() == pytest.approx(0.4, abs=1e-9)
-    assert np.isfinite(squash.sigmoid([-1e6, 1e6])).all()
+    assert np.isfinite(au_probabilities.sigmoid([-1e6, 1e6])).all()
 
 
 @settings(max_examples=50, deadline=None)
 @given(rate=st.floats(0.02, 0.9), seed=st.integers(0, 10**6), spread=st.floats(0.01, 30))
 def test_base_rates_are_met_and_order_is_kept(rate: float, seed: int, spread: float) -> None:
     slope = np.random.default_rng(seed).standard_t(2, 50) * spread
-    p, _ = squash.matched(slope, rate)
+    p, _ = au_probabilities.matched(slope, rate)
     assert p.mean() == pytest.approx(rate, abs=1e-6)
     assert (np.diff(p[np.argsort(slope)]) >= 0).all()
 
 
 def test_a_gate_that_forbids_the_rate_is_approached_not_broken() -> None:
-    p, _ = squash.matched(np.array([0.0, 1.0]), 0.9, np.array([0.2, 0.4]))
+    p, _ = au_probabilities.matched(np.array([0.0, 1.0]), 0.9, np.array([0.2, 0.4]))
     np.testing.assert_allclose(p, [0.2, 0.4], atol=1e-6)
 
 
 def test_standardizing_by_hand() -> None:
     values = np.array([[0.0, 5], [1, 5], [2, 5], [3, 5], [100, 5]])
-    z = squash.standardized(values)
+    z = au_probabilities.standardized(values)
     np.testing.assert_allclose(z[:, 0], (values[:, 0] - 2) / 1.4826)
     assert not z[:, 1].any()
     rare = np.zeros((10, 1))
     rare[0] = 1  # MAD 0: the root mean square about the median stands in
-    np.testing.assert_allclose(squash.standardized(rare)[0, 0], 1 / np.sqrt(0.1))
+    np.testing.assert_allclose(au_probabilities.standardized(rare)[0, 0], 1 / np.sqrt(0.1))
     some = np.arange(100.0)[:, None]
     low = np.arange(100) < 25
-    np.testing.assert_allclose(squash.standardized(some, low)[12, 0], 0)
-    np.testing.assert_allclose(squash.standardized(some, np.arange(100) < 5), squash.standardized(some))
+    np.testing.assert_allclose(au_probabilities.standardized(some, low)[12, 0], 0)
+    np.testing.assert_allclose(
+        au_probabilities.standardized(some, np.arange(100) < 5), au_probabilities.standardized(some)
+    )
 
 
 def population(n: int = 120, seed: int = 0) -> Landmarks:

@@ -221,9 +221,9 @@ def test_only_faces_whose_label_a_fold_may_not_see_are_pseudo_labelled(monkeypat
     asked: list[int] = []
 
     def count(
-        self: experts._Training, teacher: torch.Tensor, strong: torch.Tensor, blind: torch.Tensor
+        self: experts._Training, teacher: torch.Tensor, strong: torch.Tensor, unlabeled: torch.Tensor
     ) -> torch.Tensor:
-        asked.append(int(blind.sum()))
+        asked.append(int(unlabeled.sum()))
         return strong.sum() * 0.0
 
     monkeypatch.setattr(experts._Training, "_unlabeled", count)

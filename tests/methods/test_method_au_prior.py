@@ -361,8 +361,8 @@ def test_who_is_left_to_the_label():
     assert (result.distribution[~contempt & evidence.samples.labeled, 7] == 0).all()
     judged = AuPrior(contempt=True).refine(alone, np.random.default_rng(0))
     assert (judged.distribution[contempt & found] != evidence.samples.given[contempt & found]).any()
-    blind = replace(evidence.action_units, quality=np.zeros(80))
-    result = AuPrior().refine(replace(alone, action_units=blind), np.random.default_rng(0))
+    no_evidence = replace(evidence.action_units, quality=np.zeros(80))
+    result = AuPrior().refine(replace(alone, action_units=no_evidence), np.random.default_rng(0))
     labeled = evidence.samples.labeled
     np.testing.assert_allclose(result.distribution[labeled], evidence.samples.given[labeled], atol=1e-7)
     assert not result.flagged.any()

@@ -207,8 +207,8 @@ def test_bad_settings_are_named(change, message):
 
 
 def test_an_unknown_witness_is_named():
-    with pytest.raises(InputError, match=r"no posteriors 'panel'; there are probe. Name one with --set witness=probe"):
-        Landmark(witness="panel").refine(five(), np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"no posteriors 'panel'; there are probe. Name one with --set source=probe"):
+        Landmark(source="panel").refine(five(), np.random.default_rng(0))
 
 
 def test_views_are_told_apart_by_content():

@@ -29,7 +29,7 @@ from fercleaner.noise.precision import (
     precision_curve,
     with_labels,
 )
-from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import refine
 
 NAMES = ("anger", "fear", "happiness", "neutral")
@@ -299,7 +299,7 @@ def test_what_cannot_be_reached_is_said():
 def test_precisions_that_mean_nothing(wanted):
     samples, views, _ = clusters(n=40)
     with pytest.raises(InputError, match=r"precision is .*; expected a share above 0 and below 1"):
-        refine(samples, HypergraphPropagation(k=5), Witnesses(views=views), CPU, precision=wanted)
+        refine(samples, HypergraphPropagation(k=5), Sources(views=views), CPU, precision=wanted)
 
 
 def test_flips_are_ranked_among_the_other_labels():
@@ -315,7 +315,7 @@ def test_flips_are_ranked_among_the_other_labels():
 @pytest.mark.parametrize("wanted", [0.7, 0.9])
 def test_precision_is_kept_where_noise_is_random(wanted):
     samples, views, wrong = clusters(spread=2.0)
-    refined = refine(samples, HypergraphPropagation(k=8), Witnesses(views=views), CPU, precision=wanted)
+    refined = refine(samples, HypergraphPropagation(k=8), Sources(views=views), CPU, precision=wanted)
     about = refined.metadata["precision"]
     assert about["wanted"] == wanted
     assert about["estimated"] >= wanted
@@ -329,7 +329,7 @@ def test_precision_is_kept_where_noise_is_random(wanted):
 
 def test_precision_is_kept_where_few_labels_are_wrong():
     samples, views, wrong = clusters(n=1200, wrong=0.05, spread=2.0)
-    refined = refine(samples, HypergraphPropagation(k=8), Witnesses(views=views), CPU, precision=0.7)
+    refined = refine(samples, HypergraphPropagation(k=8), Sources(views=views), CPU, precision=0.7)
     # 60 wrong labels: two standard errors of a share among about as many flags are 0.12
     assert wrong[refined.flagged].mean() > 0.58
     assert refined.flagged[wrong].mean() > 0.7
@@ -338,17 +338,17 @@ def test_precision_is_kept_where_few_labels_are_wrong():
 
 def test_hardly_a_correct_label_is_flagged():
     samples, views, _ = clusters(wrong=0.0, spread=2.0)
-    refined = refine(samples, HypergraphPropagation(k=8), Witnesses(views=views), CPU, precision=0.7)
+    refined = refine(samples, HypergraphPropagation(k=8), Sources(views=views), CPU, precision=0.7)
     assert refined.flagged.mean() < 0.01
     assert refined.metadata["precision"]["noise_rate"] < 0.01
 
 
 def test_more_precision_flags_fewer_and_the_rest_of_the_answer_stays():
     samples, views, _ = clusters(spread=2.0)
-    method, seen, notes = HypergraphPropagation(k=8), Witnesses(views=views), []
+    method, seen, notes = HypergraphPropagation(k=8), Sources(views=views), []
     plain = refine(samples, method, seen, CPU)
     loose, strict = (
-        refine(samples, method, seen, CPU, Watch(note=notes.append), precision=wanted) for wanted in (0.5, 0.95)
+        refine(samples, method, seen, CPU, Callbacks(note=notes.append), precision=wanted) for wanted in (0.5, 0.95)
     )
     assert strict.flagged.sum() < loose.flagged.sum()
     assert not (strict.flagged & ~loose.flagged).any()
@@ -366,8 +366,8 @@ def test_flags_at_a_precision_do_not_hang_on_the_order_of_rows(monkeypatch):
     moved = Samples(samples.ids[order], NAMES, samples.given[order], samples.labeled[order], samples.paths[order])
     turned = [Features(v.view, moved.ids, v.values[order], v.found[order]) for v in views]
     method = HypergraphPropagation(k=8)
-    here = refine(samples, method, Witnesses(views=views), CPU, precision=0.8)
-    there = refine(moved, method, Witnesses(views=turned), CPU, precision=0.8)
+    here = refine(samples, method, Sources(views=views), CPU, precision=0.8)
+    there = refine(moved, method, Sources(views=turned), CPU, precision=0.8)
     assert here.flagged.any()
     assert (here.flagged[order] == there.flagged).mean() > 0.98
 

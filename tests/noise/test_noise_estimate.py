@@ -110,7 +110,7 @@ def test_by_hand():
     assert noise.wrong == pytest.approx(2)
     assert noise.rate == pytest.approx(0.5)
     assert noise.doubt == pytest.approx((0.25 + 1 + 0.6 + 0) / 4)
-    assert noise.told == "46.3 to 50.0 %"
+    assert noise.range_text == "46.3 to 50.0 %"
     expected = [[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0]]
     assert np.array(noise.transition) == pytest.approx(np.array(expected))
     assert noise.wrong_rates == pytest.approx((0.5, 0.5, None))
@@ -131,7 +131,7 @@ def test_what_annotators_and_method_agree_to_find_ambiguous_is_no_noise():
 def test_without_labels_and_without_faces_of_a_class():
     noise = estimate_noise(refined_set(np.zeros((2, 3)), np.eye(3)[:2]))
     assert (noise.labels, noise.wrong, noise.rate, noise.doubt, noise.mixed) == (0, 0.0, None, None, ())
-    assert noise.told == "-"
+    assert noise.range_text == "-"
     assert noise.wrong_rates == (None, None, None)
     assert np.array_equal(noise.transition, np.eye(3))
     noise = estimate_noise(refined_set(np.eye(3)[[0, 0]], np.eye(3)[[0, 1]]))

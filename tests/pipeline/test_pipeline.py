@@ -24,7 +24,7 @@ from fercleaner.methods.base import keep_given, parameters, require
 from fercleaner.methods.consensus import experts as rounds
 from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation
 from fercleaner.pipeline import refine as pipeline
-from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import gather, refine
 from fercleaner.results.assemble import input_digest
 from fercleaner.results.parquet import load, write
@@ -73,15 +73,17 @@ def make_landmarks(samples, found=None, blendshapes=None):
 
 
 class Notebook:
-    """A Watch that keeps what it is told."""
+    """A Callbacks that keeps what it is told."""
 
     def __init__(self):
         self.notes, self.stages = [], []
-        self.watch = Watch(lambda stage, done, total: self.stages.append((stage, done, total)), self.notes.append)
+        self.callbacks = Callbacks(
+            lambda stage, done, total: self.stages.append((stage, done, total)), self.notes.append
+        )
 
 
-def run(samples, *views, method=None, watch=None, resources=CPU, **witnesses):
-    return refine(samples, method or HypergraphPropagation(k=8), Witnesses(views=views, **witnesses), resources, watch)
+def run(samples, *views, method=None, callbacks=None, resources=CPU, **sources):
+    return refine(samples, method or HypergraphPropagation(k=8), Sources(views=views, **sources), resources, callbacks)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def test_flipped_labels_are_found_from_vectors_to_the_file(tmp_path):
     samples, truth = make_samples()
     book = Notebook()
     views = make_view("emotion", samples, truth, 1), make_view("identity", samples, truth, 2)
-    refined = run(samples, *views, watch=book.watch)
+    refined = run(samples, *views, callbacks=book.callbacks)
     wrong = samples.label != truth
     assert refined.flagged[wrong].mean() > 0.9
     assert refined.flagged[~wrong].mean() < 0.05
@@ -164,7 +166,9 @@ def test_a_method_gets_what_it_declares_and_no_more():
 
 def test_one_view_alone_needs_no_joint_view():
     samples, truth = make_samples()
-    evidence = gather(samples, HypergraphPropagation(), Witnesses(views=[make_view("a", samples, truth)]), CPU, Watch())
+    evidence = gather(
+        samples, HypergraphPropagation(), Sources(views=[make_view("a", samples, truth)]), CPU, Callbacks()
+    )
     assert set(evidence.neighbors) == {"a"}
 
 
@@ -173,7 +177,7 @@ def test_a_view_given_twice_is_counted_once_and_noted():
     a, b = make_view("a", samples, truth, 1), make_view("b", samples, truth, 2)
     again = Features("again", samples.ids, a.values, a.found)
     book = Notebook()
-    twice = run(samples, a, b, again, watch=book.watch)
+    twice = run(samples, a, b, again, callbacks=book.callbacks)
     once = run(samples, a, b)
     assert book.notes == ["View 'again' repeats another view and is counted once."]
     assert np.array_equal(twice.distribution, once.distribution)
@@ -188,7 +192,7 @@ def test_missing_faces_are_noted_and_judged_by_what_is_left():
     notes[[3, 20]] = "no face found"
     a, b = make_view("a", samples, truth, 1, found, notes), make_view("b", samples, truth, 2, np.arange(N) != 7)
     book = Notebook()
-    refined = run(samples, a, b, watch=book.watch)
+    refined = run(samples, a, b, callbacks=book.callbacks)
     assert book.notes == [
         "a: 3 of 160 faces have none (2 no face found; 1 without a reason); first: train/face 003.png. "
         "They are judged by the other views, or keep their label.",
@@ -225,7 +229,7 @@ def test_the_metadata_says_how_the_file_came_to_be():
     resources = Resources(device="cpu", seed=7, index="hnsw")
     method = HypergraphPropagation(k=8, alpha=0.7)
     metadata = run(
-        samples, make_view("a", samples, truth), method=method, resources=resources, watch=book.watch
+        samples, make_view("a", samples, truth), method=method, resources=resources, callbacks=book.callbacks
     ).metadata
     assert json.loads(json.dumps(metadata)) == metadata
     assert metadata["method"] == "hypergraph"
@@ -278,11 +282,11 @@ def test_renumbered_faces_get_the_same_answer_by_id():
 def test_k_of_n_or_more_is_cut_and_noted():
     samples, truth = make_samples(n=10)
     book = Notebook()
-    refined = run(samples, make_view("a", samples, truth), method=HypergraphPropagation(k=10), watch=book.watch)
+    refined = run(samples, make_view("a", samples, truth), method=HypergraphPropagation(k=10), callbacks=book.callbacks)
     assert book.notes == ["k = 10, but a face has only 9 others; all of them are its neighbors."]
     assert refined.metadata["params"]["k"] == 10
     book = Notebook()
-    run(samples, make_view("a", samples, truth), method=HypergraphPropagation(k=9), watch=book.watch)
+    run(samples, make_view("a", samples, truth), method=HypergraphPropagation(k=9), callbacks=book.callbacks)
     assert book.notes == []
 
 
@@ -325,7 +329,7 @@ def test_unlabeled_faces_get_a_distribution_and_are_never_flagged():
 def test_progress_names_its_stages():
     samples, truth = make_samples()
     book = Notebook()
-    run(samples, make_view("a", samples, truth, 1), make_view("b", samples, truth, 2), watch=book.watch)
+    run(samples, make_view("a", samples, truth, 1), make_view("b", samples, truth, 2), callbacks=book.callbacks)
     assert [stage for stage, done, total in book.stages if done == total] == [
         "neighbors: a",
         "neighbors: b",
@@ -341,7 +345,7 @@ def test_landmarks_become_a_view_that_is_not_whitened_again(monkeypatch):
     monkeypatch.setattr(pipeline, "whiten", lambda view: whitened.append(view.view) or whiten(view))
     method, book = looking("neighbors", "landmarks", optional=("joint",)), Notebook()
     landmarks = make_landmarks(samples, np.arange(N) != 4)
-    refined = run(samples, make_view("a", samples, truth), method=method, landmarks=landmarks, watch=book.watch)
+    refined = run(samples, make_view("a", samples, truth), method=method, landmarks=landmarks, callbacks=book.callbacks)
     (evidence,) = method.seen
     assert set(evidence.neighbors) == {"a", "landmarks", JOINT}
     assert evidence.landmarks is landmarks
@@ -360,9 +364,9 @@ def test_action_units_come_from_the_best_source_at_hand():
     view = Features("blendshapes", samples.ids, blendshapes, np.ones(N, dtype=bool))
     bare, rich = make_landmarks(samples), make_landmarks(samples, blendshapes=blendshapes)
 
-    def units(**witnesses):
+    def units(**sources):
         method = looking("action_units")
-        refine(samples, method, Witnesses(**witnesses), CPU)
+        refine(samples, method, Sources(**sources), CPU)
         return method.seen[0].action_units
 
     assert units(action_units=own, landmarks=rich, views=[view]) is own
@@ -426,10 +430,10 @@ def test_what_learned_from_the_labels_is_not_handed_on_under_other_labels():
     values = np.full((N, 4), 0.25, dtype=np.float32)
     panel = Posteriors("panel", samples.ids, NAMES, values, np.ones(N, dtype=bool))
     mirror = Posteriors("mirror", samples.ids, NAMES, values, np.ones(N, dtype=bool), learned=True)
-    seen = Witnesses(views=[make_view("a", samples, truth)], posteriors=[panel, mirror])
-    first = gather(samples, looking("posteriors"), seen, CPU, Watch())
+    seen = Sources(views=[make_view("a", samples, truth)], posteriors=[panel, mirror])
+    first = gather(samples, looking("posteriors"), seen, CPU, Callbacks())
     assert first.posteriors.keys() == {"panel", "mirror", "probe"}
-    again = pipeline.relabeled(first, samples, CPU, Watch())
+    again = pipeline.relabeled(first, samples, CPU, Callbacks())
     assert again.posteriors.keys() == {"panel", "probe"}
     assert again.posteriors["panel"] is panel
 
@@ -470,7 +474,7 @@ def test_outside_posteriors_are_handed_on():
 )
 def test_what_is_needed_and_missing_is_named(need, message):
     with pytest.raises(InputError, match=message):
-        refine(make_samples()[0], looking(need), Witnesses(), CPU)
+        refine(make_samples()[0], looking(need), Sources(), CPU)
 
 
 def test_no_view_at_all_is_an_error():
@@ -483,7 +487,7 @@ def test_no_labeled_row_is_an_error_before_any_work():
     bare = samples.replacing(given=np.zeros((N, 4)), labeled=np.zeros(N, dtype=bool))
     book = Notebook()
     with pytest.raises(InputError, match=r"needs some labeled faces. Name the column .* with --column label=NAME"):
-        run(bare, make_view("a", samples, truth), watch=book.watch)
+        run(bare, make_view("a", samples, truth), callbacks=book.callbacks)
     assert book.stages == []
 
 
@@ -493,7 +497,7 @@ def test_a_class_without_a_base_rate_is_told_of_before_anything_is_computed(name
     book = Notebook()
     method = methods.build(name, {"base_rates": "anger:1,fear:1,happy:2"})
     with pytest.raises(InputError, match="base_rates gives no rate for neutral; name every class: anger, fear"):
-        refine(samples, method, Witnesses(views=[make_view("a", samples, truth)]), CPU, book.watch)
+        refine(samples, method, Sources(views=[make_view("a", samples, truth)]), CPU, book.callbacks)
     assert book.stages == []
 
 
@@ -542,23 +546,23 @@ def test_pictures_that_are_there_twice_are_noted_unless_a_group_holds_them():
     values[1][5] *= -1  # alike in one view alone
     a, b = (Features(view.view, samples.ids, rows, view.found) for view, rows in zip((one, two), values, strict=True))
     book = Notebook()
-    run(samples, a, watch=book.watch)
+    run(samples, a, callbacks=book.callbacks)
     assert book.notes == [
         "2 pairs of faces are near-identical and in no common group: they vote for each other. "
         "--group-by COLUMN keeps them apart."
     ]
     for method in (None, looking("neighbors")):  # by the joint table, and by every view's
         book = Notebook()
-        run(samples, a, b, method=method, watch=book.watch)
+        run(samples, a, b, method=method, callbacks=book.callbacks)
         assert book.notes[0].startswith("1 pair of faces is near-identical and in no common group: they vote for each")
     together = np.array([f"alone {i}" for i in range(N)])
     together[[5, 40]] = together[[90, 41]]
     book = Notebook()
-    run(samples.replacing(group=together), a, b, watch=book.watch)
+    run(samples.replacing(group=together), a, b, callbacks=book.callbacks)
     assert book.notes == []
     pictures = samples.replacing(images=FileImages(samples.paths.tolist()))
     book = Notebook()
-    run(pictures, a, watch=book.watch)
+    run(pictures, a, callbacks=book.callbacks)
     assert "`fercleaner show FILE --duplicates` lists them" in book.notes[0]
 
 
@@ -567,5 +571,5 @@ def test_two_faces_have_one_neighbor_each():
     few = select(samples, np.flatnonzero(truth < 2)[:2])
     view = Features("a", few.ids, np.eye(2, dtype=np.float32), np.ones(2, dtype=bool))
     book = Notebook()
-    gather(few, HypergraphPropagation(k=10), Witnesses(views=[view]), CPU, book.watch)
+    gather(few, HypergraphPropagation(k=10), Sources(views=[view]), CPU, book.callbacks)
     assert book.notes == ["k = 10, but a face has only 1 other, which is its neighbor."]

@@ -20,9 +20,9 @@ from fercleaner.core.types import Features, Landmarks, Posteriors, Samples
 from fercleaner.encoders.vectors import read_view
 from fercleaner.methods.landmark import contrast
 from fercleaner.methods.threshold import Threshold
-from fercleaner.pipeline import embedding as projection
-from fercleaner.pipeline.inputs import Watch, Witnesses
-from fercleaner.results import parquet as store
+from fercleaner.pipeline import embedding
+from fercleaner.pipeline.inputs import Callbacks, Sources
+from fercleaner.results import parquet
 from fercleaner.results.assemble import assembled
 
 N, CLASSES = 96, ("anger", "happiness", "sadness")
@@ -65,14 +65,14 @@ def _agreement(values: np.ndarray, found: np.ndarray, truth: np.ndarray) -> floa
 def test_faces_of_one_label_are_drawn_together() -> None:
     torch.set_num_threads(1)
     samples, view, marks, truth = _set()
-    made = projection.project_set(samples, _refined(samples), Witnesses(views=[view], landmarks=marks), dimensions=8)
+    made = embedding.project_set(samples, _refined(samples), Sources(views=[view], landmarks=marks), dimensions=8)
     assert made.view == "contrast"
     np.testing.assert_array_equal(made.ids, samples.ids)
     np.testing.assert_array_equal(made.found, view.found)  # a face without landmarks is projected, too
     np.testing.assert_allclose(np.linalg.norm(made.values[made.found], axis=1), 1, atol=1e-5)
     assert _agreement(made.values, made.found, truth) > _agreement(view.values, view.found, truth) + 0.05
-    kept = projection.project_set(
-        samples, _refined(samples), Witnesses(views=[view], landmarks=marks), dimensions=8, share=0.0
+    kept = embedding.project_set(
+        samples, _refined(samples), Sources(views=[view], landmarks=marks), dimensions=8, share=0.0
     )
     assert not kept.values[:, -8:].any()
 
@@ -81,47 +81,47 @@ def test_faces_that_the_refined_file_does_not_hold_teach_nothing() -> None:
     samples, _, _, _ = _set()
     refined, said = _refined(samples), []
     order = np.random.default_rng(1).permutation(N)
-    shuffled = projection._bank(
-        samples.replacing(ids=samples.ids[order], given=samples.given[order]), refined, Watch(note=said.append)
+    shuffled = embedding._bank(
+        samples.replacing(ids=samples.ids[order], given=samples.given[order]), refined, Callbacks(note=said.append)
     )
     np.testing.assert_array_equal(shuffled, refined.distribution[order].astype(np.float64))
     assert not said
     names = samples.ids.copy()
     names[:3] = ["new-1", "new-2", "new-3"]
-    bank = projection._bank(samples.replacing(ids=names), refined, Watch(note=said.append))
+    bank = embedding._bank(samples.replacing(ids=names), refined, Callbacks(note=said.append))
     np.testing.assert_allclose(bank[:3], 1 / 3)
     assert (contrast.pseudo_labels(bank)[:3] < 0).all()
-    assert said == ["3 of 96 faces are not in the refined file; they teach nothing."]
+    assert said == ["3 of 96 faces are not in the refined file; they are not trained on."]
     with pytest.raises(InputError, match="None of the 96 faces is in the refined file"):
-        projection._bank(samples.replacing(ids=np.char.add("x", samples.ids)), refined, Watch())
+        embedding._bank(samples.replacing(ids=np.char.add("x", samples.ids)), refined, Callbacks())
 
 
 def test_what_is_missing_is_said() -> None:
     samples, view, marks, _ = _set()
     refined = _refined(samples)
     with pytest.raises(InputError, match="needs landmarks: add --landmarks builtin"):
-        projection.project_set(samples, refined, Witnesses(views=[view]))
+        embedding.project_set(samples, refined, Sources(views=[view]))
     with pytest.raises(InputError, match="needs an expression view: add --encoder"):
-        projection.project_set(samples, refined, Witnesses(landmarks=marks))
+        embedding.project_set(samples, refined, Sources(landmarks=marks))
     with pytest.raises(InputError, match="dimensions is 0"):
-        projection.project_set(samples, refined, Witnesses(views=[view], landmarks=marks), dimensions=0)
+        embedding.project_set(samples, refined, Sources(views=[view], landmarks=marks), dimensions=0)
     with pytest.raises(InputError, match=r"share = 1.5 must lie in \[0, 1\]"):
-        projection.project_set(samples, refined, Witnesses(views=[view], landmarks=marks), share=1.5)
+        embedding.project_set(samples, refined, Sources(views=[view], landmarks=marks), share=1.5)
 
 
 def test_vectors_are_read_back(tmp_path: Path) -> None:
     samples, view, _, _ = _set()
     file = tmp_path / "set.npz"
-    projection.write_vectors(view, file)
+    embedding.write_vectors(view, file)
     back = read_view("again", file, samples)
     np.testing.assert_array_equal(back.values, view.values)
     np.testing.assert_array_equal(back.found, view.found)
     with pytest.raises(StoreError, match="exists already"):
-        projection.write_vectors(view, file)
-    projection.write_vectors(replace(view, values=view.values * 2), file, overwrite=True)
+        embedding.write_vectors(view, file)
+    embedding.write_vectors(replace(view, values=view.values * 2), file, overwrite=True)
     assert np.load(file, allow_pickle=False)["values"][0] == pytest.approx(2 * view.values[0])
     with pytest.raises(InputError, match=r"vectors are written as .npz"):
-        projection.write_vectors(view, tmp_path / "set.npy")
+        embedding.write_vectors(view, tmp_path / "set.npy")
     assert [path.name for path in tmp_path.iterdir()] == ["set.npz"]
 
 
@@ -133,7 +133,7 @@ def test_the_command_writes_vectors_with_ids(tmp_path: Path, monkeypatch: pytest
     Path("faces.csv").write_text("image,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
     np.save("emotion.npy", np.where(view.found[:, None], view.values, np.nan))
     np.save("points.npy", np.where(marks.found[:, None, None], marks.points, np.nan))
-    store.write(_refined(samples), "faces.refined.parquet")
+    parquet.write(_refined(samples), "faces.refined.parquet")
     asked = ["project", "faces.csv", "--view", "emotion=emotion.npy", "--landmarks", "points:points.npy", "--json"]
     ran = CliRunner().invoke(app, asked)
     assert ran.exit_code == 0, ran.output
@@ -151,4 +151,4 @@ def test_the_command_writes_vectors_with_ids(tmp_path: Path, monkeypatch: pytest
 
 def test_the_command_has_the_defaults_of_the_library() -> None:
     assert SHARE == contrast.SHARE
-    assert projection.project_set.__kwdefaults__["dimensions"] == DIMENSIONS
+    assert embedding.project_set.__kwdefaults__["dimensions"] == DIMENSIONS

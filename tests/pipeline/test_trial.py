@@ -21,14 +21,14 @@ from fercleaner.noise.estimate import expected_joint
 from fercleaner.noise.injection import parse
 from fercleaner.pipeline import refine as pipeline
 from fercleaner.pipeline import trial
-from fercleaner.pipeline.inputs import Resources, Watch, Witnesses
+from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import evidence_for, gather, gather_for, relabeled
 from fercleaner.pipeline.trial import corrected_auroc, inject, run_trial
 
 NAMES = ("anger", "fear", "happiness", "neutral")
 N = 200
 CPU = Resources(device="cpu")
-QUIET = Watch(note=lambda text: None)
+QUIET = Callbacks(note=lambda text: None)
 
 
 def make_set(n=N, seed=0, spread=1.0, group=None, wrong=0):
@@ -85,7 +85,7 @@ class Probing(Guessing):
 def tried(*methods, noises=("symmetric:0.2",), wrong=0, **options):
     samples, views = make_set(wrong=wrong)
     specs = [parse(text) for text in noises]
-    return run_trial(samples, methods, specs, Witnesses(views=views), CPU, QUIET, **{"seeds": 2, **options})
+    return run_trial(samples, methods, specs, Sources(views=views), CPU, QUIET, **{"seeds": 2, **options})
 
 
 # Evidence, once for all
@@ -94,7 +94,7 @@ def tried(*methods, noises=("symmetric:0.2",), wrong=0, **options):
 def test_evidence_is_gathered_once_and_each_method_gets_its_own_part():
     samples, views = make_set(n=60)
     outside = Posteriors("panel", samples.ids, NAMES, np.full((60, 4), 0.25), np.ones(60, dtype=bool))
-    seen = Witnesses(views=views, posteriors=[outside])
+    seen = Sources(views=views, posteriors=[outside])
     small, large = HypergraphPropagation(k=4), HypergraphPropagation(k=9)
     shared = gather_for(samples, (small, large, Probing()), seen, CPU, QUIET)
     for method in (small, large, Probing()):
@@ -112,7 +112,7 @@ def test_evidence_is_gathered_once_and_each_method_gets_its_own_part():
 def test_relabeled_evidence_equals_gathering_anew(monkeypatch):
     samples, views = make_set(n=80)
     noisy = inject(samples, parse("symmetric:0.3"), np.random.default_rng(0)).samples
-    method, seen = Probing(), Witnesses(views=views)
+    method, seen = Probing(), Sources(views=views)
     first = gather(samples, method, seen, CPU, QUIET)
     anew = gather(noisy, method, seen, CPU, QUIET)
     without = gather(samples, HypergraphPropagation(k=5), seen, CPU, QUIET)
@@ -183,7 +183,7 @@ def test_corrected_auroc_is_that_among_right_labels():
 def test_the_figures_are_those_of_the_runs():
     result = tried(Probing(), noises=("symmetric:0.2", "asymmetric:0.1"), wrong=20)
     samples, views = make_set(wrong=20)
-    seen, figures = Witnesses(views=views), result.methods["probing"]
+    seen, figures = Sources(views=views), result.methods["probing"]
     for number, text in enumerate(result.noises):
         areas, precisions, recalls, pure = [], [], [], []
         for repeat in range(2):
@@ -247,7 +247,7 @@ def test_human_noise_takes_the_matrix_that_the_methods_let_expect(monkeypatch):
     samples, views = make_set()
     noisy = inject(samples, parse("asymmetric:0.3"), np.random.default_rng(4)).samples
     monkeypatch.setattr(trial.NoiseSpec, "apply", spy)
-    methods, seen = (Probing(), HypergraphPropagation(k=6)), Witnesses(views=views)
+    methods, seen = (Probing(), HypergraphPropagation(k=6)), Sources(views=views)
     run_trial(noisy, methods, [parse("human")], seen, CPU, QUIET, seeds=1)
     joint = sum(
         expected_joint(noisy.given, m.refine(gather(noisy, m, seen, CPU, QUIET), np.random.default_rng(0)).distribution)
@@ -327,14 +327,14 @@ def test_the_bootstrap_equals_loops():
 
 
 def test_blocks_of_draws_change_nothing(monkeypatch):
-    from fercleaner.evaluation import bootstrap as comparison
+    from fercleaner.evaluation import bootstrap
 
     rng = np.random.default_rng(0)
     hits = rng.random((2, 50)) < 0.3
     scores = rng.random((2, 2, 50)) + 0.3 * hits
     arguments = (scores, hits, np.zeros(2, dtype=int), np.arange(50))
     whole = compare(*arguments, np.random.default_rng(1), draws=30)
-    monkeypatch.setattr(comparison, "BLOCK_SIZE", 300)
+    monkeypatch.setattr(bootstrap, "BLOCK_SIZE", 300)
     blocks = compare(*arguments, np.random.default_rng(1), draws=30)
     np.testing.assert_array_equal(whole.share_best, blocks.share_best)
 

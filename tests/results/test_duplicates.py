@@ -74,10 +74,10 @@ def test_copies_are_found_and_nothing_else(folder: Path) -> None:
     assert [group.leaking for group in found.groups] == [True, False, True]
     assert found.groups[0].refined == ("anger",) * 3
     assert found.groups[0].paths[1].endswith("jpeg.jpg")
-    told_json = found.to_dict()
-    assert json.loads(json.dumps(told_json)) == told_json
-    assert [group["conflicting"] for group in told_json["groups"]] == [True, False, False]
-    assert [group["leaking"] for group in told_json["groups"]] == [True, False, True]
+    as_json = found.to_dict()
+    assert json.loads(json.dumps(as_json)) == as_json
+    assert [group["conflicting"] for group in as_json["groups"]] == [True, False, False]
+    assert [group["leaking"] for group in as_json["groups"]] == [True, False, True]
 
 
 def test_what_cannot_be_compared_is_counted_with_why(folder: Path) -> None:

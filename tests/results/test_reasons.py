@@ -129,19 +129,19 @@ def small(given, refined, flagged=None, **fields):
     return samples, refinement
 
 
-def witness(name, samples, rows):
+def source(name, samples, rows):
     values = np.asarray(rows, dtype=np.float32)
     return Posteriors(name, samples.ids, NAMES, values, values.sum(1) > 0)
 
 
 def test_witnesses_of_the_method_are_named_too():
     samples, refinement = small([SAD, SAD, HAPPY, SAD], [HAPPY, HAPPY, HAPPY, SAD])
-    own = witness("probe", samples, [HAPPY, [0] * 4, HAPPY, SAD])
+    own = source("probe", samples, [HAPPY, [0] * 4, HAPPY, SAD])
     answer = replace(refinement, posteriors={"probe": own})
-    blind = np.zeros(4, dtype=bool)
-    texts = reasons(Evidence(samples), answer, None, blind)
+    no_evidence = np.zeros(4, dtype=bool)
+    texts = reasons(Evidence(samples), answer, None, no_evidence)
     assert texts[0] == "labeled sadness; refined to happiness (1.00); probe says happiness (1.00)"
-    assert texts[1:] == reasons(Evidence(samples), refinement, None, blind)[1:]
+    assert texts[1:] == reasons(Evidence(samples), refinement, None, no_evidence)[1:]
 
 
 def test_the_first_words():
@@ -150,8 +150,8 @@ def test_the_first_words():
     notes = np.array(["", "", "", "", "cannot be read", "", ""])
     samples, refinement = small(given, refined, [True, False, False, False, False, False, True], notes=notes)
     table = np.array([[1, 2, 3, 5], [2, 3, 0, -1], [-1] * 4, [-1] * 4, [1, 2, -1, -1], [-1] * 4, [-1] * 4])
-    blind = np.array([False, False, False, False, False, True, False])
-    assert reasons(Evidence(samples), refinement, table, blind) == [
+    no_evidence = np.array([False, False, False, False, False, True, False])
+    assert reasons(Evidence(samples), refinement, table, no_evidence) == [
         "labeled sadness; refined to happiness (0.83); 3 of 4 nearest are happiness",
         "",
         "",
@@ -187,8 +187,8 @@ def test_posteriors_are_named_and_the_stronger_comes_first():
     samples, refinement = small(given, refined, [True] * 4 + [False] * 50)
     rest = [HAPPY, SAD] * 25
     posteriors = {
-        "builtin": witness("builtin", samples, [[0, 0.95, 0, 0.05], [0] * 4, [0.1, 0.1, 0.1, 0.7], HAPPY, *rest]),
-        "probe": witness(
+        "builtin": source("builtin", samples, [[0, 0.95, 0, 0.05], [0] * 4, [0.1, 0.1, 0.1, 0.7], HAPPY, *rest]),
+        "probe": source(
             "probe",
             samples,
             [[0.3, 0.34, 0.34, 0.02], [0.4, 0.38, 0.2, 0.02], [0.1, 0.6, 0.1, 0.2], [0, 0.3, 0, 0.7], *rest],
@@ -210,8 +210,8 @@ def test_posteriors_are_named_and_the_stronger_comes_first():
 def test_a_witness_that_agrees_by_chance_alone_is_not_heard():
     given, refined = agreeing([(SAD, HAPPY)])
     samples, refinement = small(given, refined)
-    always_happy = witness("builtin", samples, [HAPPY] * 51)
-    swapped = witness("builtin", samples, [HAPPY, *[SAD, HAPPY] * 25])
+    always_happy = source("builtin", samples, [HAPPY] * 51)
+    swapped = source("builtin", samples, [HAPPY, *[SAD, HAPPY] * 25])
     for other in (always_happy, swapped):
         evidence = Evidence(samples, posteriors={"builtin": other})
         assert (
@@ -220,12 +220,12 @@ def test_a_witness_that_agrees_by_chance_alone_is_not_heard():
         )
     assert kappa(always_happy, refinement.label) == 0
     assert kappa(swapped, refinement.label) < 0
-    assert kappa(witness("builtin", samples, [[0] * 4] * 51), refinement.label) == 0
+    assert kappa(source("builtin", samples, [[0] * 4] * 51), refinement.label) == 0
 
 
 def test_kappa_by_hand():
     samples, _ = small([SAD] * 5, [SAD] * 5)
-    said = witness("probe", samples, [HAPPY, HAPPY, SAD, SAD, [0, 0, 0, 0]])
+    said = source("probe", samples, [HAPPY, HAPPY, SAD, SAD, [0, 0, 0, 0]])
     # 3 of 4 agree; by chance (2 x 1 + 2 x 3) / 16 = .5
     assert kappa(said, np.array([1, 3, 3, 3, 0])) == pytest.approx(0.5)
 
@@ -292,9 +292,9 @@ def test_a_face_that_no_view_knows_but_a_witness_does_is_not_called_unseen():
     given, refined = agreeing([(SAD, HAPPY), (SAD, SAD)])
     samples, refinement = small(given, refined)
     rest = [HAPPY, SAD] * 25
-    evidence = Evidence(samples, posteriors={"probe": witness("probe", samples, [HAPPY, [0] * 4, *rest])})
-    blind = np.arange(52) < 2
-    assert reasons(evidence, refinement, None, blind)[:2] == [
+    evidence = Evidence(samples, posteriors={"probe": source("probe", samples, [HAPPY, [0] * 4, *rest])})
+    no_evidence = np.arange(52) < 2
+    assert reasons(evidence, refinement, None, no_evidence)[:2] == [
         "labeled sadness; refined to happiness (1.00); probe says happiness (1.00)",
         "labeled sadness; no view of this face: the label is kept",
     ]
@@ -339,8 +339,8 @@ def test_a_face_that_nobody_saw_is_told_with_what_its_views_noted():
         "hog": view("hog", ["truncated image", "", "", "no face found"]),
         "own": view("own", None),
     }
-    blind = np.array([True, True, False, True])
-    assert reasons(Evidence(samples, features=views), refinement, None, blind) == [
+    no_evidence = np.array([True, True, False, True])
+    assert reasons(Evidence(samples, features=views), refinement, None, no_evidence) == [
         "labeled sadness; no view of this face (truncated image): the label is kept",
         "labeled sadness; no view of this face (file not found): the label is kept",
         "",

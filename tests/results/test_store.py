@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fercleaner.core.errors import InputError, StoreError
-from fercleaner.results import parquet as store
+from fercleaner.results import parquet
 from fercleaner.results.parquet import RefinedSet
 
 CLASSES = ("anger", "ヨロコビ", "neutral")
@@ -75,8 +75,8 @@ def leftovers(folder: Path) -> list[str]:
 
 def test_round_trip_is_exact(tmp_path):
     refined = make(23)
-    store.write(refined, tmp_path / "größe.parquet")
-    assert_equal(refined, store.load(tmp_path / "größe.parquet"))
+    parquet.write(refined, tmp_path / "größe.parquet")
+    assert_equal(refined, parquet.load(tmp_path / "größe.parquet"))
     assert leftovers(tmp_path) == []
 
 
@@ -90,8 +90,8 @@ def test_round_trip_of_any_text(tmp_path_factory, texts):
         neighbors_for=lists, neighbors_against=lists, metadata={"text": texts},
     )  # fmt: skip
     path = tmp_path_factory.mktemp("text") / "refined.parquet"
-    store.write(refined, path)
-    assert_equal(refined, store.load(path))
+    parquet.write(refined, path)
+    assert_equal(refined, parquet.load(path))
 
 
 @pytest.mark.parametrize("labeled", [True, False])
@@ -100,37 +100,37 @@ def test_round_trip_of_no_rows_and_of_all_or_none_labeled(tmp_path, labeled):
     columns = "ids paths split labeled weight quality flagged changed reason neighbors_for neighbors_against"
     nothing = make(0, given=np.zeros((0, 3)), distribution=np.zeros((0, 3)), evidence={"vote": empty})
     assert all(len(getattr(nothing, name)) == 0 for name in columns.split())
-    store.write(nothing, tmp_path / "none.parquet")
-    assert_equal(nothing, store.load(tmp_path / "none.parquet"))
+    parquet.write(nothing, tmp_path / "none.parquet")
+    assert_equal(nothing, parquet.load(tmp_path / "none.parquet"))
 
     eye = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
     no = np.zeros(4, dtype=bool)
     one = make(4, labeled=~no if labeled else no, given=eye * labeled, flagged=no, changed=no, evidence={})
-    store.write(one, tmp_path / "one.parquet")
-    assert_equal(one, store.load(tmp_path / "one.parquet"))
+    parquet.write(one, tmp_path / "one.parquet")
+    assert_equal(one, parquet.load(tmp_path / "one.parquet"))
 
 
 def test_the_same_set_gives_the_same_bytes(tmp_path):
-    store.write(make(40), tmp_path / "a.parquet")
+    parquet.write(make(40), tmp_path / "a.parquet")
     turned = {"views": [], "seed": 0, "params": {"tags": ("a", "ß"), "k": 30}, "method": "hypergraph"}
     evidence = make(40).evidence
-    store.write(
+    parquet.write(
         make(40, metadata=turned, evidence={name: evidence[name] for name in reversed(evidence)}),
         tmp_path / "b.parquet",
     )
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
-    store.write(make(40, seed=1), tmp_path / "c.parquet")
+    parquet.write(make(40, seed=1), tmp_path / "c.parquet")
     assert (tmp_path / "a.parquet").read_bytes() != (tmp_path / "c.parquet").read_bytes()
 
 
 def test_columns_are_those_of_the_schema_table_and_absent_values_are_null(tmp_path):
     refined = make(8)
-    store.write(refined, tmp_path / "r.parquet")
+    parquet.write(refined, tmp_path / "r.parquet")
     schema = pq.read_schema(tmp_path / "r.parquet")
-    fixed = [name for name, _, _ in store.SCHEMA_TABLE[:-1]]
+    fixed = [name for name, _, _ in parquet.SCHEMA_TABLE[:-1]]
     assert schema.names == [*fixed, "evidence_drift", "evidence_vote"]
     arrow = {"list<float>": "list<element: float>", "list<string>": "list<element: string>"}
-    for name, kind, meaning in store.SCHEMA_TABLE[:-1]:
+    for name, kind, meaning in parquet.SCHEMA_TABLE[:-1]:
         assert str(schema.field(name).type).replace("item:", "element:") == arrow.get(kind, kind), name
         assert meaning
     frame = pd.read_parquet(tmp_path / "r.parquet")
@@ -144,7 +144,7 @@ def test_columns_are_those_of_the_schema_table_and_absent_values_are_null(tmp_pa
     np.testing.assert_array_equal(np.stack(frame["distribution"].to_numpy()), refined.distribution)
     assert [tuple(row) for row in frame["neighbors_for"]] == list(refined.neighbors_for)
     header = json.loads(schema.metadata[b"fercleaner"])
-    assert header["schema"] == store.SCHEMA
+    assert header["schema"] == parquet.SCHEMA
     assert header["classes"] == list(CLASSES)
     assert header["method"] == "hypergraph"
     assert pq.ParquetFile(tmp_path / "r.parquet").metadata.row_group(0).column(0).compression == "ZSTD"
@@ -161,14 +161,14 @@ def test_labels_are_indices_and_minus_one_where_unlabeled():
 def test_refuses_to_overwrite_without_force(tmp_path):
     path = tmp_path / "r.parquet"
     path.write_text("older")
-    for call in (lambda: store.write(make(), path), lambda: store.check_writable(path, False)):
+    for call in (lambda: parquet.write(make(), path), lambda: parquet.check_writable(path, False)):
         with pytest.raises(StoreError, match=r"r\.parquet exists already\. Overwrite it with --force"):
             call()
     assert path.read_text() == "older"
-    store.check_writable(path, overwrite=True)
+    parquet.check_writable(path, overwrite=True)
     assert path.read_text() == "older"
-    store.write(make(), path, overwrite=True)
-    assert_equal(make(), store.load(path))
+    parquet.write(make(), path, overwrite=True)
+    assert_equal(make(), parquet.load(path))
     assert leftovers(tmp_path) == []
 
 
@@ -182,7 +182,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch)
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StoreError, match="exists already: it appeared while this run was writing"):
-        store.write(make(), path)
+        parquet.write(make(), path)
     assert path.read_text() == "another run"
     assert leftovers(tmp_path) == []
 
@@ -199,7 +199,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch)
 )
 def test_a_write_that_fails_leaves_the_older_file(tmp_path, monkeypatch, code, message):
     path = tmp_path / "r.parquet"
-    store.write(make(), path)
+    parquet.write(make(), path)
     before = path.read_bytes()
 
     def fsync(descriptor: int) -> None:
@@ -207,7 +207,7 @@ def test_a_write_that_fails_leaves_the_older_file(tmp_path, monkeypatch, code, m
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StoreError, match=message):
-        store.write(make(seed=1), path, overwrite=True)
+        parquet.write(make(seed=1), path, overwrite=True)
     assert path.read_bytes() == before
     assert leftovers(tmp_path) == []
 
@@ -216,16 +216,16 @@ def test_a_write_that_fails_leaves_the_older_file(tmp_path, monkeypatch, code, m
 def test_a_write_that_really_runs_out_of_room(tmp_path):
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[2]); import test_store\n"
-        "from fercleaner import store\n"
+        "from fercleaner.results import parquet\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "try: store.write(test_store.make(2000), sys.argv[1])\n"
-        "except store.StoreError as error: print(error); sys.exit(1)\n"
+        "try: parquet.write(test_store.make(2000), sys.argv[1])\n"
+        "except parquet.StoreError as error: print(error); sys.exit(1)\n"
     )
     path = tmp_path / "r.parquet"
     here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", script, str(path), str(here)],
-        capture_output=True, text=True, cwd=here.parent, env={**os.environ, "PYTHONPATH": str(here.parent)},
+        capture_output=True, text=True, cwd=here.parents[1], env={**os.environ, "PYTHONPATH": str(here.parents[1])},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "r.parquet cannot be written: File too large. Choose another name." in done.stdout
@@ -238,23 +238,23 @@ def test_interrupted_writing_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pq, "write_table", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        store.write(make(), tmp_path / "r.parquet")
+        parquet.write(make(), tmp_path / "r.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_named_early(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match=r"the folder .*absent does not exist\. Make it, or choose another name"):
-        store.check_writable(tmp_path / "absent" / "r.parquet")
+        parquet.check_writable(tmp_path / "absent" / "r.parquet")
     with pytest.raises(StoreError, match=r"is a folder\. Name a file in it, such as .*refined\.parquet"):
-        store.check_writable(tmp_path)
+        parquet.check_writable(tmp_path)
     with pytest.raises(StoreError, match="is not a regular file"):
-        store.check_writable("/dev/null", overwrite=True)
+        parquet.check_writable("/dev/null", overwrite=True)
 
     def refuse(*_: object) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(os, "open", refuse)
-    for call in (store.check_writable, lambda path: store.write(make(), path)):
+    for call in (parquet.check_writable, lambda path: parquet.write(make(), path)):
         with pytest.raises(StoreError, match=r"the folder cannot be written \(Permission denied\)"):
             call(tmp_path / "r.parquet")
     assert list(tmp_path.iterdir()) == []
@@ -263,31 +263,31 @@ def test_a_place_that_cannot_be_written_is_named_early(tmp_path, monkeypatch):
 def test_a_link_keeps_pointing_to_the_file(tmp_path):
     (tmp_path / "big").mkdir()
     (tmp_path / "r.parquet").symlink_to(tmp_path / "big" / "r.parquet")
-    store.write(make(), tmp_path / "r.parquet")
+    parquet.write(make(), tmp_path / "r.parquet")
     assert (tmp_path / "r.parquet").is_symlink()
-    assert_equal(make(), store.load(tmp_path / "big" / "r.parquet"))
+    assert_equal(make(), parquet.load(tmp_path / "big" / "r.parquet"))
 
 
 def test_text_that_is_not_unicode_is_refused(tmp_path):
     refined = make(2, ids=["a\udcff.png", "b.png"], neighbors_for=((), ()), neighbors_against=((), ()))
     with pytest.raises(StoreError, match=r"'a\\udcff\.png' is not valid Unicode .* Rename the file"):
-        store.write(refined, tmp_path / "r.parquet")
+        parquet.write(refined, tmp_path / "r.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_load_says_what_is_wrong_with_a_file(tmp_path):
     path = tmp_path / "r.parquet"
     with pytest.raises(StoreError, match=r"no such file\. Write one with fercleaner refine"):
-        store.load(path)
+        parquet.load(path)
     with pytest.raises(StoreError, match="is a folder"):
-        store.load(tmp_path)
+        parquet.load(tmp_path)
     for text in ("id,label\n1,2\n", ""):
         path.write_text(text)
         with pytest.raises(StoreError, match="is not a Parquet file"):
-            store.load(path)
+            parquet.load(path)
     pq.write_table(pa.table({"id": ["a"]}), path)
     with pytest.raises(StoreError, match="is Parquet, but not written by fercleaner"):
-        store.load(path)
+        parquet.load(path)
 
 
 def rewrite(path: Path, header: dict[str, object] | None = None, **columns: object) -> None:
@@ -297,7 +297,7 @@ def rewrite(path: Path, header: dict[str, object] | None = None, **columns: obje
         place = table.column_names.index(name)
         table = table.remove_column(place) if values is None else table.set_column(place, name, pa.array(values))
     if header is not None:
-        table = table.replace_schema_metadata({store.METADATA_KEY: json.dumps(header).encode()})
+        table = table.replace_schema_metadata({parquet.METADATA_KEY: json.dumps(header).encode()})
     pq.write_table(table, path)
 
 
@@ -317,26 +317,26 @@ def rewrite(path: Path, header: dict[str, object] | None = None, **columns: obje
 )
 def test_load_refuses_what_it_cannot_trust(tmp_path, change, message):
     path = tmp_path / "r.parquet"
-    store.write(make(), path)
+    parquet.write(make(), path)
     rewrite(path, **change)
     with pytest.raises(StoreError, match=message):
-        store.load(path)
+        parquet.load(path)
 
 
 def test_load_finds_every_kind_of_damage(tmp_path):
     path = tmp_path / "r.parquet"
-    store.write(make(200), path)
+    parquet.write(make(200), path)
     whole = path.read_bytes()
     good = make(200)
     for cut in (4, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
         with pytest.raises(StoreError, match="damaged"):
-            store.load(path)
+            parquet.load(path)
     outcomes = []
     for place in range(8, len(whole) * 2 // 3, 97):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         try:
-            assert_equal(good, store.load(path))
+            assert_equal(good, parquet.load(path))
             outcomes.append("equal")
         except StoreError:
             outcomes.append("refused")
@@ -346,12 +346,12 @@ def test_load_finds_every_kind_of_damage(tmp_path):
 
 def test_added_columns_are_ignored_and_wider_types_accepted(tmp_path):
     path = tmp_path / "r.parquet"
-    store.write(make(), path)
+    parquet.write(make(), path)
     table = pq.read_table(path)
     table = table.append_column("my_note", pa.array(["x"] * 6))
     table = table.set_column(8, "weight", table["weight"].cast(pa.float64()))
     pq.write_table(table, path)
-    assert_equal(make(), store.load(path))
+    assert_equal(make(), parquet.load(path))
 
 
 @pytest.mark.parametrize(
@@ -380,11 +380,11 @@ def test_loading_a_set_of_the_usual_size_takes_less_than_a_second(tmp_path):
     ids = [f"images/{i:05d}.png" for i in range(n)]
     near = tuple(tuple(ids[(i + j) % n] for j in range(5)) for i in range(n))
     refined = make(n, ids=ids, paths=ids, neighbors_for=near, neighbors_against=near)
-    store.write(refined, tmp_path / "r.parquet")
+    parquet.write(refined, tmp_path / "r.parquet")
     seconds = []
     for _ in range(3):
         start = time.process_time()
-        loaded = store.load(tmp_path / "r.parquet")
+        loaded = parquet.load(tmp_path / "r.parquet")
         seconds.append(time.process_time() - start)
     assert loaded.neighbors_for == near
     assert min(seconds) < 1.0

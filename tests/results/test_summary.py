@@ -91,15 +91,17 @@ def test_what_to_look_at_first_is_labeled_and_least_supported():
 
 def test_faces_without_evidence_are_named():
     summary = summarize(make())
-    assert [(s.id, s.path, s.given, s.refined) for s in summary.blind] == [("h", "/d/h.png", "happiness", "happiness")]
-    assert summarize(make(), top=0).blind == ()
+    assert [(s.id, s.path, s.given, s.refined) for s in summary.no_evidence] == [
+        ("h", "/d/h.png", "happiness", "happiness")
+    ]
+    assert summarize(make(), top=0).no_evidence == ()
     counted = replace(make(), evidence={"vertex_degree": np.array([2, 1, 0, 0, 0, 0, 0, 0.0])})
-    assert [s.id for s in summarize(counted).blind] == ["c", "d", "e", "f", "h"]
+    assert [s.id for s in summarize(counted).no_evidence] == ["c", "d", "e", "f", "h"]
     assert summarize(replace(counted, evidence={"agreement": np.zeros(8)})).without_evidence == 0
     assert unseen(counted).tolist() == [False, False, True, True, True, True, False, True]
-    unheard = summarize(replace(make(), evidence={}, neighbors_against=((),) * 8), top=7)
-    assert unheard.without_evidence == 8
-    assert [s.given for s in unheard.blind] == ["anger"] * 3 + ["fear"] * 2 + ["happiness", ""]
+    unused = summarize(replace(make(), evidence={}, neighbors_against=((),) * 8), top=7)
+    assert unused.without_evidence == 8
+    assert [s.given for s in unused.no_evidence] == ["anger"] * 3 + ["fear"] * 2 + ["happiness", ""]
 
 
 def test_to_dict_is_json():

@@ -21,9 +21,9 @@ from fercleaner.similarity.distinct import distinct_features
 from fercleaner.similarity.hypergraph import fold_numbers, propagate
 from fercleaner.similarity.neighbors import nearest
 
-#: Witnesses with heads on the views.
+#: Sources with heads on the views.
 HEADS = ("probe", "kernel_probe")
-#: Witnesses of these names learned from the given labels.
+#: Sources of these names learned from the given labels.
 LEARNED = ("probe", "mirror")
 NAMES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 

@@ -78,7 +78,7 @@ def units_of(i, pro, con, doubt, labeled, units):
     return [one for one in both if one]
 
 
-def sentence(i, classes, given, refined, flagged, blind, counts, posteriors, units=None, spaces=None):
+def sentence(i, classes, given, refined, flagged, no_evidence, counts, posteriors, units=None, spaces=None):
     """Return the sentence about face i; "" where nothing calls for one.
 
     `given` (N,) class or -1, `refined` (N, C), `counts` of the nearest or None, `posteriors` (name, row or None) in
@@ -86,10 +86,10 @@ def sentence(i, classes, given, refined, flagged, blind, counts, posteriors, uni
     """
     row, y = refined[i], given[i]
     best = row.index(max(row))
-    if not (flagged[i] or best != y or blind[i]):
+    if not (flagged[i] or best != y or no_evidence[i]):
         return ""
     head = f"labeled {classes[y]}" if y >= 0 else "no label"
-    if blind[i]:
+    if no_evidence[i]:
         return head + "; no view of this face" + (": the label is kept" if y >= 0 else "")
     doubt, labeled = best == y, y >= 0
     runner_up = max((a for a in range(len(row)) if a != best), key=lambda a: row[a])

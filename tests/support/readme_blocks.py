@@ -68,7 +68,7 @@ BOX = (
 )
 #: Changes that were measured beyond what was asked.
 BEYOND = ("roll 30 degrees",)
-#: Most accuracy that a change of the picture may cost the model in the box.
+#: Most accuracy that a change of the picture may cost the builtin model.
 MOST_LOST = 0.03
 
 
@@ -130,14 +130,10 @@ def layouts() -> str:
 
 
 def layers() -> str:
-    """Return the layers of the library, lowest first, each with its modules."""
-    from test_architecture import LAYERS
+    """Return the rows of folders, lowest first."""
+    import test_architecture
 
-    def stands(name: str) -> bool:
-        places = (ROOT / "fercleaner" / f"{name}.py", ROOT / "fercleaner" / name / "__init__.py")
-        return name == "cli" or any(place.is_file() for place in places)
-
-    rows = [", ".join(name for name in names if stands(name)) for names in LAYERS]
+    rows = [", ".join(names) for names in test_architecture.ROWS]
     return "\n".join(["```text", *(f"{number:2d}  {names}" for number, names in enumerate(rows, 1)), "```"])
 
 
@@ -238,7 +234,7 @@ def _against_the_best(files: Sequence[str], ours: Sequence[str]) -> str:
 
 
 def box() -> str:
-    """Return the figures of the model in the box on the held-back groups of its test part."""
+    """Return the figures of the builtin model on the held-back groups of its test part."""
     content = results("builtin.json")
     test, plain = content["test"], content["changes"]["none"]["accuracy"]
     rows = [
@@ -263,7 +259,7 @@ def box() -> str:
 
 
 def heldback() -> str:
-    """Return what the model in the box adds as a witness, on the held-back groups."""
+    """Return what the builtin model adds as a source, on the held-back groups."""
     content = results("heldback.json")
     keys = ("average_precision", "auroc", "auroc_per_class", "r_precision", "refined_accuracy", "js_refined")
     found = content["results"]

@@ -53,8 +53,8 @@ class Positives(NamedTuple):
 class Ambiguous:
     """Give each face a distribution over the few classes that its posteriors hold for plausible.
 
-    Witnesses are the probe's out-of-fold posterior, a mirrored copy's (`view`), and two that learn from faces
-    without a label: labels that traveled over the graph of look-alikes (`label_graph.graph_votes`, where there
+    Sources are the probe's out-of-fold posterior, a mirrored copy's (`view`), and two that learn from faces
+    without a label: labels that traveled over the graph of nearest neighbors (`label_graph.graph_votes`, where there
     are neighbors), and a mixture-of-experts head trained here on the views (`experts`, where there are features),
     which is taught the unlabeled faces by the graph and by itself. p_i is their mean, q_i their normalized
     geometric mean (the softmax of mean scores). With q_(1) >= q_(2) >= ... and P_n the sum of the n largest,
@@ -63,7 +63,7 @@ class Ambiguous:
         omega_i = log(1 + 50 (mu - h)) / log(1 + 50 mu),     mu = P_(m+1) / (m + 1), h = q_(m+1)
         d_i     = q_i^g over the m_i likeliest classes, renormalized; 2 % spread evenly
         T_c     = clip(.97 mean confidence of correct faces labeled c, floor, .97)
-        a_i     = 1 - JS divergence of the witnesses         (1 with one witness)
+        a_i     = 1 - JS divergence of the sources         (1 with one source)
 
     and a face is sure (status I) where max p_i >= T of its likeliest class, else unsure (status II).
     Unlabeled: d_i with weight omega_i a_i, halved where unsure. Labeled y:
@@ -172,12 +172,12 @@ class Ambiguous:
         require(evidence, self)
         samples = evidence.samples
         tables = self._tables(evidence, rng)
-        witnesses, found = _filled(tables)
+        sources, found = _filled(tables)
         labeled, given = samples.labeled, keep_given(samples)
         if self.align:
-            witnesses = [aligned(p, samples, found) for p in witnesses]
-        p, q = np.mean(witnesses, axis=0), geometric_mean(witnesses)
-        agreement = 1.0 - disagreement(witnesses)
+            sources = [aligned(p, samples, found) for p in sources]
+        p, q = np.mean(sources, axis=0), geometric_mean(sources)
+        agreement = 1.0 - disagreement(sources)
         judged = found & labeled
         margins = class_margins(p[judged], given[judged], len(samples.classes))
         sure = p.max(1) >= np.where(_level(p), margins, np.inf).min(1)
@@ -203,7 +203,7 @@ class Ambiguous:
             "label_plausible": np.where(labeled, fits, np.nan),
             "ambiguity_weight": omega,
             "sure": sure.astype(np.float64),
-            "agreement": agreement if len(witnesses) > 1 else np.full(len(samples), np.nan),
+            "agreement": agreement if len(sources) > 1 else np.full(len(samples), np.nan),
         }
         for table in tables:
             if table.name == "graph":
@@ -224,7 +224,7 @@ class Ambiguous:
         )
 
     def _tables(self, evidence: Evidence, rng: np.random.Generator) -> list[Posteriors]:
-        """Return the witnesses: probe, mirrored copy, graph, experts, as far as there is what they need."""
+        """Return the sources: probe, mirrored copy, graph, experts, as far as there is what they need."""
         samples = evidence.samples
         tables = [choose_posteriors(evidence, self.posterior, self.view)]
         other = evidence.posteriors.get(self.view)
@@ -263,7 +263,7 @@ class Ambiguous:
 def _filled(tables: list[Posteriors]) -> tuple[list[Doubles], Bools]:
     """Return the posteriors to go by, uniform where nothing is found, and who has any.
 
-    A witness that says nothing of a face gives way to the mean of the others there.
+    A source that says nothing of a face gives way to the mean of the others there.
     """
     found = np.stack([t.found for t in tables])
     values = np.stack([t.values.astype(np.float64) for t in tables])
@@ -353,25 +353,25 @@ def pseudo_distribution(q: Doubles, member: Doubles, sharpen: float = 1.0) -> Do
     return rows
 
 
-def geometric_mean(witnesses: list[Doubles]) -> Doubles:
+def geometric_mean(sources: list[Doubles]) -> Doubles:
     """Return the normalized geometric mean of several (N, C) posteriors: the softmax of their mean scores."""
-    logs = np.mean([np.log(np.maximum(p, 1e-12)) for p in witnesses], axis=0)
+    logs = np.mean([np.log(np.maximum(p, 1e-12)) for p in sources], axis=0)
     rows = np.exp(logs - logs.max(1, keepdims=True))
     mean: Doubles = rows / rows.sum(1, keepdims=True)
     return mean
 
 
-def disagreement(witnesses: list[Doubles]) -> Doubles:
+def disagreement(sources: list[Doubles]) -> Doubles:
     """Return the Jensen-Shannon divergence of several (N, C) posteriors over its greatest value, (N,) in [0, 1]."""
-    if len(witnesses) < 2:
-        return np.zeros(len(witnesses[0]))
+    if len(sources) < 2:
+        return np.zeros(len(sources[0]))
 
     def entropy(p: Doubles) -> Doubles:
         h: Doubles = -(p * np.log(np.where(p > 0, p, 1.0))).sum(1)
         return h
 
-    apart = entropy(np.mean(witnesses, axis=0)) - np.mean([entropy(p) for p in witnesses], axis=0)
-    greatest = np.log(min(len(witnesses), witnesses[0].shape[1]))
+    apart = entropy(np.mean(sources, axis=0)) - np.mean([entropy(p) for p in sources], axis=0)
+    greatest = np.log(min(len(sources), sources[0].shape[1]))
     share: Doubles = np.clip(apart / greatest, 0.0, 1.0)
     return share
 

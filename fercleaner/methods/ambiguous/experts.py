@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Principal directions of the views that the experts see, and their hidden units (released LEAF: 512 and 256).
 WIDTH = 128
 BOTTLENECK = 64
-#: Share of dropped inputs in the weak passes that teach and in the strong pass that learns.
+#: Share of dropped inputs in the teacher's weak passes and in the student's strong pass.
 WEAK, STRONG = 0.1, 0.4
 #: Weight of the load loss (Shazeer et al. 2017).
 LOAD_SHARE = 0.01
@@ -128,9 +128,9 @@ def expert_posteriors(
 
     L_amb over all faces whose label it may not see: unlabeled ones and those of its own fold. What is positive
     for them is read off the teacher: the mean scores of two weak passes (a tenth of the inputs dropped, no
-    gradient) and, where there are `votes`, their mean with log v: the head and the graph teach it together. It
-    is learned in a strong pass (four tenths dropped). In the first third of the epochs votes teach alone, or,
-    without them, labels.
+    gradient) and, where there are `votes`, their mean with log v: the head and the graph train it together. It
+    is learned in a strong pass (four tenths dropped). In the first third of the epochs it is trained on votes alone,
+    or, without them, on labels.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def expert_posteriors(
     fold : (N,) int64, optional
         Which head may not see each face's label; by default five folds dealt by `probe.assign_folds`.
     votes : (N, F, C) float, optional
-        v: what another witness that saw no label of fold f holds of every face (`label_graph.graph_votes`).
+        v: what another source that saw no label of fold f holds of every face (`label_graph.graph_votes`).
     rng : Generator
         Seeds the folds and the training.
 
@@ -155,7 +155,7 @@ def expert_posteriors(
     Zhang et al., LEAF: Unveiling Two Sides of the Same Coin in Semi-supervised Facial Expression Recognition,
     arXiv 2404.15041. Differs from its released code in: experts are distinct, several are active, fusion is
     linear, the load loss counts, the backbone is frozen (so no NT-Xent term and no image augmentation; inputs
-    are dropped instead), no class margin scales the unlabeled loss, a second teacher may speak, and a labeled
+    are dropped instead), no class margin scales the unlabeled loss, a second teacher is possible, and a labeled
     face counts as much as any other (LEAF's batches are half labeled, which fits a few wrong labels by heart).
     """
     seed = int(rng.integers(2**31))
@@ -216,7 +216,7 @@ class _Training:
         x = torch.from_numpy(self.x).to(device)
         y = torch.from_numpy(self.given).to(device)
         learn = torch.from_numpy(self.trains).to(device)
-        blind = torch.from_numpy(self.found[:, None] & ~self.trains).to(device)
+        unlabeled = torch.from_numpy(self.found[:, None] & ~self.trains).to(device)
         votes = None if self.votes is None else torch.from_numpy(self.votes).to(device)
         self.generator = torch.Generator().manual_seed(seed)
         self._build(x.shape[1], device)
@@ -231,9 +231,9 @@ class _Training:
                 loss = (fit * learn[rows]).sum() / len(rows)
                 loss = loss + LOAD_SHARE * sum(load_loss(gates[:, f]) for f in range(gates.shape[1]))
                 warm = epoch >= WARM_UP * times
-                if (warm or votes is not None) and bool(blind[rows].any()):
+                if (warm or votes is not None) and bool(unlabeled[rows].any()):
                     taught = None if votes is None else votes[rows]
-                    loss = loss + self._unlabeled(self._teacher(x[rows], taught, warm), z, blind[rows])
+                    loss = loss + self._unlabeled(self._teacher(x[rows], taught, warm), z, unlabeled[rows])
                 adam.zero_grad()
                 torch.autograd.backward(loss)
                 adam.step()
@@ -293,17 +293,17 @@ class _Training:
             weak = (self._scores(self._dropped(x, WEAK))[0] + self._scores(self._dropped(x, WEAK))[0]) / 2
             return torch.softmax(weak if votes is None else (torch.log_softmax(weak, 2) + votes) / 2, 2)
 
-    def _unlabeled(self, teacher: Tensor, strong: Tensor, blind: Tensor) -> Any:
+    def _unlabeled(self, teacher: Tensor, strong: Tensor, unlabeled: Tensor) -> Any:
         """Return LEAF's loss on the faces whose label a fold may not see, a share of the batch, summed over folds."""
         import torch
 
         positive, omega = fuzzy_positives(teacher, self.limit, self.mass)
-        ambiguous = _mean(ambiguous_loss(strong, positive) * omega, blind)
+        ambiguous = _mean(ambiguous_loss(strong, positive) * omega, unlabeled)
         top = teacher >= teacher.amax(2, keepdim=True) - TIE
         certain = -(torch.log_softmax(strong, 2) * top).sum(2) / top.sum(2)
-        worth = (_mean(certain, blind) / ambiguous.clamp_min(1e-6)).detach()
-        sure = _mean(teacher.amax(2), blind)
-        return (ambiguous * worth * sure * blind.sum(0) / len(blind)).sum()
+        worth = (_mean(certain, unlabeled) / ambiguous.clamp_min(1e-6)).detach()
+        sure = _mean(teacher.amax(2), unlabeled)
+        return (ambiguous * worth * sure * unlabeled.sum(0) / len(unlabeled)).sum()
 
 
 def _mean(values: Tensor, rows: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class GraphVotes(NamedTuple):
 def graph_votes(
     samples: Samples, tables: Mapping[str, Neighbors], fold: Ints, *, k: int = 15, alpha: float = 0.9
 ) -> GraphVotes:
-    """Let labels travel to look-alikes, and on through faces that have none.
+    """Let labels travel to nearest neighbors, and on through faces that have none.
 
     Each face and view makes one hyperedge (the face and its k nearest). With P the random walk on them and Y_f the
     given labels without those of fold f,

@@ -85,7 +85,7 @@ class AuPrior:
         How far an adapted rate may leave the table.
     fusion : float in [0, 1]
         Share of o beside a posterior; 1 ignores posteriors.
-    witness : str
+    source : str
         Which posteriors d are, if they are there.
     doubt : float in [0, 1]
         Higher flags fewer labels.
@@ -116,7 +116,7 @@ class AuPrior:
     kappa: float = 0.02
     reach: float = 0.25
     fusion: float = 0.3
-    witness: str = "probe"
+    source: str = "probe"
     doubt: float = 0.5
     contempt: bool = False
 
@@ -262,11 +262,11 @@ class AuPrior:
         return known, rates, units, p, measured.found
 
     def _posterior(self, evidence: Evidence) -> tuple[Doubles, Bools]:
-        """Return d (N, C) and where it is; nowhere if the witness is not there."""
+        """Return d (N, C) and where it is; nowhere if the source is not there."""
         samples: Samples = evidence.samples
-        if self.witness not in evidence.posteriors:
+        if self.source not in evidence.posteriors:
             return np.zeros(samples.given.shape), np.zeros(len(samples), dtype=np.bool_)
-        table = evidence.posteriors[self.witness]
+        table = evidence.posteriors[self.source]
         values = table.values.astype(np.float64)
         mass = values.sum(1, keepdims=True)
         return values / np.where(mass > 0, mass, 1.0), table.found

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from ...core.arrays import Doubles, Ints
 from ...core.numeric import softmax
-from ...landmarks.squash import probabilities
+from ...landmarks.au_probabilities import probabilities
 
 #: Probabilities and rates are kept this far from 0 and 1: no detector and no table is certain.
 P_RANGE = (0.01, 0.99)

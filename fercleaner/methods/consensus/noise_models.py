@@ -25,7 +25,7 @@ RELIED = (0.1, 0.25)
 LEAST_RELIED = 0.02
 #: Noise that annotators share is at most this many times what experts leave unexplained of the labels: it cannot be
 #: large where labels are learned almost wholly.
-UNEXPLAINED = 3.0
+UNEXPLAINED = 2.5
 #: Belief that labels are right, in faces: this share of each class, and half a face beside; half a face a row of T
 #: spread over the classes (as `label_model.fit_noise`).
 RIGHT_SHARE, RIGHT_FACES, SPREAD_FACES = 0.01, 0.5, 0.5

@@ -52,7 +52,7 @@ KNOWN_POWER = 0.5
 
 @dataclass(frozen=True)
 class HypergraphPropagation:
-    """Let every face's look-alikes vote on its label, through hyperedges of a face and its k nearest.
+    """Let every face's nearest neighbors vote on its label, through hyperedges of a face and its k nearest.
 
     Each face and view makes one hyperedge (the face and its k nearest), weighed by a Gaussian of how tight it
     is and by how much of the given labels the view's votes explain (`view_weights`). With P the random-walk

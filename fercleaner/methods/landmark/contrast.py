@@ -29,7 +29,7 @@ LEARNING_RATE = 1e-3
 EPOCHS = 4
 #: Small sets are gone through more often, until there were this many steps: with 2,500 faces of FER2013, the share of
 #: the 20 nearest with the same majority of votes, among faces not trained on, was .771 in the vectors that came in,
-#: .786 after 68 steps and .791 after 200; with 600 faces .780 and .786; 150 faces teach nothing (.768, .770).
+#: .786 after 68 steps and .791 after 200; with 600 faces .780 and .786; 150 faces gain nothing (.768, .770).
 STEPS = 200
 #: Share of the learned vector in the embedding handed out; see `Projection`.
 SHARE = 0.3
@@ -165,7 +165,7 @@ def fit_projection(
     -------
     Projection
         Of the expression view; `apply` gives the vectors. They were drawn together by the labels in `bank`:
-        neighbors among them are no independent witness of those labels. Use them for training, retrieval and
+        neighbors among them are no independent source of those labels. Use them for training, retrieval and
         display, and judge labels by the vectors that came in.
 
     Source

@@ -1,4 +1,4 @@
-"""LA-Net's label distributions: what look-alikes and faces of the same geometry predict."""
+"""LA-Net's label distributions: what nearest neighbors and faces of the same geometry predict."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Landmark:
     momentum : float in [0, 1]
     visits : int
         Epochs E in which the bank was updated.
-    witness : str
+    source : str
         Which posteriors p are.
 
     Evidence
@@ -96,7 +96,7 @@ class Landmark:
     sharpness: float = 3.0
     momentum: float = 0.9
     visits: int = 15
-    witness: str = "probe"
+    source: str = "probe"
 
     name: ClassVar[str] = "landmark"
     paper: ClassVar[str] = "LA-Net (Wu and Cui, ICCV 2023)"
@@ -129,11 +129,11 @@ class Landmark:
         """
         require(evidence, self)
         samples = evidence.samples
-        witness = witness_of(evidence, self.witness, self.name)
+        source = witness_of(evidence, self.source, self.name)
         views = {view: table for view, table in distinct_views(evidence).items() if view != JOINT}
-        weights = self._contributions(evidence, views, witness, rng)
+        weights = self._contributions(evidence, views, source, rng)
         said = {
-            view: aggregate(table.indices[:, : self.k], weights[view], witness.values, witness.found)
+            view: aggregate(table.indices[:, : self.k], weights[view], source.values, source.found)
             for view, table in views.items()
         }
         t_u, has_u = pooled([said[view] for view in said if view != LANDMARK_VIEW], samples.given.shape)
@@ -176,7 +176,7 @@ class Landmark:
         self,
         evidence: Evidence,
         views: Mapping[str, Neighbors],
-        witness: Posteriors,
+        source: Posteriors,
         rng: np.random.Generator,
     ) -> dict[str, Doubles]:
         """Return the scores (N, k) of each view."""
@@ -199,8 +199,8 @@ class Landmark:
         return fit_pair_scores(
             [features[view].values for view in views],
             [table.indices[:, : self.k] for table in views.values()],
-            witness.values,
-            witness.found,
+            source.values,
+            source.found,
             keep_given(evidence.samples),
             share=np.where(evidence.samples.labeled, self.bank_share, 1.0),
             order=np.argsort(evidence.samples.ids, kind="stable"),
@@ -215,7 +215,7 @@ def witness_of(evidence: Evidence, name: str, method: str) -> Posteriors:
         known = ", ".join(sorted(evidence.posteriors))
         raise InputError(
             f"{method}: there are no posteriors '{name}'; there are {known}. "
-            f"Name one with --set witness={min(evidence.posteriors, default='probe')}."
+            f"Name one with --set source={min(evidence.posteriors, default='probe')}."
         )
     return evidence.posteriors[name]
 

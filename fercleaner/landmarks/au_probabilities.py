@@ -1,4 +1,4 @@
-"""From a raw measurement that rises with an action unit to a probability: standardize, squash, match."""
+"""From a raw measurement that rises with an action unit to a probability: standardize, logistic, match."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.arrays import Bools, Doubles
 
-#: Slope of the squashing sigmoid, per robust standard deviation.
+#: Slope of the logistic function, per robust standard deviation.
 ALPHA = 1.5
 
 #: Threshold in robust standard deviations where no base rate is known: z = 0 gives .095, z = 3 gives .905.
