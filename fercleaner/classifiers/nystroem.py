@@ -28,8 +28,8 @@ LEAST_EIGENVALUE = 1e-6
 def kernel_features(features: Mapping[str, Features], order: Ints) -> tuple[Floats, Bools]:
     """Return features whose inner products are those of a Gaussian kernel on all views, and who has a vector.
 
-    Views are brought to half-whitened components and set side by side (`whitening.whiten`, `whitening.join`). With x these rows
-    and z_1 .. z_M `CENTERS` faces drawn among those with a vector,
+    Views are brought to half-whitened components and set side by side (`whitening`). With x these rows and
+    z_1 .. z_M `CENTERS` faces drawn among those with a vector,
 
         k(x, z) = exp(-|x - z|^2 / s),    F_i = K_ZZ^(-1/2) k(x_i, z),
 
@@ -88,4 +88,5 @@ def _squared_distances(rows: _Real, centers: _Real) -> _Real:
     cross *= -2
     cross += (rows**2).sum(1, keepdims=True)
     cross += (centers**2).sum(1)
-    return np.maximum(cross, 0, out=cross)
+    np.maximum(cross, 0, out=cross)
+    return cross

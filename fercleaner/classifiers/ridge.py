@@ -83,4 +83,5 @@ class FoldRidge:
         for learn in (self._learn[f] for f in kept):
             right += self._design[learn].T @ targets[learn].astype(np.float32)
         weights = cho_solve(self._factors[a, b], right).astype(np.float32)
-        return (self._design[rows] @ weights).astype(np.float64)
+        scores: Doubles = (self._design[rows] @ weights).astype(np.float64)
+        return scores

@@ -73,6 +73,8 @@ class Sources:
     posteriors : sequence of Posteriors
         Further sources over the samples' classes: trained elsewhere or, out of fold, on the labels at hand
         (`Posteriors.learned`). None is called "probe", which is fitted here.
+    builtin_posteriors : bool
+        Whether the builtin model, where it is among the encoders, gives its posteriors too, or its views alone.
     """
 
     encoders: Sequence[Extractor] = ()
@@ -80,3 +82,4 @@ class Sources:
     landmarks: Detector | Landmarks = None
     action_units: ActionUnits | None = None
     posteriors: Sequence[Posteriors] = field(default_factory=tuple)
+    builtin_posteriors: bool = True

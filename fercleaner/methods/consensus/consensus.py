@@ -9,16 +9,16 @@ from typing import ClassVar
 import numpy as np
 
 from ...classifiers.probe import PROBE
+from ...core.arrays import Bools, Doubles, Floats
 from ...core.errors import InputError
 from ...core.evidence import Evidence
-from ...core.numeric import normalized, softmax
-from ...core.arrays import Bools, Doubles, Floats
+from ...core.numeric import softmax
 from ...core.types import Posteriors, Refinement, Samples
 from ...noise.class_priors import WILD, base_rates, pooled, rates_beside
 from ...noise.label_model import frequencies
 from ...noise.sites import sites_of
 from ...similarity.hypergraph import fold_numbers
-from ..base import keep_given, own_share, require
+from ..base import keep_given, leading, own_share, require
 from ..hypergraph.hypergraph import judged
 from .experts import Expert, KernelHead, Stack, fit_stack
 from .external import INSIDE, LABEL_POWER, Source, as_expert, distance_from_home, nearness, sources
@@ -109,7 +109,8 @@ class Consensus:
         experts |= {name: as_expert(t, given, samples.labeled, fold, prior) for name, t in external.items()}
         spoken = np.logical_or.reduce([expert.known for expert in experts.values()])
         labels = Labels(given, spoken & samples.labeled, prior, fold, sites_of(samples))
-        refined, notes, first = keep_given(samples), (), np.broadcast_to(prior, given.shape)
+        notes: tuple[str, ...] = ()
+        refined, first = keep_given(samples), np.broadcast_to(prior, given.shape)
         if labels.rows.any():
             answer, notes, first = self._answer(evidence, head, experts, labels)
             refined = np.where(spoken[:, None], answer, refined)
@@ -267,17 +268,6 @@ def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles,
         answer[surest] = leading(refined[surest], given[surest])
         kept[c] = count
     return answer, kept
-
-
-def leading(refined: Doubles, given: Doubles) -> Doubles:
-    """Return (1 - a) r + a y with the least a (to a thousandth) under which y's class leads every row."""
-    m, label = np.arange(len(refined)), given.argmax(1)
-    lead = refined - refined[m, label][:, None]
-    gap = given[m, label][:, None] - given
-    lead[m, label] = 0.0
-    share = np.where(lead > 0, lead / np.maximum(lead + gap, 1e-12), 0.0).max(1)
-    share = np.minimum(share + 1e-3, 1.0)[:, None]
-    return normalized((1 - share) * refined + share * given)
 
 
 def shares_on_label(

@@ -9,9 +9,9 @@ import numpy as np
 
 from ...classifiers.nystroem import kernel_features
 from ...classifiers.ridge import FoldRidge
+from ...core.arrays import Bools, Doubles, Ints
 from ...core.evidence import Evidence
 from ...core.numeric import softmax
-from ...core.arrays import Bools, Doubles, Ints
 from ...similarity.distinct import distinct_features
 
 #: Belief, in faces, that the log-odds of classes are those of their frequencies: holds the bias of small sets.
@@ -56,9 +56,7 @@ class Stack:
 
     def joined(self, terms: Mapping[str, Doubles]) -> Doubles:
         """Return L, the joined log-likelihood ratios, of terms (..., C) by expert."""
-        total: Doubles = sum(
-            (weight * terms[name] for name, weight in self.weights.items()), np.zeros_like(self.shift)
-        )
+        total: Doubles = sum((weight * terms[name] for name, weight in self.weights.items()), np.zeros_like(self.shift))
         return total + self.shift
 
 
@@ -69,7 +67,10 @@ class KernelHead:
         samples = evidence.samples
         self._order = np.argsort(samples.ids, kind="stable")
         self._fold = fold
-        design, found = kernel_features(distinct_features(evidence), self._order)
+        views = distinct_features(evidence)
+        design, found = np.zeros((len(fold), 1), dtype=np.float32), np.zeros(len(fold), dtype=np.bool_)
+        if views:  # else no view knows any face
+            design, found = kernel_features(views, self._order)
         self.known = np.zeros(len(fold), dtype=np.bool_)
         self.known[self._order] = found
         self._ridge = FoldRidge(design, fold[self._order], found & samples.labeled[self._order])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.arrays import Bools, Doubles, Ints
 from ...core.evidence import Evidence
 from ...core.expressions import canonical
 from ...core.numeric import normalized, softmax
-from ...core.arrays import Bools, Doubles, Ints
 from ...core.types import BUILTIN, Features, Posteriors, Samples
 from .experts import Expert
 
@@ -26,8 +26,8 @@ LEAST_FACES = 8
 #: A source's gain over the labels' frequencies, as a share of the joined experts', from which on it may overrule labels
 #: fully, and at which not at all. Near home it is .74; that of shuffled posteriors is below 0.
 TRUSTED, DISTRUSTED = 0.5, 0.25
-#: Share of the labels' entropy that a matrix explains by chance from which on a source has too few labels to be measured
-#: (`label_model.chance`): with seven even classes 108 faces and 54.
+#: Share of the labels' entropy that a matrix explains by chance up to which a source has labels enough to be measured,
+#: and from which on too few (`label_model.chance`): with seven even classes 108 faces and 54.
 BY_CHANCE = (0.1, 0.2)
 #: Posteriors are held above this.
 LEAST = 1e-6
@@ -243,9 +243,7 @@ def sources(
         if near < 1:
             notes += [bias_of(table, samples, samples.labeled)]
         truth = np.log(np.maximum(p, LEAST))
-        result[name] = Source(
-            expert, truth, np.where(table.found, near, 0.0), frequencies, tuple(filter(None, notes))
-        )
+        result[name] = Source(expert, truth, np.where(table.found, near, 0.0), frequencies, tuple(filter(None, notes)))
     return result
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.numeric import normalized, softmax
 from ...core.arrays import Bools, Doubles, Ints
+from ...core.numeric import normalized, softmax
 from ...noise.label_model import LabelModel, chance, expected_transition, explained
 from ...noise.sites import Sites
 
