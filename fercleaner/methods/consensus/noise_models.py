@@ -11,9 +11,9 @@ from ...core.numeric import normalized, softmax
 from ...noise.label_model import LabelModel, chance, expected_transition, explained
 from ...noise.sites import Sites
 
-#: Share of labels drawn at random (`random_share`) from which on noise is random for certain. Own labels of FER2013 and
-#: of P have 0 to .014; 20 % symmetric noise gives .17 to .20.
-RANDOM_LABELS = 0.1
+#: Shares of labels drawn at random (`random_share`) up to which noise is not random, and from which on it surely is.
+#: Own labels of FER2013 and of P have 0 to .014; 20 % symmetric noise gives .17 to .20.
+RANDOM_LABELS = (0.02, 0.1)
 #: Shares of the labels' entropy that a transition matrix must explain beyond chance for noise to hit classes alike not
 #: at all, and for certain. FER2013's own labels reach .013; 20 % pair flips .05 to .09, 20 % drawn from raters .015 to
 #: .03.
@@ -21,6 +21,8 @@ BY_CLASS = (0.015, 0.03)
 #: Shares of the labels' entropy that experts must explain to be relied on not at all, and fully; some three times what
 #: views without a bearing on the classes reach.
 RELIED = (0.1, 0.25)
+#: The same for random noise to be believed: it lowers what can be explained, to .15 where four of ten labels are drawn.
+SOMETHING = (0.05, 0.1)
 #: Experts weigh this at least, too little to change a label: faces are ranked by them even so.
 LEAST_RELIED = 0.02
 #: Noise that annotators share is at most this many times what experts leave unexplained of the labels: it cannot be
@@ -97,10 +99,9 @@ class Noise:
     @property
     def shares(self) -> tuple[float, float, float]:
         """What the systematic model, the random one and the labels as they are weigh; sum 1."""
-        low, high = RELIED
-        relied = float(np.clip((self.explained - low) / (high - low), LEAST_RELIED, 1.0))
-        shared = relied * (1 - self.random) * min(1.0, UNEXPLAINED * (1 - self.explained))
-        hit = relied * self.random
+        relied = max(LEAST_RELIED, _ramp(self.explained, RELIED))
+        hit = self.random * _ramp(self.explained, SOMETHING)
+        shared = relied * (1 - hit) * min(1.0, UNEXPLAINED * (1 - self.explained))
         return shared, hit, 1 - shared - hit
 
 
@@ -117,10 +118,14 @@ def measure(joined: Doubles, labels: Labels) -> Noise:
     model, plain = fit_random(ratios, given, prior), fit_random(ratios, given, prior, noisy=False)
     entropy = -float((prior * np.log(prior)).sum()) * len(given)
     seen = (model.likelihood - plain.likelihood) / entropy - by_chance if entropy > 0 else 0.0
-    low, high = BY_CLASS
-    by_class = float(np.clip((seen - low) / (high - low), 0.0, 1.0))
-    anywhere = min(random_share(ratios, given, prior) / RANDOM_LABELS, 1.0) if share > 0 else 0.0
-    return Noise(share, max(by_class, anywhere), model)
+    anywhere = random_share(ratios, given, prior) if share > 0 else 0.0
+    return Noise(share, max(_ramp(seen, BY_CLASS), _ramp(anywhere, RANDOM_LABELS)), model)
+
+
+def _ramp(value: float, limits: tuple[float, float]) -> float:
+    """Return 0 up to the first limit, 1 from the second on."""
+    low, high = limits
+    return float(np.clip((value - low) / (high - low), 0.0, 1.0))
 
 
 def random_share(ratios: Doubles, given: Doubles, prior: Doubles) -> float:
