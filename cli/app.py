@@ -4,21 +4,67 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from . import cache, demo, doctor, evaluate, export, inspect, listing, project, refine
+from . import audit, cache, demo, doctor, evaluate, export, inspect, listing, project, refine, review, trial
 
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
 #: Commands that compute vectors and keep them in the cache as they go.
-EXTRACTING = ("refine", "evaluate", "project")
+EXTRACTING = ("refine", "audit", "trial", "project")
+#: What a user wants, and the commands that do it; `--help` shows both in this order.
+WANTS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Clean": (refine.refine, trial.trial, listing.methods, demo.demo),
+    "Look and decide": (audit.audit, review.review, inspect.show, evaluate.evaluate),
+    "Hand over": (export.export, project.project),
+    "About this machine": (doctor.doctor, cache.cache),
+}
+#: Options that went elsewhere: (command, or "" for any; option) -> what to write now.
+MOVED = {
+    ("evaluate", "--inject"): "it belongs to another command: fercleaner trial SET --inject KIND:RATE.",
+    ("evaluate", "--methods"): "it belongs to another command: fercleaner trial SET --methods A,B.",
+    ("evaluate", "--seeds"): "it belongs to another command: fercleaner trial SET --seeds N.",
+    ("trial", "--truth"): "it belongs to another command: fercleaner evaluate FILE --truth FILE.",
+    ("", "--landmark-weights"): "it is now --weights DETECTOR=FILE, such as --weights mediapipe=FILE.",
+    ("", "--detector-weights"): "it is now --weights yunet=FILE.",
+}
+
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """Return the parameters with nothing shown beside flags, which take no value."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+class Command(TyperCommand):
+    """A command: options that went elsewhere say where, and flags show no value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line; a usage error names what an option of `MOVED` is now."""
+        for word in args[: args.index("--")] if "--" in args else args:
+            option = word.partition("=")[0]
+            now = MOVED.get((self.name or "", option)) or MOVED.get(("", option))
+            if now is not None:
+                raise typer.BadParameter(now, ctx=ctx, param_hint=f"'{option}'")
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, `--help` among them."""
+        return _without_types_of_flags(super().get_params(ctx))
 
 
 class Commands(TyperGroup):
     """The commands: an error of ours ends in one message and exit code 1, Ctrl-C in one line and 130."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, `--help` among them."""
+        return _without_types_of_flags(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; `--debug` lets every error through with its traceback."""
@@ -67,15 +113,9 @@ def options(
     """Options that stand before the command."""
 
 
-app.command(name="refine")(refine.refine)
-app.command(name="show")(inspect.show)
-app.command(name="evaluate")(evaluate.evaluate)
-app.command(name="export")(export.export)
-app.command(name="project")(project.project)
-app.command(name="methods")(listing.methods)
-app.command(name="demo")(demo.demo)
-app.command(name="doctor")(doctor.doctor)
-app.command(name="cache")(cache.cache)
+for _want, _commands in WANTS.items():
+    for _command in _commands:
+        app.command(name=_command.__name__, cls=Command, rich_help_panel=_want)(_command)
 
 
 def main() -> None:

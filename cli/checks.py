@@ -8,8 +8,14 @@ from typing import Any, NamedTuple
 #: Let fercleaner choose.
 AUTO = "auto"
 
-#: Encoders that take no `--weights`.
-WITHOUT_WEIGHTS = ("hog", "builtin")
+#: The builtin model: one pass serves encoder, landmarks and posteriors.
+BUILTIN = "builtin"
+#: What finds faces in larger pictures.
+YUNET = "yunet"
+#: Landmark detectors that take weights of their own.
+DETECTORS = ("face-alignment", "mediapipe")
+#: Encoders and detectors that take no `--weights`.
+WITHOUT_WEIGHTS = ("hog", "points", "none", AUTO)
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
@@ -119,45 +125,58 @@ def encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:
     return wanted
 
 
-def weights_of(texts: list[str] | None, tags: list[str]) -> dict[str, Path]:
-    """Return the weights file of each encoder that --weights names one for."""
+def class_names(text: str | None) -> list[str] | None:
+    """Return the names of "A,B,...", or of one class set; None where nothing was said."""
+    return [name.strip() for name in text.split(",")] if text else None
+
+
+def detector_kind(tag: str) -> str:
+    """Return "face-alignment" of "face-alignment:sfd"."""
+    return tag.strip().partition(":")[0]
+
+
+def weights_of(texts: list[str] | None, tags: list[str], landmarks: str) -> dict[str, Path]:
+    """Return the weights file of each encoder, detector or `YUNET` that --weights names one for.
+
+    FILE alone is for the one encoder or detector that takes weights; the builtin model, which has its own, and YuNet
+    are named.
+    """
     from fercleaner.core.errors import InputError
     from fercleaner.encoders.checkpoints import given_file
 
     files: dict[str, Path] = {}
-    takers = [tag for tag in tags if tag not in WITHOUT_WEIGHTS]
+    named = [tag for tag in [*tags, detector_kind(landmarks)] if tag not in WITHOUT_WEIGHTS]
+    takers = [tag for tag in named if tag != BUILTIN]
     for text in texts or []:
         tag, sign, file = text.partition("=")
-        if not (sign and tag in takers):
+        if sign and tag in DETECTORS and tag not in named:
+            raise InputError(f"--weights {text}: name the detector, too: --landmarks {tag}.")
+        if not (sign and tag in (*named, YUNET)):
             if len(takers) != 1:
                 way_out = f"Say which: --weights TAG={text}." if takers else "Leave it out, or name an --encoder."
-                count = f"{len(takers)} of the encoders" if takers else "none of the encoders"
-                raise InputError(f"--weights {text}: {count} ({', '.join(tags) or 'none'}) take weights. {way_out}")
+                count = f"{len(takers)}" if takers else "none"
+                asked = ", ".join([*tags, *(tag for tag in named if tag not in tags)]) or "none"
+                raise InputError(
+                    f"--weights {text}: {count} of the encoders and detectors ({asked}) take weights. {way_out}"
+                )
             tag, file = takers[0], text
         if tag in files:
             raise InputError(f"--weights names two files for {tag}: {files[tag]} and {file}. Name one.")
-        files[tag] = given_file(Path(file).expanduser())
+        path = Path(file).expanduser()
+        files[tag] = given_file(path) if tag in tags else path
     return files
 
 
-def check_files(action_units: Path | None, landmarks: str, landmark_weights: Path | None) -> None:
+def check_files(action_units: Path | None, landmarks: str) -> None:
     """Raise InputError for an unknown detector, or a file that is not there."""
     from fercleaner import landmarks as detectors
     from fercleaner.core.errors import InputError
 
     if action_units is not None and not action_units.is_file():
         raise InputError(f"--action-units {action_units}: no such file.")
-    kind = landmarks.strip().partition(":")[0]
-    if kind == AUTO:
-        if landmark_weights is not None:
-            raise InputError(f"--landmark-weights {landmark_weights}: name the detector with --landmarks.")
-        return
-    if kind not in detectors.KINDS or kind in ("points", "none"):
+    kind = detector_kind(landmarks)
+    if kind != AUTO and (kind not in detectors.KINDS or kind in ("points", "none")):
         detectors.build(landmarks)
-    if landmark_weights is not None and kind in ("points", "none"):
-        raise InputError(
-            f"--landmark-weights {landmark_weights}: --landmarks {kind} takes no weights. Name a detector."
-        )
 
 
 def known_index(name: str) -> Any:

@@ -1,35 +1,92 @@
-"""`fercleaner export`: a refined file as CSV or .npz, for a trainer or a reviewer."""
+"""`fercleaner export`: a refined file as a set, a table or arrays, for a trainer, another tool or a reviewer."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from fercleaner.core.types import Samples
+
+WHICH, FOLDER = "Which faces", "A folder in another format"
 
 
 def export(
     file: Annotated[Path, typer.Argument(help="A refined Parquet file.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="File to write; .csv or .npz says the format.", show_default=False)],
-    split: Annotated[list[str] | None, typer.Option(metavar="NAME", help="This split only; repeat for more.")] = None,
-    drop_flagged: Annotated[bool, typer.Option("--drop-flagged", help="Leave out labels held to be wrong.")] = False,
+    out: Annotated[
+        Path,
+        typer.Argument(help="A .csv or .npz to write; with --to, the folder.", metavar="OUT", show_default=False),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="own (the set's), folders, manifest, rafdb, affectnet, affectnet-npy, fer2013, expw, huggingface, "
+            "label-studio or cleanlab.",
+            rich_help_panel=FOLDER,
+            show_default=False,
+        ),
+    ] = None,
+    label: Annotated[
+        str,
+        typer.Option(
+            metavar="WHICH",
+            help="Label to write: flagged (refined only where flagged), refined, given, or distribution (soft).",
+            rich_help_panel=FOLDER,
+        ),
+    ] = "flagged",
+    set_: Annotated[
+        Path | None,
+        typer.Option(
+            "--set",
+            metavar="SET",
+            help="The set that was refined: for its own format, and for pictures inside it.",
+            rich_help_panel=FOLDER,
+            show_default=False,
+        ),
+    ] = None,
+    pictures: Annotated[str, typer.Option(help="link, copy or none.", rich_help_panel=FOLDER)] = "link",
+    fill: Annotated[
+        bool,
+        typer.Option("--label-unlabeled", help="Faces without a label get the refined one.", rich_help_panel=FOLDER),
+    ] = False,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="This split only; repeat for more.", rich_help_panel=WHICH),
+    ] = None,
+    drop_flagged: Annotated[
+        bool, typer.Option("--drop-flagged", help="Leave out labels held to be wrong.", rich_help_panel=WHICH)
+    ] = False,
     only_flagged: Annotated[
-        bool, typer.Option("--only-flagged", help="A list to review: labels held to be wrong, lowest quality first.")
+        bool,
+        typer.Option(
+            "--only-flagged",
+            help="A list to review: labels held to be wrong, lowest quality first.",
+            rich_help_panel=WHICH,
+        ),
     ] = False,
     drop_unseen: Annotated[
         bool,
-        typer.Option("--drop-unseen", help="Leave out faces that nothing is known of, such as unreadable pictures."),
+        typer.Option(
+            "--drop-unseen",
+            help="Leave out faces that nothing is known of, such as unreadable pictures.",
+            rich_help_panel=WHICH,
+        ),
     ] = False,
     drop_unlabeled: Annotated[
-        bool, typer.Option("--drop-unlabeled", help="Leave out faces without a given label.")
+        bool, typer.Option("--drop-unlabeled", help="Leave out faces without a given label.", rich_help_panel=WHICH)
     ] = False,
-    min_weight: Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out faces of less weight.")] = 0.0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    min_weight: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Leave out faces of less weight.", rich_help_panel=WHICH)
+    ] = 0.0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
 ) -> None:
-    """Write ids, labels, weights and distributions for a trainer; in a .csv, reasons and neighbors too.
+    """Write labels, weights and distributions for a trainer; in a .csv, reasons and neighbors too; or a cleaned set.
 
     Examples: fercleaner export rafdb.refined.parquet rafdb.csv --split train --drop-flagged --drop-unseen;
-    fercleaner export rafdb.refined.parquet review.csv --only-flagged
+    fercleaner export rafdb.refined.parquet clean --to own --set rafdb
     """
     from fercleaner.results import parquet
     from fercleaner.results.export import Selection
@@ -46,5 +103,35 @@ def export(
         only_flagged=only_flagged,
         drop_unseen=drop_unseen,
     )
-    kept = write(refined, out, selection=selection, overwrite=force)
+    if to is not None:
+        asked = {"label": label, "pictures": pictures, "fill": fill, "selection": selection, "overwrite": force}
+        _to_folder(refined, to, out, set_, asked)
+        return
+    kept = write(refined, out, selection=selection, overwrite=force, escaped=_say_escaped)
     note(f"Wrote {out}: {share(kept, len(refined))} faces.")
+
+
+def _say_escaped(rows: int) -> None:
+    from .console import note
+
+    if rows:
+        note(
+            f"{rows:,} rows hold text that a spreadsheet would run or a reader would change; it is written as JSON "
+            "strings, and fercleaner reads it back as it was."
+        )
+
+
+def _to_folder(refined: Any, to: str, out: Path, dataset: Path | None, asked: dict[str, Any]) -> None:
+    from fercleaner.results.export import export_to
+
+    from .console import note, share, words
+
+    samples: Samples | None = None
+    if dataset is not None:
+        from fercleaner import datasets
+
+        samples = datasets.read(dataset)
+    kept = export_to(refined, to, out, source=dataset, samples=samples, **asked)
+    note(f"Wrote {out}: {share(kept, len(refined))} faces, label: {asked['label']}.")
+    if to not in ("label-studio", "cleanlab"):
+        note(f"Next: train on it, or {words('fercleaner', 'refine', out)} again.")

@@ -25,6 +25,10 @@ def show(
             "splits.",
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another refined file: say what the two differ in.", show_default=False),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Summarize a refined file: rates per class, confused pairs, expected noise, what to look at first.
@@ -32,6 +36,11 @@ def show(
     Quality says how far a given label is supported, 0 to 1: low is suspicious. "of given" is the share of a class's
     given labels that is flagged, or changed.
     """
+    if against is not None:
+        from .against import show_difference
+
+        show_difference(file, against, top, json_)
+        return
     from fercleaner.results import parquet
     from fercleaner.results.summary import summarize
 
@@ -92,8 +101,19 @@ def show(
         f"Flagged {share(summary.flagged, summary.labeled)} labels; changed {share(summary.changed, summary.labeled)}; "
         f"unlabeled {share(summary.unlabeled, summary.faces)}; "
         f"without evidence {share(summary.without_evidence, summary.faces)}.\n"
-        f"Next: {words('fercleaner', 'evaluate', file)} --truth FILE, or fercleaner.load({str(file)!r}) in Python."
+        f"Next: {_next(file, summary.flagged)}\n"
+        f"With votes or clean labels: {words('fercleaner', 'evaluate', file)} --truth FILE"
     )
+
+
+def _next(file: Path, flagged: int) -> str:
+    """Return the command that lists the flagged faces, or where there are none that hands the set to a trainer."""
+    from .console import words
+
+    stem = file.name.removesuffix(file.suffix)
+    if flagged:
+        return words("fercleaner", "export", file, f"{stem}.flagged.csv", "--only-flagged")
+    return words("fercleaner", "export", file, f"{stem}.csv")
 
 
 def _find_duplicates(refined: RefinedSet) -> Duplicates:

@@ -1,4 +1,4 @@
-"""What `refine` and `evaluate --inject` share: the options on a set and its evidence, and what opens both."""
+"""What `refine`, `trial` and `project` share: the options on a set and its evidence, and what opens both."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ import typer
 
 from .checks import (
     AUTO,
+    BUILTIN,
+    YUNET,
     PosteriorOption,
     check_files,
+    class_names,
+    detector_kind,
     encoder_tags,
     known_index,
     pairs,
@@ -33,9 +37,6 @@ if TYPE_CHECKING:
     from fercleaner.pipeline.inputs import Resources, Sources
 
 DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
-
-#: The builtin model: one pass serves encoder, landmarks and posteriors.
-BUILTIN = "builtin"
 
 
 class Opened(NamedTuple):
@@ -64,7 +65,10 @@ class SetOptions:
     weights: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[TAG=]FILE", help="Local checkpoint of the encoder (TAG says of which).", rich_help_panel=EVIDENCE
+            metavar="[TAG=]FILE",
+            help="Weights you have: of an encoder, of a landmark detector, or of yunet, which finds faces for --crop "
+            "auto; TAG says of which and may be left out where one alone takes some; repeatable.",
+            rich_help_panel=EVIDENCE,
         ),
     ] = None
     view: Annotated[
@@ -83,9 +87,6 @@ class SetOptions:
             rich_help_panel=EVIDENCE,
         ),
     ] = AUTO
-    landmark_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights of the detector.", rich_help_panel=EVIDENCE)
-    ] = None
     crop: Annotated[
         str,
         typer.Option(
@@ -94,10 +95,6 @@ class SetOptions:
             rich_help_panel=EVIDENCE,
         ),
     ] = "auto"
-    detector_weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="YuNet's ONNX file, for --crop auto.", rich_help_panel=EVIDENCE),
-    ] = None
     action_units: Annotated[
         Path | None,
         typer.Option(
@@ -158,6 +155,22 @@ class SetOptions:
             rich_help_panel=DATA,
         ),
     ] = "auto"
+    no_find_groups: Annotated[
+        bool,
+        typer.Option(
+            "--no-find-groups",
+            help="Let faces vote for each other that pass for one subject in one moment (kept apart by default).",
+            rich_help_panel=DATA,
+        ),
+    ] = False
+    identity: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Vectors of a face-verification network (as --view): pictures of one person are kept apart.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     site_by: Annotated[
         str,
         typer.Option(
@@ -214,13 +227,14 @@ class SetOptions:
         files = view_files(self.view)
         tags = encoder_tags(self.encoder, bool(files))
         given, builtin_posteriors = posterior_files(self.posteriors, tags)
-        checkpoints = weights_of(self.weights, tags)
-        check_files(self.action_units, self.landmarks, self.landmark_weights)
+        weights = weights_of(self.weights, tags, self.landmarks)
+        check_files(self.action_units, self.landmarks)
         use_gpu(self.device)
-        framing, framed = choose_framing(self.crop, str(self.detector_weights) if self.detector_weights else None)
+        framing, framed = choose_framing(self.crop, _text(weights.get(YUNET)))
         samples = self._read(dataset)
         views = [read_view(name, file, samples) for name, file in files]
         posteriors = [self._posteriors(option, samples) for option in given]
+        identity = read_view("identity", self.identity, samples) if self.identity else None
         units = from_columns(str(self.action_units), samples) if self.action_units else None
         if self.crop == "box" and samples.boxes is None:
             raise InputError(
@@ -231,8 +245,8 @@ class SetOptions:
         if BUILTIN in tags:
             boxed = samples.boxes is not None and self.crop == "auto"
             note(f"builtin: {'the set says where the faces are; after that, ' if boxed else ''}{framed}.")
-        detector = self._detector(samples, tags)
-        encoders = [self._encoder(tag, checkpoints.get(tag), framing) for tag in tags]
+        detector = self._detector(samples, tags, weights)
+        encoders = [self._encoder(tag, weights.get(tag), framing) for tag in tags]
         return Opened(
             samples,
             Sources(
@@ -240,6 +254,7 @@ class SetOptions:
                 views=views,
                 landmarks=detector,
                 action_units=units,
+                identity=identity,
                 posteriors=posteriors,
                 builtin_posteriors=builtin_posteriors,
             ),
@@ -249,6 +264,7 @@ class SetOptions:
                 device=self.device,
                 index=searched,
                 seed=self.seed,
+                find_groups=not self.no_find_groups and self.group_by != "none",
             ),
         )
 
@@ -262,7 +278,7 @@ class SetOptions:
             note(sentence)
         return table
 
-    def _detector(self, samples: Samples, tags: list[str]) -> Any:
+    def _detector(self, samples: Samples, tags: list[str], weights: dict[str, Path]) -> Any:
         """Return where landmarks come from: the set, the detector named, or None (none, or the builtin model)."""
         from fercleaner import landmarks as detectors
 
@@ -271,11 +287,10 @@ class SetOptions:
         if self.landmarks == AUTO and samples.points is not None:
             note("Landmarks: the set's own 68 points.")
             return detectors.from_samples(samples)
-        boxed = BUILTIN in tags and self.landmarks in (AUTO, BUILTIN) and self.landmark_weights is None
-        if boxed or self.landmarks == AUTO:
+        if self.landmarks == AUTO or (BUILTIN in tags and self.landmarks == BUILTIN):
             return None
-        weights = str(self.landmark_weights) if self.landmark_weights else None
-        return detectors.build(self.landmarks, weights=weights, device=self.device)
+        given = weights.get(detector_kind(self.landmarks))
+        return detectors.build(self.landmarks, weights=_text(given), device=self.device)
 
     def _encoder(self, tag: str, weights: Path | None, framing: Any) -> Extractor:
         from fercleaner.encoders import build, builtin
@@ -283,16 +298,22 @@ class SetOptions:
         if tag != BUILTIN:
             return build(tag, weights=weights, device=self.device)
         parts = ("embedding",) if self.landmarks == "none" else builtin.PARTS
-        return builtin.build(device=self.device, parts=parts, framing=framing)
+        return builtin.build(weights=weights, device=self.device, parts=parts, framing=framing)
+
+    def yunet(self) -> str | None:
+        """Return the file that --weights names for the face finder."""
+        tags = encoder_tags(self.encoder, bool(self.view))
+        return _text(weights_of(self.weights, tags, self.landmarks).get(YUNET))
 
     def of_labels(self) -> ReadOptions:
         """Return what the user said labels mean."""
         from fercleaner.datasets.options import ReadOptions
 
-        return ReadOptions(classes=self._class_names(), alias=pairs(self.alias, "--alias"))
+        return ReadOptions(classes=self.class_names(), alias=pairs(self.alias, "--alias"))
 
-    def _class_names(self) -> list[str] | None:
-        return [name.strip() for name in self.classes.split(",")] if self.classes else None
+    def class_names(self) -> list[str] | None:
+        """Return the class names, or the name of a class set, that were given."""
+        return class_names(self.classes)
 
     def _read(self, dataset: Path) -> Samples:
         """Read the set and say which layout was taken and why."""
@@ -314,7 +335,7 @@ class SetOptions:
             samples = datasets.read(
                 dataset,
                 layout=layout,
-                classes=self._class_names(),
+                classes=self.class_names(),
                 alias=pairs(self.alias, "--alias"),
                 images=self.images,
                 split=self.split,
@@ -333,8 +354,8 @@ class SetOptions:
         )
         if all(name.lstrip("-").isdigit() for name in samples.classes):
             note(
-                f"The classes are the numbers {', '.join(samples.classes)}. Say what they mean, so that the model in "
-                "the box and action units can judge them: --classes fer2013 (or another set with such codes), "
+                f"The classes are the numbers {', '.join(samples.classes)}. Say what they mean, so that the "
+                "builtin model and action units can judge them: --classes fer2013 (or another set with such codes), "
                 "--classes A,B,... in the order of the numbers, or --alias NUMBER=NAME for each."
             )
         return samples
@@ -367,6 +388,10 @@ def _why_unlabeled(samples: Samples) -> str:
         return ""
     why = Counter(note or "no label" for note in samples.notes[~samples.labeled].tolist())
     return "; unlabeled: " + ", ".join(f"{count:,} {reason}" for reason, count in why.most_common())
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def option_name(field: str) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .checks import pairs
 from .options import METHOD, SetOptions, with_set_options
+
+if TYPE_CHECKING:
+    from fercleaner.core.refined import RefinedSet
+    from fercleaner.core.types import Samples
+    from fercleaner.review.decisions import Decisions
 
 #: Endings of a refined file.
 ENDINGS = (".parquet", ".pq")
@@ -33,6 +39,24 @@ def refine(
             help="Flag as many labels as keep this estimated share of the flags right, such as 0.8; the method is run "
             "again on labels flipped on purpose.",
             rich_help_panel=METHOD,
+            show_default=False,
+        ),
+    ] = None,
+    learn_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPLIT",
+            help="Learn from the labels of this split alone, such as train; others are judged, but neither vote nor "
+            "fit; repeatable.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
+    decisions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="LOG",
+            help="Decisions of people to take as certain: a log of fercleaner review, a filled-in .csv or a Label "
+            "Studio .json; repeat for more.",
             show_default=False,
         ),
     ] = None,
@@ -66,6 +90,8 @@ def refine(
             f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
             "a .csv or an .npz of it."
         )
+    if out is None:
+        _check_made_from(target, dataset)
     parquet.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, sources, resources = set_options.open(dataset)
@@ -75,13 +101,21 @@ def refine(
             "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this "
             "set is one of those, add --set base_rates=even."
         )
+    decided = _read_decisions(decisions, samples)
     with progress_callbacks() as callbacks:
-        refined = pipeline.refine(samples, rule, sources, resources, callbacks, precision=precision)
+        samples_decided = samples if decided is None else decided.relabeled(samples)
+        refined = pipeline.refine(
+            samples_decided, rule, sources, resources, callbacks, precision=precision, learn_from=learn_from or None
+        )
+    if decided is not None:
+        refined = decided.settled(refined, samples)
+        _say_what_changed(refined, target)
+    refined = replace(refined, metadata={**refined.metadata, "made_from": _said(dataset)})
     parquet.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
         counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
-        asked = {} if precision is None else {"precision": refined.metadata["precision"]}
+        asked = {name: refined.metadata[name] for name in ("precision", "decisions") if name in refined.metadata}
         print_json({"file": str(target), "method": method, **counts, **asked})
     if no_evidence := int(unseen(refined).sum()):
         left_out = f"{words('fercleaner', 'export', target)} FILE.csv --drop-unseen"
@@ -90,7 +124,7 @@ def refine(
             f"one that nothing contradicts, and `reason` says why. {left_out} leaves them out."
         )
     if labeled and not flagged:
-        trial = f"fercleaner evaluate {set_options.again(dataset)} --inject symmetric:0.2"
+        trial = f"fercleaner trial {set_options.again(dataset)} --inject symmetric:0.2"
         note(
             "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
             f"size. Which of the two: {trial}"
@@ -99,6 +133,73 @@ def refine(
         f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "
         f"changed {share(changed, labeled)}.\nNext: {words('fercleaner', 'show', target)}"
     )
+
+
+def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | None:
+    """Return what people decided about the faces of a set, with a note on what does not count; None without files."""
+    if not files:
+        return None
+    from fercleaner.review.exchange import read_decisions
+
+    from .console import note
+
+    decided = read_decisions(files, samples.classes)
+    if decided.unreadable:
+        note(f"Decisions: {decided.unreadable} lines cannot be read and do not count (a crash may have torn one).")
+    if decided.conflicts:
+        left = sum(conflict.settled_as is None for conflict in decided.conflicts)
+        logs = " ".join(f"--conflicts {file}" for file in files)
+        note(
+            f"Decisions: people disagree on {len(decided.conflicts):,} faces; {left:,} without a majority stay "
+            f"undecided. fercleaner review FILE {logs} lists them."
+        )
+    return decided
+
+
+def _say_what_changed(refined: RefinedSet, before: Path) -> None:
+    """Say what was decided and, where an older file stands at the target, what that changed."""
+    from fercleaner.core.errors import FercleanerError
+    from fercleaner.results import parquet
+    from fercleaner.results.difference import compare
+
+    from .console import note, share
+
+    done = refined.metadata["decisions"]
+    note(
+        f"Decisions: {done['faces']:,} faces are certain ({done['against_given']:,} against their given label, "
+        f"{done['two_classes']:,} ambiguous, {done['not_a_face']:,} not a face), "
+        f"by {', '.join(done['by']) or 'nobody'}."
+    )
+    if done["not_in_set"]:
+        note(f"Decisions: {done['not_in_set']:,} decided faces are not in this set.")
+    if before.is_file():
+        try:
+            older = compare(parquet.load(before), refined)
+        except FercleanerError:
+            return
+        note(
+            f"Against {before} as it was: {share(older.labels, older.common)} refined labels differ, "
+            f"{share(older.flags, older.common)} flags."
+        )
+
+
+def _said(dataset: Path) -> str:
+    """Return a set's own name with its ending, or "/" after a folder's: "faces.csv", "faces/"."""
+    whole = Path(os.path.abspath(dataset))
+    return whole.name if whole.is_file() else f"{whole.name}/"
+
+
+def _check_made_from(target: Path, dataset: Path) -> None:
+    """Raise StoreError where the file that a set goes to by default was made from another set (faces/, faces.csv)."""
+    from fercleaner.core.errors import StoreError
+    from fercleaner.results import parquet
+
+    before = parquet.header(target).get("made_from", "") if target.is_file() else ""
+    if before not in ("", _said(dataset)):
+        raise StoreError(
+            f"{target} was made from {before}, not from {_said(dataset)}. Name another file: --out FILE; or this one, "
+            f"to replace it: --out {target} --force."
+        )
 
 
 def set_name(dataset: Path) -> str:

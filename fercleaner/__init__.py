@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from .evaluation.against_truth import evaluate
     from .pipeline.inputs import Callbacks, Resources, Sources
     from .pipeline.refine import refine
+    from .report import Audit, audit
     from .results.parquet import load, write
 
 _HOME = {
+    "Audit": "report",
+    "audit": "report",
     "read": "datasets",
     "FercleanerError": "core.errors",
     "evaluate": "evaluation.against_truth",
@@ -48,6 +51,7 @@ _HOME = {
 
 __all__ = [
     "ActionUnits",
+    "Audit",
     "Callbacks",
     "Features",
     "FercleanerError",
@@ -60,6 +64,7 @@ __all__ = [
     "Samples",
     "Sources",
     "__version__",
+    "audit",
     "evaluate",
     "load",
     "read",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,11 @@ class RefinedSet:
     def given_label(self) -> Ints:
         """Index of the given label (first of equals), (N,) int64; -1 where not labeled."""
         return np.where(self.labeled, self.given.argmax(1), -1).astype(np.int64)
+
+    def _repr_html_(self) -> str:
+        """Return the set as a notebook shows it: `report.notebook.shown`, imported when a notebook asks."""
+        shown: str = import_module("fercleaner.report.notebook").shown(self)
+        return shown
 
 
 def _check(refined: RefinedSet) -> None:

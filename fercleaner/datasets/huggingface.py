@@ -159,6 +159,8 @@ def _cells(dataset: Any, column: str, path: Path) -> list[str]:
 
     kind = dataset.features[column]
     values = dataset[column][:] if len(dataset) else []
+    if column == "id" and all(isinstance(value, str) for value in values):
+        return list(values)  # names may begin or end with spaces
     if not isinstance(kind, datasets.ClassLabel):
         return [as_text(value) for value in values]
     cells = []

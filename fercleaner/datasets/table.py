@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import Doubles
+from ..core.cells import restored
 from ..core.errors import InputError, did_you_mean
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
@@ -179,7 +180,7 @@ def read_table(path: Path) -> Table:
         for name, column in zip(header, zip(*cells, strict=True), strict=True)
         if name
     }
-    return Table(path.name, columns, tuple(rows))
+    return Table(path.name, restored(columns), tuple(rows))
 
 
 def as_text(value: Any) -> str:

@@ -18,14 +18,22 @@ CONFIDENCE = 0.95
 BLOCK_SIZE = 4_000_000
 
 
+#: Share of average precision in a score; the rest is the accuracy of the refined labels.
+AP_SHARE = 2 / 3
+
+
 @dataclass(frozen=True, eq=False)
 class Standing:
     """How M methods stand; arrays in their order.
 
     Parameters
     ----------
-    average_precision : (M,) float64
-        Mean over the kinds of noise and the runs of each.
+    average_precision, accuracy : (M,) float64
+        Means over the kinds of noise and the runs of each; accuracy NaN where nothing is known of it.
+    score : (M,) float64
+        What methods are ranked by: 2/3 average precision + 1/3 accuracy, or average precision alone.
+    interval : (M, 2) float64
+        Of the score: 2.5 % and 97.5 % of the draws.
     share_best : (M,) float64
         Share of the draws in which the method is best, draws without a single best one shared out evenly; sum 1.
     level : (M,) bool
@@ -34,13 +42,16 @@ class Standing:
     """
 
     average_precision: Doubles
+    accuracy: Doubles
+    score: Doubles
+    interval: Doubles
     share_best: Doubles
     level: Bools
 
     @property
     def best(self) -> int:
-        """Index of the method of the highest mean (first of equals)."""
-        return int(np.argmax(self.average_precision))
+        """Index of the method of the highest score (first of equals)."""
+        return int(np.argmax(self.score))
 
 
 def compare(
@@ -50,9 +61,11 @@ def compare(
     group: ArrayLike,
     rng: np.random.Generator,
     *,
+    right: ArrayLike | None = None,
+    flip_weight: ArrayLike | None = None,
     draws: int = DRAWS,
 ) -> Standing:
-    """Compare methods by their mean average precision in finding the same flipped labels.
+    """Compare methods by how well they find and mend the same flipped labels.
 
     Each draw takes as many groups of faces as there are, and of each kind of noise as many runs as there are, with
     replacement and the same for every method; faces that share a group stay together, since their fates do.
@@ -67,6 +80,10 @@ def compare(
     group : (L,) int
         Number of each face's group, 0 .. G - 1.
     rng : Generator
+    right : (M, R, L) bool, optional
+        Whether the refined label is what the label was before the flips.
+    flip_weight : (R,) float, optional
+        Weight of a flip of a run in average precision, that of other labels being 1; 1 by default.
     draws : int >= 1
 
     Cost: O(M R L draws).
@@ -78,18 +95,29 @@ def compare(
             f"compare: suspicion has shape {scores.shape}, flipped {hits.shape}, noise {kinds.shape}, group "
             f"{groups.shape}; expected (M, R, L), (R, L), (R,) and (L,)."
         )
-    plain = np.ones((1, hits.shape[1]))
-    mean = _per_run(scores, hits, plain)[:, :, 0] @ _run_weights(kinds, None, 1)[0]
+    heavy = np.ones(len(hits)) if flip_weight is None else np.asarray(flip_weight, dtype=np.float64)
+    correct = None if right is None else np.asarray(right, dtype=np.float64)
+
+    def measured(faces: Doubles, runs: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+        """Return average precision, accuracy and score under B weightings of faces (B, L) and runs (B, R), (M, B)."""
+        area = np.einsum("mrb,br->mb", _per_run(scores, hits, heavy, faces), runs)
+        if correct is None:
+            return area, np.full(area.shape, np.nan), area
+        share = np.einsum("mrl,bl,br->mb", correct, faces / faces.sum(1, keepdims=True), runs, optimize=True)
+        return area, share, AP_SHARE * area + (1 - AP_SHARE) * share
+
+    area, share, mean = (row[:, 0] for row in measured(np.ones((1, hits.shape[1])), _run_weights(kinds, None, 1)))
     weights = _run_weights(kinds, rng, draws)
     drawn = np.zeros((len(scores), draws))
     step = max(1, BLOCK_SIZE // hits.shape[1])
     for start in range(0, draws, step):
         block = slice(start, min(start + step, draws))
         faces = _group_counts(groups, rng, block.stop - block.start)
-        drawn[:, block] = np.einsum("mrb,br->mb", _per_run(scores, hits, faces), weights[block])
+        drawn[:, block] = measured(faces, weights[block])[2]
     first = drawn >= drawn.max(0) - 1e-12
     short = (drawn < drawn[int(np.argmax(mean))] - 1e-12).mean(1)
-    return Standing(mean, (first / first.sum(0)).mean(1), short <= CONFIDENCE)
+    interval: Doubles = np.quantile(drawn, [0.025, 0.975], axis=1).T
+    return Standing(area, share, mean, interval, (first / first.sum(0)).mean(1), short <= CONFIDENCE)
 
 
 def weighted_average_precision(score: Doubles, positive: Bools, weights: Doubles) -> Doubles:
@@ -117,14 +145,14 @@ def weighted_average_precision(score: Doubles, positive: Bools, weights: Doubles
     return answer
 
 
-def _per_run(scores: Doubles, hits: Bools, weights: Doubles) -> Doubles:
-    """Return the average precision of each method, run and weighting, (M, R, B)."""
-    return np.stack(
-        [
-            np.stack([weighted_average_precision(row, found, weights) for row, found in zip(table, hits, strict=True)])
-            for table in scores
-        ]
-    )
+def _per_run(scores: Doubles, hits: Bools, heavy: Doubles, weights: Doubles) -> Doubles:
+    """Return the average precision of each method, run and weighting (B, L) of the faces, (M, R, B)."""
+    areas = np.zeros((*scores.shape[:2], len(weights)))
+    for run, (found, weight) in enumerate(zip(hits, heavy, strict=True)):
+        weighted = np.where(found, weight, 1.0) * weights
+        for method, table in enumerate(scores):
+            areas[method, run] = weighted_average_precision(table[run], found, weighted)
+    return areas
 
 
 def _run_weights(kinds: Ints, rng: np.random.Generator | None, draws: int) -> Doubles:

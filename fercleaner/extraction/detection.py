@@ -223,11 +223,11 @@ def choose_framing(crop: str = "auto", detector_weights: str | None = None) -> t
     if path is None:
         return Framing(), (
             f"pictures are taken whole: no face detector here ({DETECTOR_FILES[0]} in {MODELS_VARIABLE} or "
-            "--detector-weights FILE)"
+            "--weights yunet=FILE)"
         )
     if importlib.util.find_spec("cv2") is None:
         if detector_weights:
-            raise MissingDependency("opencv-python-headless", "--detector-weights")
+            raise MissingDependency("opencv-python-headless", "--weights yunet=FILE")
         return Framing(), "pictures are taken whole: OpenCV, which runs the face detector, is not installed"
     done = f"faces are looked for with YuNet ({path.name}) in pictures that are no face crops"
     return Framing(str(path)), done
@@ -285,9 +285,7 @@ def _locate(weights: str | None) -> Path | None:
         for file in (given, *(given / name for name in DETECTOR_FILES)):
             if file.is_file():
                 return file
-        raise FeatureError(
-            f"--detector-weights {weights}: no such file, nor a folder with {' or '.join(DETECTOR_FILES)}."
-        )
+        raise FeatureError(f"--weights yunet={weights}: no such file, nor a folder with {' or '.join(DETECTOR_FILES)}.")
     folder = os.environ.get(MODELS_VARIABLE)
     files = [Path(folder).expanduser() / name for name in DETECTOR_FILES] if folder else []
     return next((file for file in files if file.is_file()), None)

@@ -133,6 +133,8 @@ def read_bytes(images: ImageSource, row: int) -> bytes:
         raise UnreadableImage("permission denied") from error
     except IsADirectoryError as error:
         raise UnreadableImage("a folder, not a file") from error
+    except ValueError as error:  # a path that no file can have
+        raise UnreadableImage("not a path") from error
     except OSError as error:
         raise UnreadableImage((error.strerror or str(error) or "read error").lower()) from error
 

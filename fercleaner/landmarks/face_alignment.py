@@ -258,7 +258,7 @@ class FaceAlignmentDetector:
         except RuntimeError as error:
             raise FeatureError(
                 f"{self._weights} does not hold the weights of 2D-FAN-4: {str(error).splitlines()[0]} "
-                f"Get {FAN_FILE} again, or name another file with --landmark-weights."
+                f"Get {FAN_FILE} again, or name another file: --weights face-alignment=FILE."
             ) from error
         return network.to(self._device).eval()
 
@@ -353,7 +353,7 @@ def _all_files(parts: Sequence[tuple[str, tuple[str, ...], str]], weights: str |
             f"--landmarks face-alignment needs {' and '.join(missing)}; "
             f"looked in {', '.join(looked)}; {reason.rstrip('.')}. "
             f"Put {'it' if len(missing) == 1 else 'them'} into {hub} or name the file (or its folder) with "
-            "--landmark-weights, or take another detector: --landmarks builtin, mediapipe or points:FILE."
+            "--weights face-alignment=FILE, or take another detector: --landmarks builtin, mediapipe or points:FILE."
         )
     return [path for path in found if path is not None]
 

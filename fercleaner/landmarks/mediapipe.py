@@ -147,7 +147,7 @@ def build(weights: str | None = None) -> MediaPipeDetector:
     if path is None:
         raise FeatureError(
             f"--landmarks mediapipe needs {MODEL_FILE}, which is in none of: {', '.join(looked)}. "
-            "Get it from MediaPipe's Face Landmarker page and name it with --landmark-weights FILE "
+            "Get it from MediaPipe's Face Landmarker page and name it with --weights mediapipe=FILE "
             "(or put it into the folder that FERCLEANER_MODELS names), or take another detector: "
             "--landmarks builtin, face-alignment or points:FILE."
         )

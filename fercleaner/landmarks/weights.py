@@ -35,7 +35,7 @@ def locate(
         if not strict:
             return locate(names, None, folders)
         reason = f"holds no {' or '.join(names)}" if path.is_dir() else "does not exist"
-        raise FeatureError(f"--landmark-weights {weights} {reason}. Name the file {names[0]} or the folder it is in.")
+        raise FeatureError(f"--weights {weights} {reason}. Name the file {names[0]} or the folder it is in.")
     places = list(folders)
     from_environment = os.environ.get(MODELS_VARIABLE)
     if from_environment:

@@ -217,7 +217,7 @@ def _mediapipe() -> tuple[bool, str]:
         return False, missing
     path, looked = locate((MODEL_FILE,), None)
     return path is not None, str(
-        path or f"{MODEL_FILE} is in none of: {', '.join(looked)}; name it with --landmark-weights FILE"
+        path or f"{MODEL_FILE} is in none of: {', '.join(looked)}; name it with --weights mediapipe=FILE"
     )
 
 

@@ -47,6 +47,9 @@ class Resources:
         How neighbors are searched.
     seed : int
         Of every random choice.
+    find_groups : bool
+        Whether faces that pass for one subject in one moment are found and kept apart, beside the groups that the set
+        comes with.
     """
 
     cache: FeatureCache | None = None
@@ -54,6 +57,7 @@ class Resources:
     device: str = "auto"
     index: Index = "exact"
     seed: int = 0
+    find_groups: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,9 @@ class Sources:
         (`Posteriors.learned`). None is called "probe", which is fitted here.
     builtin_posteriors : bool
         Whether the builtin model, where it is among the encoders, gives its posteriors too, or its views alone.
+    identity : Features, optional
+        Vectors that tell persons apart (a face-verification network's): no view, but pictures of one person are kept
+        apart by them.
     """
 
     encoders: Sequence[Extractor] = ()
@@ -83,3 +90,4 @@ class Sources:
     action_units: ActionUnits | None = None
     posteriors: Sequence[Posteriors] = field(default_factory=tuple)
     builtin_posteriors: bool = True
+    identity: Features | None = None

@@ -19,9 +19,10 @@ from ..methods.base import Method, leading, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
 from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
 from ..results.assemble import assembled
-from ..similarity.neighbors import near_identical, nearest
 from ..similarity.whitening import JOINT, distinct, join, whiten
+from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources
+from .neighborhoods import keep_apart, search
 
 if TYPE_CHECKING:
     from ..encoders.builtin import BuiltinExtractor
@@ -43,6 +44,7 @@ def refine(
     callbacks: Callbacks | None = None,
     *,
     precision: float | None = None,
+    learn_from: Sequence[str] | None = None,
 ) -> RefinedSet:
     """Run a method over a dataset, from pictures or vectors to refined labels.
 
@@ -52,14 +54,19 @@ def refine(
     ----------
     samples : Samples
         `group`, where set, keeps its members from voting for one another; drop it with
-        ``samples.replacing(group=None)``.
+        ``samples.replacing(group=None)``. Faces that pass for one subject in one moment are found and kept apart too
+        (`Resources.find_groups`).
     method : Method
     sources : Sources
     resources, callbacks : optional
     precision : float in (0, 1), optional
         Replace the method's own flags by as many of the lowest qualities as keep this estimated share of the
-        flags right (`calibration.calibrated`); metadata "precision" says what was estimated. The method runs again
-        on labels flipped on purpose, up to `calibration.MOST_RUNS` times on small sets.
+        flags right (`precision.calibrated`); metadata "precision" says what was estimated. The method runs again
+        on labels flipped on purpose, up to `precision.MOST_RUNS` times on small sets.
+    learn_from : sequence of str, optional
+        Splits whose labels are learned from, such as ("train",). Faces of other splits get distributions, and their
+        labels are judged, but neither vote nor fit: altering them leaves the rows of learned faces as they are, bit by
+        bit (`held_out`).
 
     Returns
     -------
@@ -74,9 +81,13 @@ def refine(
     """
     resources, callbacks = resources or Resources(), callbacks or Callbacks()
     check_precision(precision)
+    whole = samples
+    if learn_from is not None:
+        samples = hide(samples, learn_from)
     require_labels(samples, method.name)
-    base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
+    base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is told of at once
     evidence = gather(samples, method, sources, resources, callbacks)
+    samples = evidence.samples
     stage = callbacks.stage(method.name)
     stage(0, 1)
     refinement = run(method, evidence, resources.seed)
@@ -93,7 +104,10 @@ def refine(
     for name in emptied(samples, refinement):
         callbacks.note(f"No face is refined to {name}: the method holds all labels of that class to be wrong.")
     refinement = replace(refinement, params=parameters(method))
-    return assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
+    if learn_from is not None:
+        about["learn_from"] = list(learn_from)
+    refined = assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
+    return refined if learn_from is None else judge_hidden(refined, whole, evidence)
 
 
 def kept_unflagged(samples: Samples, refinement: Refinement) -> Refinement:
@@ -120,7 +134,7 @@ def run(method: Method, evidence: Evidence, seed: int) -> Refinement:
 def flip_checks(
     method: Method, evidence: Evidence, first: Refinement, resources: Resources, callbacks: Callbacks
 ) -> list[tuple[Flipped, Refinement]]:
-    """Return labels flipped on purpose and what the method, run again, says of them; for `calibration.calibrated`."""
+    """Return labels flipped on purpose and what the method, run again, says of them; for `precision.calibrated`."""
     stage = callbacks.stage("precision")
     runs = flip_runs(evidence.samples)
     checks = []
@@ -148,7 +162,11 @@ def gather_for(
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
     k = max(_k(method) for method in methods)
-    neighbors = _neighbors(samples, k, "joint" in wanted, views, resources, callbacks) if "neighbors" in wanted else {}
+    ready, neighbors, identity = _ready(views), dict[str, Neighbors](), sources.identity
+    if "neighbors" in wanted:
+        samples, neighbors = search(samples, k, "joint" in wanted, ready, identity, resources, callbacks)
+    else:
+        samples = keep_apart(samples, ready, identity, resources, callbacks)
     posteriors = {p.name: p for p in sources.posteriors}
     if "posteriors" in wanted and views:
         posteriors[PROBE] = _probe(samples, views, resources, callbacks)
@@ -344,33 +362,6 @@ def _check_names(sources: Sources) -> None:
             raise InputError(f"Two posteriors are called '{name}'. Give one of them another name.")
         if name == PROBE:
             raise InputError(f"Posteriors cannot be called '{PROBE}': it is fitted here. Give them another name.")
-
-
-def _neighbors(
-    samples: Samples, k: int, joint: bool, views: Mapping[str, Features], resources: Resources, callbacks: Callbacks
-) -> dict[str, Neighbors]:
-    """Return the neighbor tables of all views, and of all side by side where `joint` asks for that."""
-    if k >= len(samples):
-        others = len(samples) - 1
-        rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
-        callbacks.note(f"k = {k}, but a face has only {others} {rest}.")
-        k = max(1, others)
-    ready = _ready(views)
-    if joint and len(ready) > 1:
-        ready[JOINT] = join(ready)
-    apart, index, device = samples.group, resources.index, resources.device
-    tables = {}
-    for name, view in ready.items():
-        stage = callbacks.stage(f"neighbors: {name}")
-        tables[name] = nearest(view, k, apart=apart, center=False, index=index, device=device, progress=stage)
-    if same := len(near_identical(tables, views)):
-        pairs = "1 pair of faces is" if same == 1 else f"{same:,} pairs of faces are"
-        listed = "" if samples.images is None else "`fercleaner show FILE --duplicates` lists them; "
-        callbacks.note(
-            f"{pairs} near-identical and in no common group: they vote for each other. {listed}"
-            "--group-by COLUMN keeps them apart."
-        )
-    return tables
 
 
 def _action_units(sources: Sources, landmarks: Landmarks | None, views: dict[str, Features]) -> ActionUnits | None:

@@ -1,1 +1,1 @@
-"""Refined sets as Parquet: assembling, reasons, summary, near-duplicates, export."""
+"""Refined sets as Parquet: assembling, reasons, summary, export; duplicates and what else is wrong with a set."""

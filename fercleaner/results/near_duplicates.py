@@ -1,4 +1,4 @@
-"""Near-duplicates: the same picture under several ids, and where it was given different labels."""
+"""Duplicates: one picture under several ids, as it is, mirrored or cropped otherwise; unlike labels among them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Floats, Ints, Progress
+from ..core.arrays import Ints, Progress
 from ..core.refined import RefinedSet
-from ..core.types import Features
-from ..extraction import images
-from ..similarity.neighbors import nearest
+from ..core.types import Samples
+from .alike import alike, thumbnails
+from .pixels import SIDE as SIDE
+from .pixels import Pixels, look
+from .recrops import detail, recropped
 
-#: Side of the gray thumbnail that stands for a picture (pixels).
-SIDE = 16
-#: Cosine of two thumbnails, their means taken off, from which two pictures count as one. On FER2013's training
-#: faces, whose near-duplicates are known, all pairs this alike are near-duplicates, and 82 % of these are found; at
-#: 0.98 it is 88 and 89 %.
-LIKENESS = 0.99
-#: Neighbors looked at a picture.
-K = 10
-#: Thumbnails of less contrast (root mean square, gray levels of 255) are left out: an even gray is like nothing.
-LEAST_CONTRAST = 1.0
+#: Cosine of two thumbnails from which two pictures count as one, and the lower one that does so together with their
+#: agreement in fine detail. On FER2013's training faces, whose near-duplicates are known, all pairs from .99 on are
+#: near-duplicates, which find 82 % of these; among 1,200 drawn faces, of which no two are one, no pair reaches either.
+LIKENESS, LESS_ALIKE, DETAIL = 0.99, 0.985, 0.8
+#: Larger sets are not searched for crops, unless asked to.
+MOST_FOR_CROPS = 60_000
+#: How two pictures can be one, closest first.
+EXACT, NEAR, MIRRORED, RECROPPED = KINDS = ("exact", "near", "mirrored", "recropped")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class DuplicateGroup:
     ----------
     ids, paths, given, refined, splits : tuple of M str
         `given` is "" where a face has no label, `splits` where the set has none.
+    kind : {"exact", "near", "mirrored", "recropped"}
+        The least close of the links that hold it together.
+    keep : str
+        Id of the face to keep where one is enough: the largest picture, of these the best supported label, then the
+        first.
     """
 
     ids: tuple[str, ...]
@@ -42,6 +47,8 @@ class DuplicateGroup:
     given: tuple[str, ...]
     refined: tuple[str, ...]
     splits: tuple[str, ...]
+    kind: str
+    keep: str
 
     @property
     def conflicting(self) -> bool:
@@ -66,12 +73,18 @@ class Duplicates:
         Faces of the set, and those whose picture was compared.
     unread : mapping of reason -> faces
         Why the others were not: "file not found", "no picture", "shares its picture with other faces", ...
+    number : (N,) int64
+        Of the group that each face is in, -1 for a face without a duplicate.
+    crops_sought : bool
+        Whether copies that were cropped otherwise were sought.
     """
 
     groups: tuple[DuplicateGroup, ...]
     faces: int
     compared: int
     unread: dict[str, int]
+    number: Ints
+    crops_sought: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Return all groups as JSON types."""
@@ -79,9 +92,13 @@ class Duplicates:
             "faces": self.faces,
             "compared": self.compared,
             "unread": self.unread,
+            "crops_sought": self.crops_sought,
             "groups": [
                 {
-                    **{name: list(texts) for name, texts in asdict(group).items()},
+                    **{
+                        name: list(value) if isinstance(value, tuple) else value
+                        for name, value in asdict(group).items()
+                    },
                     "conflicting": group.conflicting,
                     "leaking": group.leaking,
                 }
@@ -90,69 +107,105 @@ class Duplicates:
         }
 
 
-def find_duplicates(refined: RefinedSet, *, progress: Progress | None = None) -> Duplicates:
-    """Compare the pictures of a refined set and return those that are near-duplicates.
+def find_duplicates(
+    refined: RefinedSet,
+    faces: Samples | None = None,
+    pixels: Pixels | None = None,
+    *,
+    crops: bool | None = None,
+    progress: Progress | None = None,
+) -> Duplicates:
+    """Compare the pictures of a refined set and return those that are one picture.
 
-    Two pictures are near-duplicates where their gray thumbnails (`SIDE` x `SIDE`, mean taken off) have a cosine of
-    at least `LIKENESS`: copies that were recompressed, resized, or made a little brighter. Groups are what such
-    pairs connect. Mirrored, turned and otherwise cropped copies are not found. Faces that share one picture file
-    (several boxes in a photograph) are left out: a refined file keeps no boxes.
+    - exact: the same pixels, however encoded.
+    - near: recompressed, resized, a little brighter: gray thumbnails (16 x 16, mean off) of a cosine of at least
+      `LIKENESS`, or of `LESS_ALIKE` where fine detail agrees by `DETAIL` as well.
+    - mirrored: likewise, one of them mirrored left to right.
+    - recropped: one is like a crop of the other by `LIKENESS` and `DETAIL`, once side and place of the crop are
+      fitted (`recrops.recropped`).
+
+    Groups are what such pairs connect. Turned pictures are not found. Faces that share one picture file (several boxes
+    in a photograph) are left out unless `faces` says where each one is.
 
     Parameters
     ----------
     refined : RefinedSet
-        Its `paths` are opened.
+        Its `paths` are opened where `faces` is not given.
+    faces : Samples, optional
+        The faces in the same order, with pictures inside a csv or a Hugging Face dataset, and boxes.
+    pixels : Pixels, optional
+        What was seen of them already.
+    crops : bool, optional
+        Whether to look for crops; by default in sets of up to `MOST_FOR_CROPS` faces.
     progress : callable (done, total), optional
         Called as pictures are read.
 
-    Cost: every picture is read and decoded once (0.4 ms each at 48 x 48), then O(N^2) comparisons of 256 numbers
-    (28,709 pictures: 20 s on two cores).
+    Cost: every picture is decoded once (0.5 ms each at 48 x 48), then comparisons of all pairs; 28,709 pictures on one
+    core: 3 s, and with crops about 20 s more.
     """
-    thumbnails, why = _thumbnails(refined, progress)
-    found = why == ""
-    alike = nearest(Features("thumbnails", refined.ids, thumbnails, found), K, center=False)
-    rows, columns = np.nonzero((alike.similarity >= LIKENESS) & (alike.indices >= 0))
-    members = _connected(len(refined), rows, alike.indices[rows, columns])
-    groups = [_group(refined, rows) for rows in members]
-    groups.sort(key=lambda group: (not group.conflicting, -len(group.ids)))
-    unread = Counter(why[~found].tolist())
-    return Duplicates(tuple(groups), len(refined), int(found.sum()), dict(unread.most_common()))
+    if faces is None:
+        from ..extraction.images import FileImages
+
+        paths = refined.paths.tolist()
+        faces = _bare(refined, FileImages(paths) if any(paths) else None)
+    seen = look(faces, progress=progress) if pixels is None else pixels
+    why = seen.why.copy()
+    if faces.boxes is None:
+        shared = Counter(path for path in faces.paths.tolist() if path)
+        for row, path in enumerate(faces.paths.tolist()):
+            if shared[path] > 1:
+                why[row] = "shares its picture with other faces"
+    thumbs, telling = thumbnails(seen.gray)
+    why[(why == "") & ~telling] = "of one even color"
+    rows = np.flatnonzero(why == "")
+    sought = len(rows) <= MOST_FOR_CROPS if crops is None else crops
+    first, second, kind = links(seen, rows, thumbs, sought)
+    members = _connected(len(refined), first, second)
+    number = np.full(len(refined), -1, dtype=np.int64)
+    for group in members:
+        number[group] = group[0]
+    worst = np.zeros(len(refined), dtype=np.int64)
+    np.maximum.at(worst, number[first], kind)
+    groups = [(group, _group(refined, seen, group, KINDS[worst[group[0]]])) for group in members]
+    groups.sort(key=lambda pair: (not pair[1].conflicting, -len(pair[1].ids)))
+    for place, (group, _) in enumerate(groups):
+        number[group] = place
+    unread = Counter(why[why != ""].tolist())
+    told = tuple(group for _, group in groups)
+    return Duplicates(told, len(refined), len(rows), dict(unread.most_common()), number, sought)
 
 
-def _thumbnails(refined: RefinedSet, progress: Progress | None) -> tuple[Floats, Any]:
-    """Return thumbnails (N, SIDE^2), zero where there is none, and why that is, (N,) object; "" where there is one."""
-    n = len(refined)
-    values = np.zeros((n, SIDE * SIDE), dtype=np.float32)
-    why = np.full(n, "", dtype=object)
-    source = images.FileImages(refined.paths.tolist())
-    shared = Counter(refined.paths.tolist())
-    for row, path in enumerate(refined.paths.tolist()):
-        if not path:
-            why[row] = "no picture"
-        elif shared[path] > 1:
-            why[row] = "shares its picture with other faces"
-        else:
-            why[row] = _draw(source, row, values[row])
-        if progress is not None:
-            progress(row + 1, n)
-    return values, why
+def links(seen: Pixels, rows: Ints, thumbs: Any, crops: bool) -> tuple[Ints, Ints, Ints]:
+    """Return pairs of pictures that are one, as rows (P,), (P,), and the number (P,) of their kind in `KINDS`."""
+    pairs = alike(thumbs[rows], LESS_ALIKE)
+    gray = seen.gray[rows]
+    turned = np.where(pairs.mirrored[:, None, None], gray[pairs.second][:, :, ::-1], gray[pairs.second])
+    fine = np.einsum("md,md->m", detail(gray[pairs.first]), detail(turned))
+    same = (pairs.cosine >= LIKENESS) | (fine >= DETAIL)
+    first, second = pairs.first[same], pairs.second[same]
+    kind = np.where(pairs.mirrored[same], KINDS.index(MIRRORED), KINDS.index(NEAR))
+    content = seen.content[rows]
+    kind = np.where((content[first] == content[second]) & (kind == KINDS.index(NEAR)), KINDS.index(EXACT), kind)
+    order = np.lexsort((kind, second, first))
+    first, second, kind = first[order], second[order], kind[order]
+    if crops and len(rows) > 1:
+        n = len(rows)
+        known = np.concatenate([first * n + second, second * n + first])
+        cut = recropped(gray, known)
+        found = (cut.cosine >= LIKENESS) & (cut.detail >= DETAIL)
+        first = np.concatenate([first, np.minimum(cut.whole, cut.part)[found]])
+        second = np.concatenate([second, np.maximum(cut.whole, cut.part)[found]])
+        kind = np.concatenate([kind, np.full(int(found.sum()), KINDS.index(RECROPPED))])
+    _, once = np.unique(first * max(len(rows), 1) + second, return_index=True)
+    return rows[first[once]], rows[second[once]], kind[once]
 
 
-def _draw(source: images.FileImages, row: int, into: Floats) -> str:
-    """Write the thumbnail of a picture, or return why there is none."""
-    from PIL import Image
-
-    try:
-        picture = images.decode(images.read_bytes(source, row))
-    except images.UnreadableImage as error:
-        return str(error)
-    small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    gray = np.asarray(small, dtype=np.float64).ravel()
-    gray -= gray.mean()
-    if np.sqrt(np.mean(gray**2)) < LEAST_CONTRAST:
-        return "of one even color"
-    into[:] = gray
-    return ""
+def _bare(refined: RefinedSet, images: Any) -> Samples:
+    """Return the faces of a refined set as they are opened by path."""
+    classes = refined.classes if len(refined.classes) > 1 else (*refined.classes, "another")
+    none = np.zeros((len(refined), len(classes)), dtype=np.float32)
+    unlabeled = np.zeros(len(refined), dtype=np.bool_)
+    return Samples(refined.ids, classes, none, unlabeled, refined.paths, images=images)
 
 
 def _connected(n: int, rows: Ints, columns: Ints) -> list[Ints]:
@@ -168,7 +221,8 @@ def _connected(n: int, rows: Ints, columns: Ints) -> list[Ints]:
     return sorted(groups, key=lambda group: int(group[0]))
 
 
-def _group(refined: RefinedSet, rows: Ints) -> DuplicateGroup:
+def _group(refined: RefinedSet, seen: Pixels, rows: Ints, kind: str) -> DuplicateGroup:
+    largest = np.lexsort((rows, -refined.quality[rows], -(seen.width * seen.height)[rows]))[0]
     names = np.array([*refined.classes, ""], dtype=np.str_)  # index -1, no label, gives ""
     columns: Sequence[Any] = (
         refined.ids[rows],
@@ -177,4 +231,5 @@ def _group(refined: RefinedSet, rows: Ints) -> DuplicateGroup:
         names[refined.label[rows]],
         refined.split[rows],
     )
-    return DuplicateGroup(*(tuple(column.tolist()) for column in columns))
+    ids, paths, given, label, splits = (tuple(column.tolist()) for column in columns)
+    return DuplicateGroup(ids, paths, given, label, splits, kind, str(refined.ids[rows[largest]]))

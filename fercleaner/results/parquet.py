@@ -129,13 +129,19 @@ def load(path: str | os.PathLike[str]) -> RefinedSet:
 
 def is_refined(path: str | os.PathLike[str]) -> bool:
     """Return whether the file says that `write` has written it; only its footer is read."""
+    return bool(header(path))
+
+
+def header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a refined file says of itself (`RefinedSet.metadata`, schema, classes); {} of any other file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return METADATA_KEY in (pq.read_schema(path).metadata or {})
-    except (OSError, pa.ArrowException):
-        return False
+        held = json.loads((pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"{}"))
+    except (OSError, ValueError, pa.ArrowException):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _schema(evidence: Sequence[str]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from ..core.arrays import Bools, Doubles, Floats, Ints, Progress, Strings
 from ..core.errors import InputError, MissingDependency
 from ..core.types import Features, Neighbors
-from .whitening import JOINT, unit_rows
+from .whitening import unit_rows
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +29,8 @@ EDGE = 2e-6
 #: Faces a list of the "ivf" index, at least (FAISS's own floor for training), and lists searched, at least.
 FACES_A_LIST = 39
 LISTS_SEARCHED = 8
-#: Similarity from which two faces are one picture, and the fewest dimensions of a view that can tell. On FER2013's
-#: training faces, whose near-duplicates are known, all pairs this alike in an embedding, in HOG, or in several views
-#: side by side are near-duplicates, and 68 % of these are found; at .99, 85 % of an embedding's pairs are.
-IDENTICAL, TELLING = 0.9999, 16
+#: Views of fewer dimensions do not tell near-duplicates from faces that are alike by chance.
+TELLING = 16
 
 
 def nearest(
@@ -44,6 +41,7 @@ def nearest(
     center: bool = True,
     index: Index = "exact",
     device: str = "auto",
+    only: Bools | None = None,
     progress: Progress | None = None,
 ) -> Neighbors:
     """Find the k most similar other faces of every face.
@@ -68,6 +66,8 @@ def nearest(
         "exact" compares all pairs in blocks; the others are approximate and meant for very large sets.
     device : {"auto", "cuda", "cuda:NUMBER", "cpu"}
         "auto" takes the GPU where FAISS sees one. The approximate "hnsw" runs on the CPU.
+    only : (N,) bool, optional
+        Faces whose neighbors are wanted; the rows of the others are padding.
 
     Returns
     -------
@@ -91,9 +91,10 @@ def nearest(
     vectors = unit_rows(values)
     groups = _group_numbers(apart, rows)
     search = _searcher(vectors, index, device)
+    asked = np.arange(len(rows)) if only is None else np.flatnonzero(only[rows])
     done = 0
-    for start in range(0, len(rows), BLOCK):
-        block = np.arange(start, min(start + BLOCK, len(rows)))
+    for start in range(0, len(asked), BLOCK):
+        block = asked[start : start + BLOCK]
         todo = block
         want = min(k + SPARE + 1, len(rows))
         while len(todo):
@@ -107,30 +108,8 @@ def nearest(
             want = min(4 * want, len(rows), max(MOST_CANDIDATES, k + SPARE + 1))
         done += len(block)
         if progress:
-            progress(done, len(rows))
+            progress(done, len(asked))
     return Neighbors(features.view, features.ids, indices, similarity)
-
-
-def near_identical(tables: Mapping[str, Neighbors], features: Mapping[str, Features]) -> Ints:
-    """Return the pairs of neighbors that are one picture, or nearly, (P, 2) row numbers, the smaller one first.
-
-    Their similarity is at least `IDENTICAL` in the joint table or, where there is none, in every view's. Views of
-    fewer than `TELLING` dimensions cannot tell and are passed over. `tables` hold no two members of a group.
-    """
-    wide = {name for name, view in features.items() if view.values.shape[1] >= TELLING}
-    telling = [table for name, table in tables.items() if name in wide]
-    heard = [tables[JOINT]] if JOINT in tables and telling else telling
-    if not heard:
-        return np.zeros((0, 2), dtype=np.int64)
-    n = len(heard[0].ids)
-    common: set[int] | None = None
-    for table in heard:
-        rows, columns = np.nonzero((table.similarity >= IDENTICAL) & (table.indices >= 0))
-        others = table.indices[rows, columns]
-        pairs = set((np.minimum(rows, others) * n + np.maximum(rows, others)).tolist())
-        common = pairs if common is None else common & pairs
-    numbers = np.array(sorted(common or ()), dtype=np.int64)
-    return np.stack([numbers // n, numbers % n], axis=1)
 
 
 def _group_numbers(apart: Strings | None, rows: Ints) -> Ints:

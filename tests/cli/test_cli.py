@@ -18,6 +18,7 @@ import pytest
 from cli_runs import COMMAND, environment, fails, labeled_vectors, manifest, process, run
 from dataset_builders import affectnet_npy
 from fercleaner.cli import main
+from fercleaner.cli.app import WANTS
 
 import fercleaner
 
@@ -94,8 +95,12 @@ def test_python_dash_m_is_the_command():
 
 def test_help_names_every_command_and_example():
     text = run("--help").stdout
-    for command in ("refine", "show", "evaluate", "export", "methods", "demo", "doctor", "cache"):
+    places = [text.index(f"─ {want} ─") for want in WANTS]
+    assert places == sorted(places)
+    for command in (command.__name__ for commands in WANTS.values() for command in commands):
         assert f" {command} " in text
+        helped = run(command, "-h").stdout
+        assert "<bool>" not in text + helped
     assert "fercleaner refine rafdb/" in run("refine", "-h").stdout
 
 
@@ -126,6 +131,20 @@ def test_out_and_force(vectors):
     assert (vectors / "sub.parquet").read_bytes() == before
 
 
+def test_a_folder_and_a_table_of_one_name_do_not_take_one_file(drawn, vectors):
+    os.symlink(drawn, vectors / "faces")
+    folder = ("refine", "faces", "--encoder", "hog", "--workers", "0", "--method", "hypergraph", *SMALL)
+    table = ("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
+    run(*folder)
+    before = (vectors / "faces.refined.parquet").read_bytes()
+    message = fails(*table, "--force")
+    assert "faces.refined.parquet was made from faces/, not from faces.csv." in message
+    assert (vectors / "faces.refined.parquet").read_bytes() == before
+    run(*folder, "--force")
+    run(*table, "--out", "faces.refined.parquet", "--force")
+    assert fercleaner.load("faces.refined.parquet").metadata["made_from"] == "faces.csv"
+
+
 def test_a_link_to_a_set_is_called_by_its_own_name(vectors):
     os.symlink(vectors / "faces.csv", vectors / "mine.csv")
     run("refine", "mine.csv", "--view", "v=v.npy", *SMALL)
@@ -144,7 +163,7 @@ def test_no_flag_at_all_is_no_promise(vectors):
     np.save("noise.npy", np.random.default_rng(1).normal(size=(48, 6)))
     said = run("refine", "faces.csv", "--view", "v=noise.npy", "--method", "hypergraph", *SMALL).stderr
     assert "flagged 0 of 48" in said
-    again = "fercleaner evaluate faces.csv --view v=noise.npy --device cpu --inject symmetric:0.2"
+    again = "fercleaner trial faces.csv --view v=noise.npy --device cpu --inject symmetric:0.2"
     assert "No label is flagged: they are right, or this evidence does not tell the classes apart" in said
     assert f"Which of the two: {again}\n" in said
     assert "No label is flagged" not in run("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--force").stderr
@@ -162,7 +181,8 @@ def test_the_next_command_can_be_pasted(vectors):
     arguments = ("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
     assert "Next: fercleaner show 'my faces.parquet'\n" in run(*arguments, "--out", "my faces.parquet").stderr
     shown = run("show", "my faces.parquet").stderr
-    assert "Next: fercleaner evaluate 'my faces.parquet' --truth FILE" in shown
+    assert "Next: fercleaner export 'my faces.parquet' 'my faces.flagged.csv' --only-flagged\n" in shown
+    assert "fercleaner evaluate 'my faces.parquet' --truth FILE" in shown
     drawn = run("demo", "a demo", "--faces", "14").stderr
     assert "Next: fercleaner refine 'a demo' --encoder hog --landmarks 'points:a demo/landmarks.npz'" in drawn
     assert "Then: fercleaner evaluate 'a demo.refined.parquet' --truth 'a demo/clean_labels.csv'" in drawn
@@ -379,8 +399,16 @@ def test_methods_lists_and_explains():
     table = run("methods").stdout
     assert all(f"\n{name} " in table for name in listed)
     one = run("methods", "hypergraph")
-    assert "Source" in one.stdout
-    assert "alpha" in one.stdout
+    assert re.search(r"^parameter +default +meaning\nk +15 +Neighbors a hyperedge\n", one.stdout, re.MULTILINE)
+    assert "Source" not in one.stdout
+    assert "fercleaner methods hypergraph --formulas" in one.stderr
+    whole = run("methods", "hypergraph", "--formulas").stdout
+    assert whole.startswith(one.stdout)
+    assert "Source" in whole
+    assert "name the method" in fails("methods", "--formulas")
+    for name, entry in listed.items():  # every parameter is explained in its method's docstring
+        rows = run("methods", name).stdout.split("meaning\n")[1].splitlines()[: len(entry["parameters"])]
+        assert all(len(row.split(maxsplit=2)) == 3 for row in rows), name
     assert "Did you mean 'hypergraph'?" in fails("methods", "hypergrahp")
 
 

@@ -16,6 +16,7 @@ from fercleaner.cli.options import SetOptions
 from PIL import Image
 
 import fercleaner
+from fercleaner import datasets
 from fercleaner.core.errors import StoreError
 from fercleaner.extraction import run as extraction
 from fercleaner.results import parquet
@@ -73,7 +74,7 @@ def listed(folder, more, name="set.csv"):
         (["--landmarks", "mediapip"], "Did you mean 'mediapipe'"),
         (["--landmarks", "points:"], "names no file"),
         (["--landmarks", "points:none.npz"], "Landmark file none.npz: no such file"),
-        (["--landmark-weights", "x"], "name the detector with --landmarks"),
+        (["--weights", "mediapipe=x"], "name the detector, too: --landmarks mediapipe"),
         (["--layout", "rafd"], "Did you mean 'rafdb'"),
         (["--index", "exakt"], "--index exakt.*Did you mean 'exact'"),
         (["--device", "gpu"], "device 'gpu' is not known"),
@@ -85,7 +86,7 @@ def listed(folder, more, name="set.csv"):
         (["--view", "w=w.npy"], "--view w=w.npy: no such file"),
         (["--view", "hog=v.npy", "--encoder", "hog"], "Two views are called 'hog'"),
         (["--view", "joint=v.npy"], "A view cannot be called 'joint'"),
-        (["--weights", "v.npy", "--encoder", "hog"], r"none of the encoders \(hog\) take weights"),
+        (["--weights", "v.npy", "--encoder", "hog"], r"none of the encoders and detectors \(hog\) take weights"),
         (["--weights", "nowhere.pt", "--encoder", "clip"], "--weights nowhere.pt does not exist"),
         (["--action-units", "aus.csv"], "--action-units aus.csv: no such file"),
         (["--column", "labels=label"], "Did you mean 'label'"),
@@ -373,7 +374,7 @@ def test_a_detector_without_weights(pictures, monkeypatch):
     monkeypatch.delenv("FERCLEANER_MODELS", raising=False)
     message = fails("refine", listed(pictures, []), "--encoder", "hog", "--landmarks", "mediapipe")
     assert "face_landmarker.task, which is in none of" in message
-    assert "--landmark-weights FILE" in message
+    assert "--weights mediapipe=FILE" in message
 
 
 # Output
@@ -499,13 +500,14 @@ def test_an_error_of_the_system_is_one_line(here, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "resumes"),
-    [(["project", "faces.csv"], True), (["evaluate", "x", "--truth", "y"], True), (["show", "x"], False)],
+    [(["project", "faces.csv"], True), (["trial", "x", "--inject", "symmetric:0.2"], True), (["show", "x"], False)],
 )
 def test_a_stopped_run_says_whether_it_goes_on(here, monkeypatch, arguments, resumes):
     def stop(path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(parquet, "load", stop)
+    monkeypatch.setattr(datasets, "recognize", stop)
     said = run(*arguments, exit_code=130).stderr
     assert said.startswith("Stopped.")
     assert ("are not computed twice" in said) == resumes

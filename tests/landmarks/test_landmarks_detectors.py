@@ -69,7 +69,14 @@ def test_missing_weights_are_named_with_the_ways_out(hub: Path) -> None:
     with pytest.raises(FeatureError) as caught:
         landmarks.build("face-alignment")
     text = str(caught.value)
-    for part in (fan.FAN_FILE, str(hub), "no network here", "--landmark-weights", "mediapipe", "points:FILE"):
+    for part in (
+        fan.FAN_FILE,
+        str(hub),
+        "no network here",
+        "--weights face-alignment=FILE",
+        "mediapipe",
+        "points:FILE",
+    ):
         assert part in text
     with pytest.raises(FeatureError, match=rf"needs {fan.FAN_FILE} and blazeface.pth and anchors.npy; looked in"):
         landmarks.build("face-alignment:blazeface", crop="detect")
@@ -279,7 +286,7 @@ def real_faces(count: int, start: int = 0) -> list[Image.Image]:
 def test_mediapipe_without_its_model_or_package(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FeatureError, match=r"needs face_landmarker.task, .* none of: FERCLEANER_MODELS \(not set\)"):
         landmarks.build("mediapipe")
-    with pytest.raises(FeatureError, match=r"--landmark-weights .* holds no face_landmarker.task"):
+    with pytest.raises(FeatureError, match=r"--weights .* holds no face_landmarker.task"):
         landmarks.build("mediapipe", weights=str(hub))
     real = mesh.importlib.util.find_spec
     monkeypatch.setattr(mesh.importlib.util, "find_spec", lambda name: None if name == "mediapipe" else real(name))

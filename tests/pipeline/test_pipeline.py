@@ -23,6 +23,7 @@ from fercleaner.methods.ambiguous import experts
 from fercleaner.methods.base import keep_given, parameters, require
 from fercleaner.methods.consensus import experts as rounds
 from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation
+from fercleaner.pipeline import neighborhoods
 from fercleaner.pipeline import refine as pipeline
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import gather, refine
@@ -128,7 +129,7 @@ def test_flipped_labels_are_found_from_vectors_to_the_file(tmp_path):
     assert back.metadata == refined.metadata
 
 
-def test_the_reason_and_the_witnesses_agree_with_the_flag():
+def test_the_reason_and_the_sourcesagree_with_the_flag():
     samples, truth = make_samples()
     refined = run(samples, make_view("emotion", samples, truth, 1), make_view("identity", samples, truth, 2))
     row = int(np.flatnonzero(refined.changed)[0])
@@ -293,9 +294,9 @@ def test_k_of_n_or_more_is_cut_and_noted():
 def test_the_search_gets_what_the_run_was_given(monkeypatch):
     samples, truth = make_samples()
     asked = []
-    nearest = pipeline.nearest
+    nearest = neighborhoods.nearest
     monkeypatch.setattr(
-        pipeline, "nearest", lambda view, k, **more: asked.append((k, more)) or nearest(view, k, **more)
+        neighborhoods, "nearest", lambda view, k, **more: asked.append((k, more)) or nearest(view, k, **more)
     )
     run(samples, make_view("a", samples, truth), resources=Resources(device="cpu", index="ivf"))
     ((k, more),) = asked
@@ -547,14 +548,12 @@ def test_pictures_that_are_there_twice_are_noted_unless_a_group_holds_them():
     a, b = (Features(view.view, samples.ids, rows, view.found) for view, rows in zip((one, two), values, strict=True))
     book = Notebook()
     run(samples, a, callbacks=book.callbacks)
-    assert book.notes == [
-        "2 pairs of faces are near-identical and in no common group: they vote for each other. "
-        "--group-by COLUMN keeps them apart."
-    ]
-    for method in (None, looking("neighbors")):  # by the joint table, and by every view's
+    assert len(book.notes) == 1
+    assert book.notes[0].startswith("4 of 160 faces, in 2 groups, pass for pictures of one subject in one moment")
+    for method in (None, looking("neighbors")):  # whether or not the method asks for a table of both views
         book = Notebook()
         run(samples, a, b, method=method, callbacks=book.callbacks)
-        assert book.notes[0].startswith("1 pair of faces is near-identical and in no common group: they vote for each")
+        assert book.notes[0].startswith("2 of 160 faces, in 1 group, pass for pictures")
     together = np.array([f"alone {i}" for i in range(N)])
     together[[5, 40]] = together[[90, 41]]
     book = Notebook()
@@ -563,7 +562,7 @@ def test_pictures_that_are_there_twice_are_noted_unless_a_group_holds_them():
     pictures = samples.replacing(images=FileImages(samples.paths.tolist()))
     book = Notebook()
     run(pictures, a, callbacks=book.callbacks)
-    assert "`fercleaner show FILE --duplicates` lists them" in book.notes[0]
+    assert "`fercleaner show FILE --duplicates` lists near-identical pictures" in book.notes[0]
 
 
 def test_two_faces_have_one_neighbor_each():

@@ -13,7 +13,7 @@ from cli_runs import manifest, run
 from PIL import Image
 
 from fercleaner.core.refined import RefinedSet
-from fercleaner.results.near_duplicates import LIKENESS, SIDE, find_duplicates
+from fercleaner.results.near_duplicates import DETAIL, LESS_ALIKE, LIKENESS, SIDE, find_duplicates
 from fercleaner.results.parquet import write
 
 FERPLUS = Path(os.environ.get("FERCLEANER_FERPLUS", Path(__file__).resolve().parents[3] / "shared/ferplus"))
@@ -24,6 +24,10 @@ def picture(seed: int, size: int = 48) -> Image.Image:
     """A gray picture of soft blobs, unlike those of other seeds."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6), dtype=np.uint8)
     return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def unit(values):
+    return (values - values.mean()) / np.linalg.norm(values - values.mean())
 
 
 def make(paths: list[str], given: list[int], split: list[str] | None = None) -> RefinedSet:
@@ -66,7 +70,7 @@ def test_copies_are_found_and_nothing_else(folder: Path) -> None:
     told: list[tuple[int, int]] = []
     refined = make([str(folder / name) for name in names], given, ["train"] * 6 + ["test"] * 4)
     found = find_duplicates(refined, progress=lambda done, total: told.append((done, total)))
-    assert told == [(i, 10) for i in range(1, 11)]
+    assert told[-1] == (10, 10)
     assert (found.faces, found.compared, found.unread) == (10, 10, {})
     assert [group.ids for group in found.groups] == [("f2", "f6", "f7"), ("f1", "f4"), ("f3", "f8")]
     assert [group.given for group in found.groups] == [("fear", "fear", "happiness"), ("anger",) * 2, ("happiness", "")]
@@ -100,25 +104,30 @@ def test_what_cannot_be_compared_is_counted_with_why(folder: Path) -> None:
 
 
 def test_groups_are_what_pairs_above_the_threshold_connect(tmp_path: Path) -> None:
-    """Against plain loops, on pictures that fade into each other."""
+    """Against plain loops over cosine and fine detail, on pictures that fade into each other."""
     first, last = (np.asarray(picture(seed), dtype=float) for seed in (0, 1))
     for i in range(24):
-        share = (i // 2) / 11 if i % 3 else i / 23
-        Image.fromarray(np.rint((1 - share) * first + share * last).astype(np.uint8)).save(tmp_path / f"{i}.png")
+        share = (0, 0.05, 0.15, 0.4, 0.45, 0.7, 0.95, 1)[i // 3] + 0.02 * (i % 3)
+        Image.fromarray(np.clip((1 - share) * first + share * last, 0, 255).round().astype(np.uint8)).save(
+            tmp_path / f"{i}.png"
+        )
     refined = make([str(tmp_path / f"{i}.png") for i in range(24)], [i % 3 for i in range(24)])
-    thumbs = []
+    thumbs, fine = [], []
     for path in refined.paths:
-        small = Image.open(path).resize((SIDE, SIDE), Image.Resampling.BOX)
-        gray = np.asarray(small, dtype=float).ravel()
-        thumbs.append((gray - gray.mean()) / np.linalg.norm(gray - gray.mean()))
+        gray = np.asarray(Image.open(path).resize((SIDE, SIDE), Image.Resampling.BOX), dtype=float)
+        thumbs.append(unit(gray.reshape(16, 2, 16, 2).mean((1, 3)).ravel()))
+        wide = np.pad(gray, 2, mode="edge")
+        mean = [[wide[y : y + 5, x : x + 5].mean() for x in range(SIDE)] for y in range(SIDE)]
+        fine.append(unit((gray - mean).ravel()))
     group = list(range(24))
     for a in range(24):
         for b in range(a):
-            if thumbs[a] @ thumbs[b] >= LIKENESS:
+            cosine = thumbs[a] @ thumbs[b]
+            if cosine >= LIKENESS or (cosine >= LESS_ALIKE and fine[a] @ fine[b] >= DETAIL):
                 group = [min(group[a], group[b]) if g in (group[a], group[b]) else g for g in group]
     wanted = {tuple(f"f{i}" for i in range(24) if group[i] == g) for g in set(group) if group.count(g) > 1}
     assert 1 < len(wanted) < 12
-    assert {found.ids for found in find_duplicates(refined).groups} == wanted
+    assert {found.ids for found in find_duplicates(refined, crops=False).groups} == wanted
 
 
 def test_show_lists_duplicates_with_different_labels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +176,10 @@ def test_show_lists_duplicates_in_several_splits(folder: Path) -> None:
 
 
 def test_known_near_duplicates_of_fer2013(tmp_path: Path) -> None:
-    """Of the first 60 groups of near-duplicates most are found, and no pair of different groups."""
+    """Of the first 60 groups of near-duplicates most are found; hardly a pair of different groups.
+
+    The known groups are not all there are: some of their pictures are there again, cropped otherwise.
+    """
     import tarfile
 
     if not (FERPLUS / "images.tar").is_file():
@@ -194,5 +206,7 @@ def test_known_near_duplicates_of_fer2013(tmp_path: Path) -> None:
     truth = {f"f{i}": next(g for g, m in by_group.items() if name in m) for i, name in enumerate(names)}
     found = find_duplicates(refined)
     assert found.compared >= len(names) - 5
-    assert all(len({truth[name] for name in group.ids}) == 1 for group in found.groups)
-    assert len(found.groups) >= 0.6 * len(several)
+    alone_in_truth = [len({truth[name] for name in group.ids}) == 1 for group in found.groups]
+    assert np.mean(alone_in_truth) >= 0.9
+    assert all(pure for pure, group in zip(alone_in_truth, found.groups, strict=True) if group.kind == "exact")
+    assert len(found.groups) >= 0.8 * len(several)

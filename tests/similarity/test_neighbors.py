@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fercleaner.core.errors import InputError, MissingDependency
 from fercleaner.core.types import Features
 from fercleaner.similarity import neighbors
-from fercleaner.similarity.neighbors import near_identical, nearest
+from fercleaner.similarity.neighbors import nearest
 
 
 def features(values, found=None, view="clip"):
@@ -310,30 +310,14 @@ def test_without_faiss_the_message_names_the_package(monkeypatch):
         nearest(features(np.eye(3)), 1, device="cpu")
 
 
-def test_near_identical_pairs_are_those_of_all_telling_views():
+def test_some_rows_alone_are_searched_as_all_are():
     rng = np.random.default_rng(0)
-    wide, other, narrow = rng.normal(size=(60, 16)), rng.normal(size=(60, 20)), rng.normal(size=(60, 15))
-    for values, pairs in ((wide, [(3, 50), (9, 4), (20, 21)]), (other, [(3, 50), (20, 21), (7, 8)])):
-        for i, j in pairs:
-            values[i] = 2 * values[j] + 1e-4 * rng.normal(size=values.shape[1])
-    narrow[30] = narrow[31]
-    views = {"wide": features(wide), "other": features(other), "narrow": features(narrow)}
-    apart = np.array(["g" if i in (20, 21) else "" for i in range(60)])
-    tables = {name: nearest(view, 5, apart=apart, center=False, device="cpu") for name, view in views.items()}
-
-    def pairs(*names, **more):
-        return near_identical({name: tables[name] for name in names} | more, views).tolist()
-
-    expected = [
-        [i, j]
-        for i in range(60)
-        for j in range(i + 1, 60)
-        if (apart[i] == "" or apart[i] != apart[j])
-        and min(v[i] @ v[j] / np.linalg.norm(v[i]) / np.linalg.norm(v[j]) for v in (wide, other)) >= 0.9999
-    ]
-    assert pairs("wide", "other", "narrow") == expected == [[3, 50]]
-    assert pairs("wide") == [[3, 50], [4, 9]]
-    assert pairs("other", "narrow") == [[3, 50], [7, 8]]
-    assert pairs("narrow") == pairs() == []
-    assert pairs("wide", "other", joint=tables["other"]) == [[3, 50], [7, 8]]
-    assert pairs("narrow", joint=tables["narrow"]) == []
+    view = features(rng.normal(size=(90, 12)), rng.random(90) < 0.9)
+    apart = np.where(np.arange(90) % 3 == 0, "x", "")
+    only = rng.random(90) < 0.3
+    whole = nearest(view, 7, apart=apart, device="cpu")
+    some = nearest(view, 7, apart=apart, device="cpu", only=only)
+    np.testing.assert_array_equal(some.indices[only], whole.indices[only])
+    np.testing.assert_array_equal(some.similarity[only], whole.similarity[only])
+    assert (some.indices[~only] == -1).all()
+    assert (whole.indices[~only] >= 0).any()

@@ -35,7 +35,7 @@ class Consensus:
 
     One expert is a ridge head on Gaussian-kernel features of all views, trained on the given labels of other folds
     (`experts.KernelHead`); its scores and their logarithms are two terms l^k. The others are external posteriors p,
-    read through a transition matrix counted on other folds, l^k = log(p T / pi) (`external.as_expert`). Joined, they are
+    read through a transition matrix counted on other folds, l^k = log(p T / pi) (`external.as_expert`). Joined they are
 
         L_i = sum_k w_k l^k_i + b - log pi,    w >= 0 and b the likeliest for softmax(log pi + L) to give the labels
 

@@ -64,6 +64,7 @@ class Landmark:
     sharpness : float > 0
         Power of t; 1 is the paper's. Averages over neighbors are flatter than annotators' votes.
     momentum : float in [0, 1]
+        Share of the bank's distribution that stays at each visit.
     visits : int
         Epochs E in which the bank was updated.
     source : str

@@ -1,0 +1,193 @@
+"""`fercleaner audit`: one page about a set that opens from disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .checks import pairs, vote_rules
+from .options import METHOD, SetOptions, with_set_options
+from .refine import set_name
+
+if TYPE_CHECKING:
+    from fercleaner.core.refined import RefinedSet
+    from fercleaner.pipeline.inputs import Callbacks
+    from fercleaner.report import Material
+
+PAGE = "Page"
+#: As in the library, so that `--help` need not import it.
+SHOWN = 600
+FILES = ("index.html", "audit.json", "checks.parquet")
+#: What a set is refined to, beside the page.
+REFINED = "refined.parquet"
+
+
+@with_set_options
+def audit(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|DATASET", help="A refined Parquet file, or a set to refine first.", show_default=False
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the page into.", show_default=False)],
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SET",
+            help="The set that the refined file was made from: pictures inside a csv or a Hugging Face dataset, boxes, "
+            "groups, sites, columns, and vectors for the map.",
+            rich_help_panel=PAGE,
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Flagged and changed rates by this column of the set (age, sex, source, annotator); repeatable.",
+            rich_help_panel=PAGE,
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Votes or clean labels, to show how far quality can be believed.",
+                     rich_help_panel=PAGE, show_default=False),
+    ] = None,
+    min_votes: Annotated[
+        float, typer.Option(help="Judge faces whose top vote has at least this many.", rich_help_panel=PAGE)
+    ] = 6.0,
+    faces: Annotated[int, typer.Option(min=1, help="Faces shown with pictures.", rich_help_panel=PAGE)] = SHOWN,
+    layout_of_map: Annotated[
+        str, typer.Option("--map", help="pca, or tsne (extra: map).", rich_help_panel=PAGE)
+    ] = "pca",
+    checks: Annotated[
+        bool,
+        typer.Option(help="Open every picture to look for duplicates and for bad pictures.", rich_help_panel=PAGE),
+    ] = True,
+    find_faces: Annotated[
+        bool,
+        typer.Option("--find-faces", help="Count the faces in each picture with YuNet (--weights yunet=FILE).",
+                     rich_help_panel=PAGE),
+    ] = False,
+    method: Annotated[str, typer.Option(help="Rule to refine a set by.", rich_help_panel=METHOD)] = "consensus",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    set_options: SetOptions,
+) -> None:  # fmt: skip
+    """Show a set and its labels as one page: what is wrong, what is ambiguous, why, and what else to mend.
+
+    The page opens from disk, loads nothing and sends nothing. It holds thumbnails of the set's pictures.
+
+    Examples: fercleaner audit rafdb.refined.parquet --out audit; fercleaner audit faces/ --out audit --by age
+    """
+    from fercleaner.report import Options, check_folder
+    from fercleaner.report import audit as make
+    from fercleaner.results import parquet
+
+    from .console import note, print_json, progress_callbacks, size
+
+    detector = _detector(set_options) if find_faces else ""
+    title, seed = set_name(file), set_options.seed
+    options = Options(title, shown=faces, checks=checks, detector=detector, layout=layout_of_map, seed=seed)
+    is_file = file.is_file() and parquet.is_refined(file)
+    check_folder(out, force)
+    with progress_callbacks() as callbacks:
+        if is_file:
+            refined, material = _of_file(file, dataset, by or [], set_options, callbacks)
+        else:
+            refined, material = _of_set(file, by or [], (method, settings), set_options, callbacks)
+        material = replace(material, truth=_truth(truth, refined, set_options), min_votes=min_votes)
+        made = make(refined, material, options, callbacks)
+    page = made.write(out, overwrite=force)
+    if not is_file:
+        parquet.write(refined, out / REFINED, overwrite=force)
+    if json_:
+        print_json({"page": str(page), **made.summary()})
+    beside = ", ".join(path.name for path in sorted(out.iterdir()) if path.name in (*FILES, REFINED) and path != page)
+    note(
+        f"Wrote {page} ({size(page.stat().st_size)}), and beside it {beside}.\n"
+        f"Next: open {page} in a browser. It holds pictures of the set: share it as you would share these."
+    )
+
+
+def _of_file(
+    file: Path, dataset: Path | None, by: list[str], set_options: SetOptions, callbacks: Callbacks
+) -> tuple[RefinedSet, Material]:
+    """Return a refined file, and what there is beside it: the set it was made from, where that is named."""
+    from fercleaner.core.errors import InputError
+    from fercleaner.report import Material, gather_for_audit
+    from fercleaner.results import parquet
+
+    refined = parquet.load(file)
+    if dataset is None:
+        if by:
+            raise InputError(f"--by {by[0]}: a refined file keeps no such column. Name its set: --dataset SET.")
+        return refined, Material(root=file.parent)
+    samples, sources, resources = set_options.open(dataset)
+    columns = {name: _column(dataset, name, set_options) for name in by}
+    return refined, gather_for_audit(refined, samples, sources, resources, callbacks, columns)
+
+
+def _of_set(
+    dataset: Path, by: list[str], rule: tuple[str, list[str] | None], set_options: SetOptions, callbacks: Callbacks
+) -> tuple[RefinedSet, Material]:
+    """Refine a set, and return beside the result all that it was refined by."""
+    from fercleaner import methods
+    from fercleaner.report import refine_and_gather
+
+    method = methods.build(rule[0], pairs(rule[1], "--set"))
+    samples, sources, resources = set_options.open(dataset)
+    columns = {name: _column(dataset, name, set_options) for name in by}
+    refined, material = refine_and_gather(samples, method, sources, resources, callbacks)
+    return refined, replace(material, columns=columns)
+
+
+def _column(dataset: Path, name: str, set_options: SetOptions) -> Any:
+    """Return a column of the set's table, (N,) str, in the order that the set is read in."""
+    from fercleaner import datasets
+    from fercleaner.core.errors import InputError
+
+    layout = datasets.recognize(dataset).layout if set_options.layout == "auto" else set_options.layout
+    if not datasets.LAYOUTS[layout].takes_columns:
+        raise InputError(
+            f"--by {name}: the layout {layout} has no further columns. Put them into a manifest: image,label,{name}."
+        )
+    read = datasets.read(
+        dataset,
+        layout=layout,
+        classes=set_options.class_names(),
+        alias=pairs(set_options.alias, "--alias"),
+        images=set_options.images,
+        split=set_options.split,
+        columns={**pairs(set_options.column, "--column"), "site": name},
+        votes=vote_rules(set_options.votes),
+    )
+    return read.site
+
+
+def _detector(set_options: SetOptions) -> str:
+    from fercleaner.core.errors import FeatureError
+    from fercleaner.extraction.detection import choose_framing
+
+    framing, why = choose_framing("auto", set_options.yunet())
+    if not framing.detector:
+        raise FeatureError(f"--find-faces: {why.replace('pictures are taken whole: ', '')}.")
+    return framing.detector
+
+
+def _truth(truth: Path | None, refined: RefinedSet, set_options: SetOptions) -> Any:
+    from fercleaner.datasets.truth import read_truth
+
+    if truth is None:
+        return None
+    labels = set_options.of_labels() if {"--classes", "--alias"} & set(set_options.named) else None
+    return read_truth(truth, refined.classes, options=labels)

@@ -1,0 +1,234 @@
+"""`fercleaner review`: faces to decide about, one after another, on a page of this machine; or a list of them."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fercleaner.core.arrays import Ints
+    from fercleaner.core.refined import RefinedSet
+    from fercleaner.review.pictures import Pictures
+    from fercleaner.review.session import Session
+
+LIST = "A list in place of the page"
+#: Endings of a list, and what each is.
+ENDINGS = (".csv", ".json")
+
+
+def review(
+    file: Annotated[Path, typer.Argument(help="A refined Parquet file.", show_default=False)],
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LOG", help="Decisions, appended to; FILE.decisions.jsonl by default.", show_default=False
+        ),
+    ] = None,
+    who: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who decides; your user name by default.", show_default=False)
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="Which faces first: gain (of a look, expected) or quality (lowest first).")
+    ] = "gain",
+    set_: Annotated[
+        Path | None,
+        typer.Option(
+            "--set",
+            metavar="SET",
+            help="The set itself, for pictures inside a csv or a Hugging Face set and for face boxes.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder that pictures may lie in; repeat for more.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, open nothing.")] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="List so many faces to look at first, and stop.", rich_help_panel=LIST, show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write them: .csv with a column to fill in, or .json for Label Studio.",
+            rich_help_panel=LIST,
+            show_default=False,
+        ),
+    ] = None,
+    conflicts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="LOG",
+            help="List the faces on which logs disagree, and stop; repeat for each log.",
+            rich_help_panel=LIST,
+            show_default=False,
+        ),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print a list as JSON.", rich_help_panel=LIST)] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.", rich_help_panel=LIST)] = False,
+) -> None:
+    """Decide about faces by keys, the most valuable first; each decision is on disk before the next face.
+
+    The page is served to this machine alone. `fercleaner refine SET --decisions LOG` takes the decisions as certain.
+    Example: fercleaner review rafdb.refined.parquet; fercleaner review rafdb.refined.parquet --top 100
+    """
+    from fercleaner.results import parquet
+
+    refined = parquet.load(file)
+    if conflicts:
+        _list_conflicts(refined, conflicts, json_)
+    elif top is not None or out is not None:
+        _list_first(refined, file, by, top or len(refined), out, json_, force)
+    else:
+        from fercleaner.review.log import DecisionLog
+        from fercleaner.review.session import Session, digest_of
+
+        log = log or default_log(file)
+        session = Session(refined, DecisionLog(log), who or getpass.getuser(), by=by, digest=digest_of(file))
+        _serve(session, _pictures(refined, set_, images), port, no_browser)
+
+
+def default_log(file: Path) -> Path:
+    """Return "faces.decisions.jsonl" beside "faces.refined.parquet"."""
+    return file.with_name(f"{file.name.removesuffix(file.suffix).removesuffix('.refined')}.decisions.jsonl")
+
+
+def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | None) -> Pictures:
+    from fercleaner import datasets
+    from fercleaner.review.pictures import Pictures
+
+    return Pictures(refined, images, None if dataset is None else datasets.read(dataset))
+
+
+def _serve(session: Session, pictures: Pictures, port: int, no_browser: bool) -> None:
+    from fercleaner.review.server import serve
+
+    from .console import note, words
+
+    log = session.log.path
+    if session.unreadable:
+        note(f"{log}: {len(session.unreadable)} lines cannot be read and do not count (a crash may have torn one).")
+
+    def ready(address: str) -> None:
+        note(f"Decisions by {session.who} go to {log}.\nReview at {address} (this machine only; Ctrl-C ends it).")
+        if not no_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    serve(session, pictures, port=port, ready=ready)
+    done = session.progress()
+    note(
+        f"{done['decided']:,} faces decided by {session.who}.\nNext: {words('fercleaner', 'refine')} SET "
+        f"{words('--decisions', log)}"
+    )
+
+
+def _list_first(refined: RefinedSet, file: Path, by: str, top: int, out: Path | None, json_: bool, force: bool) -> None:
+    from fercleaner.review.queue import expected_gain, order
+
+    from .console import note, print_json, print_table
+
+    rows, gain = order(refined, by)[:top], expected_gain(refined)
+    if out is not None:
+        _write_list(refined, rows, out, force)
+    given, label = refined.given_label, refined.label
+    faces: list[dict[str, Any]] = [
+        {
+            "id": str(refined.ids[row]),
+            "given": refined.classes[given[row]] if given[row] >= 0 else "",
+            "refined": refined.classes[label[row]],
+            "probability": round(1 - float(gain[row]), 4),
+            "quality": round(float(refined.quality[row]), 4),
+            "reason": str(refined.reason[row]),
+        }
+        for row in rows.tolist()
+    ]
+    expected = float(gain[rows].sum())
+    if json_:
+        print_json({"file": str(file), "by": by, "faces": faces, "expected_wrong_refined": expected})
+    elif out is None:
+        print_table(
+            f"{file}: {len(rows):,} of {len(refined):,} faces to look at first, by {by}",
+            ["id", "given", "refined", "probability", "quality"],
+            [
+                [f["id"], f["given"] or "-", f["refined"], f"{f['probability']:.3f}", f"{f['quality']:.4f}"]
+                for f in faces
+            ],
+            left=3,
+        )
+    note(f"Of these {len(rows):,} refined labels, {expected:,.0f} are expected to be wrong.")
+
+
+def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None:
+    from fercleaner.core.errors import InputError
+    from fercleaner.results import parquet
+    from fercleaner.results.export import label_studio
+    from fercleaner.review import exchange
+
+    from .console import note, words
+
+    if out.suffix.lower() not in ENDINGS:
+        raise InputError(f"--out {out}: the name must end in {' or '.join(ENDINGS)}, which says the format.")
+    escaped = 0
+    if out.suffix.lower() == ".csv":
+        text, escaped = exchange.review_csv(refined, rows)
+    else:
+        text = label_studio.tasks(refined, rows)
+        config = out.with_suffix(".xml")
+        with parquet.replacing(config, force) as stream:
+            stream.write(label_studio.config(refined.classes).encode())
+        note(f"Wrote {config}: the labeling configuration of the Label Studio project.")
+    with parquet.replacing(out, force) as stream:
+        stream.write(text.encode())
+    if escaped:
+        note(f"{escaped:,} rows hold text that a spreadsheet would run or change; it is written as JSON strings.")
+    note(f"Wrote {out}: {len(rows):,} faces.\nNext, once filled in: fercleaner refine SET {words('--decisions', out)}")
+
+
+def _list_conflicts(refined: RefinedSet, logs: list[Path], json_: bool) -> None:
+    from fercleaner.review.exchange import read_decisions
+
+    from .console import note, print_json, print_table
+
+    decisions = read_decisions(logs, refined.classes)
+    if json_:
+        print_json(
+            {
+                "decided": len(decisions),
+                "conflicts": [
+                    {
+                        "id": conflict.id,
+                        "opinions": {who: said.to_dict() for who, said in conflict.opinions.items()},
+                        "settled_as": None if conflict.settled_as is None else conflict.settled_as.to_dict(),
+                    }
+                    for conflict in decisions.conflicts
+                ],
+            }
+        )
+    elif decisions.conflicts:
+        print_table(
+            "Faces on which people disagree",
+            ["id", "opinions", "taken as"],
+            [
+                [
+                    conflict.id,
+                    ", ".join(f"{who}: {said}" for who, said in conflict.opinions.items()),
+                    "left open" if conflict.settled_as is None else str(conflict.settled_as),
+                ]
+                for conflict in decisions.conflicts
+            ],
+            left=3,
+        )
+    note(
+        f"{len(decisions):,} faces decided; people disagree on {len(decisions.conflicts):,}. What more than half say "
+        "counts; without that the face stays undecided."
+    )

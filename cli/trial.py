@@ -1,0 +1,147 @@
+"""`fercleaner trial`: methods on a set with injected noise, to see which finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .evaluate import figure
+from .options import SetOptions, with_set_options
+
+if TYPE_CHECKING:
+    from fercleaner.pipeline.trial_figures import Figure, Trial
+
+TRIAL = "Trial"
+
+#: What `--methods` takes for every method, and the library's default of `--seeds`.
+ALL, SEEDS = "all", 3
+
+
+@with_set_options
+def trial(
+    dataset: Annotated[Path, typer.Argument(help="Folder, list or table of the set.", show_default=False)],
+    *,
+    inject: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND:RATE",
+            help="Noise to put on the given labels: symmetric, asymmetric, sparse, instance, human; repeatable.",
+            rich_help_panel=TRIAL,
+            show_default=False,
+        ),
+    ] = None,
+    tried: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--methods", metavar="A,B,...", help="Methods to try; all by default; repeatable.", rich_help_panel=TRIAL
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each noise.", rich_help_panel=TRIAL)] = SEEDS,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    set_options: SetOptions,
+) -> None:
+    """Find out which method suits a set: flip labels on purpose and see which method finds the flips.
+
+    Example: fercleaner trial faces/ --inject symmetric:0.2 --inject human:0.2 --methods hypergraph,consensus
+    """
+    from fercleaner import methods
+    from fercleaner.core.errors import InputError
+    from fercleaner.noise import injection
+    from fercleaner.pipeline.trial import run_trial
+    from fercleaner.results import parquet
+
+    from .console import print_json, progress_callbacks, words
+
+    if not inject:
+        raise typer.BadParameter("name at least one, such as --inject symmetric:0.2.", param_hint="'--inject'")
+    noises = [injection.parse(text) for text in inject]
+    named = [name.strip() for text in tried or [ALL] for name in text.split(",") if name.strip()]
+    everyone = named == [ALL]
+    names = list(methods.available()) if everyone else named
+    if not names:
+        raise InputError(f"--methods {' '.join(tried or [])}: name at least one, or all.")
+    rules = [methods.build(name) for name in names]
+    if dataset.is_file() and parquet.is_refined(dataset):
+        raise InputError(
+            f"{dataset} is a refined file; a trial takes a set. Name the set that it was made from, or judge the file: "
+            f"{words('fercleaner', 'evaluate', dataset)} --truth FILE."
+        )
+    samples, sources, resources = set_options.open(dataset)
+    with progress_callbacks() as callbacks:
+        done = run_trial(samples, rules, noises, sources, resources, callbacks, seeds=seeds, skip_unfit=everyone)
+    if json_:
+        print_json(done.to_dict())
+    else:
+        _print(dataset, done)
+    _tell(set_options.again(dataset), done)
+
+
+def _print(dataset: Path, trial: Trial) -> None:
+    """Write a row for each noise and method, then a row for each method."""
+    from .console import print_table
+
+    others = ["auroc", "r_precision", "accuracy", "flag_precision", "flag_recall"]
+    counts = f"{trial.believed:,} of {trial.labeled:,}"
+    runs = f"{trial.seeds} seed{'s' if trial.seeds > 1 else ''}"
+    print_table(
+        f"{dataset}: finding flips of {counts} labels, those most methods believe; {runs}",
+        ["noise", "method", "AP", "AUROC", "R-precision", "accuracy", "flag precision", "flag recall"],
+        [
+            [noise, name, _spread(row["average_precision"]), *(figure(row[key].mean, 3) for key in others)]
+            for noise in trial.noises
+            for name, row in ((name, figures.by_noise[noise]) for name, figures in trial.methods.items())
+        ],
+        left=2,
+    )
+    print_table(
+        "Over all noises, and what to expect of its flags on the labels as they are",
+        ["method", "score", "95 %", "AP", "accuracy", "flags", "expected precision", "expected recall"],
+        [
+            [
+                name,
+                f"{figures.score:.3f}",
+                f"{figures.interval[0]:.3f} to {figures.interval[1]:.3f}",
+                f"{figures.average_precision:.3f}",
+                f"{figures.accuracy:.3f}",
+                f"{100 * figures.flagged:.1f} %",
+                figure(figures.expected_precision, 3),
+                f"{figures.expected_recall:.3f}",
+            ]
+            for name, figures in trial.methods.items()
+        ],
+    )
+
+
+def _tell(set_again: str, trial: Trial) -> None:
+    """Say which method to take and how sure that is, what was left out, and what is assumed."""
+    from fercleaner.pipeline.trial_figures import ASSUMED
+
+    from .console import note
+
+    for name, why in trial.skipped.items():
+        note(f"{name} was left out: {why}")
+    best = trial.methods[trial.leading]
+    sure = f"{100 * best.share_best:.0f} % of {trial.draws} bootstrap draws"
+    if trial.recommended is None:
+        first = (
+            f"No recommendation: {trial.leading} has the highest score, in {sure}, but cannot be told from "
+            f"{', '.join(trial.indistinct)} on this set."
+        )
+    else:
+        first = f"Recommended: {trial.recommended}, best in {sure}."
+    span = best.precision_range
+    between = "" if span is None else f" (up to {span[1]:.2f} if all labels that are not believed are wrong)"
+    note(
+        f"{first}\n"
+        f"Expected of the flags of {trial.leading}: precision {figure(best.expected_precision, 2)}{between}, recall "
+        f"{best.expected_recall:.2f}; share of wrong labels in the set that this goes by: "
+        f"{100 * trial.noise_rate:.0f} %.\n"
+        f"{' '.join(ASSUMED)}\n"
+        f"Next: fercleaner refine {set_again} --method {trial.leading}"
+    )
+
+
+def _spread(measured: Figure) -> str:
+    return "-" if measured.mean != measured.mean else f"{measured.mean:.3f} ± {measured.spread:.3f}"

@@ -1,0 +1,157 @@
+"""Splits that are judged but not learned from: their labels are hidden from the method and put back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.arrays import Bools, Doubles
+from ..core.errors import InputError, did_you_mean
+from ..core.evidence import Evidence
+from ..core.refined import RefinedSet
+from ..core.types import Refinement, Samples
+from ..noise.estimate import decided_joint, transition_of
+from ..results.named_neighbors import nearest_overall, sources
+
+_T = TypeVar("_T", bound=np.generic)
+Names = tuple[tuple[str, ...], ...]
+
+#: Faces added to each row of the transition matrix, spread as the learned labels are.
+SPREAD_FACES = 0.5
+
+
+def hide(samples: Samples, learn_from: Sequence[str]) -> Samples:
+    """Return `samples` without the labels of faces that are in none of the splits `learn_from`.
+
+    Such a face is unlabeled to everything that follows; its note says so. Faces of no split ("") are among them
+    unless "" is named.
+
+    Raises
+    ------
+    InputError
+        The set has no splits, or a named split has no labeled face.
+    """
+    if samples.split is None:
+        raise InputError(
+            "learn_from: the set has no splits. Name the column that holds them with --column split=NAME, or leave "
+            "--learn-from out."
+        )
+    known = sorted(set(samples.split[samples.labeled].tolist()))
+    for name in learn_from:
+        if name not in known:
+            raise InputError(
+                f"learn_from: no labeled face is in split '{name}'.{did_you_mean(name, known)} The set has: "
+                f"{', '.join(known) or 'none'}."
+            )
+    hidden = samples.labeled & ~np.isin(samples.split, list(learn_from))
+    notes = np.full(len(samples), "") if samples.notes is None else samples.notes
+    told = [
+        f"labeled {samples.classes[label]}, not learned from (split {split or 'unnamed'})"
+        for label, split in zip(samples.label[hidden].tolist(), samples.split[hidden].tolist(), strict=True)
+    ]
+    noted = notes.astype(object)
+    noted[hidden] = told
+    return samples.replacing(
+        given=np.where(hidden[:, None], np.float32(0), samples.given),
+        labeled=samples.labeled & ~hidden,
+        notes=noted.astype(np.str_),
+    )
+
+
+def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence) -> RefinedSet:
+    """Return `refined`, made of `evidence` with labels hidden, with these labels put back and judged.
+
+    With p_i what the method says of a face whose label it does not know, and T the transition matrix that its
+    refined labels of the learned faces let expect (`noise_estimate.decided_joint`, half a face added to a row),
+
+        r_ic = sum_d y_id p_ic T[c, d] / sum_b p_ib T[b, d]
+
+    is the distribution; quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a label is
+    flagged when its quality is below one half, or up to the threshold of the learned faces where a precision was
+    asked for. Rows of learned faces stay as they are, bit by bit.
+    """
+    rows = samples.labeled & ~refined.labeled
+    given = samples.given[rows].astype(np.float64)
+    given /= given.sum(1, keepdims=True)
+    said = refined.distribution[rows].astype(np.float64)
+    read = posterior(said, given, transition(refined))
+    own = (given * read).sum(1)
+    quality = np.clip(own / given.max(1), 0, 1).astype(np.float32)
+    precision = refined.metadata.get("precision")
+    if precision is None:
+        flagged = quality < 0.5
+    else:
+        flagged = quality <= (-1.0 if precision["threshold"] is None else precision["threshold"])
+    changed = read.argmax(1) != samples.label[rows]
+    reason = refined.reason.astype(object)
+    reason[np.flatnonzero(rows)[~(flagged | changed)]] = ""
+    named = _named(refined, samples, evidence, rows)
+    return replace(
+        refined,
+        labeled=samples.labeled,
+        given=_put(refined.given, rows, samples.given[rows]),
+        distribution=_put(refined.distribution, rows, read.astype(np.float32)),
+        weight=_put(refined.weight, rows, np.clip(own / read.max(1), 0, 1).astype(np.float32)),
+        quality=_put(refined.quality, rows, quality),
+        flagged=_put(refined.flagged, rows, flagged),
+        changed=_put(refined.changed, rows, changed),
+        reason=reason.astype(np.str_),
+        neighbors_for=named[0],
+        neighbors_against=named[1],
+    )
+
+
+def transition(refined: RefinedSet) -> Doubles:
+    """Return T (C, C): how the labels of the learned faces arise, by the refined labels of these faces."""
+    rows = refined.labeled
+    given = refined.given[rows].astype(np.float64)
+    shares = (given / given.sum(1, keepdims=True)).mean(0)
+    return transition_of(decided_joint(given, refined.distribution[rows]) + SPREAD_FACES * shares)
+
+
+def posterior(said: Doubles, given: Doubles, matrix: Doubles) -> Doubles:
+    """Return sum_d y_d P(true | face, label d) of distributions `said` (M, C) and labels (M, C), rows of sum 1.
+
+    Labels of no probability are left out; a row of which every label is left out stays as `said` has it.
+    """
+    predicted = said @ matrix
+    ratio = np.where(predicted > 0, given / np.where(predicted > 0, predicted, 1.0), 0.0)
+    product = said * (ratio @ matrix.T)
+    mass = product.sum(1, keepdims=True)
+    rows: Doubles = np.where(mass > 0, product / np.where(mass > 0, mass, 1.0), said)
+    return rows
+
+
+def _named(
+    refined: RefinedSet, samples: Samples, evidence: Evidence, rows: Bools
+) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    """Return the learned neighbors that speak for and against each face's label, hidden labels included."""
+    if not evidence.neighbors:
+        return refined.neighbors_for, refined.neighbors_against
+    shown = Refinement(
+        refined.ids,
+        refined.classes,
+        np.where(rows[:, None], samples.given, refined.distribution),
+        refined.weight,
+        refined.quality,
+        refined.flagged,
+        str(refined.metadata["method"]),
+    )
+    found = sources(evidence.samples, shown, nearest_overall(evidence.neighbors))
+    hidden = rows.tolist()
+
+    def merged(before: Names, after: Names) -> Names:
+        return tuple(new if it else old for old, new, it in zip(before, after, hidden, strict=True))
+
+    return merged(refined.neighbors_for, found[0]), merged(refined.neighbors_against, found[1])
+
+
+def _put(values: NDArray[_T], rows: Bools, new: NDArray[_T]) -> NDArray[_T]:
+    """Return a copy of `values` with `new` in the chosen rows."""
+    copy = np.array(values)
+    copy[rows] = new
+    return copy

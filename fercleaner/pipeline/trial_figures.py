@@ -1,0 +1,288 @@
+"""What a trial's answers say: how well each method finds and mends flips of labels that most methods believe."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.arrays import Bools, Ints
+from ..core.errors import InputError
+from ..core.types import Refinement, Samples
+from ..evaluation.bootstrap import DRAWS, compare
+from ..evaluation.metrics import auroc, average_precision, flag_scores, r_precision
+from ..noise.estimate import held_wrong
+from ..noise.flip_curve import chances, fit_slope
+from ..noise.injection import NoiseSpec
+from ..noise.precision import Flipped, flip_depths_of, most_wrong, noise_rate
+
+#: Figures of a run, in the order of the table.
+MEASURES = ("average_precision", "auroc", "r_precision", "accuracy", "flag_precision", "flag_recall")
+#: What the figures take for granted.
+ASSUMED = (
+    "Judged are labels that most methods believe: a flip of one counts as wrong and the others as right. Faces that "
+    "most methods misread are left out, so the figures are higher than those of finding the set's own mistakes.",
+    "The expected precision takes it that the set's own wrong labels, of the share named, are found like the flips. "
+    "Mistakes that annotators share are harder to find, and right labels of faces that the evidence misreads pass for "
+    "wrong ones: expect less there.",
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Mean over runs, and standard deviation (n - 1; 0 for one run); NaN where no run has the figure."""
+
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class MethodFigures:
+    """How one method fared.
+
+    Parameters
+    ----------
+    score : float
+        2/3 average precision + 1/3 accuracy.
+    interval : (float, float)
+        Of the score, 95 % of the bootstrap's draws.
+    average_precision, accuracy : float
+        Of finding the flips among believed labels, a flip weighing so much that flips are as frequent as labels that
+        are not believed; and share of believed faces whose refined label is what it was before the flips. Means over
+        the kinds of noise.
+    share_best : float
+        Share of the bootstrap's draws in which it is best.
+    noise_rate : float
+        Share of the set's own labels that are wrong, by this method (`precision.noise_rate`).
+    flagged : float
+        Share of the set's own labels that it flags.
+    expected_precision : float or None
+        Mean chance of being wrong of the labels that it flags (`flip_curve.chances`), their mean over the set being
+        the trial's noise rate; None where nothing is flagged.
+    precision_range : (float, float) or None
+        The same by the two estimates of the noise rate at hand: the trial's, and the share not believed.
+    expected_recall : float
+        Share of the flips that it flags, mean over the kinds of noise.
+    by_noise : mapping of noise -> mapping of MEASURES -> Figure
+        On believed labels, every label weighing alike.
+    """
+
+    score: float
+    interval: tuple[float, float]
+    average_precision: float
+    accuracy: float
+    share_best: float
+    noise_rate: float
+    flagged: float
+    expected_precision: float | None
+    precision_range: tuple[float, float] | None
+    expected_recall: float
+    by_noise: Mapping[str, Mapping[str, Figure]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What injected noise tells about methods on a set.
+
+    Parameters
+    ----------
+    faces, labeled, believed : int
+        Believed are labels that more than half of the methods neither flag nor change.
+    noises : tuple of str
+    seeds : int
+    noise_rate : float
+        Share of the set's own labels held to be wrong: the median over methods.
+    methods : mapping of name -> MethodFigures
+        Best score first.
+    leading : str
+        The first of them.
+    recommended : str or None
+        The same, where no other method is level with it; else None.
+    indistinct : tuple of str
+        Methods that the bootstrap cannot tell from the leading one (`bootstrap.compare`).
+    draws : int
+        Of the bootstrap.
+    skipped : mapping of name -> str
+        Methods that cannot judge this set, and why.
+    """
+
+    faces: int
+    labeled: int
+    believed: int
+    noises: tuple[str, ...]
+    seeds: int
+    noise_rate: float
+    methods: Mapping[str, MethodFigures]
+    leading: str
+    recommended: str | None
+    indistinct: tuple[str, ...]
+    draws: int
+    skipped: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain data, with what they take for granted."""
+        return {**asdict(self), "assumed": list(ASSUMED)}
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """All answers of a trial: of the given labels, and of the labels under each noise, runs noise by noise.
+
+    Parameters
+    ----------
+    samples : Samples
+    noises : tuple of NoiseSpec
+    seeds, seed : int
+    first : mapping of method -> Refinement
+    flips : sequence of Flipped
+    answers : mapping of method -> sequence of Refinement
+    skipped : mapping of method -> str
+    """
+
+    samples: Samples
+    noises: tuple[NoiseSpec, ...]
+    seeds: int
+    seed: int
+    first: Mapping[str, Refinement]
+    flips: Sequence[Flipped]
+    answers: Mapping[str, Sequence[Refinement]]
+    skipped: Mapping[str, str]
+
+
+def believed_by_most(samples: Samples, answers: Collection[Refinement]) -> Bools:
+    """Return which labels more than half of the methods believe, (N,): neither flagged nor overruled by them."""
+    rows = samples.labeled
+    votes = np.zeros(len(samples))
+    for answer in answers:
+        votes[rows] += ~answer.flagged[rows] & ~held_wrong(samples.given[rows], answer.distribution[rows])
+    return np.asarray(rows & (votes > len(answers) / 2))
+
+
+def judged(runs: Runs) -> Trial:
+    """Return the figures of a trial from all its answers."""
+    samples, names = runs.samples, list(runs.first)
+    labeled, faces = samples.labeled, believed_by_most(samples, runs.first.values())
+    doubted = 1 - faces.sum() / labeled.sum()
+    if not all(0 < (change.flipped & faces).sum() < faces.sum() for change in runs.flips):
+        raise InputError(
+            f"Most methods believe only {int(faces.sum()):,} of {int(labeled.sum()):,} labels; too few of these were "
+            "flipped, or all. Name higher rates, more seeds or other methods."
+        )
+    flipped = np.stack([change.flipped[faces] for change in runs.flips])
+    standing = compare(
+        np.stack([[-a.quality[faces].astype(np.float64) for a in runs.answers[name]] for name in names]),
+        flipped,
+        np.repeat(np.arange(len(runs.noises)), runs.seeds),
+        np.unique(_group_numbers(samples)[faces], return_inverse=True)[1],
+        np.random.default_rng([runs.seed, 1]),
+        right=np.stack([[(a.label == samples.label)[faces] for a in runs.answers[name]] for name in names]),
+        flip_weight=np.maximum(1.0, doubted * labeled.sum() / flipped.sum(1)),
+    )
+    rates = {name: _rate(runs, name) for name in names}
+    rate = float(np.median(list(rates.values())))
+    table: dict[str, MethodFigures] = {}
+    for row in np.argsort(-standing.score, kind="stable").tolist():
+        name = names[row]
+        by_noise = _by_noise(runs, name, faces)
+        span = None
+        if runs.first[name].flagged[labeled].any():
+            span = tuple(_expected_precision(runs, name, share) for share in (rate, max(rate, doubted)))
+        table[name] = MethodFigures(
+            score=float(standing.score[row]),
+            interval=(float(standing.interval[row, 0]), float(standing.interval[row, 1])),
+            average_precision=float(standing.average_precision[row]),
+            accuracy=float(standing.accuracy[row]),
+            share_best=float(standing.share_best[row]),
+            noise_rate=rates[name],
+            flagged=float(runs.first[name].flagged[labeled].mean()),
+            expected_precision=None if span is None else span[0],
+            precision_range=None if span is None else (span[0], span[1]),
+            expected_recall=float(np.mean([_flag_recall(c, a) for c, a in _pairs(runs, name)])),
+            by_noise=by_noise,
+        )
+    leading = names[standing.best]
+    level = tuple(n for i, n in enumerate(names) if standing.level[i] and n != leading)
+    return Trial(
+        faces=len(samples),
+        labeled=int(labeled.sum()),
+        believed=int(faces.sum()),
+        noises=tuple(str(noise) for noise in runs.noises),
+        seeds=runs.seeds,
+        noise_rate=rate,
+        methods=table,
+        leading=leading,
+        recommended=None if level else leading,
+        indistinct=level,
+        draws=DRAWS,
+        skipped=dict(runs.skipped),
+    )
+
+
+def _pairs(runs: Runs, name: str) -> list[tuple[Flipped, Refinement]]:
+    return list(zip(runs.flips, runs.answers[name], strict=True))
+
+
+def _rate(runs: Runs, name: str) -> float:
+    """Return the share of the set's own labels that are wrong, by one method."""
+    first, found = runs.first[name], np.concatenate([flip_depths_of(c, a) for c, a in _pairs(runs, name)])
+    return noise_rate(first.quality[runs.samples.labeled].astype(np.float64), most_wrong(runs.samples, first), found)
+
+
+def _expected_precision(runs: Runs, name: str, rate: float) -> float:
+    """Return the mean chance of being wrong of the labels that a method flags, if a share `rate` of all is wrong."""
+    labeled, first = runs.samples.labeled, runs.first[name]
+    others = np.concatenate([a.quality[labeled & ~c.flipped] for c, a in _pairs(runs, name)]).astype(np.float64)
+    flips = np.concatenate([a.quality[c.flipped] for c, a in _pairs(runs, name)]).astype(np.float64)
+    slope = fit_slope(others, flips, rate)
+    return float(chances(first.quality[labeled].astype(np.float64), slope, rate)[first.flagged[labeled]].mean())
+
+
+def _flag_recall(change: Flipped, answer: Refinement) -> float:
+    return float(answer.flagged[change.flipped].mean())
+
+
+def _by_noise(runs: Runs, name: str, faces: Bools) -> dict[str, dict[str, Figure]]:
+    """Return mean and spread of each measure on the believed labels under each noise."""
+    each = [_measured(change, answer, runs.samples, faces) for change, answer in _pairs(runs, name)]
+    seeds = runs.seeds
+    return {
+        str(noise): _over_seeds(each[number * seeds : (number + 1) * seeds]) for number, noise in enumerate(runs.noises)
+    }
+
+
+def _measured(change: Flipped, answer: Refinement, samples: Samples, faces: Bools) -> dict[str, float]:
+    """Return the MEASURES of one run over the believed labels."""
+    score, flipped = -answer.quality[faces].astype(np.float64), change.flipped[faces]
+    flags = flag_scores(answer.flagged[faces], flipped)
+    return {
+        "average_precision": average_precision(score, flipped),
+        "auroc": auroc(score, flipped),
+        "r_precision": r_precision(score, flipped),
+        "accuracy": float((answer.label == samples.label)[faces].mean()),
+        "flag_precision": flags.precision,
+        "flag_recall": flags.recall,
+    }
+
+
+def _over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
+    """Return mean and spread of each measure, runs without it (no flag) left out."""
+    answer = {}
+    for name in MEASURES:
+        values = np.array([run[name] for run in runs])
+        known = values[~np.isnan(values)]
+        answer[name] = Figure(
+            float(known.mean()) if len(known) else float("nan"),
+            float(known.std(ddof=1)) if len(known) > 1 else 0.0,
+        )
+    return answer
+
+
+def _group_numbers(samples: Samples) -> Ints:
+    """Return a number a face from 0, equal within a group; faces without a group stand alone."""
+    names = np.array([f"id:{name}" for name in samples.ids.tolist()])
+    if samples.group is not None:
+        inside = samples.group != ""
+        names = np.where(inside, np.char.add("group:", samples.group), names)
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)

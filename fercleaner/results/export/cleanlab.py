@@ -1,0 +1,27 @@
+"""Arrays as cleanlab takes them: labels and pred_probs, of the faces that have a label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .job import Job
+
+
+def write(job: Job, folder: Path) -> None:
+    """Write labels.npy (M,) int64, pred_probs.npy (M, C) float64, weights.npy, ids.npy and classes.npy.
+
+    M counts the faces with a label to write. `pred_probs` is the refined distribution, rows summing to 1, or, for
+    --label given, refined and given apart as always: labels are the given ones. The refined distribution knows the
+    given label; it is not out of sample.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = job.labels.index >= 0
+    rows = job.rows[kept]
+    probabilities = job.refined.distribution[rows].astype(np.float64)
+    np.save(folder / "labels.npy", job.labels.index[kept])
+    np.save(folder / "pred_probs.npy", probabilities / probabilities.sum(1, keepdims=True))
+    np.save(folder / "weights.npy", job.labels.weight[kept])
+    np.save(folder / "ids.npy", job.refined.ids[rows])
+    np.save(folder / "classes.npy", np.array(job.refined.classes, dtype=np.str_))

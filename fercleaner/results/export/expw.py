@@ -1,0 +1,33 @@
+"""ExpW's label.lst with other codes; boxes, confidences and everything else of the set as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...datasets import expw
+from ...datasets.table import read_lines
+from .job import Job, codes_of, mirror, write_text
+
+LAYOUTS = ("expw",)
+
+
+def write(job: Job, folder: Path) -> None:
+    """Write the list with the codes of the faces that changed."""
+    job.hard("expw")
+    source = job.own_source("expw", LAYOUTS)
+    labels = expw.list_of(source)
+    assert labels is not None  # it was read from there
+    codes = codes_of(job.refined.classes, "expw")
+    place_of = {name: m for m, name in enumerate(job.ids)}
+    lines = []
+    for _, line in read_lines(labels):
+        parts = line.rsplit(maxsplit=7)
+        m = place_of.get(f"{parts[0]}#{parts[1]}")
+        if m is not None:
+            head = line[: len(line.rstrip()) - len(parts[7])]
+            lines.append(f"{head}{codes[job.name(m)]}" if job.labels.replaced[m] else line)
+    inside = labels.parent.name == "label"
+    root = labels.parent.parent if inside else labels.parent
+    target = f"label/{labels.name}" if inside else labels.name
+    write_text(folder / target, "\n".join(lines) + "\n")
+    mirror(root, folder, [target], job.pictures)

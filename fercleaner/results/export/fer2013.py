@@ -1,0 +1,43 @@
+"""FER2013's csv with other codes in the column emotion; pixels and usage as they are."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ...core.errors import InputError
+from ...datasets import fer2013
+from .job import Job, codes_of
+
+LAYOUTS = ("fer2013",)
+
+
+def write(job: Job, folder: Path) -> None:
+    """Write the csv, a row at a time. Ids are row numbers: faces left out shift those after them."""
+    job.hard("fer2013")
+    source = job.own_source("fer2013", LAYOUTS)
+    file = fer2013.csv_of(source)
+    assert file is not None  # it was read from there
+    codes = codes_of(job.refined.classes, "fer2013")
+    place_of = {name: m for m, name in enumerate(job.ids)}
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        open(file, encoding="utf-8-sig", newline="") as stream,
+        open(folder / file.name, "w", encoding="utf-8", newline="") as out,
+    ):
+        reader, writer = csv.reader(stream), csv.writer(out, lineterminator="\n")
+        header = next(reader)
+        writer.writerow(header)
+        names = [cell.strip() for cell in header]
+        if "emotion" not in names:
+            raise InputError(f"{file} has no column 'emotion' to write labels into.")
+        emotion, number = names.index("emotion"), 0
+        for cells in reader:
+            if not any(cells):
+                continue
+            m = place_of.get(f"{number:05d}")
+            number += 1
+            if m is not None:
+                if job.labels.replaced[m]:
+                    cells[emotion] = str(codes[job.name(m)])
+                writer.writerow(cells)

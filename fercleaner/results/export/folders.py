@@ -1,0 +1,111 @@
+"""A folder per class, with or without folders per split, of links to the pictures or copies of them.
+
+Faces of a set of folders keep their names, so that an unchanged label gives an unchanged id. Other ids become file
+names, with the characters that a file name cannot hold as %XX; `NAMES` says which file is which face.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from ...core.errors import InputError, StoreError
+from ...core.types import Samples
+from ...datasets.folders import PICTURES
+from ...datasets.options import split_name
+from ...extraction.images import UnreadableImage, known_box, open_face
+from .job import Job, place
+
+#: Which file is which face: file, id. Hidden, so that nobody takes it for a manifest.
+NAMES = ".fercleaner-names.csv"
+#: Folder of faces without a label.
+UNLABELED = "unlabeled"
+#: Longest file name that common file systems take (bytes).
+LONGEST_NAME = 255
+
+
+def write(job: Job, folder: Path) -> None:
+    """Write the folders.
+
+    Raises
+    ------
+    InputError
+        A class or split cannot be the name of a folder, two faces would be one file, or pictures are "none".
+    StoreError
+        A picture is missing or cannot be read.
+    """
+    job.hard("folders")
+    if job.pictures == "none":
+        raise InputError("--to folders --pictures none: folders are nothing but pictures. Choose link or copy.")
+    for name in (*job.refined.classes, *set(job.refined.split.tolist())):
+        if name in (".", "..") or "/" in name or "\0" in name or name.startswith("."):
+            raise InputError(f"--to folders: '{name}' cannot be the name of a folder.")
+    layout = job.refined.metadata.get("layout")
+    names: dict[str, str] = {}
+    for m, (row, name) in enumerate(zip(job.rows.tolist(), job.ids, strict=True)):
+        split = str(job.refined.split[row])
+        top = f"{split}/" if split else ""
+        file = top + (job.name(m) or UNLABELED) + "/" + _file_name(name, split, layout, str(job.refined.paths[row]))
+        if file in names:
+            raise InputError(f"--to folders: '{names[file]}' and '{name}' would both be {file}.")
+        names[file] = name
+        _put(job, row, folder / file)
+    with open(folder / NAMES, "w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("file", "id"), *names.items()])
+
+
+def original_ids(folder: Path) -> dict[str, str]:
+    """Return id as `fercleaner.read` gives it -> id of the face before the export."""
+    with open(folder / NAMES, encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))
+    return {file: name for file, name, *_ in rows[1:]}
+
+
+def _file_name(name: str, split: str, layout: object, path: str) -> str:
+    if layout == "folders":
+        parts = name.split("/")
+        if split and split_name(parts[0]) == split_name(split) and len(parts) > 2:
+            parts = parts[1:]
+        return "/".join(parts[1:] if len(parts) > 1 else parts)
+    safe = quote(name, safe=" !#$&'()+,-;=@[]^_`{}~")
+    safe = f"%2E{safe[1:]}" if safe.startswith(".") else safe
+    suffix = os.path.splitext(path)[1].lower()
+    suffix = suffix if suffix in PICTURES else ".png"
+    whole = safe if safe.lower().endswith(suffix) else safe + suffix
+    if len(whole.encode()) > LONGEST_NAME:
+        raise InputError(f"--to folders: the id '{name}' is too long for a file name.")
+    return whole
+
+
+def _put(job: Job, row: int, target: Path) -> None:
+    """Put a face's picture at `target`: its file, or, where it has a box or lies inside a table, the face itself."""
+    path = str(job.refined.paths[row])
+    if job.samples is not None:
+        own = _row_in(job, row)
+        if job.samples.images is not None and (not job.samples.paths[own] or known_box(job.samples, own) is not None):
+            _save(job.samples, own, target)
+            return
+        path = str(job.samples.paths[own])
+    if not path:
+        raise StoreError(f"'{job.refined.ids[row]}' has no picture file. Name the set that holds it, --set SET.")
+    if not os.path.isfile(path):
+        raise StoreError(f"{path}: no such picture. Run the command where the paths of the refined file start.")
+    place(Path(path), target, job.pictures)
+
+
+def _save(samples: Samples, row: int, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        open_face(samples, row).save(target, "PNG" if target.suffix == ".png" else None)
+    except UnreadableImage as error:
+        raise StoreError(f"'{samples.ids[row]}': its picture cannot be read ({error}).") from error
+
+
+def _row_in(job: Job, row: int) -> int:
+    assert job.samples is not None
+    name = job.refined.ids[row]
+    if row < len(job.samples) and job.samples.ids[row] == name:
+        return row
+    return int((job.samples.ids == name).argmax())

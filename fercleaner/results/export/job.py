@@ -1,0 +1,132 @@
+"""What every target gets to work with, and what they share: codes of a layout, pictures linked or copied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.arrays import Ints
+from ...core.errors import InputError, StoreError
+from ...core.expressions import CLASS_SETS
+from ...core.refined import RefinedSet
+from ...core.types import Samples
+from .selection import Labels
+
+#: What becomes of pictures: links to them, copies, or neither.
+PICTURES = ("link", "copy", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """An export into a folder.
+
+    Parameters
+    ----------
+    refined : RefinedSet
+    rows : (M,) int64
+        Faces to write, in their order.
+    labels : Labels
+        Of these rows.
+    source : Path, optional
+        The set that was refined, as the user names it.
+    samples : Samples, optional
+        That set, read.
+    pictures : str
+        One of `PICTURES`.
+    """
+
+    refined: RefinedSet
+    rows: Ints
+    labels: Labels
+    source: Path | None = None
+    samples: Samples | None = None
+    pictures: str = "link"
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the faces to write."""
+        return [str(name) for name in self.refined.ids[self.rows]]
+
+    def name(self, m: int) -> str:
+        """Return the class to write of the m-th face, "" for none."""
+        index = int(self.labels.index[m])
+        return self.refined.classes[index] if index >= 0 else ""
+
+    def hard(self, target: str) -> None:
+        """Raise InputError where distributions are asked for and the target holds one label a face."""
+        if self.labels.which == "distribution":
+            raise InputError(
+                f"--to {target} holds one label a face and no distributions. Choose --label refined, flagged or given; "
+                "distributions go into manifest, csv, npz, huggingface and cleanlab."
+            )
+
+    def own_source(self, target: str, layouts: Collection[str]) -> Path:
+        """Return the set whose lists are to be rewritten; InputError where it is not named or has another layout."""
+        if self.source is None or self.samples is None:
+            raise InputError(f"--to {target} rewrites the set's own list: name the set that was refined, --set SET.")
+        if self.samples.layout not in layouts:
+            raise InputError(
+                f"--to {target}: {self.source} has the layout {self.samples.layout}. A set is written in its own "
+                "format (--to own), or as folders, manifest, csv, npz, huggingface, cleanlab or label-studio."
+            )
+        return self.source
+
+
+def codes_of(classes: Iterable[str], class_set: str) -> dict[str, int]:
+    """Return class -> code in a published class set; InputError for a class outside it."""
+    known = {name: code for code, name in CLASS_SETS[class_set].codes.items()}
+    codes = {}
+    for name in classes:
+        if name not in known:
+            raise InputError(f"Class '{name}' has no code in {CLASS_SETS[class_set].title} ({', '.join(known)}).")
+        codes[name] = known[name]
+    return codes
+
+
+def place(source: Path, target: Path, pictures: str) -> None:
+    """Link or copy one file or folder to `target`, whose folder is made; nothing for pictures "none"."""
+    if pictures == "none":
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if pictures == "link":
+            target.symlink_to(os.path.realpath(source))
+        elif source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy2(source, target)
+    except OSError as error:
+        raise StoreError(f"{source} cannot be put at {target}: {error.strerror or error}.") from error
+
+
+def mirror(source: Path, target: Path, rewritten: Collection[str], pictures: str, only: Collection[str] = ()) -> None:
+    """Put everything of a folder into another, but for the files in `rewritten` (paths from it with "/").
+
+    Folders that hold no rewritten file are linked or copied whole. `only`, where given, names the entries at the top
+    that are wanted.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in sorted(os.listdir(source)):
+        if (only and entry not in only) or entry in rewritten or entry.startswith("."):
+            continue
+        inside = [name.split("/", 1)[1] for name in rewritten if name.startswith(f"{entry}/")]
+        if inside:
+            mirror(source / entry, target / entry, inside, pictures)
+        else:
+            place(source / entry, target / entry, pictures)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 with the line ends that the text has; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode("utf-8"))
+
+
+def check_line_ids(ids: Iterable[str], target: str) -> None:
+    """Raise InputError for an id that a list of lines cannot hold."""
+    for name in ids:
+        if name != name.strip() or len(name.splitlines()) != 1 or "\0" in name:
+            raise InputError(f"--to {target}: the id {name!r} cannot stand in a list of lines.")

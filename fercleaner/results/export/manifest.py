@@ -1,0 +1,171 @@
+"""A manifest with all its columns and rows as they are; labels that changed, weights or distributions where asked."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from ...core.errors import InputError
+from ...core.expressions import canonical
+from ...datasets import manifest
+from ...datasets.options import ReadOptions
+from ...datasets.table import Table, number, read_table
+from .csv_file import Number
+from .job import Job, mirror
+
+LAYOUTS = ("manifest",)
+#: Columns added where weights are asked for; an older column of that name is replaced.
+WEIGHT, QUALITY = "weight", "quality"
+
+
+def write(job: Job, folder: Path) -> None:
+    """Write the table under its own name, and link or copy the folders that its relative paths begin with.
+
+    - "refined" and "flagged": cells of the label column of faces that changed, spelled as the table spells that class
+      elsewhere. Where votes stand in columns, those of changed faces are emptied, so that the label counts.
+    - "given": labels as they are, and the columns weight and quality.
+    - "distribution": a column a class (there already, or added), weight and quality.
+
+    Raises
+    ------
+    InputError
+        A class has no spelling among numbers, or a picture's path leads out of the manifest's folder.
+    """
+    source = job.own_source("manifest", LAYOUTS)
+    file = manifest.manifest_of(source)
+    assert file is not None  # it was read from there
+    if file.suffix.lower() in (".parquet", ".pq"):
+        _write_parquet(job, file, folder)
+    else:
+        _write_text(job, file, folder)
+    _mirror_pictures(job, file, folder)
+
+
+def _write_text(job: Job, file: Path, folder: Path) -> None:
+    with open(file, encoding="utf-8-sig", newline="") as stream:
+        head = stream.readline()
+        stream.seek(0)
+        mark = max("\t" if file.suffix.lower() == ".tsv" else ",;\t", key=head.count)
+        rows = [cells for cells in csv.reader(stream, delimiter=mark) if any(cells)]
+    names = [cell.strip() for cell in rows[0]]
+    columns = {name: [cells[i] for cells in rows[1:]] for i, name in enumerate(names)}
+    columns = _changed(job, read_table(file), columns)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / file.name, "w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, delimiter=mark, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _write_parquet(job: Job, file: Path, folder: Path) -> None:
+    import pandas as pd
+
+    frame = pd.read_parquet(file)
+    table = read_table(file)
+    before = {str(name): list(table.columns[str(name).strip()]) for name in frame.columns}
+    after = _changed(job, table, dict(before))
+    keep = _kept(job, table)
+    frame = frame.iloc[keep].reset_index(drop=True)
+    for name, cells in after.items():
+        if name not in before or cells != [before[name][row] for row in keep]:
+            old = frame[name] if name in frame.columns else None
+            numeric = name in (WEIGHT, QUALITY) or name in job.refined.classes
+            values = [number(cell) for cell in cells] if numeric or _is_numeric(old) else cells
+            frame[name] = values
+    folder.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(folder / file.name, index=False)
+
+
+def _is_numeric(column: object) -> bool:
+    kind = getattr(getattr(column, "dtype", None), "kind", "")
+    return kind in ("i", "u", "f")
+
+
+def _changed(job: Job, table: Table, columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the columns of the rows kept with what is asked for written into them."""
+    keep = _kept(job, table)
+    place_of = {name: m for m, name in enumerate(job.ids)}
+    faces = [place_of[_ids(table)[row]] for row in keep]
+    columns = {name: [cells[row] for row in keep] for name, cells in columns.items()}
+    options = ReadOptions()
+    label = manifest.column_of("label", table, options) or "label"
+    votes = [name for name in columns if canonical(name) in job.refined.classes and name != label]
+    if job.labels.which == "distribution":
+        for c, name in enumerate(job.refined.classes):
+            own = next((column for column in votes if canonical(column) == name), name)
+            columns[own] = [str(Number(job.labels.distribution[m, c])) if job.name(m) else "" for m in faces]
+    spelled = _spellings(job, table, label) if label in table.columns else {}
+    cells = columns.setdefault(label, [""] * len(keep))
+    for i, m in enumerate(faces):
+        if job.labels.replaced[m]:
+            cells[i] = _spelling(job.name(m), spelled)
+            if job.labels.which != "distribution":
+                for name in votes:
+                    columns[name][i] = ""
+    if not any(cells):
+        del columns[label]
+    if job.labels.which in ("given", "distribution"):
+        columns[WEIGHT] = [str(Number(job.labels.weight[m])) for m in faces]
+        columns[QUALITY] = [str(Number(job.labels.quality[m])) for m in faces]
+    return columns
+
+
+def _ids(table: Table) -> list[str]:
+    options = ReadOptions()
+    key = manifest.column_of("id", table, options) or manifest.column_of("image", table, options)
+    if key is None:
+        raise InputError(f"{table.name}: its columns were named with --column; name them id or image instead.")
+    return table.columns[key]
+
+
+def _kept(job: Job, table: Table) -> list[int]:
+    wanted = set(job.ids)
+    return [row for row, name in enumerate(_ids(table)) if name in wanted]
+
+
+def _spellings(job: Job, table: Table, label: str) -> dict[str, str]:
+    """Return class -> how the table spells it most often."""
+    given = {str(name): int(c) for name, c in zip(job.refined.ids, job.refined.given_label, strict=True)}
+    counts: dict[int, Counter[str]] = {}
+    for name, text in zip(_ids(table), table.columns[label], strict=True):
+        if text and given.get(name, -1) >= 0:
+            counts.setdefault(given[name], Counter())[text] += 1
+    found = {job.refined.classes[c]: count.most_common(1)[0][0] for c, count in counts.items()}
+    if found and all(np.isfinite(number(text)) for text in found.values()):
+        missing = [name for name in job.refined.classes if name not in found]
+        found.update(dict.fromkeys(missing, ""))
+    return found
+
+
+def _spelling(name: str, spelled: dict[str, str]) -> str:
+    text = spelled.get(name, name)
+    if not text:
+        raise InputError(
+            f"--to manifest: labels are numbers, and no face was given '{name}', so its number is unknown."
+        )
+    return text
+
+
+def _mirror_pictures(job: Job, file: Path, folder: Path) -> None:
+    table = read_table(file)
+    image = manifest.column_of("image", table, ReadOptions())
+    if image is None or job.pictures == "none":
+        return
+    tops = set()
+    for name in table.columns[image]:
+        path = os.path.normpath(name.replace("\\", "/"))
+        if os.path.isabs(path):
+            continue
+        if path.startswith(".."):
+            raise InputError(
+                f"--to manifest: the picture '{name}' lies outside the manifest's folder. Use --pictures none, and "
+                "read the new manifest with --images."
+            )
+        tops.add(path.split("/")[0])
+    present = {name for name in tops if (file.parent / name).exists()}
+    if present:
+        mirror(file.parent, folder, [file.name], job.pictures, only=present)

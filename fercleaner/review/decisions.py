@@ -1,0 +1,214 @@
+"""Decisions of people applied to a set: decided faces are certain, and they train the method.
+
+decisions = read_decisions(["ann.jsonl", "ben.csv"], samples.classes)
+refined = fercleaner.refine(decisions.relabeled(samples), method, ...)
+refined = decisions.settled(refined, samples)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..core.arrays import Bools, Floats, Ints
+from ..core.errors import InputError, did_you_mean
+from ..core.refined import RefinedSet
+from ..core.types import Samples
+from ..results.assemble import input_digest
+from .log import AMBIGUOUS, LABEL, NOT_A_FACE, SKIP, Decision, Entry, standing
+
+#: Said of a face that is none.
+NO_FACE_NOTE = "decided: not a face"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A face on which people disagree: who says what, and what more than half of them say (None: nothing)."""
+
+    id: str
+    opinions: Mapping[str, Decision]
+    settled_as: Decision | None
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{who}: {decision}" for who, decision in self.opinions.items())
+        return f"{self.id}: {said}; {'left open' if self.settled_as is None else f'taken as {self.settled_as}'}"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What people decided, one decision a face.
+
+    Parameters
+    ----------
+    by_id : mapping of id -> Decision
+        None of them a skip.
+    who : mapping of id -> tuple of str
+        Who says so.
+    conflicts : tuple of Conflict
+        Faces on which people disagree. Where more than half say the same, that counts; else the face stays undecided.
+    unreadable : int
+        Lines of logs that could not be read.
+    """
+
+    by_id: Mapping[str, Decision]
+    who: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    conflicts: tuple[Conflict, ...] = ()
+    unreadable: int = 0
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def check_classes(self, classes: Iterable[str]) -> None:
+        """Raise InputError for a decision that names a class outside `classes`."""
+        known = list(classes)
+        for name, decision in self.by_id.items():
+            for label in decision.classes:
+                if label not in known:
+                    raise InputError(
+                        f"Decisions: '{name}' is decided as '{label}', which is not in the class set "
+                        f"({', '.join(known)}).{did_you_mean(label, known)}"
+                    )
+
+    def rows(self, ids: Any) -> tuple[Ints, list[Decision]]:
+        """Return the rows (M,) of the faces that are decided, and their decisions."""
+        found = [(row, self.by_id[name]) for row, name in enumerate(ids.tolist()) if name in self.by_id]
+        return np.array([row for row, _ in found], dtype=np.int64), [decision for _, decision in found]
+
+    def relabeled(self, samples: Samples) -> Samples:
+        """Return the samples to run a method on: what was decided stands in place of the given labels.
+
+        One class is one-hot, two are one half each; what is not a face has no label. A method sees these labels as
+        it sees any given label, with the rest of its evidence; it does not know that they are certain. `settled`
+        puts the certainty into its answer.
+
+        Raises
+        ------
+        InputError
+            No decided face is in the set, or a decision names a class that the set does not have.
+        """
+        self.check_classes(samples.classes)
+        rows, decided = self.rows(samples.ids)
+        if not len(rows) and len(self):
+            raise InputError(
+                f"None of the {len(self):,} decided faces is in this set (first: '{next(iter(self.by_id))}', the set "
+                f"begins with '{samples.ids[0]}'). Name the log of this set."
+            )
+        given, labeled = np.array(samples.given), np.array(samples.labeled)
+        given[rows] = _distributions(decided, samples.classes)
+        labeled[rows] = [decision.kind != NOT_A_FACE for decision in decided]
+        notes = np.full(len(samples), "", dtype=object) if samples.notes is None else samples.notes.astype(object)
+        for row, decision in zip(rows.tolist(), decided, strict=True):
+            notes[row] = NO_FACE_NOTE if decision.kind == NOT_A_FACE else ""
+        return samples.replacing(given=given, labeled=labeled, notes=notes.astype(np.str_))
+
+    def settled(self, refined: RefinedSet, samples: Samples) -> RefinedSet:
+        """Return the answer of a method on `relabeled` samples, with the decisions certain and the set's own labels.
+
+        For decided faces, with y the label that the set gives:
+
+            distribution   one-hot; one half for each of two classes; what is not a face keeps the method's
+            weight         1; 0 for what is not a face
+            quality        1 where y is one of the classes decided, else 0 (<y, d> / max d, where y is a distribution)
+            flagged        y is none of the classes decided, or it is not a face
+            reason         what was decided and by whom
+
+        `given` and `labeled` are those of `samples` for all faces. Metadata "decisions" counts what was decided.
+        """
+        if not np.array_equal(refined.ids, samples.ids):
+            raise InputError("Decisions: the refined set and the samples are not the same faces in the same order.")
+        rows, decided = self.rows(samples.ids)
+        face: Bools = np.array([decision.kind != NOT_A_FACE for decision in decided], dtype=np.bool_)
+        target = _distributions(decided, samples.classes)
+        distribution, weight = np.array(refined.distribution), np.array(refined.weight)
+        quality, flagged = np.array(refined.quality), np.array(refined.flagged)
+        distribution[rows[face]] = target[face]
+        weight[rows] = face
+        labeled = samples.labeled
+        named = (target * samples.given[rows]).sum(1)
+        peak = target.max(1, initial=0)
+        support = np.divide(named, peak, out=np.zeros_like(named), where=peak > 0)
+        quality[rows] = np.where(face, np.where(labeled[rows], support, 1), 0).clip(0, 1)
+        flagged[rows] = labeled[rows] & ~(named > 0)
+        changed = labeled & (distribution.argmax(1) != samples.given.argmax(1))
+        reason = refined.reason.astype(object)
+        for row, decision in zip(rows.tolist(), decided, strict=True):
+            reason[row] = self._sentence(samples, row, decision)
+        return replace(
+            refined,
+            given=samples.given,
+            labeled=labeled,
+            distribution=distribution,
+            weight=weight,
+            quality=quality,
+            flagged=flagged & labeled,
+            changed=changed,
+            reason=reason.astype(np.str_),
+            metadata={
+                **refined.metadata,
+                "input_digest": input_digest(samples),
+                "decisions": self._counts(decided, flagged[rows], len(self) - len(rows)),
+            },
+        )
+
+    def _sentence(self, samples: Samples, row: int, decision: Decision) -> str:
+        given = f"labeled {samples.classes[samples.label[row]]}" if samples.labeled[row] else "no label"
+        by = ", ".join(self.who.get(str(samples.ids[row]), ()))
+        return f"{given}; decided: {decision}{f' ({by})' if by else ''}"
+
+    def _counts(self, decided: list[Decision], against: Bools, elsewhere: int) -> dict[str, Any]:
+        kinds = Counter(decision.kind for decision in decided)
+        people = Counter(name for names in self.who.values() for name in names)
+        return {
+            "faces": len(decided),
+            "one_class": kinds[LABEL],
+            "two_classes": kinds[AMBIGUOUS],
+            "not_a_face": kinds[NOT_A_FACE],
+            "against_given": int(against.sum()),
+            "by": dict(sorted(people.items())),
+            "conflicts": len(self.conflicts),
+            "left_open": sum(conflict.settled_as is None for conflict in self.conflicts),
+            "not_in_set": elsewhere,
+        }
+
+
+def merged(entries: Iterable[Entry], unreadable: int = 0) -> Decisions:
+    """Return one decision a face from the entries of one or several people.
+
+    The last entry of a person and face counts. Where people disagree, what more than half of them say counts; without
+    such a majority the face stays undecided. A skip says nothing.
+    """
+    opinions: dict[str, dict[str, Decision]] = {}
+    for (name, who), entry in sorted(standing(entries).items()):
+        if entry.after is not None and entry.after.kind != SKIP:
+            opinions.setdefault(name, {})[who] = entry.after
+    by_id: dict[str, Decision] = {}
+    people: dict[str, tuple[str, ...]] = {}
+    conflicts = []
+    for name, said in opinions.items():
+        votes = Counter(map(_unordered, said.values()))
+        (first, most) = votes.most_common(1)[0]
+        settled = first if 2 * most > len(said) else None
+        if len(votes) > 1:
+            conflicts.append(Conflict(name, said, settled))
+        if settled is not None:
+            by_id[name] = settled
+            people[name] = tuple(who for who, decision in said.items() if _unordered(decision) == settled)
+    return Decisions(by_id, people, tuple(conflicts), unreadable)
+
+
+def _unordered(decision: Decision) -> Decision:
+    """Return the decision with its classes sorted: of two classes neither comes first."""
+    return Decision(decision.kind, tuple(sorted(decision.classes)))
+
+
+def _distributions(decided: list[Decision], classes: tuple[str, ...]) -> Floats:
+    column = {name: c for c, name in enumerate(classes)}
+    rows = np.zeros((len(decided), len(classes)), dtype=np.float32)
+    for m, decision in enumerate(decided):
+        for name in decision.classes:
+            rows[m, column[name]] = 1.0 / len(decision.classes)
+    return rows

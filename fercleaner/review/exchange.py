@@ -1,0 +1,180 @@
+"""Decisions made elsewhere: a CSV with a column to fill in, and Label Studio's JSON, out and in."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..core import cells
+from ..core.arrays import Ints
+from ..core.errors import InputError, did_you_mean
+from ..core.expressions import canonical
+from ..core.refined import RefinedSet
+from ..datasets.table import read_table
+from .decisions import Decisions, merged
+from .log import AMBIGUOUS, LABEL, NOT_A_FACE, Decision, Entry, iso, read_log
+
+#: Columns of the CSV for reviewers; they fill in the last.
+COLUMNS = ("id", "image", "given_label", "label", "probability", "quality", "reason", "decision")
+#: Who decided, where a column says so.
+WHO = ("who", "annotator", "reviewer")
+#: Spellings of "not a face"; and what stands between two classes.
+NO_FACE = (NOT_A_FACE, "no face", "not_a_face", "nf")
+BETWEEN = (";", "/", "+", "|")
+
+
+def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[str]) -> Decisions:
+    """Read logs of `fercleaner review` (.jsonl), filled-in CSVs and Label Studio exports (.json), and merge them.
+
+    Parameters
+    ----------
+    files : paths
+    classes : sequence of C str
+        Class set of the faces that were reviewed.
+
+    Raises
+    ------
+    InputError
+        A file is missing or of another kind, or a decision cannot be understood; file, row and value are named.
+    """
+    entries: list[Entry] = []
+    unreadable = 0
+    for file in map(Path, files):
+        if not file.is_file():
+            raise InputError(f"{file}: no such file. Name a log of fercleaner review, a .csv or a Label Studio .json.")
+        if file.suffix.lower() == ".json":
+            entries += _from_label_studio(file, classes)
+        elif file.suffix.lower() in (".csv", ".tsv"):
+            entries += _from_table(file, classes)
+        else:
+            contents = read_log(file)
+            entries += contents.entries
+            unreadable += len(contents.unreadable)
+    found = merged(entries, unreadable)
+    found.check_classes(classes)
+    return found
+
+
+def review_csv(refined: RefinedSet, rows: Ints) -> tuple[str, int]:
+    """Return a CSV of `COLUMNS` to fill in, one row a face, and how many rows have cells made harmless.
+
+    `decision` is empty: a class, two with ";" between, "not a face", "keep" (the given label) or "accept" (the
+    refined one). Left empty, nothing is decided.
+    """
+    given, label = refined.given_label, refined.label
+    return cells.written(
+        COLUMNS,
+        (
+            (
+                str(refined.ids[row]),
+                str(refined.paths[row]),
+                refined.classes[given[row]] if given[row] >= 0 else "",
+                refined.classes[label[row]],
+                round(float(refined.distribution[row, label[row]]), 4),
+                round(float(refined.quality[row]), 4),
+                str(refined.reason[row]),
+                "",
+            )
+            for row in rows.tolist()
+        ),
+    )
+
+
+def parsed(text: str, classes: Sequence[str], where: str, given: str = "", refined: str = "") -> Decision | None:
+    """Return the decision that a text says, None for an empty one.
+
+    Raises
+    ------
+    InputError
+        It names no class of the set.
+    """
+    word = text.strip()
+    if not word:
+        return None
+    single = _class(word, classes)
+    if single is not None:
+        return Decision(LABEL, (single,))
+    if word.casefold() in NO_FACE:
+        return Decision(NOT_A_FACE)
+    for key, label in (("keep", given), ("accept", refined)):
+        if word.casefold() == key:
+            if label not in classes:
+                raise InputError(f"{where}: decision '{word}', but the row does not say which label that is.")
+            return Decision(LABEL, (label,))
+    for mark in BETWEEN:
+        pair = [_class(part.strip(), classes) for part in word.split(mark)]
+        if len(pair) == 2 and pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
+            return Decision(AMBIGUOUS, (pair[0], pair[1]))
+    raise InputError(
+        f"{where}: decision '{word}' is neither a class ({', '.join(classes)}), two of them with ';' between, "
+        f"'{NOT_A_FACE}', 'keep' nor 'accept'.{did_you_mean(word, classes)}"
+    )
+
+
+def _class(word: str, classes: Sequence[str]) -> str | None:
+    return word if word in classes else next((name for name in (canonical(word),) if name in classes), None)
+
+
+def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
+    table = read_table(file)
+    key = "id" if "id" in table.columns else "image"
+    names, said = table.need(key), table.need("decision")
+    who = next((table.columns[name] for name in WHO if name in table.columns), [file.stem] * len(table))
+    given, refined = (table.columns.get(name, [""] * len(table)) for name in ("given_label", "label"))
+    at = _changed_at(file)
+    entries = []
+    for i, text in enumerate(said):
+        decision = parsed(text, classes, table.where(i), given[i], refined[i])
+        if decision is not None:
+            entries.append(Entry(names[i], who[i] or file.stem, "imported", decision, at=at))
+    return entries
+
+
+def _from_label_studio(file: Path, classes: Sequence[str]) -> list[Entry]:
+    """Read Label Studio's JSON export: for each task the latest annotation of each person that was not cancelled."""
+    try:
+        tasks = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file} is not a JSON export of Label Studio: {error}.") from error
+    if not isinstance(tasks, list):
+        raise InputError(f"{file} is not a JSON export of Label Studio: a list of tasks is expected.")
+    entries = []
+    for number, task in enumerate(tasks):
+        where = f"{file.name} task {number}"
+        try:
+            name = str(task["data"]["id"])
+            for note in task.get("annotations") or []:
+                chosen = [c for part in note["result"] for c in part.get("value", {}).get("choices", [])]
+                if note.get("was_cancelled") or not chosen:
+                    continue
+                pair = len(chosen) == 2
+                decision = _pair(chosen, classes, where) if pair else parsed(";".join(chosen), classes, where)
+                at = str(note.get("updated_at") or note.get("created_at") or _changed_at(file))
+                entries.append(Entry(name, _person(note.get("completed_by")), "imported", decision, at=at))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{where} is not a task of Label Studio's JSON export with the id that fercleaner gave it. Export the "
+                "project as JSON, not JSON-MIN."
+            ) from error
+    return entries
+
+
+def _pair(chosen: list[str], classes: Sequence[str], where: str) -> Decision:
+    for name in chosen:
+        if name not in classes:
+            raise InputError(f"{where}: '{name}' is chosen beside another; only two classes can be.")
+    return Decision(AMBIGUOUS, tuple(chosen))
+
+
+def _person(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("email") or value.get("id") or "label studio")
+    return "label studio" if value is None else f"user {value}"
+
+
+def _changed_at(file: Path) -> str:
+    return iso(datetime.fromtimestamp(file.stat().st_mtime, timezone.utc))

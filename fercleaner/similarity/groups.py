@@ -1,0 +1,104 @@
+"""Faces that are pictures of one subject in one moment: found by how alike they are, and grouped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..core.arrays import Ints, Strings
+from ..core.types import Features, Neighbors
+from .neighbors import TELLING, nearest
+from .whitening import join
+
+#: Cosine of two faces in all views side by side (two or more views, whitened), and in a single view, from which they
+#: pass for pictures of one subject in one moment: near-duplicates, or frames of a sequence. Chosen on a posed set with
+#: known subjects and checked on FER2013's, whose near-duplicates are known: docs/how-to-splits-and-groups.md.
+ALIKE, ALIKE_ALONE = 0.85, 0.95
+#: Cosine of two identity embeddings from which two faces are of one person. Networks for face verification accept
+#: pairs at .3 to .6; above that few pairs of strangers lie.
+ONE_PERSON = 0.6
+#: Nearest faces that are looked at.
+LOOKED_AT = 10
+
+
+def alike_pairs(
+    views: Mapping[str, Features],
+    *,
+    apart: Strings | None = None,
+    table: Neighbors | None = None,
+    device: str = "auto",
+) -> Ints:
+    """Return the pairs of faces, not of one group yet, that pass for one subject in one moment, (P, 2) row numbers.
+
+    Views of fewer than `TELLING` dimensions cannot tell and are left out. The similarity of a pair is the cosine of
+    all others side by side, at least `ALIKE`; of a single one, at least `ALIKE_ALONE`.
+
+    Parameters
+    ----------
+    views : mapping of view -> Features
+        As for the neighbor tables: whitened, rows in one order.
+    apart : (N,) str, optional
+        Groups that are known.
+    table : Neighbors, optional
+        Neighbors by all these views side by side (or by the only one), where they were searched already.
+
+    Cost: one search of neighbors where no table is given.
+    """
+    telling = {name: view for name, view in views.items() if view.values.shape[1] >= TELLING}
+    if not telling:
+        return np.zeros((0, 2), dtype=np.int64)
+    if table is None or len(telling) < len(views):
+        side = join(telling) if len(telling) > 1 else next(iter(telling.values()))
+        table = nearest(side, LOOKED_AT, apart=apart, center=False, device=device)
+    return pairs_from(table, ALIKE if len(telling) > 1 else ALIKE_ALONE)
+
+
+def person_pairs(identity: Features, *, apart: Strings | None = None, device: str = "auto") -> Ints:
+    """Return the pairs of neighbors that an identity embedding holds to be one person (`ONE_PERSON`), (P, 2)."""
+    return pairs_from(nearest(identity, LOOKED_AT, apart=apart, center=False, device=device), ONE_PERSON)
+
+
+def pairs_from(table: Neighbors, least: float) -> Ints:
+    """Return the pairs of neighbors of similarity `least` or more, (P, 2) row numbers, smaller first, sorted."""
+    rows, columns = np.nonzero((table.similarity >= least) & (table.indices >= 0))
+    others = table.indices[rows, columns]
+    pairs = np.stack([np.minimum(rows, others), np.maximum(rows, others)], axis=1).astype(np.int64)
+    return np.unique(pairs, axis=0)
+
+
+def grouped(ids: Strings, group: Strings | None, pairs: Ints) -> Strings:
+    """Return the group of every face, (N,) str, with the two faces of each pair in one; "" for a face alone.
+
+    What pairs and groups connect becomes one group. It is called by the first of its old names, or, where none of its
+    faces was in a group, "alike:" and the first of their ids (in alphabetical order, so that the order of the rows
+    does not matter).
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(ids)
+    old = np.full(n, "") if group is None else group
+    names, number = np.unique(old, return_inverse=True)
+    inside = np.flatnonzero(old != "")
+    # a group is a node of its own, which its members are tied to
+    rows = np.concatenate([pairs[:, 0], inside])
+    columns = np.concatenate([pairs[:, 1], n + number[inside]])
+    nodes = n + len(names)
+    graph = coo_array((np.ones(len(rows), dtype=np.bool_), (rows, columns)), shape=(nodes, nodes))
+    part = connected_components(graph, directed=False)[1][:n]
+    size = np.bincount(part)[part]
+    result = old.astype(object)
+    for members in _parts(part, np.unique(pairs)):
+        named = sorted({name for name in old[members].tolist() if name})
+        result[members] = named[0] if named else f"alike:{min(ids[members].tolist())}"
+    result[(size == 1) & (old == "")] = ""
+    return result.astype(np.str_)
+
+
+def _parts(part: Ints, touched: Ints) -> list[Ints]:
+    """Return the rows of each part that holds a touched row."""
+    wanted = np.unique(part[touched])
+    rows = np.flatnonzero(np.isin(part, wanted))
+    rows = rows[np.argsort(part[rows], kind="stable")]
+    return np.split(rows, np.flatnonzero(np.diff(part[rows])) + 1) if len(rows) else []

@@ -1,0 +1,82 @@
+"""`fercleaner audit`: of a refined file, of a file with its set, and of a set; what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from cli_runs import fails, labeled_vectors, manifest, run
+from report_cases import picture
+
+from fercleaner.results.parquet import load
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """faces.csv with 48 faces, pictures, columns age and group, and vectors v.npy."""
+    labeled_vectors(tmp_path)
+    lines = (tmp_path / "faces.csv").read_text().splitlines()
+    labels = [line.split(",")[1] for line in lines[1:]]
+    for i in range(48):
+        picture(i).save(tmp_path / f"{i}.png")
+    rows = [f"{i}.png,{label},{20 + i},s{i % 8}" for i, label in enumerate(labels)]
+    (tmp_path / "faces.csv").write_text("\n".join(["image,label,age,group", *rows]) + "\n")
+    manifest(tmp_path / "clean.csv", [["anger", "fear", "happiness", "neutral"][i % 4] for i in range(48)],
+             [f"{i}.png" for i in range(48)])  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SET = ("faces.csv", "--view", "v=v.npy", "--device", "cpu")
+RULE = ("--method", "hypergraph", "--set", "k=5")
+
+
+def data_of(folder):
+    return json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+
+
+def test_a_set_is_refined_and_shown(folder) -> None:
+    done = run("audit", *SET, *RULE, "--out", "out", "--by", "age", "--truth", "clean.csv", "--json")
+    printed = json.loads(done.stdout)
+    assert printed["counts"]["faces"] == 48
+    assert printed["page"] == "out/index.html"
+    assert re.search(r"Wrote out/index\.html \(.* KiB\), and beside it audit\.json, checks\.parquet, refined\.parquet\.", done.stderr)  # fmt: skip  # noqa: E501
+    data = data_of(folder / "out")
+    assert [table["name"] for table in data["tables"]] == ["age"]
+    assert data["tables"][0]["cut"]
+    assert data["groups"]["groups"] == 8
+    assert data["calibration"]["judged"] == 48
+    assert data["points"]["source"] == "views: v"
+    refined = load(folder / "out" / "refined.parquet")
+    alone = run("refine", *SET, *RULE, "--out", "alone.parquet")
+    assert "Wrote" in alone.stderr
+    assert np.array_equal(refined.distribution, load("alone.parquet").distribution)
+    assert printed["counts"]["flagged"]["count"] == refined.flagged.sum()
+
+
+def test_a_refined_file_alone_and_with_its_set(folder) -> None:
+    run("refine", *SET, *RULE, "--out", "a.parquet")
+    run("audit", "a.parquet", "--out", "alone", "--faces", "20")
+    data = data_of(folder / "alone")
+    assert len(data["shown"]) <= 20
+    assert data["groups"] is None
+    assert "no vectors" in data["points"]["source"]
+    assert all(face["tile"] >= 0 for face in data["shown"])
+    run("audit", "a.parquet", "--dataset", *SET, "--out", "both", "--by", "age", "--no-checks")
+    data = data_of(folder / "both")
+    assert data["points"]["source"] == "views: v"
+    assert data["groups"]["groups"] == 8
+    assert data["tables"][-1]["name"] == "age"
+
+
+def test_what_it_refuses(folder) -> None:
+    run("refine", *SET, *RULE, "--out", "a.parquet")
+    assert "Name its set: --dataset SET" in fails("audit", "a.parquet", "--out", "x", "--by", "age")
+    assert "'height'" in fails("audit", *SET, *RULE, "--out", "y", "--by", "height")
+    run("audit", "a.parquet", "--out", "z", "--no-checks")
+    assert "exists already" in fails("audit", "a.parquet", "--out", "z")
+    run("audit", "a.parquet", "--out", "z", "--no-checks", "--force")
+    assert "choose one of pca, tsne" in fails("audit", "a.parquet", "--out", "w", "--map", "umap", "--no-checks")
+    assert "--find-faces" in fails("audit", "a.parquet", "--out", "v", "--find-faces")

@@ -1,0 +1,113 @@
+"""Review elsewhere: a CSV with a column to fill in, and Label Studio's JSON, out and in."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from review_cases import CLASSES, HOSTILE, refined_set
+
+from fercleaner.core.errors import InputError
+from fercleaner.results.export.label_studio import config
+from fercleaner.results.export.label_studio import tasks as studio_tasks
+from fercleaner.review.exchange import (
+    parsed,
+    read_decisions,
+    review_csv,
+)
+from fercleaner.review.log import Decision, DecisionLog, Entry
+
+
+def filled(path, text, decide):
+    """Write a review CSV with the column `decision` filled in by row number."""
+    rows = list(csv.reader(text.splitlines(keepends=True)))
+    column = rows[0].index("decision")
+    for i, row in enumerate(rows[1:]):
+        row[column] = decide(i)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def test_a_csv_filled_in_comes_back_for_every_id(tmp_path):
+    refined = refined_set(ids=HOSTILE)
+    text, escaped = review_csv(refined, np.arange(len(refined)))
+    assert escaped > 0
+    for row in csv.reader(text.splitlines(keepends=True)):
+        assert not any(cell[:1] in tuple("=+-@\t") for cell in row)
+    words = ["fear", "accept", "keep", "fear; anger", "not a face", ""]
+    path = filled(tmp_path / "ann.csv", text, lambda i: words[i % 6])
+    found = read_decisions([path], CLASSES)
+    assert set(found.by_id) == {name for i, name in enumerate(HOSTILE) if i % 6 != 5}
+    assert found.by_id[HOSTILE[0]] == Decision("label", ("fear",))
+    assert found.by_id[HOSTILE[1]].classes == (CLASSES[refined.label[1]],)
+    assert found.by_id[HOSTILE[2]].classes == (CLASSES[refined.given_label[2]],)
+    assert str(found.by_id[HOSTILE[3]]) == "anger / fear"
+    assert found.by_id[HOSTILE[4]].kind == "not a face"
+    assert found.who[HOSTILE[0]] == ("ann",)
+
+
+def test_what_cannot_be_understood_names_file_row_and_value(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,decision\na,fear\nb,fearr\n")
+    with pytest.raises(InputError, match=r"a.csv row 3: decision 'fearr' is neither a class .*Did you mean 'fear'\?"):
+        read_decisions([path], CLASSES)
+    path.write_text("id,decision\na,keep\n")
+    with pytest.raises(InputError, match=r"a.csv row 2: decision 'keep', but the row does not say"):
+        read_decisions([path], CLASSES)
+    path.write_text("id,label\na,fear\n")
+    with pytest.raises(InputError, match=r"a.csv has no column 'decision'"):
+        read_decisions([path], CLASSES)
+    with pytest.raises(InputError, match=r"nowhere.jsonl: no such file"):
+        read_decisions([tmp_path / "nowhere.jsonl"], CLASSES)
+
+
+def test_spellings():
+    assert parsed(" Happy ", CLASSES, "here") == Decision("label", ("happiness",))
+    assert parsed("happy/sad", (*CLASSES, "sadness"), "here") == Decision("ambiguous", ("happiness", "sadness"))
+    assert parsed("keep", ("keep", "fear"), "here") == Decision("label", ("keep",))  # a class of that name goes first
+    assert parsed("", CLASSES, "here") is None
+    with pytest.raises(InputError, match="'fear;fear'"):
+        parsed("fear;fear", CLASSES, "here")
+
+
+def test_label_studio_there_and_back(tmp_path):
+    refined = refined_set(ids=HOSTILE, paths=[f"/set/{i} ü.png" for i in range(len(HOSTILE))])
+    tasks = json.loads(studio_tasks(refined, np.arange(len(refined))))
+    assert [task["data"]["id"] for task in tasks] == list(HOSTILE)
+    assert tasks[0]["data"]["image"] == "/data/local-files/?d=set/0%20%C3%BC.png"
+    assert tasks[0]["predictions"][0]["result"][0]["value"]["choices"] == [CLASSES[refined.label[0]]]
+    for i, task in enumerate(tasks):
+        chosen = [["fear"], ["fear", "anger"], ["not a face"]][i % 3]
+        result = [{**task["predictions"][0]["result"][0], "value": {"choices": chosen}}]
+        task["annotations"] = [
+            {"completed_by": {"email": "ann@x"}, "created_at": "2026-01-01T00:00:00Z", "result": result},
+            {"completed_by": 7, "was_cancelled": True, "created_at": "2026-01-02T00:00:00Z", "result": []},
+        ]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks))
+    found = read_decisions([path], CLASSES)
+    assert set(found.by_id) == set(HOSTILE)
+    assert [str(found.by_id[name]) for name in HOSTILE[:3]] == ["fear", "anger / fear", "not a face"]
+    assert found.who[HOSTILE[0]] == ("ann@x",)
+    path.write_text(json.dumps([{"image": "a", "expression": "fear"}]))
+    with pytest.raises(InputError, match=r"export.json task 0 is not a task .* not JSON-MIN"):
+        read_decisions([path], CLASSES)
+
+
+def test_the_label_studio_configuration_is_xml_whatever_classes_are_called():
+    from xml.etree import ElementTree
+
+    root = ElementTree.fromstring(config(["a<b", 'c"d', "e&f"]))
+    assert [choice.get("value") for choice in root.iter("Choice")] == ["a<b", 'c"d', "e&f", "not a face"]
+
+
+def test_files_of_several_kinds_merge(tmp_path):
+    log = DecisionLog(tmp_path / "ann.jsonl")
+    log.append([Entry("a", "ann", "label", Decision("label", ("fear",)))])
+    (tmp_path / "ben.csv").write_text("id,decision\na,anger\nb,anger\n")
+    found = read_decisions([log.path, tmp_path / "ben.csv"], CLASSES)
+    assert [conflict.id for conflict in found.conflicts] == ["a"]
+    assert list(found.by_id) == ["b"]
