@@ -11,6 +11,7 @@ from fercleaner.classifiers.linear import fit_linear
 from fercleaner.classifiers.nystroem import kernel_features
 from fercleaner.classifiers.probe import calibrate, side_by_side
 from fercleaner.core.evidence import Evidence
+from fercleaner.core.groups import fold_numbers
 from fercleaner.core.numeric import softmax
 from fercleaner.core.types import Features, Posteriors, Samples
 from fercleaner.methods.consensus.consensus import Consensus
@@ -18,7 +19,7 @@ from fercleaner.methods.consensus.experts import RIDGES, inferred_from_units
 from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation
 from fercleaner.noise.class_priors import base_rates
 from fercleaner.similarity.distinct import distinct_features
-from fercleaner.similarity.hypergraph import fold_numbers, propagate
+from fercleaner.similarity.hypergraph import propagate
 from fercleaner.similarity.neighbors import nearest
 
 #: Sources with heads on the views.

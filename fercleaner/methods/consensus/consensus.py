@@ -10,12 +10,12 @@ import numpy as np
 
 from ...core.arrays import Bools, Doubles, Floats
 from ...core.evidence import Evidence
+from ...core.groups import fold_numbers
 from ...core.numeric import normalized, softmax
 from ...core.types import Posteriors, Refinement, Samples
 from ...noise.class_priors import WILD, base_rates, pooled, rates_beside
 from ...noise.label_model import LatentModel, distribution, fit_latent, frequencies
 from ...noise.sites import sites_of
-from ...similarity.hypergraph import fold_numbers
 from ..base import keep_given, own_share, require
 from ..hypergraph.hypergraph import SHARPER, HypergraphPropagation, judged
 from .experts import Round, Witness

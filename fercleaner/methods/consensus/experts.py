@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...classifiers.linear import KERNEL_RIDGE, RIDGE, fit_linear, torch_device
+from ...classifiers.linear import KERNEL_RIDGE, RIDGE, fit_linear
 from ...classifiers.nystroem import kernel_features
 from ...classifiers.probe import PROBE, calibrate, side_by_side
 from ...core.arrays import Bools, Doubles, Floats, Ints
+from ...core.devices import torch_device
 from ...core.errors import InputError
 from ...core.evidence import Evidence
 from ...core.numeric import normalized, softmax
