@@ -19,7 +19,8 @@ from ..methods.base import Method, leading, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
 from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
 from ..results.assemble import assembled
-from ..similarity.whitening import JOINT, distinct, join, whiten
+from ..similarity.distinct import repeated
+from ..similarity.whitening import JOINT, whitened
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources
 from .neighborhoods import keep_apart, search
@@ -162,7 +163,7 @@ def gather_for(
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
     k = max(_k(method) for method in methods)
-    ready, neighbors, identity = _ready(views), dict[str, Neighbors](), sources.identity
+    ready, neighbors, identity = whitened(views), dict[str, Neighbors](), sources.identity
     if "neighbors" in wanted:
         samples, neighbors = search(samples, k, "joint" in wanted, ready, identity, resources, callbacks)
     else:
@@ -222,16 +223,6 @@ def _probe(samples: Samples, views: Mapping[str, Features], resources: Resources
     from ..classifiers.probe import cross_fit
 
     return cross_fit(samples, views, seed=resources.seed, device=resources.device, progress=callbacks.stage(PROBE))
-
-
-def side_by_side(views: Mapping[str, Features]) -> Features:
-    """Return all views as one, each whitened as for the search of neighbors."""
-    ready = _ready(views)
-    return join(ready) if len(ready) > 1 else next(iter(ready.values()))
-
-
-def _ready(views: Mapping[str, Features]) -> dict[str, Features]:
-    return {name: view if name == LANDMARKS else whiten(view) for name, view in views.items()}
 
 
 def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, callbacks: Callbacks) -> Sources:
@@ -328,10 +319,10 @@ def _views(
         from ..landmarks.geometry import descriptor
 
         views[LANDMARKS] = descriptor(landmarks)
-    kept = distinct(views)
-    for name in views.keys() - kept.keys():
+    for name in sorted(repeated({name: (view.values, view.found) for name, view in views.items()})):
         callbacks.note(f"View '{name}' repeats another view and is counted once.")
-    return kept
+        del views[name]
+    return views
 
 
 def _encoder_names(encoders: Sequence[Extractor]) -> list[str]:

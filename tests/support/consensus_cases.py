@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from fercleaner.core.evidence import Evidence
+from fercleaner.core.groups import fold_numbers
 from fercleaner.core.types import Features, Posteriors, Samples
 from fercleaner.methods.consensus.consensus import Consensus
-from fercleaner.similarity.hypergraph import fold_numbers
 from fercleaner.similarity.neighbors import nearest
 
 NAMES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")

@@ -12,12 +12,12 @@ from ...classifiers.probe import PROBE
 from ...core.arrays import Bools, Doubles, Floats
 from ...core.errors import InputError
 from ...core.evidence import Evidence
+from ...core.groups import fold_numbers
 from ...core.numeric import softmax
 from ...core.types import Posteriors, Refinement, Samples
 from ...noise.class_priors import WILD, base_rates, pooled, rates_beside
 from ...noise.label_model import frequencies
 from ...noise.sites import sites_of
-from ...similarity.hypergraph import fold_numbers
 from ..base import keep_given, leading, own_share, require
 from ..hypergraph.hypergraph import judged
 from .experts import HEAD, Expert, KernelHead, Stack, fit_stack
