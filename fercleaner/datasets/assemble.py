@@ -12,7 +12,7 @@ from ..core.arrays import Bools, Floats, Ints, Strings
 from ..core.errors import InputError
 from ..core.types import ImageSource, Samples
 from ..extraction.images import SelectedImages
-from .labels import Labels
+from .labels import CodedLabels
 from .options import ReadOptions, split_name
 from .table import Where
 
@@ -37,7 +37,7 @@ class Given:
     votes: Floats | None = None
 
 
-def one_hot(labels: Labels) -> Given:
+def one_hot(labels: CodedLabels) -> Given:
     """Return single labels as distributions."""
     labeled = labels.index >= 0
     given = np.zeros((len(labels.index), len(labels.classes)), dtype=np.float32)

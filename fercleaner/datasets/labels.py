@@ -28,7 +28,7 @@ _NUMBERED = re.compile(r"^[\d\W_]+")
 
 
 @dataclass(frozen=True)
-class Labels:
+class CodedLabels:
     """Resolved labels.
 
     Parameters
@@ -66,7 +66,7 @@ def class_names(options: ReadOptions, default: ClassSet | None = None) -> tuple[
 
 def resolve(
     texts: Sequence[str], where: Where, options: ReadOptions, own: ClassSet | None = None, *, numbered: bool = True
-) -> Labels:
+) -> CodedLabels:
     """Return the class of each label.
 
     A label is looked up as an alias, then as a code, then as the name of an expression in any spelling. The
@@ -110,7 +110,7 @@ def resolve(
         if name and name not in column:
             raise InputError(_unknown(text, names[text], where(i), classes, closed=named is not None))
         found[text] = column[name] if name else -1
-    return Labels(
+    return CodedLabels(
         classes,
         np.array([found[text] for text in texts], dtype=np.int64),
         np.array([notes[text] for text in texts], dtype=np.str_),

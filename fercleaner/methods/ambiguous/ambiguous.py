@@ -18,7 +18,7 @@ from ..base import keep_given, own_share, parameters, require
 from ..threshold import choose_posteriors, relative_margin
 from .label_graph import graph_votes
 
-Shape = Literal["concave", "linear", "convex"]
+WeightShape = Literal["concave", "linear", "convex"]
 
 #: Ada-CM: share of the mean confidence of correct faces that is asked for, after many epochs.
 MARGIN_SHARE = 0.97
@@ -135,7 +135,7 @@ class Ambiguous:
     positives: int = 3
     mass: float = 0.9
     inclusive: bool = True
-    shape: Shape = "concave"
+    shape: WeightShape = "concave"
     sharpen: float = 1.5
     blend: float = 0.8
     relabel: float = 0.9
@@ -152,8 +152,10 @@ class Ambiguous:
             raise InputError(f"ambiguous: positives is {self.positives}; expected at least 1.")
         if not 0 < self.mass < 1:
             raise InputError(f"ambiguous: mass is {self.mass}; expected between 0 and 1.")
-        if self.shape not in get_args(Shape):
-            raise InputError(f"ambiguous: shape '{self.shape}' is not known; choose {', '.join(get_args(Shape))}.")
+        if self.shape not in get_args(WeightShape):
+            raise InputError(
+                f"ambiguous: shape '{self.shape}' is not known; choose {', '.join(get_args(WeightShape))}."
+            )
         if not 0 < self.sharpen < np.inf:
             raise InputError(f"ambiguous: sharpen is {self.sharpen}; expected a number above 0.")
         for what in ("blend", "relabel"):
@@ -305,7 +307,7 @@ def class_margins(posterior: Doubles, given: Doubles, classes: int) -> Doubles:
 
 
 def positives(
-    q: Doubles, limit: int = 3, mass: float = 0.9, *, inclusive: bool = False, shape: Shape = "concave"
+    q: Doubles, limit: int = 3, mass: float = 0.9, *, inclusive: bool = False, shape: WeightShape = "concave"
 ) -> Positives:
     """Return the plausible classes of each row of `q` (N, C) and how little they are contested.
 
