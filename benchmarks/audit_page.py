@@ -149,18 +149,18 @@ def copies(pictures: Path, ferplus: Path, seed: int = 1) -> dict[str, Any]:
             left, top = rng.uniform(0, face.width - width, 2)
             cut = face.resize(face.size, Image.Resampling.BICUBIC, box=(left, top, left + width, top + width))
             kinds[f"crop {side}"].append(measure(_saved(cut, 85))[0])
+    first, second, which = _links(np.concatenate([seen.gray[held], *(np.array(made) for made in kinds.values())]))
+    pairs = set(zip(first.tolist(), second.tolist(), strict=True))
+    place = {int(row): at for at, row in enumerate(held.tolist())}
     found: dict[str, Any] = {}
-    for kind, made in kinds.items():
-        first, second, which = _links(np.concatenate([seen.gray[held], np.array(made)]))
-        place = {int(row): at for at, row in enumerate(held.tolist())}
-        pairs = set(zip(first.tolist(), second.tolist(), strict=True))
-        hits = sum((place[int(row)], len(held) + k) in pairs for k, row in enumerate(chosen.tolist()))
+    for at, kind in enumerate(kinds):
+        start = len(held) + at * COPIES
+        hits = sum((place[int(row)], start + k) in pairs for k, row in enumerate(chosen.tolist()))
         found[kind] = {"made": COPIES, "found": hits}
-        tell(f"{kind}: {hits} of {COPIES}")
-    first, second, which = _links(seen.gray[held])
-    same = number[held][first] == number[held][second]
+    own = second < len(held)
+    same = number[held][first[own]] == number[held][second[own]]
     found["own pairs"] = {
-        name: {"pairs": int((which == i).sum()), "in one known group": int((same & (which == i)).sum())}
+        name: {"pairs": int((which[own] == i).sum()), "in one known group": int((same & (which[own] == i)).sum())}
         for i, name in enumerate(KINDS)
     }
     return found
