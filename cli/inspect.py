@@ -100,6 +100,10 @@ def show(
             [[face.id, face.path or "-", face.reason] for face in summary.no_evidence],
             left=3,
         )
+    if "annotators" in refined.metadata:
+        from .annotators import print_annotators
+
+        print_annotators(refined.metadata["annotators"], top)
     if found is not None:
         _print_duplicates(found, top)
     note(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,6 +60,14 @@ def refine(
             show_default=False,
         ),
     ] = None,
+    annotators: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Labels of several people, a row a face and person (image, annotator, label), in place of the set's.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where to write; SET.refined.parquet here by default.", show_default=False),
@@ -95,6 +103,9 @@ def refine(
     parquet.check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, sources, resources = set_options.open(dataset)
+    people = None
+    if annotators is not None:
+        samples, people = _annotated(samples, annotators)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
     if wild and balanced_by_hand(samples.given):
         note(
@@ -111,11 +122,17 @@ def refine(
         refined = decided.settled(refined, samples)
         _say_what_changed(refined, target)
     refined = replace(refined, metadata={**refined.metadata, "made_from": _said(dataset)})
+    if people is not None:
+        refined = replace(refined, metadata={**refined.metadata, "annotators": people})
     parquet.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
         counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
-        asked = {name: refined.metadata[name] for name in ("precision", "decisions") if name in refined.metadata}
+        asked = {
+            name: refined.metadata[name]
+            for name in ("precision", "decisions", "annotators")
+            if name in refined.metadata
+        }
         print_json({"file": str(target), "method": method, **counts, **asked})
     if no_evidence := int(unseen(refined).sum()):
         left_out = f"{words('fercleaner', 'export', target)} FILE.csv --drop-unseen"
@@ -133,6 +150,24 @@ def refine(
         f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "
         f"changed {share(changed, labeled)}.\nNext: {words('fercleaner', 'show', target)}"
     )
+
+
+def _annotated(samples: Samples, file: Path) -> tuple[Samples, dict[str, Any]]:
+    """Return the samples with what several people say as given labels, and how good these people are."""
+    from fercleaner.datasets.annotators import annotated, read_annotations
+    from fercleaner.noise.annotators import report
+
+    from .console import note, share
+
+    annotations = read_annotations(file, samples)
+    started, found = annotated(samples, annotations)
+    about = report(annotations, found, samples.ids)
+    note(
+        f"Annotators: {len(annotations.face):,} labels by {len(annotations.people):,} people; "
+        f"{share(int(annotations.labeled.sum()), len(samples))} faces have one. Dawid-Skene's distributions are the "
+        "given labels; `fercleaner show` says how good each person is."
+    )
+    return started, about
 
 
 def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | None:
