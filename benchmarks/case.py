@@ -11,9 +11,10 @@ from beds import Bed
 from peers.base import Case, K
 
 from fercleaner.classifiers.probe import cross_fit
-from fercleaner.core.arrays import Floats, Ints
+from fercleaner.core.arrays import Floats
 from fercleaner.core.errors import InputError
 from fercleaner.core.evidence import Evidence
+from fercleaner.core.groups import group_numbers
 from fercleaner.core.types import Features, Neighbors, Refinement, Samples
 from fercleaner.methods.base import Method
 from fercleaner.noise.injection import NoiseSpec, transition_matrix
@@ -98,7 +99,7 @@ def question(shared: Shared, samples: Samples, seed: int, device: str) -> Questi
         given=given,
         n_classes=len(samples.classes),
         vectors=shared.vectors,
-        group=_group_numbers(samples),
+        group=group_numbers(samples.ids, samples.group),
         indices=table.indices[:, :K],
         similarity=table.similarity[:, :K],
         posterior=np.where(probe.found[:, None], probe.values.astype(np.float64), prior),
@@ -142,14 +143,6 @@ def relabeled(bed: Bed, spec: NoiseSpec, seed: int, vectors: Floats) -> Samples:
     noisy = spec.apply(bed.label, bed.samples.classes, rng, features=vectors, matrix=matrix)
     given = np.eye(len(bed.samples.classes), dtype=np.float32)[noisy.labels]
     return bed.samples.replacing(given=given)
-
-
-def _group_numbers(samples: Samples) -> Ints:
-    """Return a number a face, equal within a group; faces without a group stand alone."""
-    if samples.group is None:
-        return np.arange(len(samples))
-    names, numbers = np.unique(samples.group, return_inverse=True)
-    return np.where(names[numbers] == "", -1 - np.arange(len(samples)), numbers)
 
 
 def view_summary(features: dict[str, Features]) -> list[dict[str, object]]:

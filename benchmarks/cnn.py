@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fercleaner.core.arrays import Bytes, Doubles, Strings
+from fercleaner.core.devices import torch_device
 from fercleaner.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def device_of(name: str) -> torch.device:
     """Return the device that "auto", "cpu", "cuda", ... names; "auto" is the GPU where there is one."""
     import torch
 
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    return torch.device(torch_device(name))
 
 
 def standardized(pictures: Tensor) -> Tensor:

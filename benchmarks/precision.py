@@ -29,8 +29,9 @@ from case import Shared, evidence_for, question, relabeled
 from quality import built
 from stamp import command, stamp, write_json
 
+from fercleaner.core.numeric import row_stochastic
 from fercleaner.core.types import Samples
-from fercleaner.noise.estimate import decided_joint, held_wrong, transition_of
+from fercleaner.noise.estimate import decided_joint, held_wrong
 from fercleaner.noise.injection import NoiseSpec, parse
 from fercleaner.noise.precision import calibrated, doubt
 from fercleaner.noise.transition import transition_matrix
@@ -61,7 +62,7 @@ def worth(shared: Shared, samples: Samples, name: str, min_votes: float, seed: i
     given, said = samples.given[judged], first.distribution[judged]
     true = transition_matrix(samples.label[judged], bed.label[judged], given.shape[1])
     there = np.bincount(bed.label[judged], minlength=given.shape[1]) > 0
-    expected = transition_of(decided_joint(given, said))
+    expected = row_stochastic(decided_joint(given, said))
     return {
         "flags": flags,
         "rate": float(held_wrong(given, said).mean()),

@@ -36,9 +36,9 @@ from fercleaner.landmarks.points import PointsFile
 from fercleaner.methods import available, build
 from fercleaner.noise.injection import parse
 from fercleaner.pipeline.inputs import Resources, Sources
-from fercleaner.pipeline.refine import side_by_side
 from fercleaner.pipeline.trial import NOISES, runs_of
 from fercleaner.pipeline.trial_figures import Trial, judged
+from fercleaner.similarity.whitening import joined
 
 #: Votes that a face of ferplus needs for a truth.
 MIN_VOTES = 6.0
@@ -123,7 +123,7 @@ def drawn(source: Source, draw: Draw, seed: int) -> Source:
     pool = np.flatnonzero(bed.judged(MIN_VOTES))
     rows = np.sort(np.random.default_rng([seed, 11]).choice(pool, min(draw.faces, len(pool)), replace=False))
     part = bed.subset(rows)
-    vectors = side_by_side({view.view: view for view in part.views}).values
+    vectors = joined({view.view: view for view in part.views}).values
     samples = relabeled(part, spec, seed, vectors)
     return Source(replace(part, samples=samples), tuple(_chosen(table, rows) for table in source.posteriors))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 #: Let fercleaner choose.
 AUTO = "auto"
@@ -61,6 +61,50 @@ def view_files(texts: list[str] | None) -> list[tuple[str, Path]]:
         if not file.is_file():
             raise InputError(f"--view {name}={file}: no such file.")
     return files
+
+
+class PosteriorOption(NamedTuple):
+    """One NAME=FILE of --posteriors, and what the user says of it."""
+
+    name: str
+    file: Path
+    learned: bool
+    near: float | None
+
+
+def posterior_files(texts: list[str] | None, tags: list[str]) -> tuple[list[PosteriorOption], bool]:
+    """Return the files of --posteriors and whether the builtin model gives its own; by default it does.
+
+    `tags` are the encoders that run.
+    """
+    from fercleaner.core.errors import InputError
+
+    files: list[PosteriorOption] = []
+    plain = [text.strip() for text in texts or [] if "=" not in text]
+    for text in plain:
+        if text not in ("builtin", "none"):
+            raise InputError(f"--posteriors '{text}' is not builtin, none or NAME=FILE, such as mine=posteriors.csv")
+    if "none" in plain and len(texts or []) > 1:
+        raise InputError("--posteriors none leaves all out. Drop it, or the other --posteriors.")
+    for text in (text for text in texts or [] if "=" in text):
+        name, _, rest = text.partition("=")
+        file, *words = rest.split(",") if not Path(rest).is_file() else [rest]
+        unknown = [word for word in words if word not in ("learned", "validated")]
+        if unknown or not name.strip() or not file:
+            raise InputError(
+                f"--posteriors '{text}': expected NAME=FILE, then ,learned for a model trained on these labels or "
+                ",validated for one that was validated on such faces."
+            )
+        if not Path(file).is_file():
+            raise InputError(f"--posteriors {name}={file}: no such file.")
+        near = 1.0 if "validated" in words else None
+        files.append(PosteriorOption(name.strip(), Path(file), "learned" in words, near))
+    if "builtin" in plain and "builtin" not in tags:
+        raise InputError(
+            "--posteriors builtin: the builtin model does not run. Add --encoder builtin, or name a file that holds "
+            "its posteriors: --posteriors builtin=FILE."
+        )
+    return files, not texts or "builtin" in plain
 
 
 def encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:

@@ -78,6 +78,10 @@ def show(
             for row in summary.classes
         ],
     )
+    if lost := [f"{row.name} ({row.given:,} given)" for row in summary.classes if row.given and not row.refined]:
+        note(f"No face is refined to {', '.join(lost)}.")
+    for sentence in refined.metadata.get("notes", []):
+        note(sentence)
     if summary.confused:
         print_table(
             "Most often changed",
@@ -201,8 +205,8 @@ def _print_noise(summary: Summary) -> None:
 
 
 def _absent(summary: Summary) -> list[bool]:
-    """Return which classes no face is given or refined to: nothing is known of how they are labeled."""
-    return [row.given == 0 and row.refined == 0 for row in summary.classes]
+    """Return which classes no face is refined to: nothing is known of how their faces are labeled."""
+    return [row.refined == 0 for row in summary.classes]
 
 
 def _headings(names: Sequence[str]) -> tuple[list[str], list[str]]:

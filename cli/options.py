@@ -17,19 +17,21 @@ from .checks import (
     AUTO,
     BUILTIN,
     YUNET,
+    PosteriorOption,
     check_files,
     class_names,
     detector_kind,
     encoder_tags,
     known_index,
     pairs,
+    posterior_files,
     view_files,
     vote_rules,
     weights_of,
 )
 
 if TYPE_CHECKING:
-    from fercleaner.core.types import Samples
+    from fercleaner.core.types import Posteriors, Samples
     from fercleaner.datasets.options import ReadOptions
     from fercleaner.extraction.extractor import Extractor
     from fercleaner.pipeline.inputs import Resources, Sources
@@ -97,6 +99,16 @@ class SetOptions:
         Path | None,
         typer.Option(
             metavar="FILE", help="Action units from your own detector (OpenFace, py-feat).", rich_help_panel=EVIDENCE
+        ),
+    ] = None
+    posteriors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="builtin (default where it runs), none, or NAME=FILE: class probabilities as .csv, .npy, .npz or "
+            "Parquet. Add ,validated if the model was validated on such faces, ,learned if it was trained on these "
+            "labels; repeatable.",
+            rich_help_panel=EVIDENCE,
         ),
     ] = None
     layout: Annotated[str, typer.Option(help="Overrule the layout found.", rich_help_panel=DATA)] = "auto"
@@ -214,12 +226,14 @@ class SetOptions:
         searched = known_index(self.index)
         files = view_files(self.view)
         tags = encoder_tags(self.encoder, bool(files))
+        given, builtin_posteriors = posterior_files(self.posteriors, tags)
         weights = weights_of(self.weights, tags, self.landmarks)
         check_files(self.action_units, self.landmarks)
         use_gpu(self.device)
         framing, framed = choose_framing(self.crop, _text(weights.get(YUNET)))
         samples = self._read(dataset)
         views = [read_view(name, file, samples) for name, file in files]
+        posteriors = [self._posteriors(option, samples) for option in given]
         identity = read_view("identity", self.identity, samples) if self.identity else None
         units = from_columns(str(self.action_units), samples) if self.action_units else None
         if self.crop == "box" and samples.boxes is None:
@@ -235,7 +249,15 @@ class SetOptions:
         encoders = [self._encoder(tag, weights.get(tag), framing) for tag in tags]
         return Opened(
             samples,
-            Sources(encoders=encoders, views=views, landmarks=detector, action_units=units, identity=identity),
+            Sources(
+                encoders=encoders,
+                views=views,
+                landmarks=detector,
+                action_units=units,
+                identity=identity,
+                posteriors=posteriors,
+                builtin_posteriors=builtin_posteriors,
+            ),
             Resources(
                 cache=None if self.no_cache else FeatureCache(self.cache),
                 workers=usable_cores() if self.workers is None else self.workers,
@@ -245,6 +267,16 @@ class SetOptions:
                 find_groups=not self.no_find_groups and self.group_by != "none",
             ),
         )
+
+    def _posteriors(self, option: PosteriorOption, samples: Samples) -> Posteriors:
+        from fercleaner.datasets.posteriors import read_posteriors
+
+        from .console import note
+
+        table, said = read_posteriors(option.name, option.file, samples, learned=option.learned, near=option.near)
+        for sentence in said:
+            note(sentence)
+        return table
 
     def _detector(self, samples: Samples, tags: list[str], weights: dict[str, Path]) -> Any:
         """Return where landmarks come from: the set, the detector named, or None (none, or the builtin model)."""

@@ -40,6 +40,7 @@ def project(
 
     Example: fercleaner project rafdb/ --refined rafdb.refined.parquet; then numpy.load("rafdb.project.npz")["values"]
     """
+    from fercleaner.core.files import check_writable
     from fercleaner.pipeline import embedding
     from fercleaner.results import parquet
 
@@ -48,7 +49,7 @@ def project(
 
     target = out or Path(f"{set_name(dataset)}.project.npz")
     embedding.check_ending(target)
-    parquet.check_writable(target, force)
+    check_writable(target, force)
     taught_by = parquet.load(refined or Path(f"{set_name(dataset)}.refined.parquet"))
     samples, sources, resources = set_options.open(dataset)
     with progress_callbacks() as callbacks:

@@ -82,6 +82,7 @@ def refine(
     """
     from fercleaner import methods
     from fercleaner.core.errors import InputError
+    from fercleaner.core.files import check_writable
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
     from fercleaner.results import parquet
@@ -100,7 +101,7 @@ def refine(
         )
     if out is None:
         _check_made_from(target, dataset)
-    parquet.check_writable(target, force)
+    check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, sources, resources = set_options.open(dataset)
     people = None

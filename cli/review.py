@@ -170,7 +170,7 @@ def _list_first(refined: RefinedSet, file: Path, by: str, top: int, out: Path | 
 
 def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None:
     from fercleaner.core.errors import InputError
-    from fercleaner.results import parquet
+    from fercleaner.core.files import replacing
     from fercleaner.results.export import label_studio
     from fercleaner.review import exchange
 
@@ -184,10 +184,10 @@ def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None
     else:
         text = label_studio.tasks(refined, rows)
         config = out.with_suffix(".xml")
-        with parquet.replacing(config, force) as stream:
+        with replacing(config, force) as stream:
             stream.write(label_studio.config(refined.classes).encode())
         note(f"Wrote {config}: the labeling configuration of the Label Studio project.")
-    with parquet.replacing(out, force) as stream:
+    with replacing(out, force) as stream:
         stream.write(text.encode())
     if escaped:
         note(f"{escaped:,} rows hold text that a spreadsheet would run or change; it is written as JSON strings.")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 
 from ..core.arrays import Bools, Floats, Ints, Progress
+from ..core.devices import torch_device
 from ..core.errors import InputError
-from ..core.numeric import softmax
+from ..core.groups import fold_numbers
+from ..core.numeric import fit_temperature, softmax
 from ..core.types import Features, Posteriors, Samples
-from .linear import MLP_HOLDOUT, fit_linear, fit_mlp, torch_device
-
-Head: TypeAlias = Literal["linear", "mlp"]
+from ..similarity.distinct import repeated
+from .linear import fit_linear
 
 #: Name of the posteriors that are fitted to the given labels, out of fold.
 PROBE = "probe"
@@ -27,7 +27,6 @@ def cross_fit(
     samples: Samples,
     features: Mapping[str, Features],
     *,
-    head: Head = "linear",
     folds: int = 5,
     seed: int = 0,
     device: str = "auto",
@@ -35,8 +34,9 @@ def cross_fit(
 ) -> Posteriors:
     """Return the out-of-fold class posteriors of every face, and how its given label fared in training.
 
-    A head is trained on the given labels of all folds but one and asked about the faces of that one; an
-    unlabeled face gets the mean of all heads. With z the scores (logits) of the head that did not see the face,
+    A head, a multinomial logistic regression with ridge, is trained on the given labels of all folds but one and
+    asked about the faces of that one; an unlabeled face gets the mean of all heads. With z the scores (logits) of
+    the head that did not see the face,
 
         p_i = softmax(z_i / T),
 
@@ -50,13 +50,10 @@ def cross_fit(
         Given labels may be distributions (soft targets).
     features : mapping of view -> Features
         Set side by side by `side_by_side`; rows in the order of `samples`.
-    head : {"linear", "mlp"}
-        "linear": multinomial logistic regression, ridge, full-batch accelerated gradient steps. "mlp": one
-        hidden layer with dropout, stopped early on groups set aside from the training folds.
     folds : int >= 2
         Fewer are used where there are fewer labeled groups.
     seed : int
-        Deals the groups to folds; starts and shuffles the small network.
+        Deals the groups to folds.
     device : str
         "auto" (the GPU where torch sees one), "cpu", "cuda", "cuda:1", ...
     progress : callable (done, total), optional
@@ -72,11 +69,11 @@ def cross_fit(
     Raises
     ------
     InputError
-        No view, a view in another order, no labeled face with a vector, an unknown head or device.
+        No view, a view in another order, no labeled face with a vector, an unknown device.
 
     Cost
     ----
-    Linear: 2 x steps x N x D x C x folds multiply-adds; 100,000 faces x 512, 8 classes: below a minute on two cores.
+    2 x steps x N x D x C x folds multiply-adds; 100,000 faces x 512, 8 classes: below a minute on two cores.
 
     Source
     ------
@@ -85,8 +82,6 @@ def cross_fit(
     folds are averaged, and no threshold samples are used. Steps: Nesterov with the restart of O'Donoghue and
     Candes, Foundations of Computational Mathematics 2015.
     """
-    if head not in get_args(Head):
-        raise InputError(f"Probe head '{head}' is not known; choose {' or '.join(get_args(Head))}.")
     if folds < 2:
         raise InputError(f"folds is {folds}; cross-fitting needs at least 2.")
     if not features:
@@ -104,11 +99,7 @@ def cross_fit(
             samples, order, np.zeros_like(given), np.zeros(len(used), dtype=np.bool_), np.zeros(len(used))
         )
     where = torch_device(device)
-    if head == "linear":
-        logits, margin = fit_linear(design, given, trains, where, progress)
-    else:
-        aside = _aside(samples, seed)[order]
-        logits, margin = fit_mlp(design, given, trains, aside, seed, where, progress)
+    logits, margin = fit_linear(design, given, trains, where, progress)
     temperature = calibrate(logits, given, judges & used[:, None])
     probability = softmax((logits / temperature).astype(np.float64))
     share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
@@ -130,19 +121,14 @@ def side_by_side(samples: Samples, features: Mapping[str, Features], order: Ints
     order : (N,) int64, optional
         Row numbers: the order of the answer's rows; that of `samples` by default.
     """
+    for name, view in features.items():
+        if not np.array_equal(view.ids, samples.ids):
+            raise InputError(f"View '{name}' is not in the order of the samples; align it by id first.")
     rows = np.arange(len(samples)) if order is None else order
     blocks: list[Floats] = []
     any_found = np.zeros(len(rows), dtype=np.bool_)
-    seen: set[bytes] = set()
-    for name in sorted(features):
-        view = features[name]
-        if not np.array_equal(view.ids, samples.ids):
-            raise InputError(f"View '{name}' is not in the order of the samples; align it by id first.")
-        digest = hashlib.blake2b(view.values.tobytes())
-        digest.update(view.found.tobytes())
-        if digest.digest() in seen or not view.found.any():
-            continue
-        seen.add(digest.digest())
+    again = repeated({name: (view.values, view.found) for name, view in features.items()})
+    for view in (features[name] for name in sorted(features) if name not in again and features[name].found.any()):
         found = view.found[rows]
         blocks.append(_standardized(view.values[rows], found))
         if not found.all():
@@ -168,50 +154,13 @@ def _standardized(values: Floats, found: Bools) -> Floats:
 
 
 def assign_folds(samples: Samples, folds: int, seed: int, *, usable: Bools | None = None) -> Ints:
-    """Return the fold of every face, (N,) int64 in 0 .. F-1 with F at most `folds`.
+    """Return the fold of every face, (N,) int64 in 0 .. F-1 with F at most `folds`, classes spread evenly.
 
-    Faces of one `group` share a fold (a face without a group is its own). Groups are dealt in the order of a
-    hash of `seed` and their name, class after class, so classes spread evenly, and neither the row order nor
-    the order of the classes matters. F is at most the number of groups with a labeled `usable` face, so that
-    no fold is without one.
+    As `groups.fold_numbers` over the given labels of `usable` faces, so that no fold is without one.
     """
-    names = samples.ids if samples.group is None else samples.group
-    keys = [
-        f"group:{group}" if samples.group is not None and group else f"id:{face}"
-        for group, face in zip(names, samples.ids, strict=True)
-    ]
-    unique, member = np.unique(np.asarray(keys, dtype=np.str_), return_inverse=True)
     counts = samples.labeled if usable is None else samples.labeled & usable
-    hashes = np.array([_hash(seed, str(key)) for key in unique], dtype=np.uint64)
-    label = np.full(len(unique), -1, dtype=np.int64)
-    faces = np.flatnonzero(counts)
-    faces = faces[np.argsort(samples.ids[faces], kind="stable")[::-1]]
-    label[member[faces]] = samples.label[faces]  # the label of the group's first id stays
-    # classes go in the order of their smallest hash, the groups without a label last
-    first = np.full(len(samples.classes), np.iinfo(np.uint64).max, dtype=np.uint64)
-    np.minimum.at(first, label[label >= 0], hashes[label >= 0])
-    turn = np.empty(len(first), dtype=np.int64)
-    turn[np.argsort(first, kind="stable")] = np.arange(len(first))
-    stratum = np.where(label >= 0, turn[label], len(first))
-    dealt = np.lexsort((hashes, stratum))
-    used = max(1, min(folds, int((label >= 0).sum())))
-    fold = np.empty(len(unique), dtype=np.int64)
-    fold[dealt] = np.arange(len(unique)) % used
-    answer: Ints = fold[member]
-    return answer
-
-
-def _hash(seed: int, key: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big")
-
-
-def _aside(samples: Samples, seed: int) -> Bools:
-    """Return which faces stop the small network early: whole groups, one in MLP_HOLDOUT."""
-    names = samples.ids if samples.group is None else np.where(samples.group == "", samples.ids, samples.group)
-    unique, member = np.unique(names, return_inverse=True)
-    chosen = np.array([_hash(seed, f"aside:{name}") % MLP_HOLDOUT == 0 for name in unique], dtype=np.bool_)
-    answer: Bools = chosen[member]
-    return answer
+    label = np.where(counts, samples.label, -1)
+    return fold_numbers(samples.ids, samples.group, folds, seed, label=label)
 
 
 def _scattered(values: Bools, order: Ints) -> Bools:
@@ -255,20 +204,6 @@ def calibrate(logits: Floats, given: Floats, judged: Bools) -> float:
     judged : (N, F) bool
         Which scores count. The answer lies in [0.1, 10] and is held to 1 as if by TEMPERATURE_PRIOR faces.
     """
-    from scipy.optimize import minimize_scalar
-
     z = logits[judged].astype(np.float64)
     y = np.broadcast_to(given[:, None, :], logits.shape)[judged]
-    if len(z) == 0:
-        return 1.0
-    own = float((y * z).sum())
-    top = z.max(1, keepdims=True)
-
-    def loss(log_t: float) -> float:
-        inverse = float(np.exp(-log_t))
-        norm = np.log(np.exp((z - top) * inverse).sum(1)) + top[:, 0] * inverse
-        return float(norm.sum()) - own * inverse + TEMPERATURE_PRIOR * log_t**2
-
-    limit = float(np.log(10.0))
-    best = minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-4})
-    return float(np.exp(best.x))
+    return fit_temperature(z, y.astype(np.float64), belief=TEMPERATURE_PRIOR, tolerance=1e-4)

@@ -30,7 +30,7 @@ class Evidence:
     landmarks : Landmarks, optional
     action_units : ActionUnits, optional
     device : str
-        Where a method trains what it trains with torch: "auto", "cuda" or "cpu" (`heads.torch_device`).
+        Where a method trains what it trains with torch: "auto", "cuda" or "cpu" (`devices.torch_device`).
     """
 
     samples: Samples

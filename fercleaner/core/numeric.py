@@ -1,8 +1,9 @@
-"""Small number helpers: softmax and rows that sum to 1."""
+"""Small number helpers: rows that sum to 1, softmax, sigmoid, and the temperature of scores."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .arrays import Doubles
 
@@ -19,3 +20,46 @@ def softmax(logits: Doubles) -> Doubles:
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     result: Doubles = weights / weights.sum(-1, keepdims=True)
     return result
+
+
+def row_stochastic(counts: Doubles) -> Doubles:
+    """Return counts (C, C) >= 0 divided by their row sums; the identity's row where there is none."""
+    rows = normalized(counts)
+    return np.where(counts.sum(1, keepdims=True) > 0, rows, np.eye(len(counts)))
+
+
+def sigmoid(x: ArrayLike) -> Doubles:
+    """Return 1 / (1 + exp(-x)), without overflow."""
+    half: Doubles = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(x, dtype=np.float64)))
+    return half
+
+
+def fit_temperature(
+    scores: Doubles, given: Doubles, *, least: float = 0.1, most: float = 10.0, belief: float = 0.0, tolerance: float
+) -> float:
+    """Return the T in [least, most] that makes the given labels likeliest under softmax(scores / T).
+
+    Parameters
+    ----------
+    scores, given : (N, C) float64
+        Scores of faces and their given distributions; without a face T is 1.
+    belief : float >= 0
+        Strength, in faces, of the belief that T is 1: `belief` (log T)^2 is added to -sum_ic y_ic log p_ic.
+    tolerance : float
+        Of log T.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if not len(scores):
+        return 1.0
+    own = float((given * scores).sum())
+    mass, top = given.sum(1), scores.max(1, keepdims=True)
+
+    def loss(log_t: float) -> float:
+        inverse = float(np.exp(-log_t))
+        norm = np.log(np.exp((scores - top) * inverse).sum(1)) + top[:, 0] * inverse
+        return float((mass * norm).sum()) - own * inverse + belief * log_t**2
+
+    bounds = (float(np.log(least)), float(np.log(most)))
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": tolerance})
+    return float(np.exp(best.x))

@@ -40,6 +40,10 @@ class ImageSource(Protocol):
         ...
 
 
+#: Name of the builtin model: of the view of its embedding, and of its posteriors.
+BUILTIN = "builtin"
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """The faces of a dataset and what is given about them.
@@ -309,6 +313,9 @@ class Posteriors:
     learned : bool
         Whether the model learned from the given labels of these samples (those of other faces); False for one
         that was trained elsewhere.
+    near : float in [0, 1], optional
+        How near these faces are to those that the model was validated on: 1 says that its posteriors may overrule
+        labels, 0 that they are one expert among others. None: not known (0), or, of the builtin model, to be measured.
     """
 
     name: str
@@ -318,6 +325,7 @@ class Posteriors:
     found: Bools
     margin: Floats | None = None
     learned: bool = False
+    near: float | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -326,6 +334,8 @@ class Posteriors:
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "margin", np.float32, (n,))
         check_distributions(self.values, self.found, f"posteriors '{self.name}'")
+        if self.near is not None and not 0 <= self.near <= 1:
+            raise InputError(f"Posteriors '{self.name}': near is {self.near:g}; expected a number from 0 to 1.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,6 +362,8 @@ class Refinement:
         What the method went by, a number a face; NaN where it had none.
     posteriors : mapping of name -> Posteriors
         What sources of the method's own say, to give reasons by.
+    notes : tuple of str
+        Sentences that the user is to be told.
     """
 
     ids: Strings
@@ -364,6 +376,7 @@ class Refinement:
     params: Mapping[str, Any] = field(default_factory=dict)
     evidence: Mapping[str, Floats] = field(default_factory=dict)
     posteriors: Mapping[str, Posteriors] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, c = len(self.ids), len(self.classes)

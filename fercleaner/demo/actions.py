@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.arrays import Bools, Doubles, Ints
 from ..core.expressions import CLASS_SETS
+from ..core.numeric import softmax
 
 #: RAF-DB's seven basic expressions in the order of its codes 1 to 7.
 CLASSES: Final = CLASS_SETS["rafdb"].classes
@@ -119,9 +120,8 @@ def expression_posterior(intensity: Doubles) -> Doubles:
     """
     active: Bools = np.asarray(intensity) > 0
     table = activation_table()
-    log_likelihood = active @ np.log(table).T + (~active) @ np.log1p(-table).T
-    likelihood = np.exp(log_likelihood - log_likelihood.max(1, keepdims=True))
-    return np.asarray(likelihood / likelihood.sum(1, keepdims=True))
+    log_likelihood = active.astype(np.float64) @ np.log(table).T + (~active).astype(np.float64) @ np.log1p(-table).T
+    return softmax(log_likelihood)
 
 
 def corrupt_labels(labels: Ints, intensity: Doubles, *, rate: float, kind: str, rng: np.random.Generator) -> Ints:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Bytes, Floats
-from ..core.errors import FeatureError, InputError
+from ..core.devices import torch_device
+from ..core.errors import FeatureError
 from ..extraction.extractor import Computed, Prepare
 from ..extraction.images import UnreadableImage
 
@@ -162,7 +163,7 @@ class Network:
     module : torch.nn.Module
     preprocessing : Preprocessing
     device : str
-        "auto", "cpu", "cuda", "cuda:1", "mps".
+        "auto", "cpu", "cuda" or "cuda:NUMBER".
     batch_size : int, optional
     """
 
@@ -246,17 +247,7 @@ def _out_of_memory() -> type[Exception]:
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the torch device; "auto" is the GPU where there is one. InputError for one that is not here."""
+    """Return the torch device, as `devices.torch_device` names it."""
     import torch
 
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"'{device}' is not a device. Use auto, cpu, cuda or cuda:1.") from error
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device '{device}' is not here: torch sees {torch.cuda.device_count()} GPUs. Use --device cpu."
-        )
-    return chosen
+    return torch.device(torch_device(device))

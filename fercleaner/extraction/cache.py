@@ -33,6 +33,7 @@ import numpy as np
 
 from ..core.arrays import Bools, Bytes, Floats, spec_digest
 from ..core.errors import StoreError
+from ..core.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +251,7 @@ class CachedView:
                         )
                     return
             text = json.dumps(wanted, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-            _write_whole(path, [text.encode()])
+            write_whole(path, [text.encode()])
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -329,7 +330,7 @@ class CachedView:
             checksum.update(part)
         path = self._folder / f"{uuid.uuid4().hex}.shard"
         try:
-            _write_whole(path, [*parts, checksum.digest()])
+            write_whole(path, [*parts, checksum.digest()])
         except OSError as error:
             raise self._unwritable(error) from error
         return path
@@ -364,27 +365,6 @@ class CachedView:
             f"the feature cache {self._root} cannot be written to: {_reason(error)}. What it held before is "
             "intact. Make room there, name another folder with --cache, or go without: --no-cache."
         )
-
-
-def _write_whole(path: Path, parts: list[bytes]) -> None:
-    """Write `parts` to `path` so that it is there whole or not at all, even after a power cut."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _reason(error: OSError) -> str:

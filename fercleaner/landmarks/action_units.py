@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Bools, Doubles, Floats
 from ..core.errors import InputError
+from ..core.numeric import sigmoid
 from ..core.types import ActionUnits, Features, Landmarks
 from . import geometry
-from .au_probabilities import ALPHA, probabilities, sigmoid, standardized
+from .au_probabilities import ALPHA, probabilities, standardized
 
 #: MediaPipe's 52 blendshapes, in the order in which FaceLandmarker gives them.
 BLENDSHAPES: tuple[str, ...] = (

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.arrays import Bools, Doubles
+from ..core.numeric import sigmoid
 
 #: Slope of the logistic function, per robust standard deviation.
 ALPHA = 1.5
@@ -18,12 +19,6 @@ _BISECTIONS = 60
 
 #: Fewest neutral faces whose median and spread are taken in place of everybody's.
 MIN_NEUTRAL = 20
-
-
-def sigmoid(x: ArrayLike) -> Doubles:
-    """Return 1 / (1 + exp(-x)), without overflow."""
-    half: Doubles = 0.5 * (1.0 + np.tanh(0.5 * np.asarray(x, dtype=np.float64)))
-    return half
 
 
 def standardized(values: ArrayLike, reference: Bools | None = None) -> Doubles:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Doubles, Floats
+from ..core.devices import torch_device
 from ..core.errors import FeatureError, InputError, MissingDependency, did_you_mean
 from ..encoders.checkpoints import reach, read_state, sha256
 from ..extraction.extractor import Computed, Prepare
@@ -242,11 +243,7 @@ class FaceAlignmentDetector:
 
     @cached_property
     def _device(self) -> str:
-        import torch
-
-        if self._device_name != "auto":
-            return self._device_name
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return torch_device(self._device_name)
 
     @cached_property
     def _network(self) -> Any:

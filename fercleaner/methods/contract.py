@@ -205,7 +205,7 @@ def _classes_can_be_permuted(method: Method, rng: np.random.Generator) -> None:
     if hasattr(method, "base_rates"):  # by default it knows how frequent they are
         method = replace(method, base_rates=NONE)  # type: ignore[type-var]
         here = _answer(method, evidence)
-        permuted = replace(here, distribution=here.distribution[:, order], classes=permuted.classes)
+        permuted = replace(here, distribution=here.distribution[:, order], classes=permuted.classes, posteriors={})
     renamed = with_class_order(evidence, order, rename=True)
     _same(permuted, _answer(method, renamed), "with the classes renamed")
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classifiers.probe import PROBE
-from ..core.arrays import Bools, Doubles, Ints
+from ..core.arrays import Bools, Ints
 from ..core.errors import InputError
 from ..core.evidence import Evidence
 from ..core.expressions import BASIC, COMPOUND
+from ..core.numeric import softmax
 from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Samples
 from ..similarity.whitening import JOINT, join
 from .au_prior.tables import prior
@@ -255,8 +256,7 @@ def _linked(table: Neighbors, keep: Bools) -> Neighbors:
 def _posteriors(rng: np.random.Generator, samples: Samples, truth: Ints, missing: float) -> Posteriors:
     n, c = samples.given.shape
     logits = rng.normal(size=(n, c)) + _PROBE_LOGIT * np.eye(c)[truth]
-    values: Doubles = np.exp(logits - logits.max(1, keepdims=True))
-    values /= values.sum(1, keepdims=True)
+    values = softmax(logits)
     found = np.asarray(rng.random(n) >= missing)
     own = values[np.arange(n), np.maximum(samples.label, 0)]
     margin = np.where(found & samples.labeled, own - 0.5, 0.0)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..core.arrays import Bools, Doubles
 from ..core.errors import InputError
+from ..core.numeric import row_stochastic
 from ..core.refined import RefinedSet
 
 
@@ -104,7 +105,7 @@ def estimate_noise(refined: RefinedSet, *, top: int = 10) -> NoiseEstimate:
     joint = decided_joint(y, r)
     labels = int(refined.labeled.sum())
     right, given = joint.diagonal(), joint.sum(0)
-    transition = transition_of(joint)
+    transition = row_stochastic(joint)
     wrong = max(0.0, labels - float(right.sum()))
     return NoiseEstimate(
         labels=labels,
@@ -155,13 +156,6 @@ def decided_joint(given: ArrayLike, distribution: ArrayLike) -> Doubles:
     joint: Doubles = np.zeros((y.shape[1], y.shape[1]))
     np.add.at(joint, (true, label), 1.0)
     return joint
-
-
-def transition_of(joint: Doubles) -> Doubles:
-    """Return J[c, d] / sum_d J[c, d] of joint counts (C, C); the identity's row for a class without a face."""
-    mass = joint.sum(1, keepdims=True)
-    rows: Doubles = np.where(mass > 0, joint / np.where(mass > 0, mass, 1.0), np.eye(len(joint)))
-    return rows
 
 
 def expected_joint(given: ArrayLike, distribution: ArrayLike) -> Doubles:

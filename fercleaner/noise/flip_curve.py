@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.arrays import Doubles
+from ..core.numeric import sigmoid
 
 #: Chances of being wrong, 1 - quality, are held this far from 0 and 1 where their log-odds are taken.
 EDGE = 1e-4
@@ -45,10 +46,10 @@ def fit_slope(others: Doubles, flips: Doubles, rate: float) -> float:
         return slope
     for _ in range(SLOPE_STEPS):
         before, start = slope, _intercept(low, slope, rate)
-        target = np.concatenate([_sigmoid(slope * low + start), np.ones(len(high))])
+        target = np.concatenate([sigmoid(slope * low + start), np.ones(len(high))])
         start += float(np.log1p(len(high) / share))  # flips make wrong ones more frequent
         for _ in range(NEWTON_STEPS):
-            chance = _sigmoid(slope * both + start)
+            chance = sigmoid(slope * both + start)
             spread = chance * (1 - chance)
             curve = np.array([[spread @ both**2, spread @ both], [spread @ both, spread.sum()]]) + 1e-9 * np.eye(2)
             curve[0, 0] += SLOPE_BELIEF
@@ -66,18 +67,12 @@ def chances(quality: Doubles, slope: float, rate: float) -> Doubles:
     if rate <= 0:
         return np.zeros(len(quality))
     odds = _log_odds(quality)
-    return _sigmoid(slope * odds + _intercept(odds, slope, rate))
+    return sigmoid(slope * odds + _intercept(odds, slope, rate))
 
 
 def _log_odds(quality: Doubles) -> Doubles:
     wrong = np.clip(1.0 - quality, EDGE, 1.0 - EDGE)
     return np.asarray(np.log(wrong) - np.log1p(-wrong))
-
-
-def _sigmoid(values: Doubles) -> Doubles:
-    from scipy.special import expit
-
-    return np.asarray(expit(values), dtype=np.float64)
 
 
 def _intercept(odds: Doubles, slope: float, rate: float) -> float:
@@ -86,4 +81,4 @@ def _intercept(odds: Doubles, slope: float, rate: float) -> float:
 
     rate = min(max(rate, 1e-9), 1 - 1e-9)
     reach = slope * float(np.abs(odds).max()) + 21.0  # sigmoid(+-21) lies beyond the rates above
-    return float(brentq(lambda b: float(_sigmoid(slope * odds + b).mean()) - rate, -reach, reach))
+    return float(brentq(lambda b: float(sigmoid(slope * odds + b).mean()) - rate, -reach, reach))

@@ -32,12 +32,6 @@ SPREAD_FACES = 0.5
 RELIANCE = (0.1, 0.3)
 #: Right share that the EM algorithm starts from.
 START_RIGHT = 0.8
-#: Steps of `fit_latent`, how far each goes, and the limits of its sharpness.
-LATENT_STEPS, LATENT_PACE, LATENT_SHARPNESS = 40, 0.7, (0.2, 16.0)
-#: Share of labels that are random where labels are taken as right, so that none is impossible.
-STRAY_SHARE = 1e-3
-#: Shares of the labels' entropy that random noise must explain to be seen not at all, and fully.
-NOISE_SEEN = (0.0025, 0.0075)
 
 
 def mean_vote(scores: Doubles, rows: Bools) -> Doubles:
@@ -163,106 +157,6 @@ def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
         best = max(best, (objective, float(sharpness)))
     transition, _ = _em(distribution(lifts, prior, best[1]), given, pseudo, FINAL_STEPS)
     return LabelModel(transition, best[1])
-
-
-def fit_transition(rows: Doubles, given: Doubles) -> Doubles:
-    """Return the transition matrix (C, C) under which distributions `rows` make the given labels likeliest.
-
-    As in `fit_noise`, for distributions that are what they are.
-    """
-    return _em(rows, given, _pseudo_faces(given), FINAL_STEPS)[0]
-
-
-@dataclass(frozen=True, eq=False)
-class LatentModel:
-    """Given labels as drawn from hidden classes that the votes tell of.
-
-        P(true = c | face i) = v_ic ~ exp(b_c + s l_ic),    P(given = d | true = c) = T[c, d]
-
-    Parameters
-    ----------
-    bias : (C,) float64
-        b, what class frequencies and the votes' own leaning add.
-    sharpness : float
-        s.
-    transition : (C, C) float64
-        T.
-    likelihood : float
-        Log-likelihood of the labels that it was fitted to.
-    """
-
-    bias: Doubles
-    sharpness: float
-    transition: Doubles
-    likelihood: float
-
-    def logits(self, lifts: Doubles) -> Doubles:
-        """Return b + s l, (..., C)."""
-        return self.bias + self.sharpness * lifts
-
-    def voted(self, lifts: Doubles) -> Doubles:
-        """Return v, (..., C)."""
-        return softmax(self.logits(lifts))
-
-    def posterior(self, lifts: Doubles, given: Doubles) -> Doubles:
-        """Return P(true | face, given label) as `LabelModel.posterior` does, (N, ..., C)."""
-        return LabelModel(self.transition, self.sharpness).posterior(self.voted(lifts), given)
-
-
-def fit_latent(lifts: Doubles, given: Doubles, prior: Doubles, *, noisy: bool = True) -> LatentModel:
-    """Fit bias, sharpness and transition matrix together, by maximum likelihood of the given labels.
-
-    Generalized EM: with r the posteriors of the true classes, T becomes what r and labels count (with the
-    pseudo-faces of `fit_noise`), b moves until v has the class frequencies of r, and s by Newton's rule; b and s
-    go 0.7 of the way a step. It starts from `fit_noise`. Where noise hits faces of a class alike, T is close to
-    the noise that was put in; where it follows the face, or views share it, T stays near the identity.
-
-    Parameters
-    ----------
-    lifts, given : (N, C) float64
-        As in `fit_noise`.
-    prior : (C,) float64
-        Frequencies of the given labels.
-    noisy : bool
-        False takes the labels as right, but for `STRAY_SHARE`: T is not fitted.
-
-    Cost: O((19 x 15 + 40) N C^2).
-    """
-    classes = given.shape[1]
-    if noisy:
-        start = fit_noise(lifts, given, prior)
-        transition, sharpness = start.transition, start.sharpness
-    else:
-        transition, sharpness = (1 - STRAY_SHARE) * np.eye(classes) + STRAY_SHARE / classes, 1.0
-    bias, pseudo = np.log(prior), _pseudo_faces(given)
-    for _ in range(LATENT_STEPS):
-        rows = softmax(bias + sharpness * lifts)
-        joint = LabelModel(transition, sharpness).posterior(rows, given)
-        if noisy:
-            transition = normalized(joint.T @ given + pseudo)
-        bias = bias + LATENT_PACE * np.log(np.maximum(joint.mean(0), 1e-9) / np.maximum(rows.mean(0), 1e-9))
-        slope = float(((joint - rows) * lifts).sum())
-        curve = float(((rows * lifts**2).sum(1) - (rows * lifts).sum(1) ** 2).sum())
-        sharpness = float(np.clip(sharpness + LATENT_PACE * slope / max(curve, 1e-9), *LATENT_SHARPNESS))
-    predicted = softmax(bias + sharpness * lifts) @ transition
-    likelihood = float((given * np.log(np.maximum(predicted, 1e-12))).sum())
-    return LatentModel(bias, sharpness, transition, likelihood)
-
-
-def noise_seen(noisy: LatentModel, clean: LatentModel, given: Doubles, prior: Doubles) -> float:
-    """Return how surely random noise is told from faces that are hard to read, in [0, 1].
-
-    The log-likelihood that fitting T adds (`fit_latent` with and without), less K (K - 1) / 2 for the entries of T
-    between the K classes that occur, as a share of the labels' entropy: 0 up to .25 %, 1 from .75 % on. 0 says
-    that the labels look as if they were right and the faces ambiguous, as clean labels do, and as do labels
-    whose noise follows the face: likelihood cannot tell these two apart.
-    """
-    entropy = -float((prior * np.log(prior)).sum()) * len(given)
-    if entropy <= 0:
-        return 0.0
-    low, high = NOISE_SEEN
-    share = (noisy.likelihood - clean.likelihood) / entropy - chance(given, prior)
-    return float(np.clip((share - low) / (high - low), 0.0, 1.0))
 
 
 def chance(given: Doubles, prior: Doubles) -> float:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from ..core.arrays import Doubles, Ints
 from ..core.errors import InputError
 from ..core.expressions import canonical
+from ..core.numeric import row_stochastic
 
 #: Where faces of an expression most often go in FER2013: the two largest off-diagonal entries of each row of
 #: T, measured from FER2013's labels against the FERPlus majorities of at least 6 of 10 votes (21,733 training
@@ -79,8 +80,7 @@ def transition_matrix(given: ArrayLike, true: ArrayLike, n_classes: int) -> Doub
     known = (columns >= 0) & (rows >= 0)
     flat = np.bincount(rows[known] * n_classes + columns[known], minlength=n_classes**2)
     counts = flat.reshape(n_classes, n_classes).astype(np.float64)
-    sizes = counts.sum(1, keepdims=True)
-    return np.where(sizes > 0, counts / np.maximum(sizes, 1), np.eye(n_classes))
+    return row_stochastic(counts)
 
 
 def scaled_matrix(matrix: ArrayLike, labels: ArrayLike, rate: float) -> Doubles:

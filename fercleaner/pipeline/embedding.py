@@ -10,13 +10,14 @@ import numpy as np
 
 from ..core.arrays import Doubles
 from ..core.errors import InputError
+from ..core.files import replacing
 from ..core.refined import RefinedSet
 from ..core.types import Features, Samples
 from ..methods.base import Method
 from ..methods.landmark.contrast import SHARE, fit_projection
-from ..results.parquet import replacing
+from ..similarity.whitening import joined
 from .inputs import Callbacks, Resources, Sources
-from .refine import LANDMARKS, gather, side_by_side
+from .refine import LANDMARKS, gather
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def project_set(
         raise InputError(
             "The projection needs landmarks: add --landmarks builtin, face-alignment, mediapipe or points:FILE."
         )
-    expression = side_by_side(views)
+    expression = joined(views)
     projection = fit_projection(
         expression,
         evidence.features[LANDMARKS],

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from ..core.arrays import Bools, Doubles
 from ..core.errors import InputError, did_you_mean
 from ..core.evidence import Evidence
+from ..core.numeric import row_stochastic
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
-from ..noise.estimate import decided_joint, transition_of
+from ..noise.estimate import decided_joint
 from ..results.named_neighbors import nearest_overall, sources
 
 _T = TypeVar("_T", bound=np.generic)
@@ -110,7 +111,7 @@ def transition(refined: RefinedSet) -> Doubles:
     rows = refined.labeled
     given = refined.given[rows].astype(np.float64)
     shares = (given / given.sum(1, keepdims=True)).mean(0)
-    return transition_of(decided_joint(given, refined.distribution[rows]) + SPREAD_FACES * shares)
+    return row_stochastic(decided_joint(given, refined.distribution[rows]) + SPREAD_FACES * shares)
 
 
 def posterior(said: Doubles, given: Doubles, matrix: Doubles) -> Doubles:

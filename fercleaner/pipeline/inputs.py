@@ -77,6 +77,8 @@ class Sources:
     posteriors : sequence of Posteriors
         Further sources over the samples' classes: trained elsewhere or, out of fold, on the labels at hand
         (`Posteriors.learned`). None is called "probe", which is fitted here.
+    builtin_posteriors : bool
+        Whether the builtin model, where it is among the encoders, gives its posteriors too, or its views alone.
     identity : Features, optional
         Vectors that tell persons apart (a face-verification network's): no view, but pictures of one person are kept
         apart by them.
@@ -87,4 +89,5 @@ class Sources:
     landmarks: Detector | Landmarks = None
     action_units: ActionUnits | None = None
     posteriors: Sequence[Posteriors] = field(default_factory=tuple)
+    builtin_posteriors: bool = True
     identity: Features | None = None

@@ -15,11 +15,12 @@ from ..core.errors import InputError
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
 from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Refinement, Samples
-from ..methods.base import Method, parameters, require_labels
+from ..methods.base import Method, leading, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
 from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
 from ..results.assemble import assembled
-from ..similarity.whitening import JOINT, distinct, join, whiten
+from ..similarity.distinct import repeated
+from ..similarity.whitening import JOINT, whitened
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources
 from .neighborhoods import keep_apart, search
@@ -92,18 +93,38 @@ def refine(
     stage(0, 1)
     refinement = run(method, evidence, resources.seed)
     stage(1, 1)
-    about: dict[str, Any] = {}
+    about: dict[str, Any] = {"notes": list(refinement.notes)}
+    for sentence in refinement.notes:
+        callbacks.note(sentence)
     if precision is not None:
         checks = flip_checks(method, evidence, refinement, resources, callbacks)
         decision = calibrated(precision, samples, refinement, checks)
-        refinement = replace(refinement, flagged=decision.flagged)
+        refinement = kept_unflagged(samples, replace(refinement, flagged=decision.flagged))
         about["precision"] = decision.to_dict()
         callbacks.note(decision.sentence)
+    for name in emptied(samples, refinement):
+        callbacks.note(f"No face is refined to {name}: the method holds all labels of that class to be wrong.")
     refinement = replace(refinement, params=parameters(method))
     if learn_from is not None:
         about["learn_from"] = list(learn_from)
     refined = assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
     return refined if learn_from is None else judge_hidden(refined, whole, evidence)
+
+
+def kept_unflagged(samples: Samples, refinement: Refinement) -> Refinement:
+    """Return the refinement in which the label of no unflagged face is changed: the label leads there."""
+    given = samples.given.astype(np.float64)
+    rows = samples.labeled & ~refinement.flagged & (refinement.label != samples.label)
+    distribution = refinement.distribution.astype(np.float64)
+    distribution[rows] = leading(distribution[rows], given[rows])
+    return replace(refinement, distribution=distribution.astype(np.float32))
+
+
+def emptied(samples: Samples, refinement: Refinement) -> list[str]:
+    """Return the classes that labels name and no refined label does."""
+    c = len(samples.classes)
+    before, after = (np.bincount(rows, minlength=c) for rows in (samples.label[samples.labeled], refinement.label))
+    return [samples.classes[i] for i in np.flatnonzero((before > 0) & (after == 0))]
 
 
 def run(method: Method, evidence: Evidence, seed: int) -> Refinement:
@@ -142,7 +163,7 @@ def gather_for(
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
     k = max(_k(method) for method in methods)
-    ready, neighbors, identity = _ready(views), dict[str, Neighbors](), sources.identity
+    ready, neighbors, identity = whitened(views), dict[str, Neighbors](), sources.identity
     if "neighbors" in wanted:
         samples, neighbors = search(samples, k, "joint" in wanted, ready, identity, resources, callbacks)
     else:
@@ -204,16 +225,6 @@ def _probe(samples: Samples, views: Mapping[str, Features], resources: Resources
     return cross_fit(samples, views, seed=resources.seed, device=resources.device, progress=callbacks.stage(PROBE))
 
 
-def side_by_side(views: Mapping[str, Features]) -> Features:
-    """Return all views as one, each whitened as for the search of neighbors."""
-    ready = _ready(views)
-    return join(ready) if len(ready) > 1 else next(iter(ready.values()))
-
-
-def _ready(views: Mapping[str, Features]) -> dict[str, Features]:
-    return {name: view if name == LANDMARKS else whiten(view) for name, view in views.items()}
-
-
 def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, callbacks: Callbacks) -> Sources:
     """Return the sources with the builtin model replaced by what its one pass gives.
 
@@ -231,9 +242,10 @@ def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, 
     )
     _tell(done.log, callbacks)
     views = split(samples, done.values, done.found, done.notes, builtin.spec)
-    if views.reason:
+    gives = sources.builtin_posteriors
+    if gives and views.reason:
         callbacks.note(views.reason)
-    if views.trained_on.any():
+    if gives and views.trained_on.any():
         callbacks.note(
             f"{builtin.name}: {int(views.trained_on.sum()):,} of {len(samples):,} pictures are faces that it was "
             "trained on; its posteriors are not used for these faces."
@@ -243,7 +255,7 @@ def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, 
         encoders=tuple(e for e in sources.encoders if e is not builtin),
         views=(*sources.views, views.features),
         landmarks=views.landmarks if sources.landmarks is None else sources.landmarks,
-        posteriors=(*sources.posteriors, *([views.posteriors] if views.posteriors is not None else [])),
+        posteriors=(*sources.posteriors, *([views.posteriors] if gives and views.posteriors is not None else [])),
     )
 
 
@@ -307,10 +319,10 @@ def _views(
         from ..landmarks.geometry import descriptor
 
         views[LANDMARKS] = descriptor(landmarks)
-    kept = distinct(views)
-    for name in views.keys() - kept.keys():
+    for name in sorted(repeated({name: (view.values, view.found) for name, view in views.items()})):
         callbacks.note(f"View '{name}' repeats another view and is counted once.")
-    return kept
+        del views[name]
+    return views
 
 
 def _encoder_names(encoders: Sequence[Extractor]) -> list[str]:
@@ -334,7 +346,8 @@ def _check_names(sources: Sources) -> None:
     for name, count in taken.items():
         if count > 1:
             raise InputError(f"Two views are called '{name}'. Give one of them another name: --view NAME=FILE.")
-    said = Counter([table.name for table in sources.posteriors] + ([builtin.name] if builtin is not None else []))
+    own = [builtin.name] if builtin is not None and sources.builtin_posteriors else []
+    said = Counter([table.name for table in sources.posteriors] + own)
     for name, count in said.items():
         if count > 1:
             raise InputError(f"Two posteriors are called '{name}'. Give one of them another name.")

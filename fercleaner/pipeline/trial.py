@@ -9,13 +9,15 @@ import numpy as np
 from ..core.arrays import Doubles, Ints
 from ..core.errors import InputError
 from ..core.evidence import Evidence
+from ..core.numeric import row_stochastic
 from ..core.types import Refinement, Samples
 from ..methods.base import Method, require_labels
 from ..noise.estimate import expected_joint
 from ..noise.injection import NoiseSpec
 from ..noise.precision import Flipped, with_labels
+from ..similarity.whitening import joined
 from .inputs import Callbacks, Resources, Sources
-from .refine import evidence_for, gather_for, relabeled, run, side_by_side
+from .refine import evidence_for, gather_for, relabeled, run
 from .trial_figures import Runs, Trial, judged
 
 #: Noises that are put in where none is named: as the methods expect it of the set itself, and three kinds beside, at
@@ -176,12 +178,11 @@ def _injected(
     """Return the set under each noise and seed, noise by noise."""
     vectors = matrix = None
     if any(noise.kind == "instance" for noise in noises):
-        vectors = side_by_side(evidence.features).values.astype(np.float64)
+        vectors = joined(evidence.features).values.astype(np.float64)
     if any(noise.kind == "human" for noise in noises):
         given = samples.given[samples.labeled]
         joint = np.sum([expected_joint(given, one.distribution[samples.labeled]) for one in first], axis=0)
-        mass = joint.sum(1, keepdims=True)
-        matrix = np.where(mass > 0, joint / np.where(mass > 0, mass, 1.0), np.eye(len(joint)))
+        matrix = row_stochastic(joint)
     return [
         inject(samples, noise, np.random.default_rng([seed, number, repeat]), vectors=vectors, matrix=matrix)
         for number, noise in enumerate(noises)

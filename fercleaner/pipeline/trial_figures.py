@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Bools, Ints
+from ..core.arrays import Bools
 from ..core.errors import InputError
+from ..core.groups import group_numbers
 from ..core.types import Refinement, Samples
 from ..evaluation.bootstrap import DRAWS, compare
 from ..evaluation.metrics import auroc, average_precision, flag_scores, r_precision
@@ -175,7 +176,7 @@ def judged(runs: Runs) -> Trial:
         np.stack([[-a.quality[faces].astype(np.float64) for a in runs.answers[name]] for name in names]),
         flipped,
         np.repeat(np.arange(len(runs.noises)), runs.seeds),
-        np.unique(_group_numbers(samples)[faces], return_inverse=True)[1],
+        np.unique(group_numbers(samples.ids, samples.group)[faces], return_inverse=True)[1],
         np.random.default_rng([runs.seed, 1]),
         right=np.stack([[(a.label == samples.label)[faces] for a in runs.answers[name]] for name in names]),
         flip_weight=np.maximum(1.0, doubted * labeled.sum() / flipped.sum(1)),
@@ -277,12 +278,3 @@ def _over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
             float(known.std(ddof=1)) if len(known) > 1 else 0.0,
         )
     return answer
-
-
-def _group_numbers(samples: Samples) -> Ints:
-    """Return a number a face from 0, equal within a group; faces without a group stand alone."""
-    names = np.array([f"id:{name}" for name in samples.ids.tolist()])
-    if samples.group is not None:
-        inside = samples.group != ""
-        names = np.where(inside, np.char.add("group:", samples.group), names)
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError, StoreError
+from ..core.files import check_writable, replacing
 from ..core.refined import RefinedSet
 from ..pipeline.inputs import Callbacks
 from ..results.checks import write_table
-from ..results.parquet import check_writable, replacing
+from ..similarity.whitening import joined
 from .checked import check_set, checks_data
 from .data import (
     SCHEMA,
@@ -30,7 +31,7 @@ from .material import SHOWN, Material, choose
 from .page import html_of
 from .pictures import faces_of
 from .shown import pictures, shown_faces
-from .spread import side_by_side, spread
+from .spread import spread
 
 #: Files of an audit in its folder.
 PAGE, DATA, TABLE = "index.html", "audit.json", "checks.parquet"
@@ -139,7 +140,7 @@ def audit(
     material, options, callbacks = material or Material(), options or Options(), callbacks or Callbacks()
     _check(refined, material, options)
     faces = faces_of(refined, material.samples, material.root)
-    joint = side_by_side(material.features)
+    joint = joined(material.features) if material.features else None
     rows = choose(refined, options.shown)
     checked = check_set(refined, faces, joint, material, callbacks, options.checks, options.detector)
     sprites = pictures(refined, faces, rows, checked.examples, callbacks.stage("pictures of shown faces"))

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import Bools, Ints, Strings
+from ..core.numeric import row_stochastic
 from ..core.refined import RefinedSet
 from ..core.types import Samples
 from ..datasets.truth import Truth
 from ..evaluation.against_truth import evaluate
 from ..evaluation.metrics import confusion_matrix
-from ..noise.estimate import decided_joint, transition_of
+from ..noise.estimate import decided_joint
 from ..results.summary import summarize, unseen
 from .material import Material, ambiguous
 from .rates import by_column, noise_range, rate
@@ -92,7 +93,7 @@ def _classes(refined: RefinedSet) -> list[dict[str, Any]]:
 def _transition(refined: RefinedSet) -> dict[str, Any]:
     rows = refined.labeled
     joint = decided_joint(refined.given[rows], refined.distribution[rows])
-    return {"counts": joint.astype(int).tolist(), "shares": np.round(transition_of(joint), 4).tolist()}
+    return {"counts": joint.astype(int).tolist(), "shares": np.round(row_stochastic(joint), 4).tolist()}
 
 
 def _pairs(refined: RefinedSet) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ from ..core.arrays import Bools, Doubles, Floats
 from ..core.errors import InputError, MissingDependency
 from ..core.refined import RefinedSet
 from ..core.types import Features
-from ..similarity.whitening import join, whiten
 
 Layout = Literal["pca", "tsne"]
 LAYOUTS: tuple[Layout, ...] = ("pca", "tsne")
@@ -41,14 +39,6 @@ class Spread:
     source: str
     layout: str
     explained: tuple[float, ...]
-
-
-def side_by_side(views: Mapping[str, Features]) -> Features | None:
-    """Return all views as one, whitened as for the search of neighbors; None without a view."""
-    ready = {name: view if name == "landmarks" else whiten(view) for name, view in views.items()}
-    if not ready:
-        return None
-    return join(ready) if len(ready) > 1 else next(iter(ready.values()))
 
 
 def spread(refined: RefinedSet, joint: Features | None, layout: str = "pca", seed: int = 0) -> Spread:

@@ -12,13 +12,13 @@ import numpy as np
 
 from ..core.arrays import Bools, Doubles, Floats, Ints, Progress
 from ..core.errors import InputError
+from ..core.files import replacing
 from ..core.refined import RefinedSet
 from ..core.types import Features, Landmarks, Samples
 from ..extraction.detection import RIVAL_AREA, find_faces
 from ..extraction.images import UnreadableImage, open_face
 from ..similarity.neighbors import nearest
 from .near_duplicates import KINDS, Duplicates
-from .parquet import replacing
 from .pixels import NO_PICTURE, Pixels
 
 #: Robust standard deviations from the set's median from which a face stands out.

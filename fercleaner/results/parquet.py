@@ -8,12 +8,9 @@ recorded about the run: method, parameters, encoder specs, versions, seed, diges
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,9 +19,10 @@ import numpy as np
 
 from ..core.arrays import Bools, Floats
 from ..core.errors import InputError, StoreError
+from ..core.files import replacing, target_of
 from ..core.refined import RefinedSet, to_json
 
-__all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "check_writable", "load", "replacing", "write"]
+__all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "load", "write"]
 
 #: Number of the file layout; a reader refuses files with a larger one.
 SCHEMA = 1
@@ -53,8 +51,6 @@ SCHEMA_TABLE: tuple[tuple[str, str, str], ...] = (
     ("evidence_<name>", "float", "a number that the method went by; null where it had none"),
 )
 
-_WAY_OUT = "Choose another name."
-
 
 def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a refined set as Parquet (zstd, page checksums); the same set gives the same bytes.
@@ -71,24 +67,10 @@ def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool 
     """
     import pyarrow.parquet as pq
 
-    target = _target(path, overwrite)
+    target = target_of(path, overwrite)
     table = _to_table(refined, target)
     with replacing(target, overwrite) as stream:
         pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
-
-
-def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Raise the StoreError that `write` would raise for this path; call it before long work.
-
-    Creates and removes an empty file beside `path`.
-    """
-    target = _target(path, overwrite)
-    try:
-        descriptor, temporary = _create_beside(target)
-        os.close(descriptor)
-        temporary.unlink()
-    except OSError as error:
-        raise _write_error(target, error) from error
 
 
 def load(path: str | os.PathLike[str]) -> RefinedSet:
@@ -301,66 +283,3 @@ def _has_parquet_magic(path: Path) -> bool:
             return stream.read(4) == b"PAR1"
     except OSError:
         return False
-
-
-def _target(path: str | os.PathLike[str], overwrite: bool) -> Path:
-    """Return the file behind `path`, links followed; raise StoreError where it cannot be written."""
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise StoreError(f"{path} is a folder. Name a file in it, such as {Path(path) / 'refined.parquet'}.")
-    if not target.parent.is_dir():
-        raise StoreError(f"{path}: the folder {target.parent} does not exist. Make it, or choose another name.")
-    if target.exists() and not target.is_file():
-        raise StoreError(f"{path} is not a regular file. {_WAY_OUT}")
-    if target.exists() and not overwrite:
-        raise StoreError(f"{path} exists already. Overwrite it with --force, or choose another name.")
-    return target
-
-
-def _create_beside(target: Path) -> tuple[int, Path]:
-    temporary = target.parent / f".fercleaner-{secrets.token_hex(8)}.tmp"
-    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
-    """Yield a binary stream whose content becomes the file `path` when the block ends well, as in `write`."""
-    target = _target(path, overwrite)
-    try:
-        descriptor, temporary = _create_beside(target)
-        try:
-            with open(descriptor, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            if target.exists() and not overwrite:
-                raise FileExistsError(errno.EEXIST, "it appeared while this run was writing", str(target))
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise _write_error(target, error) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the rename itself, where the system lets folders be opened."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_error(target: Path, error: OSError) -> StoreError:
-    if isinstance(error, FileExistsError):
-        return StoreError(f"{target} exists already: {error.strerror}. Use --force, or choose another name.")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        older = " The older file is unchanged." if target.exists() else ""
-        return StoreError(f"{target}: the disk is full. Free some space, or choose another name.{older}")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(f"{target}: the folder cannot be written ({error.strerror}). {_WAY_OUT}")
-    return StoreError(f"{target} cannot be written: {error.strerror or error}. {_WAY_OUT}")

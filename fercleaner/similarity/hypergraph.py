@@ -8,7 +8,6 @@ and keeps rows that sum to 1 summing to 1.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from ..core.arrays import Bools, Doubles, Floats, Ints, Strings
+from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.errors import InputError
 from ..core.types import Neighbors
 
@@ -220,32 +219,6 @@ def _chebyshev(graph: Hypergraph, right: Floats, alpha: float, tolerance: float)
         step = np.float32(following * rho) * step + np.float32(2 * following / half) * residual
         rho = following
     return solution
-
-
-def self_influence(graph: Hypergraph, alpha: float, *, form: Form = "random-walk") -> Doubles:
-    """Return the diagonal of M = (1 - alpha) (I - alpha P)^-1 exactly, (N,): each label's share in its own score.
-
-    Dense, O(N^3): for checks and sets of a few thousand faces. The method leaves labels out by folds instead.
-    """
-    n = graph.incidence.shape[0]
-    theta = np.asarray(graph.smooth(np.eye(n, dtype=np.float32), form), dtype=np.float64)
-    diagonal: Doubles = np.diag((1 - alpha) * np.linalg.inv(np.eye(n) - alpha * theta)).copy()
-    return diagonal
-
-
-def fold_numbers(ids: Strings, group: Strings | None, folds: int, seed: int) -> Ints:
-    """Deal faces into folds by a hash of their group (or id), so that the deal does not depend on row order.
-
-    Faces of one group share a fold; fold sizes in groups differ by at most one. Returns (N,) int64 in
-    [0, min(folds, groups)).
-    """
-    keys = ids if group is None else np.where(group == "", np.char.add("\x01", ids), group)
-    names, inverse = np.unique(keys, return_inverse=True)
-    drawn = [hashlib.blake2b(f"{seed}\x00{name}".encode(), digest_size=8).digest() for name in names]
-    rank = np.empty(len(names), dtype=np.int64)
-    rank[np.argsort(np.array(drawn, dtype="S8"), kind="stable")] = np.arange(len(names))
-    numbers: Ints = (rank % max(1, min(folds, len(names))))[inverse]
-    return numbers
 
 
 def leave_out_propagate(graph: Hypergraph, labels: Floats, fold: Ints, alpha: float, **options: Any) -> Floats:

@@ -8,7 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.arrays import Bools, Doubles, Floats, Ints, Progress, Strings
+from ..core.devices import choose_device
 from ..core.errors import InputError, MissingDependency
+from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors
 from .whitening import unit_rows
 
@@ -89,7 +91,7 @@ def nearest(
     if center:
         values = (values - values.mean(0, dtype=np.float64)).astype(np.float32)
     vectors = unit_rows(values)
-    groups = _group_numbers(apart, rows)
+    groups = group_numbers(features.ids, apart)[rows]
     search = _searcher(vectors, index, device)
     asked = np.arange(len(rows)) if only is None else np.flatnonzero(only[rows])
     done = 0
@@ -110,15 +112,6 @@ def nearest(
         if progress:
             progress(done, len(asked))
     return Neighbors(features.view, features.ids, indices, similarity)
-
-
-def _group_numbers(apart: Strings | None, rows: Ints) -> Ints:
-    """Return a number a face of `rows`, equal for faces to be kept apart; -1 - row for a face alone."""
-    alone = -1 - np.arange(len(rows), dtype=np.int64)
-    if apart is None:
-        return alone
-    names, numbers = np.unique(apart[rows], return_inverse=True)
-    return np.where(names[numbers] == "", alone, numbers).astype(np.int64)
 
 
 def _choose(vectors: Floats, todo: Ints, near: Ints, groups: Ints, k: int) -> tuple[Ints, Floats, Bools]:
@@ -188,20 +181,11 @@ def _searcher(vectors: Floats, index: Index, device: str) -> Any:
 
 
 def use_gpu(device: str) -> bool:
-    """Return whether FAISS shall use a GPU; "cuda" without one is an error, "auto" falls back to the CPU.
+    """Return whether FAISS shall use a GPU, as in `choose_device`."""
 
-    "cuda:1" names the second GPU.
-    """
-    name, _, number = device.partition(":")
-    if device not in {"auto", "cuda", "cpu"} and not (name == "cuda" and number.isdecimal()):
-        raise InputError(f"device '{device}' is not known; choose auto, cuda, cuda:NUMBER or cpu.")
-    if device == "cpu":
-        return False
-    import faiss
+    def count() -> int:
+        import faiss
 
-    gpus = int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
-    if gpus == 0 and device != "auto":
-        raise InputError(f"--device {device}: FAISS sees no GPU here. Use --device auto or cpu.")
-    if number and int(number) >= gpus:
-        raise InputError(f"--device {device}: FAISS sees {gpus} GPU here, numbered from 0. Use --device cuda:0.")
-    return gpus > 0
+        return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
+
+    return choose_device(device, count, "FAISS") != "cpu"

@@ -1,8 +1,7 @@
-"""Views made ready for comparison: half-whitened principal components, one joint view, duplicates dropped."""
+"""Views made ready for comparison: half-whitened principal components, one joint view."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +9,8 @@ import numpy as np
 from ..core.arrays import Doubles, Floats
 from ..core.types import Features
 
+#: The view that describes the geometry of a face; all others are expression views.
+LANDMARK_VIEW = "landmarks"
 #: Name of the view that holds all others side by side.
 JOINT = "joint"
 #: Principal components kept of a view.
@@ -73,13 +74,12 @@ def join(features: Mapping[str, Features]) -> Features:
     return Features(JOINT, views[0].ids, unit_rows(values), found, {"kind": "joint", "views": sorted(features)})
 
 
-def distinct(features: Mapping[str, Features]) -> dict[str, Features]:
-    """Return `features` without views whose values repeat an earlier one: the same view twice counts once."""
-    kept: dict[str, Features] = {}
-    seen: set[bytes] = set()
-    for name, view in features.items():
-        digest = hashlib.sha256(view.values.tobytes() + view.found.tobytes()).digest()
-        if digest not in seen:
-            seen.add(digest)
-            kept[name] = view
-    return kept
+def whitened(views: Mapping[str, Features]) -> dict[str, Features]:
+    """Return the views as neighbors are searched in them: all whitened but landmarks, comparable as they are."""
+    return {name: view if name == LANDMARK_VIEW else whiten(view) for name, view in views.items()}
+
+
+def joined(views: Mapping[str, Features]) -> Features:
+    """Return all views, at least one, as one, each `whitened`."""
+    ready = whitened(views)
+    return join(ready) if len(ready) > 1 else next(iter(ready.values()))

@@ -93,6 +93,26 @@ def test_python_dash_m_is_the_command():
     assert done.stdout == "False\n"
 
 
+@pytest.mark.parametrize("with_packages", [True, False])
+def test_a_clone_that_is_not_installed_runs_or_says_what_to_do(tmp_path, with_packages):
+    root = Path(fercleaner.__file__).resolve().parents[1]
+    for folder in ("fercleaner", "cli"):
+        shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.pyc", "weights"))
+    packages = [path for path in sys.path if path.endswith("site-packages")] if with_packages else []
+    code = (
+        f"import runpy, sys\nsys.path[:0] = {[str(tmp_path), *packages]}\nsys.argv = ['fercleaner', '--version']\n"
+        "runpy.run_module('fercleaner', run_name='__main__', alter_sys=True)"
+    )
+    # -S: nothing that is installed is known, the editable fercleaner of this environment neither
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env=environment())
+    if with_packages:
+        assert (done.returncode, done.stdout) == (0, f"fercleaner {fercleaner.__version__}\n"), done.stderr
+    else:
+        assert done.returncode == 1
+        assert done.stderr.startswith("fercleaner is not installed; faiss, numpy, PIL")
+        assert f"pip install -c constraints.txt . (in {tmp_path})" in done.stderr
+
+
 def test_help_names_every_command_and_example():
     text = run("--help").stdout
     places = [text.index(f"─ {want} ─") for want in WANTS]

@@ -17,6 +17,7 @@ from PIL import Image
 
 import fercleaner
 from fercleaner import datasets
+from fercleaner.core import files
 from fercleaner.core.errors import StoreError
 from fercleaner.extraction import run as extraction
 from fercleaner.results import parquet
@@ -393,7 +394,7 @@ def test_a_disk_that_is_full_leaves_the_older_file(here, monkeypatch):
     run("refine", "faces.csv", *VIEW)
     before = (here / "faces.refined.parquet").read_bytes()
 
-    monkeypatch.setattr(parquet, "_create_beside", _full_after_the_check(parquet._create_beside))
+    monkeypatch.setattr(files, "_create_beside", _full_after_the_check(files._create_beside))
     message = fails("refine", "faces.csv", *VIEW, "--force")
     assert "the disk is full" in message
     assert "The older file is unchanged." in message

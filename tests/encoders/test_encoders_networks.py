@@ -305,9 +305,9 @@ def test_names_that_do_not_exist() -> None:
 
 def test_devices() -> None:
     assert network.pick_device("cpu").type == "cpu"
-    with pytest.raises(InputError, match="'tpu9' is not a device"):
+    with pytest.raises(InputError, match="device 'tpu9' is not known"):
         network.pick_device("tpu9")
-    with pytest.raises(InputError, match=r"device 'cuda:99' is not here.*--device cpu"):
+    with pytest.raises(InputError, match=r"--device cuda:99: torch sees .* GPU here"):
         network.pick_device("cuda:99")
 
 

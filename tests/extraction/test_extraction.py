@@ -201,7 +201,7 @@ def test_features_tell_what_was_done() -> None:
 def test_a_full_disk_stops_the_run_with_what_was_written_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, cache = samples(ArrayImages(pixels(60))), FeatureCache(tmp_path)
     monkeypatch.setattr(cache_module, "FLUSH_ROWS", 10)
-    written, real = [], cache_module._write_whole
+    written, real = [], cache_module.write_whole
 
     def until_full(path: Path, parts: list[bytes]) -> None:
         if path.suffix == ".shard" and len(written) == 3:
@@ -209,7 +209,7 @@ def test_a_full_disk_stops_the_run_with_what_was_written_kept(tmp_path: Path, mo
         real(path, parts)
         written.append(path)
 
-    monkeypatch.setattr(cache_module, "_write_whole", until_full)
+    monkeypatch.setattr(cache_module, "write_whole", until_full)
     with pytest.raises(StoreError, match=r"no space left on the disk.*--no-cache"):
         extract(data, Moments(), cache=cache, workers=0)
     monkeypatch.undo()

@@ -20,7 +20,6 @@ from fercleaner.methods.ambiguous.ambiguous import (
     aligned,
     class_margins,
     disagreement,
-    epoch_margin,
     geometric_mean,
     positives,
     pseudo_distribution,
@@ -141,14 +140,6 @@ def test_ambiguous_loss() -> None:
     s, m = rng.normal(size=5), np.array([1, 0.5, 0.5, 0, 0])
     pairs = sum(m[a] * (1 - m[b]) * np.exp(s[b] - s[a]) for a in range(5) for b in range(5))
     assert float(experts.ambiguous_loss(torch.tensor(s), torch.tensor(m))) == pytest.approx(np.log1p(pairs), rel=1e-9)
-
-
-def test_margins_of_ada_cm() -> None:
-    confidence = np.array([0.95, 0.85, 0.99])
-    assert [round(epoch_margin(confidence, t), 4) for t in (1, 2, 3, 5)] == [0.8, 0.8, 0.8593, 0.8961]
-    factors = [epoch_margin(np.full(1, 1.0), t) for t in (3, 4, 5, 10)]
-    np.testing.assert_allclose(factors, [0.9240, 0.9526, 0.9635, 0.9700], atol=5e-5)
-    assert epoch_margin(np.array([]), 9) == 0.8
 
 
 def test_class_margins_shrink_and_have_a_floor() -> None:

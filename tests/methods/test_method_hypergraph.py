@@ -12,6 +12,7 @@ from consensus_cases import crowd
 
 from fercleaner.core.errors import InputError
 from fercleaner.core.evidence import Evidence
+from fercleaner.core.groups import fold_numbers
 from fercleaner.core.types import Features, Neighbors, Samples
 from fercleaner.methods import build as build_method
 from fercleaner.methods import contract
@@ -20,7 +21,6 @@ from fercleaner.methods.hypergraph import hypergraph as module
 from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation, information, view_weights
 from fercleaner.noise.class_priors import base_rates
 from fercleaner.noise.label_model import LabelModel
-from fercleaner.similarity.hypergraph import fold_numbers
 from fercleaner.similarity.neighbors import nearest
 from fercleaner.similarity.whitening import JOINT
 

@@ -13,6 +13,7 @@ from test_method_hypergraph import clustered, make, make_samples, run, tables_of
 
 from fercleaner.core.errors import InputError
 from fercleaner.core.evidence import Evidence
+from fercleaner.core.groups import fold_numbers
 from fercleaner.core.types import Neighbors
 from fercleaner.evaluation.metrics import auroc
 from fercleaner.methods import build as build_method
@@ -23,7 +24,6 @@ from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation, held
 from fercleaner.noise import sites as site_module
 from fercleaner.noise.class_priors import base_rates
 from fercleaner.noise.sites import Sites, posterior, sites_of
-from fercleaner.similarity.hypergraph import fold_numbers
 
 
 def sited(evidence, site):

@@ -16,19 +16,15 @@ from fercleaner.core.numeric import normalized, softmax
 from fercleaner.noise.label_model import (
     SHARPNESS,
     LabelModel,
-    LatentModel,
     chance,
     distribution,
     expected_transition,
     explained,
-    fit_latent,
     fit_noise,
     fit_sharpness,
-    fit_transition,
     frequencies,
     lift,
     mean_vote,
-    noise_seen,
     reliance,
 )
 
@@ -59,15 +55,6 @@ def soft_labels(rng, n, c):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_fitted_transition_equals_em_in_loops(seed):
-    rng = np.random.default_rng(seed)
-    n, c = 25, 3 + seed
-    rows, given = rng.dirichlet(np.full(c, 0.4), n), soft_labels(rng, n, c)
-    pseudo = [[0.5 / c + (0.01 * sum(given[:, a]) + 0.5 if a == b else 0.0) for b in range(c)] for a in range(c)]
-    np.testing.assert_allclose(fit_transition(rows, given), oracle.em(rows, given, pseudo, 60)[0], atol=1e-10)
-
-
-@pytest.mark.parametrize("seed", range(3))
 def test_fitted_noise_equals_the_loops(seed):
     rng = np.random.default_rng(seed)
     n, c = 20, 3
@@ -83,8 +70,7 @@ def test_fitted_noise_equals_the_loops(seed):
 @pytest.mark.parametrize("true", [symmetric(4, 0.3), ASYMMETRIC], ids=["symmetric", "asymmetric"])
 def test_finds_the_transition_matrix_of_informative_votes(true):
     """4,000 faces, a thousand a class: a rate's standard error is below .016, and the votes' own doubt adds to it."""
-    lifts, rows, _, given = sample(0, true)
-    np.testing.assert_allclose(fit_transition(rows, given), true, atol=0.06)
+    lifts, _, _, given = sample(0, true)
     model = fit_noise(lifts, given, np.full(4, 0.25))
     np.testing.assert_allclose(model.transition, true, atol=0.08)
     assert 0.6 < model.sharpness < 1.7
@@ -97,11 +83,11 @@ def test_labels_count_as_right_where_votes_are_vague(counts, least):
     prior = frequencies(given)
     vague = np.tile(prior, (300, 1))
     tiny = 1e-3 * np.random.default_rng(0).normal(size=(300, 3))
-    for transition in (fit_transition(vague, given), fit_noise(tiny, given, prior).transition):
-        assert np.diag(transition).min() > least
-        posterior = LabelModel(transition, 1.0).posterior(vague, given)
-        assert (posterior.argmax(1) == given.argmax(1)).all()
-        assert (posterior * given).sum(1).min() > 0.5
+    transition = fit_noise(tiny, given, prior).transition
+    assert np.diag(transition).min() > least
+    posterior = LabelModel(transition, 1.0).posterior(vague, given)
+    assert (posterior.argmax(1) == given.argmax(1)).all()
+    assert (posterior * given).sum(1).min() > 0.5
 
 
 @pytest.mark.parametrize("known", [0.5, 1.0, 2.0])
@@ -174,7 +160,6 @@ def test_without_rows_nothing_is_explained_and_labels_are_right():
     none, prior = np.zeros((0, 3)), np.full(3, 1 / 3)
     assert explained(none, none, prior) == 0
     assert fit_noise(none, none, prior).transition.argmax(1).tolist() == [0, 1, 2]
-    np.testing.assert_allclose(fit_transition(none, none).sum(1), 1)
     np.testing.assert_allclose(mean_vote(none, np.zeros(0, dtype=bool)), prior)
 
 
@@ -214,90 +199,6 @@ def test_lifts_and_distributions_equal_the_loops():
 def test_rows_of_no_mass_stay_zero_and_large_logits_do_not_overflow():
     assert normalized(np.array([[0.0, 0.0], [1.0, 3.0]])).tolist() == [[0, 0], [0.25, 0.75]]
     np.testing.assert_allclose(softmax(np.array([[1000.0, 0.0], [-1000.0, -1000.0]])), [[1, 0], [0.5, 0.5]])
-
-
-@pytest.mark.parametrize("noisy", [True, False])
-@pytest.mark.parametrize("seed", range(2))
-def test_latent_model_equals_the_loops(seed, noisy):
-    """Soft labels, lifts that lean to one class, and frequencies other than the labels' own."""
-    rng = np.random.default_rng(seed)
-    given, prior = soft_labels(rng, 24, 3), rng.dirichlet(np.full(3, 8.0))
-    lifts = 1.5 * rng.normal(size=(24, 3)) + 2 * given + [0.0, 0.7, 0]
-    model = fit_latent(lifts, given, prior, noisy=noisy)
-    expected = oracles_consensus.fit_latent(lifts.tolist(), given, prior, noisy=noisy)
-    np.testing.assert_allclose(model.bias, expected.bias, atol=1e-8)
-    assert model.sharpness == pytest.approx(expected.sharpness, abs=1e-8)
-    np.testing.assert_allclose(model.transition, expected.transition, atol=1e-8)
-    assert model.likelihood == pytest.approx(expected.likelihood, abs=1e-7)
-    voted = [oracles_consensus.softmax(expected.logits(lift)) for lift in lifts]
-    np.testing.assert_allclose(model.voted(lifts), voted, atol=1e-8)
-    read = [oracle.posterior(p, y, expected.transition) for p, y in zip(voted, given, strict=True)]
-    np.testing.assert_allclose(model.posterior(lifts, given), read, atol=1e-7)
-
-
-def test_latent_model_without_noise_keeps_labels_as_right():
-    lifts, _, _, given = sample(3, symmetric(3, 0.3), n=1500)
-    model = fit_latent(lifts, given, frequencies(given), noisy=False)
-    np.testing.assert_allclose(model.transition, symmetric(3, 2e-3 / 3))
-    assert model.likelihood < fit_latent(lifts, given, frequencies(given)).likelihood - 10
-
-
-@pytest.mark.parametrize("true", [symmetric(4, 0.3), symmetric(4, 0.5), ASYMMETRIC], ids=["30 %", "50 %", "pairs"])
-def test_latent_model_finds_noise_bias_and_sharpness(true):
-    """4,000 faces; classes .4 .3 .2 .1; lifts lack a bias and have half the sharpness.
-
-    Standard errors of rates lie between .01 and .025 a class; frequencies and T together are hard to tell from
-    labels alone, so .08 is asked.
-    """
-    rng = np.random.default_rng(5)
-    share = np.array([0.4, 0.3, 0.2, 0.1])
-    truth = rng.choice(4, 4000, p=share)
-    scores = 4 * np.eye(4)[truth] + 2 * rng.normal(size=(4000, 4))  # log p = log share + scores, up to a constant
-    given = np.eye(4)[[rng.choice(4, p=true[t]) for t in truth]]
-    model = fit_latent(scores / 2, given, frequencies(given))
-    np.testing.assert_allclose(model.transition, true, atol=0.08)
-    np.testing.assert_allclose(model.voted(scores / 2).mean(0), share, atol=0.03)
-    assert model.sharpness == pytest.approx(2, rel=0.25)
-
-
-def test_sharpness_of_the_latent_model_stays_within_its_limits():
-    """Votes that are always right could be sharpened without end; votes that are always wrong are not turned."""
-    given, prior = np.eye(3)[np.arange(60) % 3], np.full(3, 1 / 3)
-    assert fit_latent(given, given, prior, noisy=False).sharpness == 16
-    assert fit_latent(-given, given, prior, noisy=False).sharpness == 0.2
-
-
-@pytest.mark.parametrize(
-    ("added", "classes", "expected"),
-    [(1.0, 2, 0), (1 + 0.0025, 2, 0), (1 + 0.005, 2, 0.5), (1 + 0.0075, 2, 1), (3 + 0.005, 3, 0.5), (-5, 2, 0)],
-)
-def test_noise_seen_by_hand(added, classes, expected):
-    """`added` is K (K - 1) / 2 and a share of the entropy of 1,000 faces, 1,000 log K nats; a class is empty."""
-    given = np.eye(4)[np.arange(1000) % classes]
-    prior = frequencies(given)
-    entropy = 1000 * -(prior * np.log(prior)).sum()
-    free = classes * (classes - 1) / 2
-    gain = free + (added - free) * entropy
-    models = [LatentModel(np.zeros(4), 1.0, np.eye(4), value) for value in (-100.0 + gain, -100.0)]
-    assert noise_seen(*models, given, prior) == pytest.approx(expected, abs=1e-9)
-
-
-def test_noise_is_seen_where_it_is_random_and_nowhere_else():
-    """Random flips, clear faces without noise, and faces as hard to read as their labels are uncertain."""
-    for true, scale, expected in ((symmetric(3, 0.2), 4.0, 1), (np.eye(3), 4.0, 0), (np.eye(3), 1.0, 0)):
-        lifts, _, _, given = sample(2, true, n=1500, scale=scale)
-        prior = frequencies(given)
-        models = fit_latent(lifts, given, prior), fit_latent(lifts, given, prior, noisy=False)
-        assert noise_seen(*models, given, prior) == pytest.approx(expected, abs=1e-6)
-        expected = oracles_consensus.noise_seen(*models, given, prior)
-        assert noise_seen(*models, given, prior) == pytest.approx(expected)
-
-
-def test_one_class_alone_shows_no_noise():
-    given = np.eye(2)[[0, 0, 0]]
-    one = frequencies(given)
-    model = fit_latent(np.zeros((3, 2)), given, one)
-    assert noise_seen(model, fit_latent(np.zeros((3, 2)), given, one, noisy=False), given, one) == 0
 
 
 def test_chance_by_hand():

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fercleaner.core.errors import InputError
+from fercleaner.core.groups import group_numbers
 from fercleaner.core.types import Features, Posteriors, Refinement, Samples
 from fercleaner.evaluation.bootstrap import compare, weighted_average_precision
 from fercleaner.evaluation.metrics import average_precision
@@ -19,7 +20,7 @@ from fercleaner.methods.base import keep_given, require
 from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation
 from fercleaner.noise.estimate import expected_joint
 from fercleaner.noise.injection import parse
-from fercleaner.pipeline import neighborhoods, trial, trial_figures
+from fercleaner.pipeline import neighborhoods, trial
 from fercleaner.pipeline import refine as pipeline
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import evidence_for, gather, gather_for, relabeled
@@ -400,10 +401,10 @@ def test_large_groups_make_the_bootstrap_less_sure():
 
 def test_groups_of_samples_are_numbered():
     samples, _ = make_set(n=5, group=np.array(["x", "", "x", "", "face 0001"]))
-    numbers = trial_figures._group_numbers(samples)
+    numbers = group_numbers(samples.ids, samples.group)
     assert numbers[0] == numbers[2]
     assert len(set(numbers.tolist())) == 4
-    assert len(set(trial_figures._group_numbers(replace(samples, group=None)).tolist())) == 5
+    assert len(set(group_numbers(samples.ids, None).tolist())) == 5
 
 
 def test_shapes_that_do_not_fit():

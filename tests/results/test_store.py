@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fercleaner.core.errors import InputError, StoreError
+from fercleaner.core.files import check_writable
 from fercleaner.results import parquet
 from fercleaner.results.parquet import RefinedSet
 
@@ -161,11 +162,11 @@ def test_labels_are_indices_and_minus_one_where_unlabeled():
 def test_refuses_to_overwrite_without_force(tmp_path):
     path = tmp_path / "r.parquet"
     path.write_text("older")
-    for call in (lambda: parquet.write(make(), path), lambda: parquet.check_writable(path, False)):
+    for call in (lambda: parquet.write(make(), path), lambda: check_writable(path, False)):
         with pytest.raises(StoreError, match=r"r\.parquet exists already\. Overwrite it with --force"):
             call()
     assert path.read_text() == "older"
-    parquet.check_writable(path, overwrite=True)
+    check_writable(path, overwrite=True)
     assert path.read_text() == "older"
     parquet.write(make(), path, overwrite=True)
     assert_equal(make(), parquet.load(path))
@@ -244,17 +245,17 @@ def test_interrupted_writing_leaves_nothing_behind(tmp_path, monkeypatch):
 
 def test_a_place_that_cannot_be_written_is_named_early(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match=r"the folder .*absent does not exist\. Make it, or choose another name"):
-        parquet.check_writable(tmp_path / "absent" / "r.parquet")
+        check_writable(tmp_path / "absent" / "r.parquet")
     with pytest.raises(StoreError, match=r"is a folder\. Name a file in it, such as .*refined\.parquet"):
-        parquet.check_writable(tmp_path)
+        check_writable(tmp_path)
     with pytest.raises(StoreError, match="is not a regular file"):
-        parquet.check_writable("/dev/null", overwrite=True)
+        check_writable("/dev/null", overwrite=True)
 
     def refuse(*_: object) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(os, "open", refuse)
-    for call in (parquet.check_writable, lambda path: parquet.write(make(), path)):
+    for call in (check_writable, lambda path: parquet.write(make(), path)):
         with pytest.raises(StoreError, match=r"the folder cannot be written \(Permission denied\)"):
             call(tmp_path / "r.parquet")
     assert list(tmp_path.iterdir()) == []

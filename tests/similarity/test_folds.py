@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fercleaner.similarity.hypergraph import fold_numbers
+from fercleaner.core.groups import fold_numbers
 
 
 def names(n):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fercleaner.core.types import Features
-from fercleaner.similarity.whitening import COMPONENTS, JOINT, distinct, join, unit_rows, whiten
+from fercleaner.similarity.distinct import repeated
+from fercleaner.similarity.whitening import COMPONENTS, JOINT, join, unit_rows, whiten
 
 
 def features(values, found=None, view="clip", **more):
@@ -145,18 +146,19 @@ def test_a_face_that_misses_a_view_is_compared_by_the_others():
     assert similarity[0, 2] == pytest.approx(two[0] @ two[2] / np.sqrt(2), abs=1e-6)
 
 
-def test_distinct_drops_repeated_values_and_keeps_the_first_name():
+def test_views_that_repeat_another_are_named():
     rng = np.random.default_rng(8)
     values = rng.normal(size=(6, 3))
-    a, again = features(values, view="a"), features(values, view="again")
-    other = features(values + 1e-6, view="other")
-    fewer = features(values, [False] + [True] * 5, view="fewer")
-    kept = distinct({"a": a, "again": again, "other": other, "fewer": fewer})
-    assert list(kept) == ["a", "other", "fewer"]
-    assert kept["a"] is a
+    fewer = np.array([False] + [True] * 5)
+    found = np.ones(6, dtype=bool)
+    tables = {"b": (values, found), "a": (values, found), "other": (values + 1e-6, found), "fewer": (values, fewer)}
+    assert repeated(tables) == {"b"}
+    assert repeated({**tables, "landmarks": (values, found)}) == {"a", "b"}
+    assert repeated({"joint": (values, found), "z": (values, found)}) == {"joint"}
+    assert repeated({"flat": (values.reshape(-1), found), "a": (values, found)}) == set()
 
 
 def test_distinct_tells_a_missing_face_from_a_zero_vector():
     zero = features([[0.0, 0.0], [1.0, 0.0]], [True, True], view="zero")
     missing = features([[0.0, 0.0], [1.0, 0.0]], [False, True], view="missing")
-    assert list(distinct({"zero": zero, "missing": missing})) == ["zero", "missing"]
+    assert not repeated({view.view: (view.values, view.found) for view in (zero, missing)})

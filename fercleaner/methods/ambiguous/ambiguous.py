@@ -11,6 +11,7 @@ from ...classifiers.probe import assign_folds
 from ...core.arrays import Bools, Doubles, Floats, Ints
 from ...core.errors import InputError
 from ...core.evidence import Evidence
+from ...core.numeric import softmax
 from ...core.types import Posteriors, Refinement, Samples
 from ...similarity.distinct import distinct_features, distinct_views
 from ..base import keep_given, own_share, parameters, require
@@ -303,19 +304,6 @@ def class_margins(posterior: Doubles, given: Doubles, classes: int) -> Doubles:
     return margins
 
 
-def epoch_margin(confidence: Doubles, epoch: int) -> float:
-    """Return Ada-CM's own margin of a class at the end of `epoch` (1, 2, ...).
-
-    max(.8, .97 mean(confidence) / (1 + exp(-epoch))); .8 without a correct face.
-
-    >>> [round(epoch_margin(np.array([.95, .85, .99]), t), 4) for t in (1, 2, 3, 5)]
-    [0.8, 0.8, 0.8593, 0.8961]
-    """
-    if len(confidence) == 0:
-        return 0.8
-    return max(0.8, MARGIN_SHARE * float(np.mean(confidence)) / (1.0 + float(np.exp(-epoch))))
-
-
 def positives(
     q: Doubles, limit: int = 3, mass: float = 0.9, *, inclusive: bool = False, shape: Shape = "concave"
 ) -> Positives:
@@ -356,9 +344,7 @@ def pseudo_distribution(q: Doubles, member: Doubles, sharpen: float = 1.0) -> Do
 def geometric_mean(sources: list[Doubles]) -> Doubles:
     """Return the normalized geometric mean of several (N, C) posteriors: the softmax of their mean scores."""
     logs = np.mean([np.log(np.maximum(p, 1e-12)) for p in sources], axis=0)
-    rows = np.exp(logs - logs.max(1, keepdims=True))
-    mean: Doubles = rows / rows.sum(1, keepdims=True)
-    return mean
+    return softmax(logs)
 
 
 def disagreement(sources: list[Doubles]) -> Doubles:

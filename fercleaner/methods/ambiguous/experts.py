@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...classifiers.linear import BLOCK, torch_device
+from ...classifiers.linear import BLOCK
 from ...classifiers.probe import assign_folds, calibrate, roles, side_by_side
 from ...core.arrays import Bools, Doubles, Floats, Ints, Progress
+from ...core.devices import torch_device
 from ...core.numeric import softmax
 from ...core.types import Features, Posteriors, Samples
 

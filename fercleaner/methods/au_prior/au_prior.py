@@ -10,10 +10,10 @@ import numpy as np
 from ...core.arrays import Bools, Doubles, Floats
 from ...core.errors import InputError
 from ...core.evidence import Evidence
-from ...core.numeric import softmax
+from ...core.numeric import fit_temperature, softmax
 from ...core.types import Refinement, Samples
 from ..base import keep_given, own_share, parameters, require
-from .inference import adapted_rates, evidence_for, fit_temperature, matched_to, regions, transfer_share
+from .inference import TEMPERATURES, adapted_rates, matched_to, regions, transfer_share, unit_evidence
 from .tables import AuTable, prior, unit_name
 
 Aggregate = Literal["units", "regions", "both"]
@@ -44,7 +44,7 @@ class AuPrior:
     """Compare each given label with what the face's action units (AUs) say; move to it where they are sure.
 
     A table PI[c, a] of how often unit a is active in expression c turns the probabilities p_a of a face into
-    an inference o over the classes (`au_inference.rule_v`; P(c) is uniform, so that frequent classes get no
+    an inference o over the classes (`inference.unit_evidence`; P(c) is uniform, so that frequent classes get no
     bonus):
 
         ell_a(c) = PI[c, a] p_a / b_a + (1 - PI[c, a]) (1 - p_a) / (1 - b_a)
@@ -208,7 +208,7 @@ class AuPrior:
         for step in range(self.rounds + 1):
             b = shares @ rates
             active = matched_to(p, b)
-            ell = evidence_for(active, rates, b)
+            ell = unit_evidence(active, rates, b)
             o, temperature, disagreement = self._aggregated(ell, units, y, learner)
             if step == self.rounds or not len(p):
                 break
@@ -227,7 +227,9 @@ class AuPrior:
     ) -> tuple[Doubles, float, Doubles]:
         """Return o (N, C), the temperature and the regions' disagreement (N,)."""
         scores = ell.sum(1)
-        fitted = self.temperature or fit_temperature(scores[learner], given[learner])
+        fitted = self.temperature or fit_temperature(
+            scores[learner], given[learner], least=TEMPERATURES[0], most=TEMPERATURES[1], tolerance=1e-7
+        )
         by_region = regions(ell, units)
         if self.aggregate == "regions":
             return by_region.distribution, 1.0, by_region.disagreement

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
 
 from ...core.arrays import Doubles, Ints
 from ...core.numeric import softmax
@@ -50,7 +49,7 @@ def entropy(rows: Doubles) -> Doubles:
     return result
 
 
-def evidence_for(p: ArrayLike, rates: ArrayLike, base: ArrayLike | None = None) -> Doubles:
+def unit_evidence(p: ArrayLike, rates: ArrayLike, base: ArrayLike | None = None) -> Doubles:
     """Return log ell (N, A, C): what each unit of each face adds to the log score of each class.
 
         ell_a(c) = PI[c, a] p_a / b_a + (1 - PI[c, a]) (1 - p_a) / (1 - b_a)
@@ -75,51 +74,6 @@ def evidence_for(p: ArrayLike, rates: ArrayLike, base: ArrayLike | None = None) 
     return result
 
 
-def rule_v(
-    p: ArrayLike,
-    rates: ArrayLike,
-    *,
-    base: ArrayLike | None = None,
-    class_prior: ArrayLike | None = None,
-    temperature: float = 1.0,
-    reliability: ArrayLike | None = None,
-) -> Doubles:
-    """Infer o (N, C) float64 from the units by virtual evidence.
-
-        log s_c = log P(c) + (1 / T) sum_a omega_a log ell_a(c),   o = softmax(log s)
-
-    with ell of `evidence_for`. A unit at its base rate has no effect; if all are, o = P(c). Larger T is
-    flatter.
-
-    Parameters
-    ----------
-    p, rates, base
-        As in `evidence_for`.
-    class_prior : (C,), optional
-        P(c), uniform by default, and then b is the mean of the table; with a given P, b = sum_c P(c) PI[c, a]
-        unless `base` says otherwise.
-    temperature : float > 0
-    reliability : (A,) in (0, 1], optional
-        omega.
-
-    Source
-    ------
-    Virtual evidence: J. Pearl, "Probabilistic Reasoning in Intelligent Systems", 1988, section 2.2.2.
-
-    Examples
-    --------
-    >>> rule_v([[0.9, 0.2]], [[0.85, 0.10], [0.10, 0.85]]).round(6).tolist()
-    [[0.916294, 0.083706]]
-    """
-    table = np.clip(np.asarray(rates, dtype=np.float64), *RATE_RANGE)
-    uniform = np.full(len(table), 1.0 / len(table))
-    prior = uniform if class_prior is None else np.asarray(class_prior, dtype=np.float64)
-    rate = prior @ table if base is None else base
-    ell = evidence_for(p, table, rate)
-    omega = np.ones(ell.shape[1]) if reliability is None else np.asarray(reliability, dtype=np.float64)
-    return softmax(np.log(prior) + np.einsum("nac,a->nc", ell, omega) / temperature)
-
-
 def region_numbers(units: Sequence[str]) -> Ints:
     """Return the region (index into `REGIONS`) of each unit; what is not brow, eye or nose is the mouth's."""
     return np.array([_REGION_OF.get(unit, 3) for unit in units], dtype=np.int64)
@@ -137,7 +91,7 @@ def regions(ell: Doubles, units: Sequence[str], *, temperature: float = 1.0) -> 
     Parameters
     ----------
     ell : (N, A, C)
-        Of `evidence_for`.
+        Of `unit_evidence`.
     units : A names
     """
     number = region_numbers(units)
@@ -155,31 +109,6 @@ def mixed(parts: Doubles) -> RegionInference:
     together = np.einsum("nr,nrc->nc", weight, parts)
     gap = (entropy(together) - (weight * uncertainty).sum(1)) / log_c
     return RegionInference(together, weight, parts, np.clip(gap, 0.0, 1.0))
-
-
-def fit_temperature(scores: Doubles, given: Doubles) -> float:
-    """Return the T in [.5, 10] that makes the given labels likeliest under softmax(scores / T).
-
-    Parameters
-    ----------
-    scores : (N, C)
-        sum_a log ell_a of labeled faces.
-    given : (N, C)
-        Their given distributions. Without a face T is 1.
-
-    The mean of -sum_c y_c log o_c is convex in 1 / T, so the bounded search finds its minimum.
-    """
-    if not len(scores):
-        return 1.0
-
-    def loss(inverse: float) -> float:
-        z = scores * inverse
-        top = z.max(1)
-        log_sum = top + np.log(np.exp(z - top[:, None]).sum(1))
-        return float((given.sum(1) * log_sum - (given * z).sum(1)).mean())
-
-    bounds = (1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0])
-    return float(1.0 / minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x)
 
 
 def matched_to(p: Doubles, base: Doubles) -> Doubles:

@@ -1,56 +1,54 @@
-"""Two ways to read labels beside what witnesses say: as hit by random noise, or by noise that the faces share."""
+"""Two models of label noise: one that annotators share and that follows the face, one that hits a class at random."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
 from ...core.arrays import Bools, Doubles, Ints
 from ...core.numeric import normalized, softmax
-from ...noise.label_model import (
-    LabelModel,
-    LatentModel,
-    chance,
-    expected_transition,
-    explained,
-    fit_latent,
-    fit_transition,
-    noise_seen,
-)
+from ...noise.label_model import LabelModel, chance, expected_transition, explained
 from ...noise.sites import Sites
-from .external import Voice
 
-#: Gives the transition matrix (C, C) of the faces that it is told.
-Matrix: TypeAlias = Callable[[Bools], Doubles]
-
-#: A witness can be sharpened up to this factor.
-MOST_WEIGHT = 4.0
-#: Belief that a witness weighs START_WEIGHT, in faces: holds the weights of small sets.
-START_WEIGHT, WEIGHT_FACES = 0.5, 5.0
-#: What the random reading weighs where random noise is plain.
-RANDOM_SHARE = 0.5
-#: Shares of the labels' entropy that witnesses must explain to be relied on not at all, and fully. Less than for
-#: votes alone (`label_model.RELIANCE`): noise keeps labels from being explained, and half of it may be random.
+#: Shares of labels drawn at random (`random_share`) up to which noise is not random, and from which on it surely is.
+#: Own labels of FER2013 and of P have 0 to .014; 20 % symmetric noise gives .17 to .20.
+RANDOM_LABELS = (0.02, 0.1)
+#: Shares of the labels' entropy that a transition matrix must explain beyond chance for noise to hit classes alike not
+#: at all, and for certain. FER2013's own labels reach .013; 20 % pair flips .05 to .09, 20 % drawn from raters .015 to
+#: .03.
+BY_CLASS = (0.015, 0.03)
+#: Shares of the labels' entropy that experts must explain to be relied on not at all, and fully; some three times what
+#: views without a bearing on the classes reach.
 RELIED = (0.1, 0.25)
-#: Power of a label where an outside witness is fully heard.
-HEARD_LABEL = 0.5
-#: The systematic reading weighs this at least, too little to change a label: faces are ranked by it even so.
-LEAST_SHARED = 0.02
+#: The same for random noise to be believed: it lowers what can be explained, to .15 where four of ten labels are drawn.
+SOMETHING = (0.05, 0.1)
+#: Experts weigh this at least, too little to change a label: faces are ranked by them even so.
+LEAST_RELIED = 0.02
+#: Noise that annotators share is at most this many times what experts leave unexplained of the labels: it cannot be
+#: large where labels are learned almost wholly.
+UNEXPLAINED = 2.5
+#: Belief that labels are right, in faces: this share of each class, and half a face beside; half a face a row of T
+#: spread over the classes (as `label_model.fit_noise`).
+RIGHT_SHARE, RIGHT_FACES, SPREAD_FACES = 0.01, 0.5, 0.5
+#: Share of labels taken as random where T is not fitted, so that none is impossible.
+STRAY_SHARE = 1e-3
+#: Right share that T starts from, steps of the EM algorithm, how far each goes, and limits of the sharpness.
+START_RIGHT, STEPS, PACE, SHARPNESS = 0.8, 40, 0.7, (0.2, 16.0)
+#: Belief, in faces, that frequencies are those of the labels, in `random_share`.
+BIAS_FACES = 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Given labels and who they belong to, as the readings see them.
+    """Given labels and who they belong to.
 
     Parameters
     ----------
     given : (N, C) float64
         Zero rows without a label.
     rows : (N,) bool
-        Labeled faces that a witness speaks about: models are fitted to these.
+        Labeled faces that an expert knows: models are fitted to these.
     prior : (C,) float64
         Frequencies of the labels.
     fold : (N,) int64
@@ -65,134 +63,162 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False)
+class RandomNoise:
+    """Noise that hits the faces of a class alike: P(true = c | face) = softmax(b + s L), P(given = d | c) = T[c, d].
+
+    `likelihood` is that of the labels, in nats.
+    """
+
+    bias: Doubles
+    sharpness: float
+    transition: Doubles
+    likelihood: float
+
+    def logits(self, joined: Doubles) -> Doubles:
+        """Return b + s L, (..., C)."""
+        return self.bias + self.sharpness * joined
+
+
+@dataclass(frozen=True, eq=False)
 class Noise:
-    """What the labels' noise looks like.
+    """What the noise of a set looks like; see `measure`.
 
     Parameters
     ----------
-    random : float in [0, 1]
-        How surely random noise is told from faces that are hard to read (`label_model.noise_seen`), by witnesses that
-        explain something: 0 up to half of the first number of `RELIED`, unharmed from that number on.
-    relied : float in [0, 1]
-        How far the witnesses may overrule labels: their share of the labels' entropy explained, less
-        K (K - 1) / 2 nats as in `label_model.noise_seen`, is 0 up to `RELIED` and 1 from its second number on.
     explained : float in [0, 1]
-        That share itself.
-    model : LatentModel
-        Of random noise, by the lifts that the noise was measured with.
+        Share of the labels' entropy that the experts explain beyond chance.
+    random : float in [0, 1]
+        How surely noise hits classes at random.
+    model : RandomNoise
     """
 
-    random: float
-    relied: float
     explained: float
-    model: LatentModel
-
-    @classmethod
-    def of(cls, joined: Doubles, labels: Labels) -> Noise:
-        """Measure the noise by joined lifts (N, C)."""
-        lifts, given = joined[labels.rows], labels.given[labels.rows]
-        noisy = fit_latent(lifts, given, labels.prior)
-        clean = fit_latent(lifts, given, labels.prior, noisy=False)
-        low, high = RELIED
-        share = explained(softmax(np.log(labels.prior) + lifts), given, labels.prior) - chance(given, labels.prior)
-        relied = float(np.clip((share - low) / (high - low), 0.0, 1.0))
-        something = float(np.clip(2 * share / low - 1, 0.0, 1.0))
-        seen = something * noise_seen(noisy, clean, given, labels.prior)
-        return cls(seen, relied, max(share, 0.0), noisy)
+    random: float
+    model: RandomNoise
 
     @property
     def shares(self) -> tuple[float, float, float]:
-        """What the systematic reading, the random one and the given labels weigh; sum 1.
-
-        The random reading gets up to `RANDOM_SHARE` of what the systematic one would, and of the rest as much as
-        random noise is seen: where nothing is known, labels stay (but for `LEAST_SHARED`).
-        """
-        shared = max(LEAST_SHARED, self.relied * (1 - RANDOM_SHARE * self.random))
-        hit = (1 - shared) * self.random
+        """What the systematic model, the random one and the labels as they are weigh; sum 1."""
+        relied = max(LEAST_RELIED, _ramp(self.explained, RELIED))
+        hit = self.random * _ramp(self.explained, SOMETHING)
+        shared = relied * (1 - hit) * min(1.0, UNEXPLAINED * (1 - self.explained))
         return shared, hit, 1 - shared - hit
 
 
-def fit_weights(lifts: Mapping[str, Doubles], target: Doubles, prior: Doubles) -> dict[str, float]:
-    """Return the weight of each witness under which the target labels (N, C) are likeliest.
+def measure(joined: Doubles, labels: Labels) -> Noise:
+    """Return what the noise looks like, from joined log-likelihood ratios (N, C).
 
-    The likelihood is that of softmax(log prior + sum_k w_k l^k), 0 <= w <= `MOST_WEIGHT`, held towards
-    `START_WEIGHT` by a belief of `WEIGHT_FACES` faces.
+    Random noise shows as labels that the experts hold to be next to impossible. It is random for certain where a share
+    `RANDOM_LABELS` of the labels is drawn regardless of the face (`random_share`), or where a transition matrix
+    explains `BY_CLASS` of the labels' entropy beyond the chance of its K (K - 1) numbers (`label_model.chance`).
+    """
+    ratios, given, prior = joined[labels.rows], labels.given[labels.rows], labels.prior
+    by_chance = chance(given, prior)
+    share = max(explained(softmax(np.log(prior) + ratios), given, prior) - by_chance, 0.0)
+    model, plain = fit_random(ratios, given, prior), fit_random(ratios, given, prior, noisy=False)
+    entropy = -float((prior * np.log(prior)).sum()) * len(given)
+    seen = (model.likelihood - plain.likelihood) / entropy - by_chance if entropy > 0 else 0.0
+    anywhere = random_share(ratios, given, prior) if share > 0 else 0.0
+    return Noise(share, max(_ramp(seen, BY_CLASS), _ramp(anywhere, RANDOM_LABELS)), model)
+
+
+def _ramp(value: float, limits: tuple[float, float]) -> float:
+    """Return 0 up to the first limit, 1 from the second on."""
+    low, high = limits
+    return float(np.clip((value - low) / (high - low), 0.0, 1.0))
+
+
+def random_share(ratios: Doubles, given: Doubles, prior: Doubles) -> float:
+    """Return the share of labels drawn at random from all classes, whatever the face, in [0, 1).
+
+    The likeliest e for labels drawn from (1 - e) softmax(b + s L) + e / K, K classes that occur, with b and s free.
     """
     from scipy.optimize import minimize
+    from scipy.special import expit
 
-    if not lifts:
-        return {}
-    names = sorted(lifts)
-    table = np.stack([lifts[name] for name in names])
+    used = given.any(0) / max(int(given.any(0).sum()), 1)
+    start = np.log(prior)
 
-    def loss(weights: Doubles) -> tuple[float, Doubles]:
-        rows = softmax(np.log(prior) + np.tensordot(weights, table, 1))
-        held = weights - START_WEIGHT
-        likelihood = float((target * np.log(np.maximum(rows, 1e-12))).sum())
-        slope: Doubles = ((rows - target)[None] * table).sum((1, 2)) + 2 * WEIGHT_FACES * held
-        return -likelihood + WEIGHT_FACES * float(held @ held), slope
+    def loss(free: Doubles) -> tuple[float, Doubles]:
+        sharp, drawn, pull = float(np.exp(free[0])), float(expit(free[1])), free[2:]
+        rows = softmax(start + pull + sharp * ratios)
+        likely = np.maximum((1 - drawn) * rows + drawn * used, 1e-300)
+        slope = given / likely  # of the log-likelihood, by the mixture
+        steep = (1 - drawn) * rows * (slope - (slope * rows).sum(1, keepdims=True))
+        gradient = np.concatenate(
+            [
+                [(steep * ratios).sum() * sharp, (slope * (used - rows)).sum() * drawn * (1 - drawn)],
+                steep.sum(0) - 2 * BIAS_FACES * pull,
+            ]
+        )
+        return BIAS_FACES * float(pull @ pull) - float((given * np.log(likely)).sum()), -gradient
 
-    start = np.full(len(names), START_WEIGHT)
-    best = minimize(loss, start, jac=True, bounds=[(0.0, MOST_WEIGHT)] * len(names), method="L-BFGS-B")
-    return dict(zip(names, best.x.tolist(), strict=True))
+    limits = np.log(SHARPNESS)
+    bounds = [(limits[0], limits[1]), (-12.0, 6.0)] + [(None, None)] * len(prior)
+    best = minimize(loss, np.concatenate([[0.0, -3.0], np.zeros(len(prior))]), jac=True, bounds=bounds)
+    return float(expit(best.x[1]))
 
 
-def systematic(own: Doubles, logits: Doubles, labels: Labels, voice: Voice) -> Doubles:
-    """Return P(true | face, label) under noise that annotators share and follows the face, shape of `logits`.
+def fit_random(ratios: Doubles, given: Doubles, prior: Doubles, *, noisy: bool = True) -> RandomNoise:
+    """Fit b, s and T together by maximum likelihood of the given labels (M, C).
 
-    Where witnesses contradict a label, they are believed: the transition matrix is what labels are found where a
-    class is voted (`label_model.expected_transition`). Beside an outside witness that is heard by u, a label counts
-    to the power 1 - u / 2: the annotators of this set and those whom the witness learned from go wrong about the
-    same faces, so that the two do not confirm each other as independent ones would.
+    Generalized EM: with r the posteriors of the true classes, T becomes what r and labels count, with a weak Dirichlet
+    prior towards the identity; b moves until softmax(b + s L) has the frequencies of r, s by Newton's rule. With
+    `noisy` False the labels count as right, but for `STRAY_SHARE`, and T is not fitted.
+
+    Cost: O(40 M C^2).
+    """
+    c = given.shape[1]
+    pseudo = np.diag(RIGHT_SHARE * given.sum(0) + RIGHT_FACES) + SPREAD_FACES / c
+    right = START_RIGHT if noisy else 1 - STRAY_SHARE
+    transition = right * np.eye(c) + (1 - right) / c
+    bias, sharpness = np.log(prior), 1.0
+    for _ in range(STEPS):
+        rows = softmax(bias + sharpness * ratios)
+        true = LabelModel(transition, sharpness).posterior(rows, given)
+        if noisy:
+            transition = normalized(true.T @ given + pseudo)
+        bias = bias + PACE * np.log(np.maximum(true.mean(0), 1e-9) / np.maximum(rows.mean(0), 1e-9))
+        slope = float(((true - rows) * ratios).sum())
+        curve = float(((rows * ratios**2).sum(1) - (rows * ratios).sum(1) ** 2).sum())
+        sharpness = float(np.clip(sharpness + PACE * slope / max(curve, 1e-9), *SHARPNESS))
+    predicted = softmax(bias + sharpness * ratios) @ transition
+    likelihood = float((given * np.log(np.maximum(predicted, 1e-12))).sum())
+    return RandomNoise(bias, sharpness, transition, likelihood)
+
+
+def systematic(own: Doubles, logits: Doubles, labels: Labels, power: Doubles) -> Doubles:
+    """Return P(true | face, label) under noise that annotators share and that follows the face, shape of `logits`.
+
+    With v = softmax(logits): r ~ v T[:, label], T the labels found where a class is voted
+    (`label_model.expected_transition`): where experts contradict a label, they are believed.
 
     Parameters
     ----------
     own : (N, C) float64
-        Logits in which no label of the face's fold took part; the matrix is counted on these.
+        Logits in which no label of the face's fold took part: T is counted on these.
     logits : (N, ..., C) float64
-        What to read beside the labels.
+    labels : Labels
+    power : (N,) float64
+        Of each label; below 1 where a source is believed whose own annotators go wrong about the same faces.
     """
-    votes, read = softmax(own), softmax(logits)
-
-    def counted(learn: Bools) -> Doubles:
-        return expected_transition(votes[learn], labels.given[learn], labels.prior)
-
-    told = _by_kind(votes, read, labels, voice, counted, fitted=False)
-    less = (1 - HEARD_LABEL) * voice.heard.reshape(len(read), *([1] * (read.ndim - 1)))
-    both: Doubles = told ** (1 - less) * read**less
-    return np.where(less > 0, normalized(both), told)
+    votes, rows = softmax(own), softmax(logits)
+    pooled = expected_transition(votes[labels.rows], labels.given[labels.rows], labels.prior)
+    read = _read(votes, rows, labels, pooled, fitted=False)
+    if (power == 1).all():
+        return read
+    shape = power.reshape(len(rows), *([1] * (logits.ndim - 1)))
+    return normalized(read**shape * rows ** (1 - shape))
 
 
-def random(own: Doubles, logits: Doubles, labels: Labels, voice: Voice, model: LatentModel) -> Doubles:
-    """Return P(true | face, label) under noise that hits faces of a class alike, shape of `logits`.
-
-    As in `systematic`; the matrix is that of `model`, or the likeliest one for faces that an outside witness judges.
-    """
-    votes = softmax(own)
-
-    def likeliest(learn: Bools) -> Doubles:
-        if not (voice.heard[learn] > 0).any():
-            return model.transition
-        return fit_transition(votes[learn], labels.given[learn])
-
-    return _by_kind(votes, softmax(logits), labels, voice, likeliest, fitted=True)
+def at_random(own: Doubles, logits: Doubles, labels: Labels, transition: Doubles) -> Doubles:
+    """Return P(true | face, label) under noise that hits the faces of a class alike; as `systematic`, T given."""
+    return _read(softmax(own), softmax(logits), labels, transition, fitted=True)
 
 
-def _by_kind(votes: Doubles, read: Doubles, labels: Labels, voice: Voice, matrix: Matrix, *, fitted: bool) -> Doubles:
-    """Return posteriors with a transition matrix for each kind of face, and each site where there are several.
-
-    Faces that an outside witness judges have other votes than the rest, hence a matrix of their own.
-    """
-    result = read.copy()
-    for kind in (voice.heard > 0, voice.heard == 0):
-        learn = labels.rows & kind
-        if not learn.any():
-            continue
-        pooled = matrix(learn)
-        if labels.sites is None:
-            result[kind] = LabelModel(pooled, 1.0).posterior(read[kind], labels.given[kind])
-        else:
-            of_sites = labels.sites.fitted if fitted else labels.sites.counted
-            matrices = of_sites(votes, labels.given, learn, labels.fold, pooled)
-            result[kind] = matrices.posterior(read, labels.given, kind)
-    return result
+def _read(votes: Doubles, rows: Doubles, labels: Labels, pooled: Doubles, *, fitted: bool) -> Doubles:
+    """Return the posteriors by one transition matrix, or by one for each site where there are several."""
+    if labels.sites is None:
+        return LabelModel(pooled, 1.0).posterior(rows, labels.given)
+    by_site = labels.sites.fitted if fitted else labels.sites.counted
+    return by_site(votes, labels.given, labels.rows, labels.fold, pooled).posterior(rows, labels.given)

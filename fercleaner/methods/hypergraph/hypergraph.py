@@ -11,6 +11,7 @@ import numpy as np
 from ...core.arrays import Bools, Doubles, Floats, Ints
 from ...core.errors import InputError
 from ...core.evidence import Evidence
+from ...core.groups import fold_numbers
 from ...core.numeric import normalized
 from ...core.types import Neighbors, Refinement, Samples
 from ...noise.class_priors import NONE, base_rates, pooled, rates_beside
@@ -30,7 +31,7 @@ from ...noise.label_model import (
 )
 from ...noise.sites import Sites, posterior, sites_of
 from ...similarity.distinct import distinct_views
-from ...similarity.hypergraph import Hypergraph, build, fold_numbers, leave_out_propagate, propagate
+from ...similarity.hypergraph import Hypergraph, build, leave_out_propagate, propagate
 from ...similarity.whitening import JOINT
 from ..base import keep_given, own_share, require
 from .uncertainty import estimate

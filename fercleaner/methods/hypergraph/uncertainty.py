@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...core.arrays import Bools, Doubles, Ints
-from ...core.numeric import normalized
+from ...core.numeric import normalized, sigmoid
 from ...noise.label_model import distribution, fit_noise
 from ...noise.sites import Sites
 
@@ -89,8 +89,7 @@ def features(vote: Doubles, degree: Doubles) -> Doubles:
 def relied_on(heads: Doubles, z: Doubles, site: Ints) -> Doubles:
     """Return u = sigmoid((w + v_s) . z), (N,), of `heads` (sites + 1, D): departures v_s, and w in the last row."""
     departures = np.concatenate([heads[:-1], np.zeros((1, heads.shape[1]))])
-    u: Doubles = 0.5 * (1 + np.tanh(np.einsum("nd,nd->n", z, heads[-1] + departures[site]) / 2))
-    return u
+    return sigmoid(np.einsum("nd,nd->n", z, heads[-1] + departures[site]))
 
 
 def rank_loss(u: Doubles) -> tuple[float, Doubles]:

@@ -13,8 +13,8 @@ from ...core.errors import InputError
 from ...core.evidence import Evidence
 from ...core.types import Neighbors, Posteriors, Refinement
 from ...evaluation.metrics import jensen_shannon
-from ...similarity.distinct import LANDMARK_VIEW, distinct_features, distinct_views
-from ...similarity.whitening import JOINT
+from ...similarity.distinct import distinct_features, distinct_views
+from ...similarity.whitening import JOINT, LANDMARK_VIEW
 from ..base import keep_given, own_share, parameters, require
 
 #: How the contribution of each neighbor is found.

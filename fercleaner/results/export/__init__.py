@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import InputError, StoreError, did_you_mean
+from ...core.files import replacing
 from ...core.refined import RefinedSet
 from ...core.types import Samples
-from ..parquet import replacing
 from . import affectnet, cleanlab, expw, fer2013, folders, huggingface, label_studio, manifest, rafdb
 from .csv_file import csv_content
 from .job import PICTURES, Job

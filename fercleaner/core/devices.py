@@ -1,0 +1,42 @@
+"""Which device the user means, for torch and FAISS alike: "auto", "cpu", "cuda" or "cuda:NUMBER"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .errors import InputError
+
+
+def choose_device(device: str, count_gpus: Callable[[], int], who: str) -> str:
+    """Return "cpu", "cuda" or "cuda:NUMBER"; "auto" is the first GPU where `who` sees one, else the CPU.
+
+    Raises
+    ------
+    InputError
+        Another word ("mps", say: FAISS has no such device, and no figure was measured on one), or a GPU that `who`
+        does not see.
+    """
+    name, colon, number = device.partition(":")
+    if device not in ("auto", "cpu", "cuda") and not (name == "cuda" and colon and number.isdecimal()):
+        raise InputError(f"device '{device}' is not known; choose auto, cuda, cuda:NUMBER or cpu.")
+    if device == "cpu":
+        return device
+    gpus = count_gpus()
+    if device == "auto":
+        return "cuda" if gpus else "cpu"
+    if gpus == 0:
+        raise InputError(f"--device {device}: {who} sees no GPU here. Use --device auto or cpu.")
+    if number and int(number) >= gpus:
+        raise InputError(f"--device {device}: {who} sees {gpus} GPU here, numbered from 0. Use --device cuda:0.")
+    return device
+
+
+def torch_device(device: str) -> str:
+    """Return the torch device for `device`, as in `choose_device`."""
+
+    def count() -> int:
+        import torch
+
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+    return choose_device(device, count, "torch")

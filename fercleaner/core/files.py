@@ -1,0 +1,118 @@
+"""Files that appear whole or not at all: written under a temporary name in their folder, flushed, renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import StoreError
+
+WAY_OUT = "Choose another name."
+
+
+def write_whole(path: Path, parts: Sequence[bytes]) -> None:
+    """Write `parts` to `path`; an older file stays as it was until the new one is there. Raises OSError."""
+    with _renamed(path) as stream:
+        for part in parts:
+            stream.write(part)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
+    """Yield a binary stream whose content becomes the file `path` when the block ends well.
+
+    On any failure the temporary file is removed and an older file of that name stays as it was.
+
+    Raises
+    ------
+    StoreError
+        The file exists and `overwrite` is False; the folder is missing or cannot be written; the disk is full.
+    """
+    target = target_of(path, overwrite)
+
+    def check() -> None:
+        if target.exists() and not overwrite:
+            raise FileExistsError(errno.EEXIST, "it appeared while this run was writing", str(target))
+
+    try:
+        with _renamed(target, check) as stream:
+            yield stream
+    except OSError as error:
+        raise _write_error(target, error) from error
+
+
+def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Raise the StoreError that `replacing` would raise for this path; call it before long work.
+
+    Creates and removes an empty file beside `path`.
+    """
+    target = target_of(path, overwrite)
+    try:
+        descriptor, temporary = _create_beside(target)
+        os.close(descriptor)
+        temporary.unlink()
+    except OSError as error:
+        raise _write_error(target, error) from error
+
+
+def target_of(path: str | os.PathLike[str], overwrite: bool) -> Path:
+    """Return the file behind `path`, links followed; raise StoreError where it cannot be written."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise StoreError(f"{path} is a folder. Name a file in it, such as {Path(path) / 'refined.parquet'}.")
+    if not target.parent.is_dir():
+        raise StoreError(f"{path}: the folder {target.parent} does not exist. Make it, or choose another name.")
+    if target.exists() and not target.is_file():
+        raise StoreError(f"{path} is not a regular file. {WAY_OUT}")
+    if target.exists() and not overwrite:
+        raise StoreError(f"{path} exists already. Overwrite it with --force, or choose another name.")
+    return target
+
+
+@contextmanager
+def _renamed(target: Path, check: Callable[[], None] = lambda: None) -> Iterator[Any]:
+    """Yield a stream to a temporary file that is renamed to `target` in the end, `check` called just before."""
+    descriptor, temporary = _create_beside(target)
+    try:
+        with open(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        check()
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _create_beside(target: Path) -> tuple[int, Path]:
+    temporary = target.parent / f".fercleaner-{secrets.token_hex(8)}.tmp"
+    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the rename itself, where the system lets folders be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_error(target: Path, error: OSError) -> StoreError:
+    if isinstance(error, FileExistsError):
+        return StoreError(f"{target} exists already: {error.strerror}. Use --force, or choose another name.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        older = " The older file is unchanged." if target.exists() else ""
+        return StoreError(f"{target}: the disk is full. Free some space, or choose another name.{older}")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(f"{target}: the folder cannot be written ({error.strerror}). {WAY_OUT}")
+    return StoreError(f"{target} cannot be written: {error.strerror or error}. {WAY_OUT}")

@@ -1,0 +1,92 @@
+"""Posteriors of the user's own model: every kind of file, columns, rows, and what is wrong with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from consensus_cases import make_samples
+
+from fercleaner.core.errors import InputError
+from fercleaner.datasets.posteriors import read_posteriors
+
+SAMPLES = make_samples(np.eye(3)[[0, 1, 2, 0]])
+ROWS = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.25, 0.25, 0.5], [0.6, 0.4, 0.0]])
+SHUFFLED = [2, 0, 3, 1]
+
+
+def written(folder, kind, rows=ROWS, names=("anger", "disgust", "fear"), ids=SAMPLES.ids):
+    file = folder / f"said{kind}"
+    if kind == ".npy":
+        np.save(file, rows)
+    elif kind == ".npz":
+        np.savez(file, values=rows, ids=ids, classes=np.array(names))
+    else:
+        table = pd.DataFrame(dict(zip(names, np.asarray(rows).T, strict=True)))
+        table.insert(0, "image", ids)
+        table.to_csv(file, index=False) if kind == ".csv" else table.to_parquet(file)
+    return file
+
+
+@pytest.mark.parametrize("kind", [".csv", ".npz", ".parquet"])
+def test_rows_are_matched_by_id_and_columns_by_name(tmp_path, kind):
+    """Rows out of order; columns in another order, by other names, one of a class that the set lacks."""
+    rows = np.column_stack([0.5 * ROWS[:, [2, 0, 1]], np.full(4, 0.5)])[SHUFFLED]
+    file = written(tmp_path, kind, rows, ("fearful", "angry", "disgust", "contempt"), SAMPLES.ids[SHUFFLED])
+    table, said = read_posteriors("mine", file, SAMPLES)
+    np.testing.assert_allclose(table.values, ROWS, atol=1e-6)
+    assert table.found.all()
+    assert (table.name, table.learned, table.near) == ("mine", False, None)
+    assert said == (
+        "Posteriors 'mine': dropped contempt, which this set does not have.",
+        "Posteriors 'mine': 4 of 4 rows brought to sum 1.",
+    )
+
+
+def test_a_table_without_names_goes_by_order(tmp_path):
+    table, said = read_posteriors("mine", written(tmp_path, ".npy"), SAMPLES, learned=True, near=0.5)
+    np.testing.assert_allclose(table.values, ROWS, atol=1e-6)
+    assert (table.learned, table.near, said) == (True, 0.5, ())
+
+
+def test_faces_without_a_row_or_with_nan_have_none(tmp_path):
+    rows = ROWS.copy()
+    rows[1] = np.nan
+    rows[2] = 0
+    file = written(tmp_path, ".csv", rows[:3], ids=SAMPLES.ids[:3])
+    table, said = read_posteriors("mine", file, SAMPLES)
+    assert table.found.tolist() == [True, False, False, False]
+    assert not table.values[1:].any()
+    assert said == ("Posteriors 'mine': 3 of 4 faces have none.",)
+
+
+def test_what_is_wrong_is_named(tmp_path):
+    negative = ROWS.copy()
+    negative[2, 1] = -0.5
+    cases = {
+        "does not exist": tmp_path / "none.csv",
+        "no column for fear": written(tmp_path, ".csv", ROWS[:, :2], ("anger", "disgust")),
+        "face-0002 has -0.5 for disgust": written(tmp_path, ".npz", negative),
+        "2 columns for 3 classes": written(tmp_path, ".npy", ROWS[:, :2]),
+    }
+    for message, file in cases.items():
+        with pytest.raises(InputError, match=message):
+            read_posteriors("mine", file, SAMPLES)
+    for message, rows, ids in (
+        ("3 rows, the set 4", ROWS[:3], None),
+        ("none of its ids is in the set", ROWS, np.array(list("abcd"))),
+        ("none twice", ROWS, np.array(list("aabc"))),
+        ("says nothing of any face", np.full((4, 3), np.nan), SAMPLES.ids),
+    ):
+        file = written(tmp_path, ".npy", rows) if ids is None else written(tmp_path, ".npz", rows, ids=ids)
+        with pytest.raises(InputError, match=message):
+            read_posteriors("mine", file, SAMPLES)
+
+
+@pytest.mark.parametrize("name", ["said.txt", "broken.npz", "nokey.csv"])
+def test_files_of_another_kind_are_errors(tmp_path, name):
+    file = tmp_path / name
+    file.write_text("anger,disgust,fear\n.1,.2,.7\n")
+    message = {"said.txt": "is none of", "broken.npz": "cannot be read", "nokey.csv": "none of the columns"}[name]
+    with pytest.raises(InputError, match=message):
+        read_posteriors("mine", file, SAMPLES)

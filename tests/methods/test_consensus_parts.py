@@ -1,0 +1,262 @@
+"""The parts of `consensus`: experts and their weights, models of noise, and external posteriors near and far."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import oracles_consensus as oracle
+import pytest
+from consensus_cases import about_right, beside, crowd, make_samples, seen_as, source
+
+from fercleaner.core.numeric import softmax
+from fercleaner.core.types import BUILTIN, Features
+from fercleaner.methods.consensus import external
+from fercleaner.methods.consensus.experts import Expert, fit_stack
+from fercleaner.methods.consensus.noise_models import (
+    Labels,
+    Noise,
+    RandomNoise,
+    at_random,
+    fit_random,
+    measure,
+    random_share,
+    systematic,
+)
+from fercleaner.noise.label_model import frequencies
+
+
+def soft_labels(rng, n, c):
+    return 0.7 * np.eye(c)[rng.integers(0, c, n)] + 0.3 * rng.dirichlet(np.ones(c), n)
+
+
+def symmetric(c, rate):
+    return (1 - rate - rate / (c - 1)) * np.eye(c) + rate / (c - 1)
+
+
+def sample(seed, transition, n=3000, scale=4.0):
+    """Log-likelihood ratios of clear faces, and labels drawn by a transition matrix; classes equally frequent."""
+    rng, c = np.random.default_rng(seed), len(transition)
+    ratios = scale * np.eye(c)[rng.integers(0, c, n)] + rng.normal(size=(n, c))
+    truth = np.array([rng.choice(c, p=p) for p in softmax(ratios)])
+    return ratios, np.eye(c)[[rng.choice(c, p=transition[t]) for t in truth]], truth
+
+
+# Experts
+
+
+def test_weights_are_the_likeliest():
+    """No step from the answer makes labels likelier, beliefs counted; a useless expert weighs nothing."""
+    rng = np.random.default_rng(0)
+    target = soft_labels(rng, 60, 3)
+    terms = {"good": 1.5 * target + rng.normal(size=(60, 3)), "bad": -target + rng.normal(size=(60, 3))}
+    prior = frequencies(target)
+    stack = fit_stack(terms, target, prior)
+
+    def loss(weights, bias):
+        rows = [oracle.softmax([b + sum(w * t[i][c] for w, t in zip(weights, terms.values(), strict=True))
+                                for c, b in enumerate(bias)]) for i in range(60)]  # fmt: skip
+        likelihood = sum(target[i, c] * np.log(rows[i][c]) for i in range(60) for c in range(3))
+        return -likelihood + 5 * sum((b - np.log(p)) ** 2 for b, p in zip(bias, prior, strict=True))
+
+    weights, bias = [stack.weights["good"], stack.weights["bad"]], np.log(prior) + stack.shift
+    best = loss(weights, bias)
+    assert weights[1] == 0
+    for step in (-0.01, 0.01):
+        assert loss([weights[0] + step, 0], bias) > best
+        for c in range(3):
+            assert loss(weights, bias + step * np.eye(3)[c]) > best
+    assert loss([weights[0], 0.01], bias) > best
+
+
+def test_fixed_weights_stay_and_joined_ratios_add_up():
+    rng = np.random.default_rng(1)
+    target = soft_labels(rng, 40, 3)
+    terms = {"a": target + rng.normal(size=(40, 3)), "b": rng.normal(size=(40, 3))}
+    stack = fit_stack(terms, target, frequencies(target), {"b": 0.7})
+    assert stack.weights["b"] == 0.7
+    expected = stack.weights["a"] * terms["a"] + 0.7 * terms["b"] + stack.shift
+    np.testing.assert_allclose(stack.joined(terms), expected)
+
+
+# Noise
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_random_noise_equals_em_in_loops(noisy):
+    rng = np.random.default_rng(2)
+    given, prior = soft_labels(rng, 24, 3), rng.dirichlet(np.full(3, 8.0))
+    ratios = 1.5 * rng.normal(size=(24, 3)) + 2 * given + [0.0, 0.7, 0]
+    model = fit_random(ratios, given, prior, noisy=noisy)
+    bias, sharp, matrix, likelihood = oracle.fit_random(ratios.tolist(), given, prior, noisy=noisy)
+    np.testing.assert_allclose(model.bias, bias, atol=1e-8)
+    np.testing.assert_allclose(model.transition, matrix, atol=1e-8)
+    assert model.sharpness == pytest.approx(sharp, abs=1e-8)
+    assert model.likelihood == pytest.approx(likelihood, abs=1e-7)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.4])
+def test_random_noise_finds_the_transition_matrix(rate):
+    """3,000 faces, 750 a class: a rate's standard error is below .018."""
+    ratios, given, _ = sample(3, symmetric(4, rate))
+    np.testing.assert_allclose(fit_random(ratios, given, frequencies(given)).transition, symmetric(4, rate), atol=0.06)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2])
+def test_random_share_is_that_of_labels_drawn_from_all_classes(rate):
+    """Flips of rate r to other classes are r 4/3 draws from all four; the likeliest share is no worse than that."""
+    ratios, given, _ = sample(4, symmetric(4, rate))
+    prior = frequencies(given)
+    found = random_share(ratios, given, prior)
+    assert found == pytest.approx(rate * 4 / 3, abs=0.03)
+
+
+def test_random_share_is_the_likeliest():
+    ratios, given, _ = sample(5, symmetric(4, 0.15), n=200)
+    prior = frequencies(given)
+    found, log_prior = random_share(ratios, given, prior), np.log(prior)
+    levels = {
+        e: max(oracle.mixture(e, log_prior, s, ratios.tolist(), given) for s in np.linspace(0.6, 1.8, 25))
+        for e in (found / 2, found, min(1.8 * found, 0.9))
+    }
+    assert max(levels, key=levels.get) == found
+
+
+def test_noise_of_clear_faces_is_random_where_it_was_put_in_so_and_not_else():
+    for rate, expected in ((0.0, 0), (0.25, 1)):
+        ratios, given, _ = sample(6, symmetric(4, rate), n=1500)
+        rows = np.ones(1500, dtype=bool)
+        noise = measure(ratios, Labels(given, rows, frequencies(given), np.zeros(1500, dtype=np.int64), None))
+        assert noise.random == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("explained", "random", "expected"),
+    [(0.05, 0, (0.02, 0, 0.98)), (0.25, 0, (1, 0, 0)), (0.6, 0, (1, 0, 0)), (0.8, 0, (0.5, 0, 0.5)),
+     (0.5, 1, (0, 1, 0)), (0.175, 0.5, (0.25, 0.5, 0.25)), (0.075, 1, (0.01, 0.5, 0.49))],
+)  # fmt: skip
+def test_shares_by_hand(explained, random, expected):
+    noise = Noise(explained, random, RandomNoise(np.zeros(2), 1.0, np.eye(2), 0.0))
+    assert noise.shares == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_readings_equal_the_loops(seed):
+    rng = np.random.default_rng(seed)
+    given, rows, prior = soft_labels(rng, 20, 3), np.arange(20) % 4 > 0, rng.dirichlet(np.full(3, 5.0))
+    given[~rows] = 0
+    labels = Labels(given, rows, prior, np.arange(20) % 3, None)
+    own, runs, power = rng.normal(size=(20, 3)), rng.normal(size=(20, 2, 3)), rng.random(20)
+    found = systematic(own, runs, labels, power)
+    for run in range(2):
+        expected = oracle.systematic(own, runs[:, run], given, rows, prior, power)
+        np.testing.assert_allclose(found[:, run], expected, atol=1e-10)
+    matrix = rng.dirichlet(np.ones(3), 3)
+    expected = [oracle.posterior(oracle.softmax(v), y, matrix) for v, y in zip(own, given, strict=True)]
+    np.testing.assert_allclose(at_random(own, own, labels, matrix), expected, atol=1e-10)
+
+
+# External posteriors
+
+
+def test_an_external_expert_equals_the_loops():
+    rng = np.random.default_rng(7)
+    given, labeled, fold = soft_labels(rng, 15, 3), np.arange(15) % 5 > 0, np.arange(15) % 3
+    given[~labeled] = 0
+    prior, found, p = frequencies(given), np.arange(15) != 4, rng.dirichlet(np.ones(3), 15)
+    p = p.astype(np.float32)
+    table = source(make_samples(np.eye(3)[np.arange(15) % 3]), p, found=found)
+    expert = external.as_expert(table, given, labeled, fold, prior)
+    expected = oracle.external(p.astype(float), found, given, labeled, fold, prior)
+    np.testing.assert_allclose(expert.runs, expected, atol=1e-6)
+    np.testing.assert_allclose(expert.own, expected[np.arange(15), fold], atol=1e-6)
+
+
+def test_classes_by_other_names_are_learned_from_the_labels():
+    evidence, truth, right = crowd(8, n=400)
+    given, labeled = evidence.samples.given.astype(float), evidence.samples.labeled
+    fold, prior = np.arange(400) % 5, frequencies(given)
+    turned = external.as_expert(source(evidence.samples, right[:, [1, 2, 3, 0]]), given, labeled, fold, prior)
+    plain = external.as_expert(source(evidence.samples, right), given, labeled, fold, prior)
+    np.testing.assert_allclose(turned.own, plain.own, atol=1e-5)
+    assert (plain.own.argmax(1) == truth).mean() > 0.85
+
+
+@pytest.mark.parametrize(("distance", "near"), [(None, 0), (-0.01, 1), (0.1, 1), (0.225, 0.5), (0.35, 0), (2.0, 0)])
+def test_nearness_by_hand(distance, near):
+    assert external.nearness(distance) == pytest.approx(near)
+
+
+def home_like(shift, n=700, per_class=True):
+    """Evidence with a view called builtin whose class means lie `shift` deviations off home's in every component."""
+    home, rng = external.home(), np.random.default_rng(9)
+    label = np.arange(n) % len(home.classes)
+    rows = home.means[label] + shift + rng.normal(size=(n, home.means.shape[1]))
+    values = home.center + rows @ np.linalg.pinv(home.directions)
+    samples = make_samples(np.eye(len(home.classes))[label], classes=home.classes)
+    view = Features(BUILTIN, samples.ids, values.astype(np.float32), np.ones(n, dtype=bool))
+    return replace(seen_as(samples, values), features={BUILTIN: view})
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 0.8])
+def test_distance_is_that_of_class_means(shift):
+    assert external.distance_from_home(home_like(shift)) == pytest.approx(shift**2, abs=0.03)
+
+
+def test_distance_is_not_known_without_the_view_or_with_few_faces():
+    evidence = home_like(0.0)
+    assert external.distance_from_home(replace(evidence, features={})) is None
+    assert external.distance_from_home(home_like(0.0, n=49)) is None
+    short = Features(BUILTIN, evidence.samples.ids, np.ones((700, 3), dtype=np.float32), np.ones(700, dtype=bool))
+    assert external.distance_from_home(replace(evidence, features={BUILTIN: short})) is None
+
+
+def test_trust_needs_a_source_that_is_right_and_labels_to_tell():
+    evidence, _, right = crowd(10, n=600, flips=0.15)
+    given, labeled = evidence.samples.given.astype(float), evidence.samples.labeled
+    prior, inside = frequencies(given), np.log(np.maximum(right, 1e-3)) * 0.7
+
+    def trusted(values, found=None):
+        return external.trust(source(evidence.samples, values, found=found), given, labeled, inside, prior)
+
+    assert trusted(right) == 1
+    assert trusted(np.random.default_rng(0).permutation(right)) == 0
+    assert trusted(right[:, [1, 2, 3, 0]]) == 0
+    assert trusted(right, np.arange(600) < 15) == 0
+
+
+def test_shifted_posteriors_equal_em_in_loops_and_find_frequencies():
+    rng = np.random.default_rng(11)
+    p, trained, known = rng.dirichlet(np.ones(3), 30), rng.dirichlet(np.full(3, 9.0)), np.array([0.5, 0.3, 0.2])
+    rows, pi = external.shifted(p, trained, known)
+    expected, frequent = oracle.shifted(p.tolist(), trained, known)
+    np.testing.assert_allclose(rows, expected, atol=1e-10)
+    np.testing.assert_allclose(pi, frequent, atol=1e-10)
+    share, even = np.array([0.6, 0.3, 0.1]), np.full(3, 1 / 3)
+    truth = rng.choice(3, 5000, p=share)
+    clear = softmax(3 * np.eye(3)[truth] + rng.normal(size=(5000, 3)))  # calibrated for even classes
+    np.testing.assert_allclose(external.shifted(clear, even, even)[1], share, atol=0.03)
+
+
+def test_a_bias_is_told_of():
+    samples = make_samples(np.eye(3)[np.arange(60) % 3])
+    reads = np.where(np.arange(60) % 6 == 0, 1, np.arange(60) % 3)  # half of class 0 is read as class 1
+    table = source(samples, np.eye(3)[reads], "mine")
+    everyone = np.ones(60, dtype=bool)
+    told = "Posteriors 'mine' read anger as disgust on 50 % of the 20 faces labeled so."
+    assert external.bias_of(table, samples, everyone) == told
+    assert external.bias_of(source(samples, np.eye(3)[np.arange(60) % 3]), samples, everyone) == ""
+
+
+def test_what_is_stated_of_a_source_counts_before_what_is_measured():
+    evidence, truth, right = crowd(12, n=400)
+    given, labeled = evidence.samples.given.astype(float), evidence.samples.labeled
+    prior, joined = frequencies(given), np.log(np.maximum(about_right(truth, 4, np.random.default_rng(1)), 1e-3))
+    for near, expected in ((None, 0), (0.5, 0.5), (1.0, 1.0)):
+        told = beside(evidence, right, near=near)
+        table = told.posteriors["elsewhere"]
+        expert = external.as_expert(table, given, labeled, np.arange(400) % 5, prior)
+        assert isinstance(expert, Expert)
+        found = external.sources(told, {"elsewhere": expert}, joined, prior, prior)["elsewhere"]
+        np.testing.assert_allclose(found.near, expected, atol=0.01)
+        assert found.notes[0].startswith("Posteriors 'elsewhere': ")
