@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
 
 WHICH, FOLDER = "Which faces", "A folder in another format"
@@ -42,7 +43,7 @@ def export(
         typer.Option(
             "--set",
             metavar="SET",
-            help="The set that was refined: for its own format, and for pictures inside it.",
+            help="The set that was refined, by default the one the file says: for its own format, and pictures inside.",
             rich_help_panel=FOLDER,
             show_default=False,
         ),
@@ -121,16 +122,34 @@ def _say_escaped(rows: int) -> None:
         )
 
 
-def _to_folder(refined: Any, to: str, out: Path, dataset: Path | None, asked: dict[str, Any]) -> None:
+def _set_of(refined: RefinedSet, named: Path | None) -> tuple[Path | None, Samples | None]:
+    """Return the set that was refined: the one named, else the one that the file was made from, if it is that still."""
+    from fercleaner import datasets
+    from fercleaner.core.errors import InputError
+
+    from .console import note
+
+    if named is not None:
+        return named, datasets.read(named)
+    said = Path(str(refined.metadata.get("made_from", "")))
+    if not said.name or not said.exists():
+        return None, None
+    try:
+        samples = datasets.read(said)
+    except InputError:  # read with options that are not at hand
+        return None, None
+    if not set(refined.ids.tolist()) <= set(samples.ids.tolist()):
+        return None, None
+    note(f"The set: {said}, which the refined file was made from.")
+    return said, samples
+
+
+def _to_folder(refined: RefinedSet, to: str, out: Path, dataset: Path | None, asked: dict[str, Any]) -> None:
     from fercleaner.results.export import export_to
 
     from .console import note, share, words
 
-    samples: Samples | None = None
-    if dataset is not None:
-        from fercleaner import datasets
-
-        samples = datasets.read(dataset)
+    dataset, samples = _set_of(refined, dataset)
     kept = export_to(refined, to, out, source=dataset, samples=samples, **asked)
     note(f"Wrote {out}: {share(kept, len(refined))} faces, label: {asked['label']}.")
     if to not in ("label-studio", "cleanlab"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -105,7 +105,9 @@ def show(
             left=3,
         )
     if "annotators" in refined.metadata:
-        _print_annotators(refined.metadata["annotators"], top)
+        from .annotators import print_annotators
+
+        print_annotators(refined.metadata["annotators"], top)
     if found is not None:
         _print_duplicates(found, top)
     note(
@@ -125,52 +127,6 @@ def _next(file: Path, flagged: int) -> str:
     if flagged:
         return words("fercleaner", "export", file, f"{stem}.flagged.csv", "--only-flagged")
     return words("fercleaner", "export", file, f"{stem}.csv")
-
-
-def _print_annotators(about: Mapping[str, Any], top: int) -> None:
-    """Write how good each person is, how far pairs agree, and whom to ask next."""
-    from .console import print_table
-
-    def span(low: float | None, high: float | None) -> str:
-        return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
-
-    print_table(
-        "Annotators: expected share of right labels, by Dawid-Skene (95 % interval)",
-        ["annotator", "most often says", "for", "labels", "shared", "right", "interval"],
-        [
-            [
-                person["name"],
-                person["confuses"]["said"],
-                person["confuses"]["true"],
-                f"{person['labels']:,}",
-                f"{person['shared']:,}",
-                _percent(person["right"]),
-                span(person["low"], person["high"]),
-            ]
-            for person in about["people"]
-        ],
-        left=3,
-    )
-    print_table(
-        "Pairs of annotators",
-        ["pair", "faces", "same", "interval", "kappa"],
-        [
-            [
-                " and ".join(pair["people"]),
-                f"{pair['faces']:,}",
-                f"{pair['same']:,}",
-                span(pair["low"], pair["high"]),
-                "-" if pair["kappa"] is None else f"{pair['kappa']:.2f}",
-            ]
-            for pair in about["pairs"][:top]
-        ],
-    )
-    print_table(
-        "Whom to ask next",
-        ["id", "between", "ask"],
-        [[question["id"], " and ".join(question["between"]), question["who"]] for question in about["ask"][:top]],
-        left=3,
-    )
 
 
 def _find_duplicates(refined: RefinedSet, dataset: Path | None) -> Duplicates:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from review_cases import HOSTILE
 
@@ -15,6 +15,11 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 
 
 @given(TEXT)
+@example("=1")
+@example("+1")
+@example("-1")
+@example("@x")
+@example("\tx")
 def test_no_cell_begins_like_a_formula(text):
     assert harmless(text)[:1] not in tuple("=+-@\t\r\n")
     assert harmless(text) == harmless(text).strip()

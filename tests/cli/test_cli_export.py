@@ -1,0 +1,72 @@
+"""export --to as a user types it."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from cli_runs import fails, labeled_vectors, run
+
+import fercleaner
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    labeled_vectors(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    made = ("--landmarks", "none", "--device", "cpu", "--no-cache", "--method", "hypergraph", "--set", "k=5")
+    run("refine", "faces.csv", "--view", "v=v.npy", *made)
+    return tmp_path
+
+
+def test_a_set_in_its_own_format_finds_the_set_by_itself(work):
+    done = run("export", "faces.refined.parquet", "clean", "--to", "own", "--pictures", "none")
+    assert "48 of 48" in done.stderr
+    refined = fercleaner.load("faces.refined.parquet")
+    with open("clean/faces.csv", newline="") as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    expected = np.where(refined.flagged, refined.label, refined.given_label)
+    assert labels == [refined.classes[c] for c in expected]
+    assert refined.flagged.any()
+    message = fails("export", "faces.refined.parquet", "clean", "--to", "own", "--pictures", "none")
+    assert "exists already. Overwrite it with --force" in message
+    run(
+        "export",
+        "faces.refined.parquet",
+        "clean",
+        "--to",
+        "manifest",
+        "--label",
+        "given",
+        "--pictures",
+        "none",
+        "--force",
+    )
+    with open("clean/faces.csv", newline="") as file:
+        assert "weight" in next(csv.reader(file))
+
+
+def test_a_set_that_moved_must_be_named(work):
+    (work / "faces.csv").rename(work / "moved.csv")
+    assert "name the set that was refined, --set SET" in fails("export", "faces.refined.parquet", "c", "--to", "own")
+    run("export", "faces.refined.parquet", "c", "--to", "own", "--set", "moved.csv", "--pictures", "none")
+
+
+def test_what_goes_wrong_is_said(work):
+    assert "Did you mean 'cleanlab'?" in fails("export", "faces.refined.parquet", "c", "--to", "cleanlabs")
+    assert "no such picture" in fails("export", "faces.refined.parquet", "c", "--to", "folders")
+    assert "holds one label a face" in fails(
+        "export", "faces.refined.parquet", "c", "--to", "label-studio", "--label", "distribution"
+    )
+    assert not (work / "c").exists()
+
+
+def test_formula_cells_are_said(work):
+    (work / "f.csv").write_text("id,label\n=1+1,fear\nb,anger\nc,fear\nd,anger\n")
+    np.save("w.npy", np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
+    made = ("--landmarks", "none", "--device", "cpu", "--no-cache", "--method", "hypergraph", "--set", "k=1")
+    run("refine", "f.csv", "--view", "w=w.npy", *made)
+    done = run("export", "f.refined.parquet", "out.csv")
+    assert "rows hold text that a spreadsheet would run" in done.stderr
+    assert fercleaner.read("out.csv").ids.tolist() == ["=1+1", "b", "c", "d"]
