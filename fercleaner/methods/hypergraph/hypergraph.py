@@ -38,8 +38,8 @@ from .view_weights import fitting_k, view_weights
 SIGNS = 16
 #: Least and greatest sharpness.
 SHARPNESS_LIMITS = (0.2, 16.0)
-#: What votes weigh at least.
-LEAST_TOLD = 0.02
+#: What votes weigh at least against labels.
+LEAST_CREDIT = 0.02
 #: By how much a label leads that the margin has held back.
 LEAST_LEAD = 1e-5
 #: The final distribution is sharper than the likeliest one for the given labels by this factor: wrong labels
@@ -71,7 +71,7 @@ class HypergraphPropagation:
     rates beta of expressions pi* ~ pi^e beta^(1 - e) and g = (1 + gamma) / 2, e the share of the labels' entropy that
     the votes explain beyond chance. Where the votes, pi_c exp(s l_ic), explain little of the labels
     (`label_model.explained`, `reliance` below 1), g and 1.5 move towards 1 and T towards the fitted one, so that weak
-    views overrule few labels; where they explain hardly more than chance (`label_model.chance`, `told`), r is mixed
+    views overrule few labels; where they explain hardly more than chance (`label_model.chance`, `credit`), r is mixed
     with y and labels stay. In sets of few faces k is at most half the mean size of the classes that occur.
 
     r is the refined distribution, quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a
@@ -171,7 +171,7 @@ class HypergraphPropagation:
         sharpness = likeliest_sharpness(lifts[rows], given[rows], prior)
         share = explained(distribution(lifts[rows], prior, sharpness), given[rows], prior)
         beyond = share - chance(given[rows], prior)
-        trust, heard = reliance(share), told(beyond)
+        trust, credited = reliance(share), credit(beyond)
         sharpness *= 1 + trust * (SHARPER - 1)
         rates = rates_beside(prior, samples.classes, self.base_rates)
         power = (self.gamma - 1) * (1.0 if rates is None else KNOWN_POWER)
@@ -183,7 +183,7 @@ class HypergraphPropagation:
             read = model.posterior(vote, given)
         else:
             read = posterior(vote, given, site_transitions(sites, vote, given, rows, fold, model.transition, trust))
-        read = np.where(samples.labeled[:, None], heard * read + (1 - heard) * given, read)
+        read = np.where(samples.labeled[:, None], credited * read + (1 - credited) * given, read)
         refined = np.where(spoken[:, None], read, keep_given(samples))
         quality, weight = judged(samples, refined, spoken)
         beside = {
@@ -276,13 +276,13 @@ def likeliest_sharpness(lifts: Doubles, given: Doubles, prior: Doubles) -> float
     return float(np.exp(best.x))
 
 
-def told(share: float) -> float:
+def credit(share: float) -> float:
     """Return what votes weigh against labels when they explain `share` of the labels' entropy beyond chance.
 
-    `LEAST_TOLD` up to a twentieth, 1 from a tenth on: views that know nothing of the classes change no label, and
+    `LEAST_CREDIT` up to a twentieth, 1 from a tenth on: views that know nothing of the classes change no label, and
     faces are ranked by them even so.
     """
-    return float(np.clip(2 * share / RELIANCE[0] - 1, LEAST_TOLD, 1.0))
+    return float(np.clip(2 * share / RELIANCE[0] - 1, LEAST_CREDIT, 1.0))
 
 
 def mixed_model(
