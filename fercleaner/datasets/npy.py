@@ -24,7 +24,7 @@ MUCH, LARGEST_RATIO = 256 << 20, 100
 
 
 @contextmanager
-def _guarded(path: Path) -> Iterator[None]:
+def guarded(path: Path) -> Iterator[None]:
     """Turn what NumPy and zipfile raise on damaged files into InputError."""
     try:
         yield
@@ -56,7 +56,7 @@ def load_npy(path: Path) -> NDArray[Any]:
         No regular file, not NumPy's format, shorter than it says, or pickled objects.
     """
     check_regular(path)
-    with _guarded(path):
+    with guarded(path):
         with path.open("rb") as file:
             shape, fortran, dtype = _header(path, file)
             start, there = file.tell(), path.stat().st_size
@@ -85,7 +85,7 @@ def load_npz(path: Path, wanted: Sequence[str], how: str) -> tuple[list[NDArray[
         As `load_npy` does, or an array is not there.
     """
     check_regular(path)
-    with _guarded(path), zipfile.ZipFile(path) as archive:
+    with guarded(path), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         missing = [name for name in wanted if name not in members]
         if missing:

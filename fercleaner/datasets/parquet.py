@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 MANY_ROWS, LEAST_BYTES_A_ROW = 1_000_000, 0.5
 #: Columns that hold more bytes than `MUCH`, and more than this many times the file, are refused unread.
 MUCH, LARGEST_RATIO = 256 << 20, 200
-#: What a value takes in memory at least, however little the file spends on it.
-LEAST_BYTES_A_VALUE = 4
+#: Rows that are unfolded together.
+BATCH_ROWS = 4096
 
 #: Says whether a column is wanted, by its name and Arrow type.
 KeepField = Callable[["pa.Field"], bool]
@@ -79,30 +79,38 @@ def read_columns(path: Path, keep: KeepField) -> tuple[pa.Table, tuple[str, ...]
             if not file.metadata.num_rows:
                 raise InputError(f"{path} has no rows.")
             wanted = [field.name for field in fields if keep(field)]
-            _check_size(path, file, set(wanted))
-            table = file.read(columns=wanted) if wanted else None
-        if table is None:
-            import pyarrow as pa
-
-            table = pa.table({})
+            check_size(path, file)
+            table = _read(path, file, wanted)
         table = table.rename_columns([name.strip() for name in table.column_names])
         return table, tuple(field.name.strip() for field in fields if field.name not in set(wanted))
 
 
-def _check_size(path: Path, file: pq.ParquetFile, wanted: set[str]) -> None:
-    """Raise InputError where a small file would fill the memory."""
+def check_size(path: Path, file: pq.ParquetFile) -> None:
+    """Raise InputError where a small file says that it holds so much that it would fill the memory.
+
+    What stands in the metadata of single columns is not looked at: Arrow ends the process where that is damaged.
+    """
     held, rows = path.stat().st_size, file.metadata.num_rows
     if rows > MANY_ROWS and held < LEAST_BYTES_A_ROW * rows:
         raise InputError(f"{path} says that it has {rows:,} rows, but is {held:,} bytes long; it is not read.")
-    size = 0
-    for k in range(file.metadata.num_row_groups):
-        group = file.metadata.row_group(k)
-        for c in range(group.num_columns):
-            column = group.column(c)
-            if column.path_in_schema.split(".")[0] in wanted:
-                size += max(column.total_uncompressed_size, LEAST_BYTES_A_VALUE * column.num_values, 0)
+    size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.metadata.num_row_groups))
     if size > MUCH and size > LARGEST_RATIO * held:
         raise InputError(f"{path} says that it holds {size:,} bytes in {held:,}; it is not read.")
+
+
+def _read(path: Path, file: pq.ParquetFile, wanted: list[str]) -> pa.Table:
+    """Return columns, read piece by piece, so that what unfolds to far more than the file holds is stopped early."""
+    import pyarrow as pa
+
+    if not wanted:
+        return pa.table({})
+    held, size, batches = path.stat().st_size, 0, []
+    for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+        size += batch.nbytes
+        if size > MUCH and size > LARGEST_RATIO * held:
+            raise InputError(f"{path} unfolds to more than {size:,} bytes from {held:,}; it is not read.")
+        batches.append(batch)
+    return pa.Table.from_batches(batches)
 
 
 def read_parquet(path: Path, keep: Keep | None = None) -> Table:
