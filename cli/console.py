@@ -41,7 +41,15 @@ def one_line(text: str) -> str:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout; what is not a number becomes null."""
-    sys.stdout.write(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False)
+    sys.stdout.write("".join(map(_in_json, text)) + "\n" if not text.isascii() else text + "\n")
+
+
+def _in_json(character: str) -> str:
+    """Return a character of a JSON text, one that a terminal would obey as its escape."""
+    if character.isprintable() or character == "\n":
+        return character
+    return json.dumps(character)[1:-1]
 
 
 def _finite(value: Any) -> Any:
