@@ -12,7 +12,7 @@ import numpy as np
 from ..core.arrays import Ints, Strings
 from ..core.errors import InputError
 from ..core.text import shown
-from .options import COLUMN_NAMES, FACE_COLUMNS, spelled
+from .options import FACE_COLUMNS, spelled
 from .table import Table, listed
 
 _LOG = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class _Rule(NamedTuple):
 def face_column(table: Table, wanted: str | None = None, option: str = "--column image=NAME") -> str:
     """Return the column that names the face: an id, else the picture.
 
-    An id column that only counts the rows gives way to a column of pictures.
+    An id column that only counts the rows gives way to the next.
 
     Raises
     ------
@@ -48,8 +48,7 @@ def face_column(table: Table, wanted: str | None = None, option: str = "--column
             f"{table.name}: no column names the face; its columns are {listed([*table.columns, *table.left_out])}. "
             f"Call it 'id' or 'image' (accepted: {', '.join(FACE_COLUMNS)}), or name it: {option}"
         )
-    pictures = [name for name in found if spelled(name) in COLUMN_NAMES["image"]]
-    return pictures[0] if pictures and _counts_rows(table.columns[found[0]]) else found[0]
+    return found[1] if len(found) > 1 and _counts_rows(table.columns[found[0]]) else found[0]
 
 
 def _counts_rows(cells: Sequence[str]) -> bool:

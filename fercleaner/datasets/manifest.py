@@ -136,14 +136,15 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
         return name or None
     lower = {spelled(name): name for name in reversed(list(table.columns))}
     found = [lower[name] for name in COLUMN_NAMES[role] if name in lower]
-    if role == "label" and len(found) > 1:
-        _check_same(table, found)
+    if role == "label":
+        alike = [name for name in table.columns if spelled(name) in COLUMN_NAMES[role] and name not in found]
+        _check_same(table, [*found, *alike])
     return found[0] if found else None
 
 
 def _check_same(table: Table, found: list[str]) -> None:
     """Raise InputError where two columns can be the label and say different things."""
-    first = table.columns[found[0]]
+    first = table.columns[found[0]] if found else []
     for other in found[1:]:
         pairs = {(a, b) for a, b in zip(first, table.columns[other], strict=True) if a and b}
         if len(pairs) > min(len({a for a, _ in pairs}), len({b for _, b in pairs})):

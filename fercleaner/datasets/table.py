@@ -7,6 +7,7 @@ asks for numbers, so that the id 00012 stays 00012.
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import os
 import re
@@ -38,6 +39,8 @@ DELIMITERS = ",;\t|"
 LONGEST_CELL = 1 << 26
 #: Columns that a message names at most.
 NAMED = 12
+
+_LOG = logging.getLogger(__name__)
 
 _SEPARATORS = re.compile(r"[\s,;()\[\]]+")
 _LINE_ENDS = re.compile(r"\r\n|\n|\r")
@@ -135,10 +138,16 @@ def decimals(cells: list[str], where: Where, column: str) -> Doubles:
 
 
 def measured(cells: list[str], where: Where, column: str) -> Doubles:
-    """Return a column as numbers, (N,) float64, NaN where empty or marked as missing; InputError at the first text."""
+    """Return a column as numbers, (N,) float64, NaN where empty or marked as missing, 1 and 0 for true and false.
+
+    InputError at the first other text.
+    """
     values = np.array([number(cell) for cell in cells], dtype=np.float64)
     for row in np.flatnonzero(np.isnan(values)).tolist():
-        if cells[row].strip().casefold() not in MISSING_NUMBERS:
+        text = cells[row].strip().casefold()
+        if text in _TRUTH:
+            values[row] = _TRUTH[text]
+        elif text not in MISSING_NUMBERS:
             raise InputError(
                 f"{where(row)}: column '{shown(column)}' holds '{shown(cells[row])}', expected a number."
                 f"{_how(cells[row])}"
@@ -146,6 +155,7 @@ def measured(cells: list[str], where: Where, column: str) -> Doubles:
     return values
 
 
+_TRUTH = {"true": 1.0, "false": 0.0}
 #: What stands for a missing number.
 MISSING_NUMBERS = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "--", "?"))
 
@@ -311,7 +321,11 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
     wanted = [i for i, name in enumerate(header) if name and (keep is None or name == ESCAPED or keep(name))]
     width, rows = len(header), []
     columns: list[list[str]] = [[] for _ in wanted]
+    repeated = 0
     for row, record in stream:
+        if record == first and width > 1:
+            repeated += 1
+            continue
         if len(record) != width:
             check_width(path.name, row, record, header)
         rows.append(row)
@@ -322,6 +336,8 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
             column.append(cell.strip())
     if not rows:
         raise InputError(f"{path} has a header but no rows.")
+    if repeated:
+        _LOG.warning("%s: %d rows repeat the header and are left out.", path.name, repeated)
     left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted))
     held = restored({header[i]: c for i, c in zip(wanted, columns, strict=True)})
     return Table(path.name, held, tuple(rows), left_out=left)

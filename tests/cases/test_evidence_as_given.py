@@ -179,6 +179,19 @@ def test_how_many_faces_have_action_units_is_told(tmp_path: Path, caplog) -> Non
     )
 
 
+def test_truth_and_falsehood_are_numbers(tmp_path: Path) -> None:
+    path = au_table(tmp_path, success=["False"] * 5 + ["True"] * (N - 5))
+    assert int(from_columns(path, faces()).found.sum()) == N - 5
+
+
+def test_an_id_that_counts_rows_gives_way_to_pictures(tmp_path: Path) -> None:
+    path = au_table(tmp_path)
+    frame = pd.read_csv(path).iloc[::-1].reset_index(drop=True)
+    frame.insert(0, "id", range(N))
+    frame.to_csv(path, index=False)
+    assert from_columns(path, faces()).found.all()
+
+
 def test_sizes_that_lie_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
     header = np.lib.format
     with (tmp_path / "big.npy").open("wb") as file:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from fercleaner.core.errors import InputError
-from fercleaner.datasets import VoteRules, read
+from fercleaner.datasets import VoteRules, read, recognize
 
 NAMES = ("anger", "fear", "happiness", "neutral")
 #: Marks for a missing label.
@@ -254,6 +254,23 @@ def test_parquet_with_further_columns_and_a_named_index(tmp_path: Path) -> None:
     assert read(tmp_path / "c.parquet", classes=["3", "4"]).label.tolist() == [0, -1]
     frame.assign(label=frame.label.astype("category")).to_parquet(tmp_path / "d.parquet")
     assert given(tmp_path / "d.parquet") == ["happiness", "sadness"]
+
+
+def test_lists_put_together_with_their_headers(tmp_path: Path, caplog) -> None:
+    samples = read(table(tmp_path, "image,label\na,happy\nimage,label\nb,sad\n"))
+    assert samples.ids.tolist() == ["a", "b"]
+    assert caplog.messages == ["s.csv: 1 rows repeat the header and are left out."]
+
+
+def test_label_columns_that_differ_in_case_alone_are_asked_about(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the columns 'Label' \('happy'\) and 'label' \('sad'\) can both"):
+        read(table(tmp_path, "image,Label,label\na,happy,sad\nb,sad,sad\nc,happy,happy\n"))
+
+
+def test_a_second_manifest_in_a_folder_is_told(tmp_path: Path) -> None:
+    for name in ("labels.csv", "metadata.csv"):
+        table(tmp_path, "image,label\na,happy\nb,sad\n", name)
+    assert recognize(tmp_path).why == "found labels.csv; not read: metadata.csv"
 
 
 def test_nothing_is_said_where_all_is_plain(tmp_path: Path, caplog) -> None:
