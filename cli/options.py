@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import shlex
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -348,7 +347,7 @@ class SetOptions:
         from fercleaner.datasets.describe import sentences
         from fercleaner.datasets.groups import check_groups
 
-        from .console import share, warnings_to
+        from .console import warnings_to
 
         columns = pairs(self.column, "--column")
         if self.group_by not in ("auto", "none"):
@@ -375,20 +374,8 @@ class SetOptions:
             samples = samples.replacing(group=None)
         if self.site_by == "none":
             samples = samples.replacing(site=None)
-        labeled = int(samples.labeled.sum())
-        grouped = "" if samples.group is None else f", {len(set(samples.group.tolist())):,} groups"
-        tell(
-            f"Read {len(samples):,} faces, {len(samples.classes)} classes{grouped}; "
-            f"labeled {share(labeled, len(samples))}{_why_unlabeled(samples)}."
-        )
         for sentence in (*sentences(samples), *check_groups(samples)):
             tell(sentence)
-        if all(name.lstrip("-").isdigit() for name in samples.classes):
-            tell(
-                f"The classes are the numbers {', '.join(samples.classes)}. Say what they mean, so that the "
-                "builtin model and action units can judge them: --classes fer2013 (or another set with such codes), "
-                "--classes A,B,... in the order of the numbers, or --alias NUMBER=NAME for each."
-            )
         return samples
 
 
@@ -411,14 +398,6 @@ def with_set_options(command: Callable[..., None]) -> Callable[..., None]:
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return flat
-
-
-def _why_unlabeled(samples: Samples) -> str:
-    """Return "; unlabeled: 6 expression: uncertain, 3 no label", or "" where every face has a label."""
-    if samples.labeled.all() or samples.notes is None:
-        return ""
-    why = Counter(note or "no label" for note in samples.notes[~samples.labeled].tolist())
-    return "; unlabeled: " + ", ".join(f"{count:,} {reason}" for reason, count in why.most_common())
 
 
 def _text(path: Path | None) -> str | None:

@@ -54,7 +54,7 @@ def test_what_is_left_out_is_counted_and_empty_classes_named(tmp_path: Path) -> 
         "hidden": 1,
         "no ending": 1,
     }
-    assert sentences(samples)[1:] == [
+    assert sentences(samples)[2:] == [
         "Left out: 6 files (.heic 2, .avif 1, .jpg (with a blank) 1, hidden 1, no ending 1).",
         "No picture was found in happy: no face is of that class unless others are.",
     ]
@@ -190,7 +190,11 @@ def test_what_was_read_in_words_and_as_json(tmp_path: Path) -> None:
     root = folder(tmp_path / "set", "train/sad/a.jpg", "train/happy/b.jpg", "test/sad/c.jpg")
     shutil.copy(root / "train" / "sad" / "a.jpg", root / "train" / "x.jpg")
     samples = read(root)
-    assert sentences(samples) == ["Classes: happiness 1, sadness 2.", "Splits: train 3, test 1."]
+    assert sentences(samples) == [
+        "Read 4 faces, 2 classes; labeled 3 of 4 (75.0 %); unlabeled: 1 no label.",
+        "Classes: happiness 1, sadness 2.",
+        "Splits: train 3, test 1.",
+    ]
     said = describe(samples)
     assert (said["faces"], said["labeled"], said["unlabeled"]) == (4, 3, {"no label": 1})
     assert said["splits"] == {"train": 3, "test": 1}
