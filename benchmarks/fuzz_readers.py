@@ -12,6 +12,8 @@ the largest growth of resident memory in MiB, the longest message.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import logging
 import os
@@ -33,6 +35,10 @@ from fercleaner.core.errors import FercleanerError
 
 #: What a case may take.
 MOST_SECONDS, MOST_MIB, LONGEST_MESSAGE = 2.0, 500.0, 2000
+#: Packages that one reader alone needs.
+OPTIONAL = {"huggingface": ("datasets",), "checkpoint": ("torch", "safetensors.torch")}
+#: Inputs that the guided search starts from, and their bytes.
+SEEDS, LENGTH = 200, 2048
 #: What is instrumented for coverage.
 INSTRUMENTED = ("fercleaner.datasets", "fercleaner.landmarks.", "fercleaner.results.parquet", "fercleaner.encoders.")
 #: Failures of one kind that are listed.
@@ -91,19 +97,20 @@ def _resident_mib() -> float:
 def fuzz(reader: str, cases: int, seed: int) -> Tally:
     """Run the cases of one reader in this process, one after the other."""
     tally = Tally()
-    with tempfile.TemporaryDirectory() as warm:  # imports are not the first case's
-        _quiet(lambda: reader_cases.READERS[reader](Path(warm), random.Random(0)))
+    _warm(reader)
     for k in range(cases):
         with tempfile.TemporaryDirectory() as folder:
             tally.run(reader, Path(folder), random.Random(f"{reader} {seed + k}"), seed + k)
     return tally
 
 
-def _quiet(call: Any) -> None:
-    try:
-        call()
-    except Exception:  # counted when the case comes up
-        return
+def _warm(reader: str) -> None:
+    """Import what readers import when they need it, so that it is not the first case's."""
+    for name in ("pandas", "pyarrow.parquet", "PIL.Image", *OPTIONAL.get(reader, ())):
+        importlib.import_module(name)
+    for seed in range(20):
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Exception):  # counted when its case comes up
+            reader_cases.READERS[reader](Path(folder), random.Random(seed))
 
 
 class Guided(random.Random):
@@ -130,6 +137,7 @@ def guided(reader: str, cases: int, out: Path) -> None:
     import atheris
 
     tally = Tally()
+    _warm(reader)
     for name in [name for name in sys.modules if name.startswith(INSTRUMENTED)]:
         _instrument(atheris, sys.modules[name])
 
@@ -140,7 +148,12 @@ def guided(reader: str, cases: int, out: Path) -> None:
         if done % 250 == 0 or done >= cases - 1:
             out.write_text(json.dumps(tally.to_dict()), encoding="utf-8")
 
-    atheris.Setup([sys.argv[0], f"-runs={cases}", "-max_len=512", "-verbosity=0", "-rss_limit_mb=3000"], one)
+    corpus = out.with_name("corpus")
+    corpus.mkdir()
+    for k in range(SEEDS):
+        (corpus / str(k)).write_bytes(random.Random(k).randbytes(LENGTH))
+    limits = [f"-runs={cases}", f"-max_len={LENGTH}", "-len_control=0", "-verbosity=0", "-rss_limit_mb=3000"]
+    atheris.Setup([sys.argv[0], *limits, str(corpus)], one)
     atheris.Fuzz()
 
 
