@@ -40,7 +40,7 @@ HOMES = {
     "open_clip": {"encoders"},
     "safetensors": {"encoders"},
     "faiss": {"similarity/neighbors.py", "pipeline/doctor.py"},
-    "pyarrow": {"results/parquet.py", "results/checks.py"},
+    "pyarrow": {"results/parquet.py", "results/checks.py", "datasets", "encoders/vectors.py"},
     "pandas": {"datasets", "encoders", "landmarks", "results/export/manifest.py", "noise/annotators.py"},
     "skimage": {"encoders"},
     "cv2": {"landmarks", "extraction/detection.py"},
