@@ -41,7 +41,7 @@ VOTE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 #: A view of no measurable information keeps this share of the weight of the best.
 LEAST_VIEW = 1e-3
 #: What votes weigh at least.
-LEAST_TOLD = 0.02
+LEAST_TRUST = 0.02
 #: By how much a label leads that the margin has held back.
 LEAST_LEAD = 1e-5
 #: The final distribution is sharper than the likeliest one for the given labels by this factor: wrong labels
@@ -72,8 +72,8 @@ class HypergraphPropagation:
     rates beta of expressions pi* ~ pi^e beta^(1 - e) and g = (1 + gamma) / 2, e the share of the labels' entropy that
     the votes explain beyond chance. Where the votes, pi_c exp(s l_ic), explain little of the labels
     (`label_model.explained`, `reliance` below 1), g and 1.5 move towards 1 and T towards the fitted one, so that weak
-    views overrule few labels; where they explain hardly more than chance (`label_model.chance`, `told`), r is mixed
-    with y and labels stay. In sets of few faces k is at most half the mean size of the classes that occur.
+    views overrule few labels; where they explain hardly more than chance (`label_model.chance`, `share_of_views`), r
+    is mixed with y and labels stay. In sets of few faces k is at most half the mean size of the classes that occur.
 
     r is the refined distribution, quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a
     label is flagged when its quality is below one half. An unlabeled face gets p_i, with weight and quality
@@ -106,7 +106,7 @@ class HypergraphPropagation:
     uncertainty : bool
         Add the evidence `uncertainty`, how little a face's surroundings tell of its class
         (`uncertainty.estimate`): a head a site on the smoothed class scores, rank-regularized as in SCN. It weighs
-        nothing: labels weighed by it, with or without U, and hyperedges weighed by it were no better than U alone.
+        nothing; U does.
 
     Sites
     -----
@@ -114,7 +114,7 @@ class HypergraphPropagation:
     which stands for T both in U and in r, and votes are read with the class frequencies of the site
     (`sites.Sites`). Both are drawn towards those of the whole set, the more the fewer faces a site has labeled,
     and the labels of a face's fold take no part in the matrix that it is read by, nor do in a fold's run those of
-    that fold. Look-alikes vote across sites.
+    that fold. Neighbors vote across sites.
     With one site, or none, the rule is as above.
 
     Source
@@ -170,7 +170,7 @@ class HypergraphPropagation:
         sharpness = fit_sharpness(lifts[rows], given[rows], prior)
         share = explained(distribution(lifts[rows], prior, sharpness), given[rows], prior)
         beyond = share - chance(given[rows], prior)
-        trust, heard = reliance(share), told(beyond)
+        trust, relied = reliance(share), share_of_views(beyond)
         sharpness *= 1 + trust * (SHARPER - 1)
         rates = rates_beside(prior, samples.classes, self.base_rates)
         power = (self.gamma - 1) * (1.0 if rates is None else KNOWN_POWER)
@@ -182,7 +182,7 @@ class HypergraphPropagation:
             read = model.posterior(vote, given)
         else:
             read = posterior(vote, given, site_transitions(sites, vote, given, rows, fold, model.transition, trust))
-        read = np.where(samples.labeled[:, None], heard * read + (1 - heard) * given, read)
+        read = np.where(samples.labeled[:, None], relied * read + (1 - relied) * given, read)
         refined = np.where(spoken[:, None], read, keep_given(samples))
         quality, weight = judged(samples, refined, spoken)
         beside = {
@@ -253,13 +253,13 @@ def fitting_k(k: int, samples: Samples) -> int:
     return max(1, min(k, int(samples.labeled.sum()) // (2 * used)))
 
 
-def told(share: float) -> float:
+def share_of_views(share: float) -> float:
     """Return what votes weigh against labels when they explain `share` of the labels' entropy beyond chance.
 
-    `LEAST_TOLD` up to a twentieth, 1 from a tenth on: views that know nothing of the classes change no label, and
+    `LEAST_TRUST` up to a twentieth, 1 from a tenth on: views that know nothing of the classes change no label, and
     faces are ranked by them even so.
     """
-    return float(np.clip(2 * share / RELIANCE[0] - 1, LEAST_TOLD, 1.0))
+    return float(np.clip(2 * share / RELIANCE[0] - 1, LEAST_TRUST, 1.0))
 
 
 def mixed_model(
