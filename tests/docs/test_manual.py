@@ -75,7 +75,7 @@ def test_every_public_name_method_and_command_has_its_place(manual):
 
 
 def test_examples_run_and_show_pictures(manual):
-    sources = sorted((DOCS / "examples").glob("*.py"))
+    sources = [file for file in sorted((DOCS / "examples").glob("*.py")) if "plt." in file.read_text("utf-8")]
     assert len(sources) >= 6
     for source in sources:
         page = (manual / "auto_examples" / f"{source.stem}.html").read_text(encoding="utf-8")
