@@ -69,7 +69,7 @@ def parsed(line: str) -> typer.Context | None:
     try:
         return command.make_context(name, words)
     except UsageError as error:
-        if type(error).__name__ == "MissingParameter":
+        if type(error).__name__ == "MissingParameter" or "requires an argument" in str(error):
             return None
         raise
 

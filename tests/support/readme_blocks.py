@@ -201,7 +201,8 @@ def short() -> str:
             ("given label", "given label"),
         )
     ]
-    return table(["", "AP", "F1 of flags", "refined accuracy", "JS to votes"], rows, numbers=True)
+    made = f"{content['judged'][VOTES]:,} of {content['faces']:,} faces judged; {content['date'][:10]}.\n\n"
+    return made + table(["", "AP", "F1 of flags", "refined accuracy", "JS to votes"], rows, numbers=True)
 
 
 def _verdict(value: float, aim: float, larger: bool) -> str:
