@@ -54,7 +54,8 @@ html_copy_source = False
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"/(?!audit_to_training)\w+\.py$",  # that one takes minutes: tests/docs/test_examples.py runs it
+    # audit_to_training takes minutes: tests/docs/test_examples.py runs it
+    "filename_pattern": r"/(?!audit_to_training)\w+\.py$",
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_memory": False,
