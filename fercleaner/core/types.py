@@ -366,7 +366,7 @@ class Refinement:
     posteriors : mapping of name -> Posteriors
         What sources of the method's own say, to give reasons by.
     notes : tuple of str
-        Sentences that the user is to be told.
+        Sentences that the user should read.
     """
 
     ids: Strings

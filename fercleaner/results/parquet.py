@@ -33,7 +33,7 @@ METADATA_KEY = b"fercleaner"
 #: Prefix of the columns that hold a method's evidence.
 EVIDENCE_PREFIX = "evidence_"
 
-#: Column, type and meaning, in file order; quoted by the README.
+#: Column, type and meaning, in file order; quoted by the manual.
 SCHEMA_TABLE: tuple[tuple[str, str, str], ...] = (
     ("id", "string", "unique name of the face, as the dataset writes it"),
     ("path", "string", "picture of the face; null if none"),

@@ -109,14 +109,14 @@ def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, no_e
     statements = _statements(evidence, refinement, counts, question)
     strength = np.stack([s.strength for s in statements]) if statements else np.zeros((0, len(question.rows)))
     order = np.argsort(-strength, axis=0, kind="stable")[:MOST].T.tolist()
-    told = (strength >= np.log(LEAST_ODDS)).T.tolist()
+    strong = (strength >= np.log(LEAST_ODDS)).T.tolist()
     texts = [""] * len(samples)
     for row in np.flatnonzero(speak & silent).tolist():
         texts[row] = heads(row)
     for m, row in enumerate(question.rows.tolist()):
         parts = [heads(row)]
         for s in order[m]:
-            if told[m][s]:
+            if strong[m][s]:
                 but = "but " if statements[s].against[m] else ""
                 parts.append(but + statements[s].text(m))
         if len(parts) == 1 and counts is not None and counts[m].any():
@@ -336,14 +336,14 @@ def unit_statements(
     # A missing unit is named only for classes that the sentence names: given ones, and refined ones.
     yes = for_class(pro, con), against_class(con, pro) * question.labeled[:, None]
     no = for_class(con, pro), against_class(pro, con) * changed[:, None]
-    told = ((yes, pro, question.doubt, False), (no, con, ~question.labeled, True))
+    cases = ((yes, pro, question.doubt, False), (no, con, ~question.labeled, True))
     return tuple(
         Statement(
             quality * np.maximum(present.max(1), absent.max(1)),
             np.full(len(rows), against),
             _unit_words(names, present, absent, refinement.classes, about, unnamed),
         )
-        for (present, absent), about, unnamed, against in told
+        for (present, absent), about, unnamed, against in cases
     )
 
 

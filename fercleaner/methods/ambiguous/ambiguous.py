@@ -57,7 +57,7 @@ class Ambiguous:
     Sources are the probe's out-of-fold posterior, a mirrored copy's (`view`), and two that learn from faces
     without a label: labels that traveled over the graph of nearest neighbors (`label_graph.graph_votes`, where there
     are neighbors), and a mixture-of-experts head trained here on the views (`experts`, where there are features),
-    which is taught the unlabeled faces by the graph and by itself. p_i is their mean, q_i their normalized
+    which learns the unlabeled faces from the graph and from itself. p_i is their mean, q_i their normalized
     geometric mean (the softmax of mean scores). With q_(1) >= q_(2) >= ... and P_n the sum of the n largest,
 
         m_i     = clip(#{n : P_n < mass}, 1, K)              (`inclusive`: #{n : P_(n-1) < mass}, P_0 = 0)
@@ -115,8 +115,8 @@ class Ambiguous:
     an Adaptive Confidence Margin (Ada-CM), CVPR 2022. Differs from them in: frozen views, out-of-fold
     posteriors in place of weak augmentations, margins at the end of training, shrunk towards the mean and with a
     floor for calibrated posteriors; agreement, smoothing and the rule for labeled faces are ours (the papers
-    take given labels as right), and so is the graph: it stands for what image augmentations teach a network that
-    is not frozen, that pictures close by are of one class.
+    take given labels as right), and so is the graph: it stands for what a network that is not frozen learns from
+    image augmentations, that pictures close by are of one class.
 
     Examples
     --------

@@ -107,7 +107,7 @@ class HypergraphPropagation:
     uncertainty : bool
         Add the evidence `uncertainty`, how little a face's surroundings tell of its class
         (`uncertainty.estimate`): a head a site on the smoothed class scores, rank-regularized as in SCN. It weighs
-        nothing: labels weighed by it, with or without U, and hyperedges weighed by it were no better than U alone.
+        nothing; U does.
 
     Sites
     -----
