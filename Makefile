@@ -1,12 +1,13 @@
 # make demo   sets up .venv and runs the main job on drawn faces
-# make test   sets up .venv and passes linters, types and tests
+# make test   sets up .venv and passes linters, types and tests; the manual is built by one of them
+# make docs   builds the manual into docs/_build/html; any warning is an error
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -16,7 +17,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[dev,mediapipe,huggingface]'
+	$(PIP) --editable '.[dev,docs,mediapipe,huggingface]'
 	@touch $@ $(VENV)/.run
 
 demo: $(VENV)/.run
@@ -34,5 +35,8 @@ lint: $(VENV)/.test
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rs
 
+docs: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info
+	rm -rf $(VENV) $(DEMO) build *.egg-info docs/_build docs/made docs/auto_examples

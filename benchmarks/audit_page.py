@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 from stamp import command, measured, stamp, tell, write_json
 
-from fercleaner import Features, RefinedSet, Resources, Samples, Sources, read, refine
+from fercleaner import Features, RefinedSet, Resources, Samples, Sources, load, read, refine
 from fercleaner.core.arrays import Ints
 from fercleaner.encoders.vectors import read_view
 from fercleaner.extraction.images import open_face
@@ -55,15 +55,15 @@ ARGUMENTS = [
 COPIES, SIDES = 400, (0.95, 0.9, 0.85, 0.8)
 
 
-def page(pictures: Path, ferplus: Path) -> dict[str, Any]:
-    """Refine the set from outside views, then time what an audit with all checks takes."""
+def page(pictures: Path, ferplus: Path, file: Path | None) -> dict[str, Any]:
+    """Refine the set from outside views, or take a file refined before, then time an audit with all checks."""
     samples = read(ferplus / "labels.csv", images=pictures)
     views = [
         read_view(name, ferplus / file, samples)
         for name, file in (("emotion", "view_emotion_1024.npy"), ("expression", "view_expression_256.npy"))
     ]
     sources = Sources(views=views, landmarks=PointsFile(str(ferplus / "landmarks_68.npy")))
-    refined = refine(samples, build("hypergraph"), sources, Resources(device="cpu"))
+    refined = refine(samples, build("hypergraph"), sources, Resources(device="cpu")) if file is None else load(file)
     with measured() as gathering:
         material = gather_for_audit(refined, samples, sources, Resources(device="cpu"), Callbacks(), {})
     return {"gathering": vars(gathering), **written(refined, material)}
@@ -149,18 +149,18 @@ def copies(pictures: Path, ferplus: Path, seed: int = 1) -> dict[str, Any]:
             left, top = rng.uniform(0, face.width - width, 2)
             cut = face.resize(face.size, Image.Resampling.BICUBIC, box=(left, top, left + width, top + width))
             kinds[f"crop {side}"].append(measure(_saved(cut, 85))[0])
+    first, second, which = _links(np.concatenate([seen.gray[held], *(np.array(made) for made in kinds.values())]))
+    pairs = set(zip(first.tolist(), second.tolist(), strict=True))
+    place = {int(row): at for at, row in enumerate(held.tolist())}
     found: dict[str, Any] = {}
-    for kind, made in kinds.items():
-        first, second, which = _links(np.concatenate([seen.gray[held], np.array(made)]))
-        place = {int(row): at for at, row in enumerate(held.tolist())}
-        pairs = set(zip(first.tolist(), second.tolist(), strict=True))
-        hits = sum((place[int(row)], len(held) + k) in pairs for k, row in enumerate(chosen.tolist()))
+    for at, kind in enumerate(kinds):
+        start = len(held) + at * COPIES
+        hits = sum((place[int(row)], start + k) in pairs for k, row in enumerate(chosen.tolist()))
         found[kind] = {"made": COPIES, "found": hits}
-        tell(f"{kind}: {hits} of {COPIES}")
-    first, second, which = _links(seen.gray[held])
-    same = number[held][first] == number[held][second]
+    own = second < len(held)
+    same = number[held][first[own]] == number[held][second[own]]
     found["own pairs"] = {
-        name: {"pairs": int((which == i).sum()), "in one known group": int((same & (which == i)).sum())}
+        name: {"pairs": int((which[own] == i).sum()), "in one known group": int((same & (which[own] == i)).sum())}
         for i, name in enumerate(KINDS)
     }
     return found
@@ -188,13 +188,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pictures", type=Path, required=True, help="folder that holds images/")
     parser.add_argument("--ferplus", type=Path, default=HERE.parents[1] / "shared/ferplus")
+    parser.add_argument("--refined", type=Path, help="the set, refined before, in place of refining it")
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--parts", default="page,large,copies")
     parser.add_argument("--out", type=Path, default=HERE / "results/audit_page.json")
     asked = parser.parse_args(arguments)
     done: dict[str, Any] = {"stamp": stamp()}
     parts = {
-        "page": lambda: page(asked.pictures, asked.ferplus),
+        "page": lambda: page(asked.pictures, asked.ferplus, asked.refined),
         "large": lambda: large(asked.rows),
         "copies": lambda: copies(asked.pictures, asked.ferplus),
     }

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from . import audit, cache, demo, doctor, evaluate, export, inspect, listing, project, refine, review, trial
+from . import audit, cache, demo, doctor, evaluate, export, inspect, listing, project, read, refine, review, trial
 
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
@@ -18,7 +18,7 @@ FAILED, INTERRUPTED = 1, 130
 EXTRACTING = ("refine", "audit", "trial", "project")
 #: What a user wants, and the commands that do it; `--help` shows both in this order.
 WANTS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Clean": (refine.refine, trial.trial, listing.methods, demo.demo),
+    "Clean": (refine.refine, read.read, trial.trial, listing.methods, demo.demo),
     "Look and decide": (audit.audit, review.review, inspect.show, evaluate.evaluate),
     "Hand over": (export.export, project.project),
     "About this machine": (doctor.doctor, cache.cache),
@@ -140,9 +140,11 @@ def _message(error: Exception) -> str | None:
 
 def _show_error(text: str) -> None:
     """Show a message on stderr: in a box on a terminal, as a plain line elsewhere."""
+    from fercleaner.core.text import plain
+
     from .console import err
 
-    console = err()
+    console, text = err(), plain(text)
     if console.is_terminal:
         from rich.panel import Panel
         from rich.text import Text

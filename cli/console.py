@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from fercleaner.core.text import plain
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,13 +30,26 @@ def err() -> Console:
 
 
 def note(text: str) -> None:
-    """Write a note to stderr as it is, without markup."""
-    err().print(text, markup=False)
+    """Write a note to stderr, without markup and with control characters written as their codes."""
+    err().print(plain(text), markup=False)
+
+
+def one_line(text: str) -> str:
+    """Return text for a cell of a table: no control character, no line break."""
+    return plain(text).replace("\n", "\\n")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Write one JSON object to stdout; what is not a number becomes null."""
-    sys.stdout.write(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False)
+    sys.stdout.write("".join(map(_in_json, text)) + "\n" if not text.isascii() else text + "\n")
+
+
+def _in_json(character: str) -> str:
+    """Return a character of a JSON text, one that a terminal would obey as its escape."""
+    if character.isprintable() or character == "\n":
+        return character
+    return json.dumps(character)[1:-1]
 
 
 def _finite(value: Any) -> Any:
@@ -50,8 +65,11 @@ def _finite(value: Any) -> Any:
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
     """Write a table to stdout: the first `left` columns left-aligned, the rest right-aligned.
 
-    On a terminal it is drawn by rich; piped, it is plain columns that other programs can read.
+    On a terminal it is drawn by rich; piped, it is plain columns that other programs can read. Control characters in
+    cells are written as their codes.
     """
+    rows = [[one_line(cell) for cell in row] for row in rows]
+    title = plain(title)
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD
         from rich.console import Console
@@ -129,8 +147,8 @@ def _progress() -> Iterator[Callbacks]:
     from fercleaner.pipeline.inputs import Callbacks
 
     if not sys.stderr.isatty():
-        plain = PlainProgress()
-        yield Callbacks(progress=plain.progress, note=note)
+        lines = PlainProgress()
+        yield Callbacks(progress=lines.progress, note=note)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -156,7 +174,7 @@ def _progress() -> Iterator[Callbacks]:
             bar.remove_task(tasks.pop(stage))
 
     with bar:
-        yield Callbacks(progress=progress, note=lambda text: bar.console.print(text, markup=False))
+        yield Callbacks(progress=progress, note=lambda text: bar.console.print(plain(text), markup=False))
 
 
 class PlainProgress:

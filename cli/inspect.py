@@ -99,7 +99,7 @@ def show(
         )
     if summary.no_evidence:
         print_table(
-            "Without evidence: no picture that can be read, or no vector; export --drop-unseen leaves these out",
+            "Without evidence, and why; export --drop-unseen leaves these out",
             ["id", "picture", "what became of it"],
             [[face.id, face.path or "-", face.reason] for face in summary.no_evidence],
             left=3,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import shlex
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,12 +30,22 @@ from .checks import (
 )
 
 if TYPE_CHECKING:
-    from fercleaner.core.types import Posteriors, Samples
+    from fercleaner.core.types import ActionUnits, Features, Landmarks, Posteriors, Samples
     from fercleaner.datasets.options import ReadOptions
     from fercleaner.extraction.extractor import Extractor
     from fercleaner.pipeline.inputs import Resources, Sources
 
 DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
+
+
+class Known(NamedTuple):
+    """What files say: the set, views, landmarks and action units of the user's."""
+
+    samples: Samples
+    views: list[Features]
+    landmarks: Landmarks | None
+    action_units: ActionUnits | None
+    identity: Features | None = None
 
 
 class Opened(NamedTuple):
@@ -213,29 +222,24 @@ class SetOptions:
         What costs nothing to check comes first: names and files; then the set; then weights.
         """
         from fercleaner.core.errors import InputError
-        from fercleaner.encoders.vectors import read_view
         from fercleaner.extraction.cache import FeatureCache
         from fercleaner.extraction.detection import choose_framing
         from fercleaner.extraction.run import usable_cores
-        from fercleaner.landmarks.au_columns import from_columns
         from fercleaner.pipeline.inputs import Resources, Sources
         from fercleaner.similarity.neighbors import use_gpu
 
         from .console import note
 
         searched = known_index(self.index)
-        files = view_files(self.view)
-        tags = encoder_tags(self.encoder, bool(files))
+        tags = encoder_tags(self.encoder, bool(view_files(self.view)))
         given, builtin_posteriors = posterior_files(self.posteriors, tags)
         weights = weights_of(self.weights, tags, self.landmarks)
         check_files(self.action_units, self.landmarks)
         use_gpu(self.device)
         framing, framed = choose_framing(self.crop, _text(weights.get(YUNET)))
-        samples = self._read(dataset)
-        views = [read_view(name, file, samples) for name, file in files]
+        known = self.look(dataset, note)
+        samples = known.samples
         posteriors = [self._posteriors(option, samples) for option in given]
-        identity = read_view("identity", self.identity, samples) if self.identity else None
-        units = from_columns(str(self.action_units), samples) if self.action_units else None
         if self.crop == "box" and samples.boxes is None:
             raise InputError(
                 f"--crop box: {dataset} says of no face where it is. Add a column box, or leave --crop out."
@@ -245,16 +249,16 @@ class SetOptions:
         if BUILTIN in tags:
             boxed = samples.boxes is not None and self.crop == "auto"
             note(f"builtin: {'the set says where the faces are; after that, ' if boxed else ''}{framed}.")
-        detector = self._detector(samples, tags, weights)
+        detector = known.landmarks or self._detector(samples, tags, weights)
         encoders = [self._encoder(tag, weights.get(tag), framing) for tag in tags]
         return Opened(
             samples,
             Sources(
                 encoders=encoders,
-                views=views,
+                views=known.views,
                 landmarks=detector,
-                action_units=units,
-                identity=identity,
+                action_units=known.action_units,
+                identity=known.identity,
                 posteriors=posteriors,
                 builtin_posteriors=builtin_posteriors,
             ),
@@ -277,6 +281,28 @@ class SetOptions:
         for sentence in said:
             note(sentence)
         return table
+
+    def look(self, dataset: Path, tell: Callable[[str], None]) -> Known:
+        """Read the set and the files of evidence beside it, no picture, and tell what was read and left out."""
+        from fercleaner.encoders.vectors import read_view
+        from fercleaner.landmarks import PointsFile
+        from fercleaner.landmarks.au_columns import from_columns
+
+        from .console import warnings_to
+
+        files = view_files(self.view)
+        check_files(self.action_units, self.landmarks)
+        samples = self._read(dataset, tell)
+        views: list[Features] = []
+        with warnings_to(tell):
+            for name, file in files:
+                views.append(read_view(name, file, samples))
+                tell(f"View {name}: {views[-1].values.shape[1]:,} columns of {file}.")
+            identity = read_view("identity", self.identity, samples) if self.identity else None
+            units = from_columns(str(self.action_units), samples) if self.action_units else None
+            kind, _, file_ = self.landmarks.strip().partition(":")
+            points = PointsFile(file_.strip()).read(samples) if kind == "points" else None
+        return Known(samples, views, points, units, identity)
 
     def _detector(self, samples: Samples, tags: list[str], weights: dict[str, Path]) -> Any:
         """Return where landmarks come from: the set, the detector named, or None (none, or the builtin model)."""
@@ -315,11 +341,13 @@ class SetOptions:
         """Return the class names, or the name of a class set, that were given."""
         return class_names(self.classes)
 
-    def _read(self, dataset: Path) -> Samples:
-        """Read the set and say which layout was taken and why."""
+    def _read(self, dataset: Path, tell: Callable[[str], None]) -> Samples:
+        """Read the set; tell which layout was taken and why, and what was read of it."""
         from fercleaner import datasets
+        from fercleaner.datasets.describe import sentences
+        from fercleaner.datasets.groups import check_groups
 
-        from .console import note, share, warnings_to
+        from .console import warnings_to
 
         columns = pairs(self.column, "--column")
         if self.group_by not in ("auto", "none"):
@@ -330,8 +358,8 @@ class SetOptions:
         if layout == "auto":
             found = datasets.recognize(dataset)
             layout = found.layout
-            note(f"Layout: {layout} ({found.why})")
-        with warnings_to(note):
+            tell(f"Layout: {layout} ({found.why})")
+        with warnings_to(tell):
             samples = datasets.read(
                 dataset,
                 layout=layout,
@@ -346,18 +374,8 @@ class SetOptions:
             samples = samples.replacing(group=None)
         if self.site_by == "none":
             samples = samples.replacing(site=None)
-        labeled = int(samples.labeled.sum())
-        grouped = "" if samples.group is None else f", {len(set(samples.group.tolist())):,} groups"
-        note(
-            f"Read {len(samples):,} faces, {len(samples.classes)} classes{grouped}; "
-            f"labeled {share(labeled, len(samples))}{_why_unlabeled(samples)}."
-        )
-        if all(name.lstrip("-").isdigit() for name in samples.classes):
-            note(
-                f"The classes are the numbers {', '.join(samples.classes)}. Say what they mean, so that the "
-                "builtin model and action units can judge them: --classes fer2013 (or another set with such codes), "
-                "--classes A,B,... in the order of the numbers, or --alias NUMBER=NAME for each."
-            )
+        for sentence in (*sentences(samples), *check_groups(samples)):
+            tell(sentence)
         return samples
 
 
@@ -380,14 +398,6 @@ def with_set_options(command: Callable[..., None]) -> Callable[..., None]:
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return flat
-
-
-def _why_unlabeled(samples: Samples) -> str:
-    """Return "; unlabeled: 6 expression: uncertain, 3 no label", or "" where every face has a label."""
-    if samples.labeled.all() or samples.notes is None:
-        return ""
-    why = Counter(note or "no label" for note in samples.notes[~samples.labeled].tolist())
-    return "; unlabeled: " + ", ".join(f"{count:,} {reason}" for reason, count in why.most_common())
 
 
 def _text(path: Path | None) -> str | None:

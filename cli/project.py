@@ -36,7 +36,7 @@ def project(
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     set_options: SetOptions,
 ) -> None:
-    """Write an embedding for training and retrieval, taught by refined labels and facial geometry.
+    """Write an embedding for training and retrieval, learned from refined labels and facial geometry.
 
     Example: fercleaner project rafdb/ --refined rafdb.refined.parquet; then numpy.load("rafdb.project.npz")["values"]
     """
@@ -50,12 +50,10 @@ def project(
     target = out or Path(f"{set_name(dataset)}.project.npz")
     embedding.check_ending(target)
     check_writable(target, force)
-    taught_by = parquet.load(refined or Path(f"{set_name(dataset)}.refined.parquet"))
+    labels = parquet.load(refined or Path(f"{set_name(dataset)}.refined.parquet"))
     samples, sources, resources = set_options.open(dataset)
     with progress_callbacks() as callbacks:
-        made = embedding.project_set(
-            samples, taught_by, sources, resources, callbacks, dimensions=dimensions, share=share
-        )
+        made = embedding.project_set(samples, labels, sources, resources, callbacks, dimensions=dimensions, share=share)
     embedding.write_vectors(made, target, overwrite=force)
     found = int(made.found.sum())
     if json_:

@@ -132,7 +132,7 @@ def _tell(set_again: str, trial: Trial) -> None:
     else:
         first = f"Recommended: {trial.recommended}, best in {sure}."
     span = best.precision_range
-    between = "" if span is None else f" (up to {span[1]:.2f} if all labels that are not believed are wrong)"
+    between = "" if span is None else f" ({span[0]:.2f} to {span[1]:.2f})"
     note(
         f"{first}\n"
         f"Expected of the flags of {trial.leading}: precision {figure(best.expected_precision, 2)}{between}, recall "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -39,7 +40,7 @@ HOMES = {
     "open_clip": {"encoders"},
     "safetensors": {"encoders"},
     "faiss": {"similarity/neighbors.py", "pipeline/doctor.py"},
-    "pyarrow": {"results/parquet.py", "results/checks.py"},
+    "pyarrow": {"results/parquet.py", "results/checks.py", "datasets", "encoders/vectors.py"},
     "pandas": {"datasets", "encoders", "landmarks", "results/export/manifest.py", "noise/annotators.py"},
     "skimage": {"encoders"},
     "cv2": {"landmarks", "extraction/detection.py"},
@@ -281,6 +282,30 @@ def test_no_file_format_that_can_run_code():
 def test_files_stay_short():
     lengths = {str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in sources()}
     assert not {name: length for name, length in lengths.items() if length > LONGEST}
+
+
+def test_no_two_public_types_share_a_name():
+    homes: dict[str, list[str]] = {}
+    for file in sources():
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+    assert not {name: files for name, files in homes.items() if len(files) > 1}
+
+
+def test_runs_of_the_pipeline_take_the_same_keywords():
+    from fercleaner.pipeline.embedding import project_set
+    from fercleaner.pipeline.refine import refine
+    from fercleaner.pipeline.trial import run_trial
+
+    for run in (refine, run_trial, project_set):
+        names = list(inspect.signature(run).parameters)
+        assert names[0] == "samples"
+        assert [name for name in names if name in ("sources", "resources", "callbacks")] == [
+            "sources",
+            "resources",
+            "callbacks",
+        ]
 
 
 def test_words_are_american():

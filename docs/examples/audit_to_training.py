@@ -1,10 +1,12 @@
-"""From a folder of pictures to a better classifier: refine, look at 20 faces, refine again, export, train.
+"""
+From a folder of pictures to a better classifier
+================================================
 
-    python docs/examples/audit_to_training.py WORK_FOLDER
+Refine, look at 20 faces, refine again, export, train. Run it with ``python docs/examples/audit_to_training.py FOLDER``.
 
 The faces are drawn, so that their true labels are known: 30 % of the labels given are wrong. The person who looks at 20
-faces is played by the truth; with your own faces that is `fercleaner review`. Prints the accuracy of two classifiers on
-new faces with correct labels: one trained on the labels given, one trained on the labels exported.
+faces is played by the truth; with your own faces that is ``fercleaner review``. Prints the accuracy of two classifiers
+on new faces with correct labels: one trained on the labels given, one trained on the labels exported.
 """
 
 from __future__ import annotations

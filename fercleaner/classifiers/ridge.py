@@ -66,7 +66,7 @@ class FoldRidge:
         """Return scores in the run of each fold, (N, F, C), of targets (N, C).
 
         In run f a face is judged by a head that saw neither fold f nor the face's own: what such scores refine can
-        teach a head that will judge fold f, and was not learned by heart.
+        train a head that will judge fold f, and was not learned by heart.
         """
         result = np.zeros((len(self._design), self._folds, targets.shape[-1]))
         for a in range(self._folds):

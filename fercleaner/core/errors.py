@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: A longer text is no misspelled name, and comparing it would take long.
+LONGEST_WORD = 100
+
 
 class FercleanerError(Exception):
     """Base of all errors raised on purpose; the command line shows them without a traceback."""
@@ -32,5 +35,7 @@ class MissingDependency(FercleanerError):  # noqa: N818 - reads as what it is in
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest known word, or an empty string."""
+    if len(word) > LONGEST_WORD:
+        return ""
     close = difflib.get_close_matches(word.lower(), [k.lower() for k in known], n=1)
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -56,12 +57,45 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 
 #: Least likeness of spellings (difflib ratio) worth suggesting: "smirk" is not taken for "smile" (0.6).
 _NEAR = 0.7
+#: A longer text is no name, and comparing it would take long.
+_LONGEST_NAME = 100
 
 _GAPS = re.compile(r"[\s_-]+")
+_WHOLE = re.compile(r"[+-]?\d{1,15}(?:\.\d{0,20})?(?:e[+-]?\d{1,2})?", re.IGNORECASE)
+#: Numbers up to this are whole or not beyond doubt (float64).
+_LARGEST_WHOLE = 2**53
 
 
-def _key(name: str) -> str:
-    return _GAPS.sub(" ", name.strip()).casefold()
+def spelling_key(text: str) -> str:
+    """Return what two spellings of one word have in common: case, blanks, hyphens, underscores, normal form aside.
+
+    Invisible characters (zero-width blanks, direction marks, a byte-order mark) do not count either. Whole numbers
+    are one however they are written: 3, 3.0, 03.
+
+    >>> spelling_key(" Not_Sure "), spelling_key("cafe\u0301") == spelling_key("CAF\u00c9"), spelling_key("-03.0")
+    ('not sure', True, '-3')
+    """
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    if _WHOLE.fullmatch(text.strip()):
+        value = float(text)
+        if value.is_integer() and abs(value) <= _LARGEST_WHOLE:
+            return str(int(value))
+    folded = _GAPS.sub(" ", text).strip().casefold()
+    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
+
+
+_key = spelling_key
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number that `text` is, in whichever spelling, or None.
+
+    >>> whole_number("03"), whole_number("3.0"), whole_number("3.5"), whole_number("three")
+    (3, 3, None, None)
+    """
+    key = spelling_key(text)
+    return int(key) if len(key) < 18 and key.isascii() and key.lstrip("-").isdecimal() and key.count("-") < 2 else None
 
 
 def _lookup(text: str, alias: Mapping[str, str]) -> str:
@@ -100,6 +134,8 @@ def closest(name: str, classes: Iterable[str]) -> str | None:
     >>> closest("fearfull", ["anger", "fear"])
     'fear'
     """
+    if len(name) > _LONGEST_NAME:
+        return None
     spellings = {_key(c): c for c in classes}
     spellings.update({a: c for a, c in ALIASES.items() if c in spellings and len(a) > 3})
     near = difflib.get_close_matches(_key(name), spellings, n=1, cutoff=_NEAR)

@@ -15,8 +15,7 @@ ALONE = "\x01"
 
 def group_keys(ids: Strings, group: Strings | None) -> Strings:
     """Return the name of each face's group, (N,); of a face without one (""), a name that it alone has."""
-    keys: Strings = np.char.add(ALONE, ids)
-    return keys if group is None else np.where(group == "", keys, group)
+    return ids if group is None else np.where(group == "", np.char.add(ALONE, ids), group)
 
 
 def group_numbers(ids: Strings, group: Strings | None) -> Ints:

@@ -74,6 +74,8 @@ class Samples:
         Opens pictures; None when the dataset is vectors alone.
     layout : str
         The dataset layout that was read.
+    provenance : mapping
+        What was read and what was left out (columns, files), JSON types; `datasets.describe` puts it into words.
     """
 
     ids: Strings
@@ -90,6 +92,7 @@ class Samples:
     notes: Strings | None = None
     images: ImageSource | None = None
     layout: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, c = len(self.ids), len(self.classes)
@@ -363,7 +366,7 @@ class Refinement:
     posteriors : mapping of name -> Posteriors
         What sources of the method's own say, to give reasons by.
     notes : tuple of str
-        Sentences that the user is to be told.
+        Sentences that the user should read.
     """
 
     ids: Strings

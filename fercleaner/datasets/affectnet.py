@@ -28,6 +28,7 @@ from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .folders import check_names, scan
 from .labels import resolve
+from .npy import guarded, load_npy
 from .options import ReadOptions, split_name
 from .table import Table, number, read_table, unreadable
 
@@ -217,16 +218,12 @@ def _header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _load(file: Path) -> np.ndarray[Any, Any]:
-    try:
+    with guarded(file):
         data = file.read_bytes()
+        if data[:7] != b"\x93NUMPY\x01":
+            return load_npy(file)
         size = 10 + int.from_bytes(data[8:10], "little")
-        if data[6:7] != b"\x01":
-            return np.asarray(np.load(BytesIO(data), allow_pickle=False))
         shape, dtype = _header(data[:size])
         if dtype.hasobject:
             raise ValueError("it holds pickled objects")
         return np.frombuffer(data, dtype=dtype, offset=size).reshape(shape)
-    except OSError as error:
-        raise unreadable(file, error) from error
-    except ValueError as error:
-        raise InputError(f"{file} is not an .npy file that can be read: {error}.") from error

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..core.arrays import Bools, Floats, Ints, Strings
 from ..core.errors import InputError
+from ..core.text import shown
 from ..core.types import ImageSource, Samples
 from ..extraction.images import SelectedImages
-from .labels import Labels
+from .labels import CodedLabels
 from .options import ReadOptions, split_name
 from .table import Where
 
@@ -37,7 +38,7 @@ class Given:
     votes: Floats | None = None
 
 
-def one_hot(labels: Labels) -> Given:
+def one_hot(labels: CodedLabels) -> Given:
     """Return single labels as distributions."""
     labeled = labels.index >= 0
     given = np.zeros((len(labels.index), len(labels.classes)), dtype=np.float32)
@@ -71,7 +72,7 @@ def assemble(
         As in `Samples`, all of N rows.
     options : ReadOptions
     **fields
-        `group`, `site`, `boxes`, `points` of `Samples`.
+        `group`, `site`, `boxes`, `points`, `provenance` of `Samples`.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def assemble(
     _check_unique(ids, where)
     if len(labels.classes) < 2:
         raise InputError(
-            f"{source}: every label is '{labels.classes[0]}'; at least 2 classes are needed. Name the whole "
+            f"{source}: every label is '{shown(labels.classes[0])}'; at least 2 classes are needed. Name the whole "
             "class set with --classes, or check that the right label column was taken."
         )
     samples = Samples(
@@ -135,19 +136,23 @@ def _only(samples: Samples, wanted: Sequence[str], source: str) -> Samples:
         same = {name for name in names if name == want or (split_name(name) or name) == (split_name(want) or want)}
         if not same:
             have = ", ".join(sorted(names - {""}))
-            raise InputError(f"{source} has no split '{want}'; its splits are {have}.")
+            raise InputError(f"{source} has no split '{shown(want)}'; its splits are {shown(have, 400)}.")
         chosen |= same
     return select(samples, np.flatnonzero(np.isin(samples.split, sorted(chosen))))
 
 
 def _check_unique(ids: Sequence[str], where: Where) -> None:
-    if len(set(ids)) == len(ids):
+    again = len(ids) - len(set(ids))
+    if not again:
         return
     seen: dict[str, int] = {}
     for i, name in enumerate(ids):
         if name in seen:
             raise InputError(
-                f"{where(i)}: id '{name}' stands already in {where(seen[name])}; ids must be unique. Remove "
-                "one of them, or give the rows ids of their own."
+                f"{where(i)}: id '{shown(name)}' stands already in {where(seen[name])}; {again:,} rows repeat an id, "
+                f"and "
+                "one row a face is needed. Where each row is one annotator's label, count them: a column a class "
+                "(image,anger,happiness,...). Where a picture holds several faces, add a column id. Else remove the "
+                "repeats."
             )
         seen[name] = i

@@ -12,6 +12,7 @@ picture may hold several faces.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -19,12 +20,16 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.expressions import CLASS_SETS
+from ..core.text import shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
+from .folders import PICTURES
 from .labels import resolve
 from .options import ReadOptions
-from .table import numbers, read_lines
+from .table import numbers, read_lines, split_line
+
+_LOG = logging.getLogger(__name__)
 
 LIST = "label.lst"
 
@@ -44,20 +49,24 @@ def read(path: Path, options: ReadOptions) -> Samples:
     def where(i: int) -> str:
         return f"{labels.name} line {lines[i][0]}"
 
-    names, ids, codes = [], [], []
+    names, ids, codes, further = [], [], [], 0
     boxes = np.empty((len(lines), 4), dtype=np.float32)
     for i, (_, line) in enumerate(lines):
-        parts = line.rsplit(maxsplit=7)
-        box = numbers(" ".join(parts[2:6]))
-        if len(parts) != 8 or len(box) != 4 or not np.isfinite(box).all():
+        name, fields = split_line(line, PICTURES)
+        box = numbers(" ".join(fields[1:5]))
+        if len(fields) < 7 or len(box) != 4 or not np.isfinite(box).all():
             raise InputError(
-                f"{where(i)}: '{line[:80]}' is not image_name face_id top left right bottom confidence label."
+                f"{where(i)}: '{shown(line)}' is not image_name face_id top left right bottom confidence label."
             )
         top, left, right, bottom = box
-        boxes[i] = left, top, right, bottom
-        names.append(parts[0])
-        ids.append(f"{parts[0]}#{parts[1]}")
-        codes.append(parts[7])
+        with np.errstate(over="ignore"):
+            boxes[i] = left, top, right, bottom
+        names.append(name)
+        ids.append(f"{name}#{fields[0]}")
+        codes.append(fields[6])
+        further += len(fields) > 7
+    if further:
+        _LOG.warning("%s: %d lines hold more than 8 fields; those behind the label are left out.", labels.name, further)
     root = labels.parent.parent if labels.parent.name == "label" else labels.parent
     places = (root / "image" / "origin", root / "origin", root / "image", root)
     folder = options.images or next(place for place in places if place.is_dir())

@@ -8,28 +8,113 @@ Source: the convention of torchvision's ImageFolder and of most redistributed FE
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import InputError
+from ..core.expressions import is_expression
+from ..core.text import shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .labels import resolve
 from .options import ReadOptions, split_name
-from .table import unreadable
+from .table import listed, unreadable
 
-#: Suffixes of files that count as pictures.
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".tga")
+#: Suffixes of files that count as pictures; each is opened by Pillow.
+PICTURES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga"),
+)
+#: Folders that operating systems, servers and tools make for themselves; compared in lower case.
+SYSTEM_FOLDERS = frozenset(
+    """@eadir/@recycle/@recently-snapshot/@tmp/#recycle/#snapshot/$recycle.bin/recycler/system volume information
+    /lost+found/__macosx/__pycache__/found.000""".replace("\n    ", "").split("/")
+)
+#: Files of the same kind: nobody misses them, so nothing is said of them.
+SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"))
+#: Folders in folders beyond this are no dataset.
+DEEPEST = 60
+
+
+@dataclass
+class LeftOut:
+    """What a reader of folders passed by, by reason.
+
+    Parameters
+    ----------
+    files : counter of reason -> number
+        ".heic", "no ending", "hidden", "no regular file".
+    folders : list of str
+        System folders, and links that lead back into the set, as paths with "/".
+    empty : list of str
+        Class folders in which no picture was found.
+    """
+
+    files: Counter[str] = field(default_factory=Counter)
+    folders: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return this as JSON types."""
+        return {
+            "files_left_out": dict(sorted(self.files.items(), key=lambda item: (-item[1], item[0]))),
+            "folders_left_out": self.folders,
+            "empty_classes": self.empty,
+        }
+
+
+class Pictures:
+    """Finds the pictures in a folder and below, each folder once, and counts what it passes by.
+
+    A link to a folder is followed where it leads out of `root` to a folder that was not read yet; where it leads back
+    into the set its pictures are read there already, and it is left out.
+
+    Parameters
+    ----------
+    root : path
+        The dataset's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.realpath(root))
+        self.left_out = LeftOut()
+        self._seen: set[str] = set()
+
+    def under(self, folder: Path, name: str = "", depth: int = 0) -> list[str]:
+        """Return the pictures in a folder and the folders below it, as paths from it with "/", sorted."""
+        real = os.path.realpath(folder)
+        if real in self._seen or depth > DEEPEST:
+            self.left_out.folders.append(name or folder.name)
+            return []
+        self._seen.add(real)
+        folders, pictures = scan(folder, self.left_out)
+        for inner in folders:
+            below = folder / inner
+            if os.path.islink(below) and self._inside(below):
+                self.left_out.folders.append(f"{name or folder.name}/{inner} (a link)")
+                continue
+            pictures += [f"{inner}/{file}" for file in self.under(below, f"{name or folder.name}/{inner}", depth + 1)]
+        return sorted(pictures)
+
+    def _inside(self, link: Path) -> bool:
+        real = Path(os.path.realpath(link))
+        return real == self.root or self.root in real.parents or real in self.root.parents
 
 
 def read(path: Path, options: ReadOptions) -> Samples:
     """Read a folder per class; pictures in deeper folders belong to the class above them.
 
     A folder named "unlabeled" and pictures in no class folder at all are unlabeled. Ids are paths from
-    `path`, with "/". Hidden files and folders, files that are no pictures and empty folders are left out.
+    `path`, with "/". What is left out (hidden and system files, files that are no pictures, empty folders) is counted
+    in `Samples.provenance`.
     """
     rows: list[tuple[str, str, str]] = []  # path from the root, class folder, split
-    folders, loose = scan(path)
+    find = Pictures(path)
+    folders, loose = scan(path, find.left_out)
     splits = [name for name in folders if split_name(name) is not None and _has_classes(path / name)]
     if splits:
         other = next((f for f in folders if f not in splits and pictures_under(path / f)), None)
@@ -40,22 +125,24 @@ def read(path: Path, options: ReadOptions) -> Samples:
             )
         for name in splits:
             split = split_name(name) or name
-            classes, stray = scan(path / name)
+            classes, stray = scan(path / name, find.left_out)
+            _check_classes(path / name, classes)
             rows += [(f"{name}/{file}", "", split) for file in stray]
-            for label in classes:
-                rows += [(f"{name}/{label}/{file}", label, split) for file in pictures_under(path / name / label)]
+            rows += [(f"{name}/{file}", label, split) for file, label in _of_classes(find, path / name, classes)]
     else:
+        _check_classes(path, folders)
         rows += [(file, "", "") for file in loose]
-        for label in folders:
-            rows += [(f"{label}/{file}", label, "") for file in pictures_under(path / label)]
+        rows += [(file, label, "") for file, label in _of_classes(find, path, folders)]
     if not rows:
-        raise InputError(f"{path} holds no pictures ({', '.join(PICTURES)}) in folders named after classes.")
+        left = sum(find.left_out.files.values())
+        passed = f" It passed by {left:,} files ({_reasons(find.left_out.files)})." if left else ""
+        raise InputError(f"{path} holds no pictures ({', '.join(PICTURES)}) in folders named after classes.{passed}")
     ids = [row[0] for row in rows]
     check_names(path, ids)
     paths = [os.path.join(path, name) for name in ids]
 
     def where(i: int) -> str:
-        return f"{path}: {ids[i]}"
+        return f"{path}: {shown(ids[i])}"
 
     return assemble(
         layout="folders",
@@ -67,33 +154,93 @@ def read(path: Path, options: ReadOptions) -> Samples:
         paths=paths,
         images=FileImages(paths),
         split=[row[2] for row in rows] if splits else None,
+        provenance=find.left_out.to_dict(),
     )
 
 
-def scan(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the names of a folder's folders and of its pictures, each sorted; hidden ones left out."""
-    folders, pictures = [], []
+def _of_classes(find: Pictures, folder: Path, classes: list[str]) -> list[tuple[str, str]]:
+    """Return (path from `folder`, class) of the pictures in each class folder, noting classes without any."""
+    files: dict[str, list[str]] = {}
+    for label in sorted(classes, key=lambda name: os.path.islink(folder / name)):  # a folder before links to it
+        files[label] = find.under(folder / label)
+    find.left_out.empty += [label for label in classes if not files[label]]
+    return [(f"{label}/{file}", label) for label in classes for file in files[label]]
+
+
+def _check_classes(path: Path, folders: list[str]) -> None:
+    """Raise InputError where the classes are a level below: set/images/happy, set/aligned/happy beside set/original."""
+    held = {name: scan(path / name) for name in folders}
+    inner = {name: [f for f in there if pictures_under(path / name / f)] for name, (there, _) in held.items()}
+    filled = [name for name in folders if held[name][1] or inner[name]]
+    deep = [name for name in filled if not held[name][1]]
+    if len(filled) == 1 == len(deep) and len(inner[filled[0]]) > 1:
+        raise InputError(
+            f"{path}: every label would be '{shown(filled[0])}'. That folder holds others "
+            f"({listed(inner[filled[0]], 4)}); "
+            f"if these are the classes, name it: {path / filled[0]}"
+        )
+    if not deep or len(deep) < len(filled) or any(map(_is_class, filled)):
+        return
+    below = {name for name in inner[deep[0]] if _is_class(name)}
+    if len(below) > 1:
+        raise InputError(
+            f"{path}: the classes can be its folders ({listed(deep, 4)}) or those a level below "
+            f"({listed(sorted(below), 4)})"
+            f", which are named after expressions. Name one folder of those as the dataset ({path / deep[0]}), or "
+            f"write a "
+            "manifest: image,label,group"
+        )
+
+
+def _is_class(name: str) -> bool:
+    return is_expression(name) or is_expression(re.sub(r"^[\d\W_]+", "", name))
+
+
+def scan(folder: Path, left_out: LeftOut | None = None) -> tuple[list[str], list[str]]:
+    """Return the names of a folder's folders and of its pictures, each sorted; hidden and system ones left out."""
+    folders: list[str] = []
+    pictures: list[str] = []
+    passed = left_out or LeftOut()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith((".", "__MACOSX")):
+                name = entry.name.lower()
+                if name in SYSTEM_FILES or name in (".ds_store", ".directory"):
                     continue
-                if entry.name.lower().endswith(PICTURES):
+                if _is_folder(entry):
+                    hidden = name in SYSTEM_FOLDERS or name.startswith(".")
+                    (passed.folders if hidden else folders).append(entry.name)
+                elif name.startswith("."):
+                    passed.files["hidden"] += 1
+                elif not name.endswith(PICTURES):
+                    passed.files[_ending(name)] += 1
+                elif entry.is_symlink() or entry.is_file():
                     pictures.append(entry.name)
-                elif entry.is_dir():
-                    folders.append(entry.name)
+                else:
+                    passed.files["no regular file"] += 1
     except OSError as error:
         raise unreadable(folder, error) from error
     return sorted(folders), sorted(pictures)
 
 
+def _ending(name: str) -> str:
+    """Return what to call files of a name's kind: ".heic", "no ending"."""
+    ending = os.path.splitext(name)[1]
+    if ending != ending.strip():
+        return f"{ending.strip()} (with a blank)"
+    return ending if 1 < len(ending) < 12 else "no ending"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def pictures_under(folder: Path) -> list[str]:
     """Return the pictures in a folder and the folders below it, as paths from it with "/", sorted."""
-    folders, pictures = scan(folder)
-    for name in folders:
-        if not os.path.islink(folder / name):
-            pictures += [f"{name}/{file}" for file in pictures_under(folder / name)]
-    return sorted(pictures)
+    return Pictures(folder).under(folder)
 
 
 def check_names(root: Path, names: list[str]) -> None:
@@ -103,9 +250,13 @@ def check_names(root: Path, names: list[str]) -> None:
             try:
                 name.encode()
             except UnicodeEncodeError:
-                shown = name.encode(errors="backslashreplace").decode()
-                raise InputError(f"{root}: the file name '{shown}' is not UTF-8; rename the file.") from None
+                shown_name = name.encode(errors="backslashreplace").decode()
+                raise InputError(f"{root}: the file name '{shown_name}' is not UTF-8; rename the file.") from None
 
 
 def _has_classes(folder: Path) -> bool:
     return any(pictures_under(folder / name) for name in scan(folder)[0])
+
+
+def _reasons(files: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in files.most_common(8))

@@ -13,7 +13,8 @@ from ..core.errors import InputError, MissingDependency
 from ..core.types import Samples
 from .manifest import column_of, read_columns
 from .options import ReadOptions
-from .table import Table, as_text
+from .parquet import as_text
+from .table import Table, listed
 
 #: Files by which a saved dataset is known, and a saved dict of them.
 MARKS = ("state.json", "dataset_info.json")
@@ -94,9 +95,11 @@ def read(path: Path, options: ReadOptions) -> Samples:
     if first is None or not sum(len(part) for part in parts.values()):
         raise InputError(f"{path} holds no rows.")
     for name, part in parts.items():
-        if part.column_names != first.column_names:
+        if set(part.column_names) != set(first.column_names):
+            odd = sorted(set(part.column_names) ^ set(first.column_names))
             raise InputError(
-                f"{path}: split '{name}' has other columns than the first ({', '.join(first.column_names)})."
+                f"{path}: split '{name}' has other columns than the first ({listed(first.column_names)}); the "
+                f"difference is {listed(odd)}. Give all splits the same columns."
             )
     image = _image_column(first, options)
     columns: dict[str, list[str]] = {name: [] for name in first.column_names if name != image}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +13,23 @@ import numpy as np
 
 from ..core.arrays import Ints, Strings
 from ..core.errors import InputError, did_you_mean
-from ..core.expressions import BASIC, CLASS_SETS, ClassSet, canonical, closest, is_expression
+from ..core.expressions import (
+    BASIC,
+    CLASS_SETS,
+    ClassSet,
+    canonical,
+    closest,
+    is_expression,
+    spelling_key,
+    whole_number,
+)
+from ..core.text import shown
+from .marks import check_names, check_single, clean, is_minus_one, is_missing, one_spelling
 from .options import ReadOptions
-from .table import Where, number
+from .table import Where, listed, number
+
+#: More classes than this, of fewer faces each than that on average, are no classes but another column.
+MOST_CLASSES, FACES_A_CLASS = 50, 3
 
 NO_LABEL = "no label"
 LEFT_OUT = "left out by alias"
@@ -28,7 +43,7 @@ _NUMBERED = re.compile(r"^[\d\W_]+")
 
 
 @dataclass(frozen=True)
-class Labels:
+class CodedLabels:
     """Resolved labels.
 
     Parameters
@@ -51,8 +66,9 @@ def class_names(options: ReadOptions, default: ClassSet | None = None) -> tuple[
         return options.class_set.classes
     if options.classes is None:
         return None if default is None else default.classes
-    names = tuple(canonical(name, options.alias) for name in options.classes if name.strip())
-    twice = [name for name in names if names.count(name) > 1]
+    names = tuple(canonical(clean(name), options.alias) for name in options.classes if name.strip())
+    keys = [spelling_key(name) for name in names]
+    twice = [name for name, key in zip(names, keys, strict=True) if keys.count(key) > 1]
     if twice:
         raise InputError(f"--classes names '{twice[0]}' twice ({', '.join(options.classes)}).")
     if len(names) < 2:
@@ -66,7 +82,7 @@ def class_names(options: ReadOptions, default: ClassSet | None = None) -> tuple[
 
 def resolve(
     texts: Sequence[str], where: Where, options: ReadOptions, own: ClassSet | None = None, *, numbered: bool = True
-) -> Labels:
+) -> CodedLabels:
     """Return the class of each label.
 
     A label is looked up as an alias, then as a code, then as the name of an expression in any spelling. The
@@ -93,28 +109,68 @@ def resolve(
         For a label outside the class set, naming file, row, value, the nearest class and the way out; for integers
         that could number the classes from 0 as well as from 1.
     """
+    named = class_names(options, own)
+    counts = Counter(texts)
+    broken = next((text for text in counts if "\n" in text or "\r" in text), None)
+    if broken is not None:
+        at = where(list(texts).index(broken))
+        raise InputError(f"{at}: label '{shown(broken)}' holds a line break. Is a quote opened and not closed?")
+    spelling = one_spelling(counts)
     first: dict[str, int] = {}
     for i, text in enumerate(texts):
-        first.setdefault(text, i)
+        first.setdefault(spelling[text], i)
     codes = own or options.class_set or (_numbering(first, where, options) if numbered else None)
     names: dict[str, str] = {}
     notes: dict[str, str] = {}
     for text, i in first.items():
-        names[text], notes[text] = _name(text, where(i), options, codes, closed=own is not None)
-    named = class_names(options, own)
-    classes = named or _follow(list(filter(None, names.values())), where)
-    column = {name: c for c, name in enumerate(classes)}
+        names[text], notes[text] = _name(text, where(i), options, codes, named, closed=own is not None)
+    if codes is None:
+        _check(first, names, notes, where, options, named)
+    _tell_missing(counts, spelling, notes)
+    classes = named or _follow(list(filter(None, names.values())), where, len(texts))
+    column = {spelling_key(name): c for c, name in enumerate(classes)}
     found: dict[str, int] = {}
     for text, i in first.items():
-        name = names[text] if names[text] in column else canonical(names[text])
-        if name and name not in column:
+        key = spelling_key(names[text])
+        key = key if key in column else spelling_key(canonical(names[text]))
+        if names[text] and key not in column:
+            check_single(text, where(i), column)
             raise InputError(_unknown(text, names[text], where(i), classes, closed=named is not None))
-        found[text] = column[name] if name else -1
-    return Labels(
+        found[text] = column[key] if names[text] else -1
+    return CodedLabels(
         classes,
-        np.array([found[text] for text in texts], dtype=np.int64),
-        np.array([notes[text] for text in texts], dtype=np.str_),
+        np.array([found[spelling[text]] for text in texts], dtype=np.int64),
+        np.array([notes[spelling[text]] for text in texts], dtype=np.str_),
     )
+
+
+def _check(
+    first: Mapping[str, int],
+    names: dict[str, str],
+    notes: dict[str, str],
+    where: Where,
+    options: ReadOptions,
+    named: Sequence[str] | None,
+) -> None:
+    """Check the labels that become classes as they are written, and unlabel those of -1 among codes from 0."""
+    free = {text: name for text, name in names.items() if name and _aliased(text, options) is None}
+    whole = [value for value in map(whole_number, free.values()) if value is not None]
+    if named is None and len(whole) == len(free) and is_minus_one(whole):
+        names["-1"], notes["-1"] = "", NO_LABEL
+        del free["-1"]
+    kept = {spelling_key(spelling) for spelling, target in options.alias.items() if target.strip()}
+    if named is None:
+        check_names(free, lambda text: where(first[text]), (), kept)
+
+
+def _tell_missing(counts: Mapping[str, int], spelling: Mapping[str, str], notes: Mapping[str, str]) -> None:
+    """Say which marks, but for empty cells, were read as "no label"."""
+    marks = {text: count for text, count in counts.items() if text.strip() and notes[spelling[text]] == NO_LABEL}
+    marks = {text: count for text, count in marks.items() if text.strip().casefold() not in _EMPTY}
+    if marks:
+        told = ", ".join(f"'{shown(text, 40)}' {count:,}" for text, count in list(marks.items())[:6])
+        one = shlex.quote(f"{shown(next(iter(marks)), 40)}=NAME")
+        _LOG.warning("Labels read as missing: %s. --alias %s makes one a class.", told, one)
 
 
 def _numbering(first: Mapping[str, int], where: Where, options: ReadOptions) -> ClassSet | None:
@@ -124,7 +180,7 @@ def _numbering(first: Mapping[str, int], where: Where, options: ReadOptions) -> 
     of each label.
     """
     named = class_names(options)
-    texts = [text for text in first if text.casefold() not in _EMPTY and _aliased(text, options) is None]
+    texts = [text for text in first if not is_missing(text) and _aliased(text, options) is None]
     if named is None or not texts or any(number(name).is_integer() for name in named):
         return None
     if not all(number(text).is_integer() for text in texts):
@@ -155,48 +211,68 @@ def _aliases(texts: Sequence[str], codes: ClassSet) -> list[str]:
     return [f"--alias {shlex.quote(f'{text}={codes.codes[int(number(text))]}')}" for text in texts]
 
 
-def _name(text: str, where: str, options: ReadOptions, codes: ClassSet | None, *, closed: bool) -> tuple[str, str]:
+def _name(
+    text: str,
+    where: str,
+    options: ReadOptions,
+    codes: ClassSet | None,
+    named: Sequence[str] | None,
+    *,
+    closed: bool,
+) -> tuple[str, str]:
     """Return what a label is called or, where it is none, "" and why; `closed` where labels can be codes alone."""
+    target = _aliased(text, options)
+    if target is not None and text:
+        return target, "" if target else LEFT_OUT
     if text.casefold() in _EMPTY:
         return "", NO_LABEL
-    target = _aliased(text, options)
-    if target is not None:
-        return target, "" if target else LEFT_OUT
+    if is_missing(text) and spelling_key(text) not in map(spelling_key, named or ()):
+        return "", NO_LABEL
     code = number(text)
     if codes is None or (not closed and not code.is_integer()):
         return text, ""
     if not code.is_integer():
-        raise InputError(f"{where}: label '{text}' is not an integer; {codes.title} uses {_range(codes)}.")
+        raise InputError(f"{where}: label '{shown(text)}' is not an integer; {codes.title} uses {_range(codes)}.")
     if code in codes.junk:
         return "", codes.junk[int(code)]
     if code not in codes.codes:
-        raise InputError(f"{where}: label {text} is not a code of {codes.title}, which uses {_range(codes)}.")
+        raise InputError(
+            f"{where}: label {text} is not a code of {codes.title}, which uses {_range(codes)}. Leave such rows "
+            f"unlabeled "
+            f"with --alias {text}="
+        )
     name = codes.codes[int(code)]
     target = _aliased(name, options)
     return (name, "") if target is None else (target, "" if target else LEFT_OUT)
 
 
 def _aliased(name: str, options: ReadOptions) -> str | None:
-    wanted = name.strip().casefold()
+    wanted = spelling_key(name)
     for spelling, target in options.alias.items():
-        if spelling.strip().casefold() == wanted:
+        if spelling_key(clean(spelling)) == wanted and bool(name.strip()) == bool(spelling.strip()):
             return target.strip()
     return None
 
 
-def _follow(names: list[str], where: Where) -> tuple[str, ...]:
+def _follow(names: list[str], where: Where, rows: int) -> tuple[str, ...]:
     """Return the class set that the labels of a set suggest."""
     if not names:
         raise InputError(
             f"{where(0)}: neither this row nor any other has a label, so the class set is not known. Name it "
             "with --classes, such as --classes anger,disgust,fear,happiness,neutral,sadness,surprise"
         )
+    if len(set(names)) > MOST_CLASSES and FACES_A_CLASS * len(set(names)) > rows:
+        raise InputError(
+            f"{where(0)} and below: {len(set(names)):,} different labels on {rows:,} faces "
+            f"({listed(sorted(set(names)), 4)}) "
+            "are no classes. Name the column of labels with --column label=NAME, or the class set with --classes."
+        )
     known = [name for name in names if is_expression(name)]
     if 2 * len(known) > len(names):
         return tuple(sorted({canonical(name) for name in known}))
     if all(number(name).is_integer() for name in names):
         return tuple(sorted(set(names), key=float))
-    return tuple(sorted(set(names)))
+    return tuple(sorted({spelling_key(name): name for name in names}.values()))
 
 
 def _range(codes: ClassSet) -> str:
@@ -210,10 +286,13 @@ def _unknown(text: str, name: str, where: str, classes: Sequence[str], *, closed
         core = canonical(_NUMBERED.sub("", name))
         near = core if core in classes or (not closed and is_expression(core)) else None
     spelling = name if number(text).is_integer() else text
-    called = f"'{text}'" if name == text else f"'{text}' ({name})"
+    called = f"'{shown(text)}'" if name == text else f"'{shown(text)}' ({shown(name)})"
     question = f" Did you mean '{near}'?" if near else ""
-    mapped, unlabeled = shlex.quote(f"{spelling}={near or 'NAME'}"), shlex.quote(f"{spelling}=")
+    mapped, unlabeled = (
+        shlex.quote(f"{shown(spelling)}={near or 'NAME'}"),
+        shlex.quote(f"{shown(spelling)}="),
+    )
     return (
-        f"{where}: label {called} is not in the class set ({', '.join(classes)}).{question} Map it with "
+        f"{where}: label {called} is not in the class set ({listed(classes, 40)}).{question} Map it with "
         f"--alias {mapped}, or leave such rows unlabeled with --alias {unlabeled}"
     )

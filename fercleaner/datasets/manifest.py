@@ -10,35 +10,31 @@ The names under which a column is found are in `options.COLUMN_NAMES`. Further c
 
 from __future__ import annotations
 
-import logging
 import os
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.arrays import Floats
 from ..core.errors import InputError
-from ..core.expressions import canonical, is_expression
+from ..core.text import shown
 from ..core.types import ImageSource, Samples
 from ..extraction.images import FileImages
-from .assemble import Given, assemble, one_hot
+from .assemble import assemble
 from .folders import PICTURES
-from .labels import class_names, resolve
-from .options import COLUMN_NAMES, ReadOptions
-from .table import Table, decimals, number, numbers, read_table
-from .votes import NO_VOTES, given_from_votes
+from .given import NOT_A_FACE, UNKNOWN, given_labels
+from .marks import is_missing, one_spelling
+from .options import COLUMN_NAMES, ReadOptions, spelled
+from .table import MISSING_NUMBERS, Table, listed, numbers, read_table
 
 #: Names of the manifest in a folder, first found first taken.
 STEMS = ("manifest", "labels", "metadata", "annotations")
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
-#: Vote columns that are no class.
-UNKNOWN = ("unknown",)
-NOT_A_FACE = ("nf", "not a face", "no face", "not_a_face", "no_face")
-
 _EDGES = ("left", "top", "right", "bottom")
-_LOG = logging.getLogger(__name__)
 
 
 def manifest_of(path: Path) -> Path | None:
@@ -87,7 +83,11 @@ def read_columns(
         raise InputError(f"{source} has neither an id nor an image column.")
     _check_filled(table, key)
     ids = table.columns[key]
-    group = table.columns[found["group"]] if found["group"] else None
+    used: dict[str, str | list[str]] = {role: name for role, name in found.items() if name is not None}
+    given, counted = given_labels(table, found["label"], options, {name for name in found.values() if name})
+    if counted:
+        used["classes"] = counted
+    group = _names(table, found["group"], "Groups")
     if group is not None:
         group = [name or f"alone: {i}" for name, i in zip(group, ids, strict=True)]
     return assemble(
@@ -95,15 +95,36 @@ def read_columns(
         source=source,
         where=table.where,
         ids=ids,
-        labels=_given(table, found["label"], options, set(filter(None, found.values()))),
+        labels=given,
         options=options,
         paths=paths,
         images=images,
-        split=table.columns[found["split"]] if found["split"] else None,
+        split=_names(table, found["split"], "Splits"),
         boxes=_boxes(table, found["box"]),
         group=group,
-        site=table.columns[found["site"]] if found["site"] else None,
+        site=_names(table, found["site"], "Sites"),
+        provenance={"columns": used, "columns_left_out": _left_out(table, used)},
     )
+
+
+def _names(table: Table, column: str | None, what: str) -> list[str] | None:
+    """Return a column of names, one spelling each; "" where a cell says that there is none."""
+    if column is None:
+        return None
+    cells = table.columns[column]
+    spelling = one_spelling(Counter(cells), what)
+    return ["" if is_missing(cell) else spelling[cell] for cell in cells]
+
+
+def _left_out(table: Table, used: Mapping[str, Any]) -> list[str]:
+    """Return the columns that play no role."""
+    taken = {name for value in used.values() for name in (value if isinstance(value, list) else [value])}
+    lower = {spelled(name): name for name in table.columns}
+    if "box" not in used and all(edge in lower for edge in _EDGES):
+        taken |= {lower[edge] for edge in _EDGES}
+    if "classes" in used:
+        taken |= {name for name in table.columns if spelled(name) in UNKNOWN + NOT_A_FACE}
+    return [name for name in (*table.columns, *table.left_out) if name not in taken]
 
 
 def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
@@ -113,21 +134,54 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
         if name:
             table.need(name)
         return name or None
-    lower = {name.lower(): name for name in reversed(list(table.columns))}
-    return next((lower[name] for name in COLUMN_NAMES[role] if name in lower), None)
+    lower = {spelled(name): name for name in reversed(list(table.columns))}
+    found = [lower[name] for name in COLUMN_NAMES[role] if name in lower]
+    if role == "label":
+        alike = [name for name in table.columns if spelled(name) in COLUMN_NAMES[role] and name not in found]
+        _check_same(table, [*found, *alike])
+    return found[0] if found else None
+
+
+def _check_same(table: Table, found: list[str]) -> None:
+    """Raise InputError where two columns can be the label and say different things."""
+    first = table.columns[found[0]] if found else []
+    for other in found[1:]:
+        pairs = {(a, b) for a, b in zip(first, table.columns[other], strict=True) if a and b}
+        if len(pairs) > min(len({a for a, _ in pairs}), len({b for _, b in pairs})):
+            odd = next(
+                i for i, (a, b) in enumerate(zip(first, table.columns[other], strict=True)) if a and b and a != b
+            )
+            raise InputError(
+                f"{table.where(odd)}: the columns '{found[0]}' ('{shown(first[odd])}') and '{other}' "
+                f"('{shown(table.columns[other][odd])}') can both be the label. Say which: --column label={found[0]} "
+                f"or "
+                f"--column label={other}"
+            )
 
 
 def _no_image(table: Table) -> str:
     """Return the message on a table that says neither where its pictures are nor what its rows are called."""
     columns = list(table.columns)
+    pictures = [name for name in table.left_out if spelled(name) in COLUMN_NAMES["image"]]
+    if pictures:
+        raise InputError(
+            f"{table.name}: column '{pictures[0]}' holds pictures, not text. A Parquet manifest names files; for "
+            "pictures inside, use a Hugging Face dataset saved with save_to_disk."
+        )
+    words = columns[0].split()
+    if len(columns) == 1 and len(words) > 1:
+        return (
+            f"{table.name}: its first row is '{shown(columns[0])}'. Blanks do not separate columns: write commas (or "
+            "tabs) between them, and a first row that names them, such as image,label."
+        )
     if any(column.lower().endswith(PICTURES) for column in columns):
         return (
-            f"{table.name}: its first row ({', '.join(columns)}) is that of a face, and must name the columns. Put a "
+            f"{table.name}: its first row ({listed(columns)}) is that of a face, and must name the columns. Put a "
             "line such as image,label above it."
         )
     return (
         f"{table.name} has neither an image column ({', '.join(COLUMN_NAMES['image'])}) nor an id column; its "
-        f"columns are {', '.join(columns)}. Name the column with --column image=NAME (or id=NAME, where you "
+        f"columns are {listed(columns)}. Name the column with --column image=NAME (or id=NAME, where you "
         "bring vectors)."
     )
 
@@ -138,71 +192,9 @@ def _check_filled(table: Table, column: str) -> None:
         raise InputError(f"{table.where(cells.index(''))}: the cell of '{column}' is empty; every row needs one.")
 
 
-def _given(table: Table, label: str | None, options: ReadOptions, taken: set[str]) -> Given:
-    columns = {} if options.votes.given_from == "label" else _class_columns(table, options, taken)
-    texts = table.columns[label] if label is not None else [""] * len(table)
-    if not columns:
-        if label is None and options.votes.given_from == "label":
-            raise InputError(
-                f"{table.name} has no label column ({', '.join(COLUMN_NAMES['label'])}), which given_from "
-                f"'label' asks for; its columns are {', '.join(table.columns)}."
-            )
-        if label is None and options.classes is None:
-            raise InputError(
-                f"{table.name} has neither a label column ({', '.join(COLUMN_NAMES['label'])}) nor columns "
-                f"named after classes; its columns are {', '.join(table.columns)}. Name the column "
-                "with --column label=NAME, or, if the faces have no labels, the class set with --classes."
-            )
-        return one_hot(resolve(texts, table.where, options))
-    named = class_names(options)
-    classes = named or tuple(sorted(columns))
-    none = np.zeros(len(table))
-    counts = {name: decimals(table.columns[column], table.where, column) for name, column in columns.items()}
-    votes = np.stack([counts.get(name, none) for name in classes], axis=1).astype(np.float32)
-    unknown = _extra(table, UNKNOWN) + sum((counts[name] for name in counts if name not in classes), none)
-    not_a_face = _extra(table, NOT_A_FACE)
-    given, labeled, notes = given_from_votes(votes, unknown, not_a_face, options.votes)
-    _LOG.info("%s: given labels from the columns %s", table.name, ", ".join(columns.values()))
-    if label is not None:
-        blank = (votes.sum(1) + unknown + not_a_face) == 0
-        limited = options if options.classes is not None else replace(options, classes=classes)
-        rest = [text if empty else "" for text, empty in zip(texts, blank, strict=True)]
-        single = one_hot(resolve(rest, table.where, limited, numbered=False))
-        given[blank], labeled[blank] = single.given[blank], single.labeled[blank]
-        notes = np.where(blank, np.where(single.labeled, "", NO_VOTES), notes)
-    return Given(classes, given, labeled, notes, votes)
-
-
-def _class_columns(table: Table, options: ReadOptions, taken: set[str]) -> dict[str, str]:
-    """Return class -> column, for columns named after an expression or a class that hold numbers."""
-    named = class_names(options) or ()
-    columns: dict[str, str] = {}
-    for column, cells in table.columns.items():
-        if column in taken:
-            continue
-        name = canonical(column, options.alias)
-        if not (name in named or is_expression(name)):
-            continue
-        filled = [cell for cell in cells if cell]
-        if not any(np.isfinite(number(cell)) for cell in filled[:1000]):
-            continue
-        if name in columns:
-            raise InputError(f"{table.name}: the columns '{columns[name]}' and '{column}' both mean '{name}'.")
-        columns[name] = column
-    return columns if len(columns) >= 2 else {}
-
-
-def _extra(table: Table, spellings: tuple[str, ...]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    total = np.zeros(len(table))
-    for column, cells in table.columns.items():
-        if column.strip().lower() in spellings:
-            total = total + decimals(cells, table.where, column)
-    return total
-
-
 def _boxes(table: Table, column: str | None) -> Floats | None:
     """Return the face boxes (N, 4), NaN where a row has none, or None without box columns."""
-    lower = {name.lower(): name for name in table.columns}
+    lower = {spelled(name): name for name in table.columns}
     if column is not None:
         cells = table.columns[column]
     elif all(edge in lower for edge in _EDGES):
@@ -211,10 +203,10 @@ def _boxes(table: Table, column: str | None) -> Floats | None:
         return None
     boxes = np.full((len(cells), 4), np.nan, dtype=np.float32)
     for i, cell in enumerate(cells):
-        if not cell:
+        if cell.casefold() in MISSING_NUMBERS:
             continue
         values = numbers(cell)
         if len(values) != 4 or not np.isfinite(values).all() or values[2] <= values[0] or values[3] <= values[1]:
-            raise InputError(f"{table.where(i)}: box '{cell}' is not 'left top right bottom' in pixels.")
+            raise InputError(f"{table.where(i)}: box '{shown(cell)}' is not 'left top right bottom' in pixels.")
         boxes[i] = values
     return boxes

@@ -7,12 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.errors import InputError, did_you_mean
-from ..core.expressions import CLASS_SETS, ClassSet
+from ..core.expressions import CLASS_SETS, ClassSet, spelling_key
 from .votes import VoteRules
 
 #: What a column of a manifest or a Hugging Face dataset can be, and the names under which it is found.
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
-    "image": ("image", "path", "file", "filename", "file_name", "filepath", "image_path", "img"),
+    "image": (
+        "image",
+        "path",
+        "file",
+        "filename",
+        "file name",
+        "filepath",
+        "file path",
+        "image path",
+        "image name",
+        "image file",
+        "img",
+        "img path",
+        "img name",
+    ),
     "label": ("label", "expression", "emotion", "class", "target"),
     "id": ("id",),
     "split": ("split",),
@@ -20,6 +34,30 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "site": ("site",),
     "box": ("box", "bbox"),
 }
+
+#: Columns that may name the face in a file beside the set, the first present being taken; py-feat writes "input".
+FACE_COLUMNS = ("id", *COLUMN_NAMES["image"], "name", "input")
+
+#: Columns that may hold the clean label in a file of truth.
+TRUTH_COLUMNS = ("clean label", "clean", "truth", "true label", *COLUMN_NAMES["label"])
+
+#: Columns that are no measurement of a face, whatever numbers they hold.
+NO_FEATURES = (
+    *COLUMN_NAMES["label"],
+    *COLUMN_NAMES["split"],
+    *COLUMN_NAMES["group"],
+    *COLUMN_NAMES["site"],
+    "given label",
+    "clean label",
+)
+
+#: Columns that only count rows: pandas' index, written unasked.
+INDEX_COLUMNS = ("unnamed: 0", "unnamed: 0.1", "index", "index level 0", "level 0")
+
+
+def spelled(column: str) -> str:
+    """Return a column's name as it is looked up: case, blanks, hyphens and underscores aside."""
+    return spelling_key(column)
 
 
 @dataclass(frozen=True)

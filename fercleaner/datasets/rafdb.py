@@ -10,6 +10,7 @@ Source: Li, Deng, Du, CVPR 2017, and the readme that comes with the data. Codes 
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -18,12 +19,16 @@ import numpy as np
 from ..core.arrays import Floats
 from ..core.errors import InputError
 from ..core.expressions import CLASS_SETS
+from ..core.text import shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
+from .folders import PICTURES
 from .labels import resolve
 from .options import ReadOptions
-from .table import number, numbers, read_lines, unreadable
+from .table import number, numbers, read_lines, split_line, unreadable
+
+_LOG = logging.getLogger(__name__)
 
 LIST = Path("EmoLabel") / "list_patition_label.txt"
 
@@ -38,7 +43,7 @@ def list_of(path: Path) -> Path | None:
 
 def kind(labels: Path) -> tuple[str, str]:
     """Return "rafdb" or "rafdb-compound" and why: compound has codes above 7, or says so in its path."""
-    codes = [number(line.split()[-1]) for _, line in read_lines(labels)]
+    codes = [number(fields[0]) for _, line in read_lines(labels) if (fields := split_line(line, PICTURES)[1])]
     if any(7 < code <= 11 for code in codes):
         return "rafdb-compound", "its codes go beyond 7"
     root = _root(labels)
@@ -61,13 +66,21 @@ def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:
     def where(i: int) -> str:
         return f"{labels.name} line {lines[i][0]}"
 
-    names, codes = [], []
+    names, codes, further = [], [], 0
     for i, (_, line) in enumerate(lines):
-        name, _, code = line.rpartition(" ")
-        if not name.strip():
-            raise InputError(f"{where(i)}: '{line}' is not a file name and a code, such as 'train_00001.jpg 5'.")
-        names.append(name.strip())
-        codes.append(code)
+        name, fields = split_line(line, PICTURES)
+        if not fields or (len(fields) > 1 and not name.lower().endswith(PICTURES)):
+            raise InputError(f"{where(i)}: '{shown(line)}' is not a file name and a code, such as 'train_00001.jpg 5'.")
+        names.append(name)
+        codes.append(fields[0])
+        further += len(fields) > 1
+    if further:
+        _LOG.warning(
+            "%s: %d lines hold more than a name and a code; the code is what stands right behind the name, the rest is "
+            "left out.",
+            labels.name,
+            further,
+        )
     root = _root(labels)
     folder = options.images or next(
         (f for f in (root / "Image" / "aligned", root / "Image" / "original", root / "aligned") if f.is_dir()),

@@ -85,7 +85,8 @@ def _folder(path: Path) -> Recognized | None:
         return Recognized("fer2013", f"found {pixels.name} with the column pixels")
     table = manifest.manifest_of(path)
     if table is not None:
-        return Recognized("manifest", f"found {table.name}")
+        others = [f"{s}{e}" for s in manifest.STEMS for e in manifest.SUFFIXES if (path / f"{s}{e}").is_file()][1:]
+        return Recognized("manifest", f"found {table.name}" + (f"; not read: {', '.join(others)}" if others else ""))
     inside_one = next((name for name in names if rafdb.list_of(path / name) is not None), None)
     if inside_one is not None:
         raise InputError(f"{path} holds RAF-DB's sets in folders of their own. Name one: {path / inside_one}")

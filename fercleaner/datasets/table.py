@@ -1,28 +1,57 @@
-"""Tables of text: CSV, TSV and Parquet, with the row numbers that a user sees in the file."""
+"""Tables of text: CSV, TSV and Parquet, with the row numbers that a user sees in the file.
+
+Every table of the user's is read here: manifests, votes, truth, landmarks, action units. Cells are text until somebody
+asks for numbers, so that the id 00012 stays 00012.
+"""
 
 from __future__ import annotations
 
 import csv
+import logging
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
 from ..core.arrays import Doubles
-from ..core.cells import restored
+from ..core.cells import ESCAPED, restored
 from ..core.errors import InputError, did_you_mean
+from ..core.text import shown
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
 Where = Callable[[int], str]
+#: Says whether a column of this name is wanted.
+Keep = Callable[[str], bool]
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+PARQUET = (".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET)
+
+#: What may separate columns; whichever splits the header into most.
+DELIMITERS = ",;\t|"
+#: Letters of one cell: fer2013.csv at 224 x 224 has 200,000; Python's own limit is 131,072.
+LONGEST_CELL = 1 << 26
+#: Columns that a message names at most.
+NAMED = 12
+
+_LOG = logging.getLogger(__name__)
 
 _SEPARATORS = re.compile(r"[\s,;()\[\]]+")
+_LINE_ENDS = re.compile(r"\r\n|\n|\r")
+#: Stands after the last line, so that a quote that is never closed is noticed.
+_END = "\x01end of the table\x01"
+_BOMS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,12 +69,18 @@ class Table:
         a Parquet file.
     places : callable, optional
         Says where data row i stands, for a table that is no single file.
+    left_out : tuple of str
+        Columns that the file has beside those asked for.
+    numeric : frozenset of str
+        Columns that the file holds as numbers, not as text: ids among them may have lost their leading zeros.
     """
 
     name: str
     columns: Mapping[str, list[str]]
     rows: Sequence[int] | None = None
     places: Where | None = None
+    left_out: tuple[str, ...] = ()
+    numeric: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
@@ -59,17 +94,24 @@ class Table:
     def need(self, column: str) -> list[str]:
         """Return a column, or raise InputError that lists what there is."""
         if column not in self.columns:
+            there = [*self.columns, *self.left_out]
             raise InputError(
-                f"{self.name} has no column '{column}'; its columns are {', '.join(self.columns)}."
-                f"{did_you_mean(column, self.columns)}"
+                f"{self.name} has no column '{shown(column)}'; its columns are {listed(there)}."
+                f"{did_you_mean(column, there)}"
             )
         return self.columns[column]
+
+
+def listed(names: Sequence[object], most: int = NAMED) -> str:
+    """Return names for a message, the first `most` of them: "a, b, ... (40 in all)"."""
+    first = ", ".join(shown(name, 40) for name in names[:most])
+    return first if len(names) <= most else f"{first}, ... ({len(names):,} in all)"
 
 
 def number(text: str) -> float:
     """Return a cell as a number; NaN where it is empty, "NULL" or no number."""
     try:
-        return float(text)
+        return float(text) if "_" not in text else math.nan
     except ValueError:
         return math.nan
 
@@ -85,45 +127,145 @@ def decimals(cells: list[str], where: Where, column: str) -> Doubles:
         values = np.array([cell or 0 for cell in cells], dtype=np.float64)
     except ValueError:
         values = np.array([number(cell or "0") for cell in cells], dtype=np.float64)
-    bad = ~np.isfinite(values) | (values < 0)
+    bad = ~np.isfinite(values) | (values < 0) | (values > 1e15)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise InputError(f"{where(row)}: column '{column}' holds '{cells[row]}', expected a number of at least 0.")
+        raise InputError(
+            f"{where(row)}: column '{shown(column)}' holds '{shown(cells[row])}', expected a number of at least 0."
+            f"{_how(cells[row])}"
+        )
     return values
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Return the non-blank lines of a UTF-8 text file with their line numbers (from 1)."""
+def measured(cells: list[str], where: Where, column: str) -> Doubles:
+    """Return a column as numbers, (N,) float64, NaN where empty or marked as missing, 1 and 0 for true and false.
+
+    InputError at the first other text.
+    """
+    values = np.array([number(cell) for cell in cells], dtype=np.float64)
+    for row in np.flatnonzero(np.isnan(values)).tolist():
+        text = cells[row].strip().casefold()
+        if text in _TRUTH:
+            values[row] = _TRUTH[text]
+        elif text not in MISSING_NUMBERS:
+            raise InputError(
+                f"{where(row)}: column '{shown(column)}' holds '{shown(cells[row])}', expected a number."
+                f"{_how(cells[row])}"
+            )
+    return values
+
+
+_TRUTH = {"true": 1.0, "false": 0.0}
+#: What stands for a missing number.
+MISSING_NUMBERS = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "--", "?"))
+
+
+def _how(cell: str) -> str:
+    """Return the way out for a cell that is nearly a number."""
+    if cell.strip().endswith("%"):
+        return " Write 0.5 (or 50) in place of 50%."
+    if re.fullmatch(r"[+-]?\d+,\d+", cell.strip()):
+        return " Write a decimal point in place of the comma."
+    return ""
+
+
+def check_regular(path: Path) -> None:
+    """Raise InputError unless `path` is a file with an end: no pipe, device or socket, which could be read forever."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{shown(path, 300)} cannot be read: is a directory.")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{shown(path, 300)} is no regular file but a pipe, a device or a socket. Name a file.")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[str]]:
+    """Open a text file (UTF-8, or UTF-16 and UTF-32 with a byte-order mark); errors become InputError."""
+    check_regular(path)
+    try:
+        with path.open("rb") as raw:
+            head = raw.read(4)
+        encoding = next((name for mark, name in _BOMS if head.startswith(mark)), "utf-8-sig")
+        with path.open(encoding=encoding, newline="") as file:
+            yield file
+    except UnicodeError as error:
         raise _not_utf8(path, error) from error
     except OSError as error:
         raise unreadable(path, error) from error
-    return [(k, line.strip()) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Return the non-blank lines of a text file with their line numbers (from 1)."""
+    with opened(path) as file:
+        lines = [(k, line.strip()) for k, line in enumerate(_LINE_ENDS.split(file.read()), 1)]
+    for k, line in lines:
+        if "\0" in line:
+            raise InputError(f"{path.name} line {k} holds a NUL byte; this is no text file, or a damaged one.")
+    return [(k, line) for k, line in lines if line]
+
+
+def split_line(line: str, endings: Sequence[str]) -> tuple[str, list[str]]:
+    """Split a line of a list into a file name, which may hold blanks, and the fields behind it.
+
+    The name reaches to the first ending of a picture before a blank; without one it is the first word.
+
+    >>> split_line("my face.jpg 5 1", (".jpg",))
+    ('my face.jpg', ['5', '1'])
+    """
+    ends = "|".join(re.escape(ending) for ending in endings)
+    found = re.match(rf"(.+?(?:{ends}))(?:\s+|\s*[,;]\s*)(.*)", line, re.IGNORECASE)
+    if found:
+        return found[1].strip(), re.split(r"\s*[,;\s]\s*", found[2].strip()) if found[2].strip() else []
+    name, *fields = line.split()
+    return name, fields
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield (row number, cells) of a CSV or TSV file, the file's first row being row 1; blank rows left out.
 
-    Tabs separate a .tsv; otherwise whichever of comma, semicolon and tab is most frequent in the first row.
+    Comma, semicolon, tab or bar separate, whichever splits the first row into most cells. Blanks after a separator do
+    not count, so that a cell may be quoted behind one. Excel's "sep=;" line is obeyed.
     """
     row = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            file.seek(0)
-            marks = "\t" if path.suffix.lower() == ".tsv" else ",;\t"
-            reader = csv.reader(file, delimiter=max(marks, key=head.count))
+    with opened(path) as file:
+        delimiter, quote = _dialect(file)
+        file.seek(0)
+        csv.field_size_limit(LONGEST_CELL)
+        reader = csv.reader(_ended(file), delimiter=delimiter, quotechar=quote, skipinitialspace=True)
+        try:
             for row, cells in enumerate(reader, 1):
-                if any(cells):
+                if cells and cells[-1].endswith(_END):
+                    if cells != [_END]:
+                        raise InputError(
+                            f"{path.name} row {row}: a quote is opened and never closed. Close it, or double it."
+                        )
+                elif any(cells) and not (row == 1 and cells[0].casefold().startswith("sep=") and len(cells) < 3):
                     yield row, cells
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error) from error
-    except csv.Error as error:
-        raise InputError(f"{path.name} row {row + 1}: not a row of a table ({error}).") from error
-    except OSError as error:
-        raise unreadable(path, error) from error
+        except csv.Error as error:
+            raise InputError(f"{path.name} row {row + 1}: not a row of a table ({error}).") from error
+
+
+def _ended(file: IO[str]) -> Iterator[str]:
+    line = "\n"
+    for line in file:
+        yield line
+    if not line.endswith(("\n", "\r")):
+        yield "\n"
+    yield _END
+
+
+def _dialect(file: IO[str]) -> tuple[str, str]:
+    """Return what separates the columns of a file, and what quotes them: the first row that is not blank says."""
+    head = next((line for line in file if line.strip()), "")
+    if head.casefold().startswith("sep=") and len(head.strip()) == 5:
+        return head.strip()[4], '"'
+    cells = {d: next(csv.reader([head], delimiter=d, skipinitialspace=True), []) for d in DELIMITERS}
+    best = max(DELIMITERS, key=lambda d: len(cells[d]))
+    quoted = all(len(cell.strip()) > 2 and cell.strip()[0] == cell.strip()[-1] == "'" for cell in cells[best])
+    return best, "'" if cells[best] and quoted else '"'
 
 
 def read_header(path: Path) -> list[str]:
@@ -135,86 +277,70 @@ def read_header(path: Path) -> list[str]:
 
 def check_header(name: str, header: list[str]) -> None:
     """Raise InputError if two columns have one name."""
+    if len(set(header)) == len(header):
+        return
     for column in header:
         if header.count(column) > 1 and column:
-            raise InputError(f"{name} has two columns named '{column}'; remove or rename one.")
+            raise InputError(f"{name} has two columns named '{shown(column)}'; remove or rename one.")
 
 
 def check_width(name: str, row: int, cells: list[str], header: list[str]) -> None:
     """Raise InputError unless a row has one cell a column."""
     if len(cells) != len(header):
         raise InputError(
-            f"{name} row {row}: {len(cells)} cells, the header has {len(header)} ({', '.join(header)}). "
+            f"{name} row {row}: {len(cells)} cells, the header has {len(header)} ({listed(header)}). "
             "A cell that holds the separator must stand in double quotes."
         )
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, keep: Keep | None = None) -> Table:
     """Read a CSV, TSV or Parquet file; its first row names the columns.
+
+    Parameters
+    ----------
+    path : Path
+    keep : callable, optional
+        Which columns are wanted, by name; all by default. Others are named in `Table.left_out`.
 
     Raises
     ------
     InputError
-        If the file is missing, empty, ragged, not UTF-8, or names a column twice.
+        If the file is missing, no regular file, empty, ragged, of another encoding, or names a column twice.
     """
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _read_parquet(path)
+    check_regular(path)
+    if path.suffix.lower() in PARQUET:
+        from .parquet import read_parquet
+
+        return read_parquet(path, keep)
     stream = read_rows(path)
     _, first = next(stream, (1, []))
     header = [cell.strip() for cell in first]
     if not header:
         raise InputError(f"{path} is empty; its first row must name the columns.")
     check_header(path.name, header)
-    rows, cells = [], []
+    wanted = [i for i, name in enumerate(header) if name and (keep is None or name == ESCAPED or keep(name))]
+    width, rows = len(header), []
+    columns: list[list[str]] = [[] for _ in wanted]
+    repeated = 0
     for row, record in stream:
-        if len(record) != len(header):
+        if record == first and width > 1:
+            repeated += 1
+            continue
+        if len(record) != width:
             check_width(path.name, row, record, header)
-        if any("\0" in cell for cell in record):
-            raise InputError(f"{path.name} row {row} holds a NUL byte; this is no text file, or a damaged one.")
         rows.append(row)
-        cells.append(record)
-    if not cells:
+        for column, i in zip(columns, wanted, strict=True):
+            cell = record[i]
+            if "\0" in cell:
+                raise InputError(f"{path.name} row {row} holds a NUL byte; this is no text file, or a damaged one.")
+            column.append(cell.strip())
+    if not rows:
         raise InputError(f"{path} has a header but no rows.")
-    columns = {
-        name: [cell.strip() for cell in column]
-        for name, column in zip(header, zip(*cells, strict=True), strict=True)
-        if name
-    }
-    return Table(path.name, restored(columns), tuple(rows))
-
-
-def as_text(value: Any) -> str:
-    """Return a Parquet cell as text: "" for None and NaN, "3" for 3.0."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, np.ndarray | list | tuple):
-        return " ".join(as_text(part) for part in value)
-    return str(value).strip()
-
-
-def _read_parquet(path: Path) -> Table:
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(path)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except Exception as error:
-        raise InputError(f"{path} is not a Parquet file that can be read: {error}") from error
-    if not len(frame):
-        raise InputError(f"{path} has no rows.")
-    columns: dict[str, list[str]] = {}
-    for name in frame.columns:
-        cells = frame[name].tolist()
-        if any(isinstance(cell, dict | bytes) for cell in cells[:1]):
-            raise InputError(
-                f"{path.name}: column '{name}' holds pictures, not text. A Parquet manifest names files; for "
-                "pictures inside, use a Hugging Face dataset saved with save_to_disk."
-            )
-        columns[str(name).strip()] = [as_text(cell) for cell in cells]
-    return Table(path.name, columns)
+    if repeated:
+        _LOG.warning("%s: %d rows repeat the header and are left out.", path.name, repeated)
+    left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted))
+    held = restored({header[i]: c for i, c in zip(wanted, columns, strict=True)})
+    return Table(path.name, held, tuple(rows), left_out=left)
 
 
 @contextmanager
@@ -222,20 +348,27 @@ def readable(path: Path) -> Iterator[None]:
     """Raise InputError if `path` is missing, or if the system refuses anything below it inside the block."""
     try:
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder.")
+            raise InputError(f"{shown(path, 300)}: no such file or folder.")
+        if not path.is_dir():
+            check_regular(path)
         yield
-    except OSError as error:
-        raise unreadable(Path(error.filename or path), error) from error
+    except (OSError, RecursionError) as error:
+        raise unreadable(Path(getattr(error, "filename", None) or path), error) from error
+    except MemoryError as error:
+        raise InputError(
+            f"{shown(path, 300)} does not fit into memory. Read its splits one by one, or parts of it."
+        ) from error
 
 
-def unreadable(path: Path, error: OSError) -> InputError:
+def unreadable(path: Path, error: Exception) -> InputError:
     """Return the InputError for a file or folder that the system refuses."""
     if isinstance(error, FileNotFoundError):
-        return InputError(f"{path}: no such file or folder.")
-    return InputError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.")
+        return InputError(f"{shown(path, 300)}: no such file or folder.")
+    return InputError(f"{shown(path, 300)} cannot be read: {(getattr(error, 'strerror', None) or str(error)).lower()}.")
 
 
-def _not_utf8(path: Path, error: UnicodeDecodeError) -> InputError:
-    return InputError(
-        f"{path.name} is not UTF-8 text (byte {error.object[error.start]:#04x} unexpected). Save it as UTF-8."
-    )
+def _not_utf8(path: Path, error: UnicodeError) -> InputError:
+    detail = ""
+    if isinstance(error, UnicodeDecodeError):
+        detail = f" (byte {error.object[error.start] if error.start < len(error.object) else 0:#04x} unexpected)"
+    return InputError(f"{path.name} is not UTF-8 text{detail}. Save it as UTF-8.")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import math
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,16 @@ import numpy as np
 
 from ..core.arrays import Bools, Doubles, Floats, Ints, Strings, frozen_array
 from ..core.errors import InputError
-from ..core.expressions import canonical, closest, is_expression
+from ..core.expressions import canonical, closest, is_expression, spelling_key, whole_number
+from ..core.text import shown
+from .faces import check_unique, face_column, match
 from .labels import resolve as resolve_labels
-from .options import ReadOptions
+from .marks import clean, is_missing
+from .options import TRUTH_COLUMNS, ReadOptions, spelled
+from .table import Table, decimals, listed, read_table
 
-#: Column names taken for the picture and for the clean label, first match wins; case does not matter.
-IMAGE_COLUMNS = ("image", "id", "path", "file", "filename", "image name", "image_name", "name")
-LABEL_COLUMNS = ("clean_label", "clean", "truth", "true_label", "label", "emotion", "expression", "class")
+_LOG = logging.getLogger(__name__)
+
 #: Votes and labels that say "none of the expressions"; expressions outside the class set are treated alike.
 OUTSIDE = ("unknown", "nf", "not a face", "no face", "none", "other", "uncertain", "unsure")
 
@@ -100,19 +102,7 @@ class Truth:
         InputError
             Nothing matches, or one name fits several faces.
         """
-        for names in (ids, paths):
-            rows = _match(names, self.ids, str, self.source)
-            if (rows >= 0).any():
-                return rows
-        for names in (ids, paths):
-            rows = _match_tails(names, self.ids, self.source)
-            if (rows >= 0).any():
-                return rows
-        raise InputError(
-            f"{self.source}: none of its {len(self):,} faces is in the refined set. It writes "
-            f"'{_example(self.ids)}', the refined file '{_example(ids)}'. Write the image column "
-            "as the refined file writes its ids."
-        )
+        return match(ids, paths, self.ids.tolist(), self.source)
 
 
 def read_truth(
@@ -133,11 +123,11 @@ def read_truth(
     Parameters
     ----------
     file : path
-        UTF-8; comma, semicolon or tab.
+        As `datasets.table.read_table` reads it.
     classes : sequence of C str
         Class set of the labels to be judged.
     image_column, label_column : str, optional
-        Column names, where they are not among `IMAGE_COLUMNS` and `LABEL_COLUMNS`.
+        Column names, where they are not among `datasets.options.FACE_COLUMNS` and `TRUTH_COLUMNS`.
     options : ReadOptions, optional
         Its `classes` and `alias` say what clean labels mean that are numbers, or spelled otherwise, as where sets are
         read (`datasets.labels.resolve`).
@@ -149,51 +139,89 @@ def read_truth(
         twice; options for a file of votes.
     """
     path = Path(file)
-    header, rows = _read_table(path)
-    image = _find_column(path, header, image_column, IMAGE_COLUMNS, "image")
+    if not path.exists():
+        raise InputError(f"{path}: no such file. Name a CSV of votes or of clean labels.")
+    table = read_table(path)
+    image = face_column(table, image_column, "--image-column NAME")
+    named = [i for i, name in enumerate(table.columns[image]) if name]
+    ids = [table.columns[image][i] for i in named]
+    check_unique(ids, str(path), lambda i: table.where(named[i]))
     resolve = _resolver(classes)
-    votes = {} if label_column else _vote_columns(path, header, resolve)
-    rows = [(line, row) for line, row in rows if row[image].strip()]
-    ids = [row[image].strip() for _, row in rows]
-    _check_unique(path, ids, [line for line, _ in rows])
+    votes = {} if label_column else _vote_columns(path, table, resolve, image)
     if len(votes) > 1:
-        if options is not None:
-            raise InputError(
-                f"{path} holds votes, a column a class; classes and aliases say what labels mean. Leave them out, or "
-                "name the column of labels: --label-column NAME"
-            )
-        missing = [name for index, name in enumerate(classes) if index not in votes]
-        if missing:
-            raise InputError(
-                f"{path}: no votes column for class '{missing[0]}' (columns: {', '.join(header)}). Add one; "
-                "fill it with 0 if nobody could vote for it."
-            )
-        outside = [i for i, n in enumerate(header) if i != image and resolve(n) is None and _is_outside(n)]
-        columns = [votes[index] for index in range(len(classes))] + outside
-        counts = _counts(path, header, rows, columns)
-        return _from_votes(ids, tuple(classes), counts, str(path))
-    label = _find_column(path, header, label_column, LABEL_COLUMNS, "label")
-    texts, lines = [row[label] for _, row in rows], [line for line, _ in rows]
+        return _counted(table, path, tuple(classes), votes, image, ids, named, options)
+    label = label_column or _label_column(path, table)
+    texts = [clean(cell) for cell in table.need(label)]
     if options is not None and texts:
-        told = resolve_labels([text.strip() for text in texts], lambda i: f"{path} line {lines[i]}", options)
+        told = resolve_labels(texts, table.where, options)
         texts = [told.classes[index] if index >= 0 else "" for index in told.index]
-    pairs = zip(lines, texts, strict=True)
-    labels = np.array([_label(path, line, text, classes, resolve) for line, text in pairs], dtype=np.int64)
+    known_as = {text: _label(table.where(i), text, classes, resolve) for text, i in _first(texts).items()}
+    labels = np.array([known_as[texts[i]] for i in named], dtype=np.int64)
     known = (labels >= 0).astype(np.float32)
+    _LOG.info("%s: faces from '%s', clean labels from '%s'.", path, image, label)
     return Truth(np.array(ids, dtype=np.str_), tuple(classes), None, labels, known, known, str(path))
 
 
-def _vote_columns(path: Path, header: list[str], resolve: Callable[[str], int | None]) -> dict[int, int]:
+def _counted(
+    table: Table,
+    path: Path,
+    classes: tuple[str, ...],
+    votes: dict[int, str],
+    image: str,
+    ids: list[str],
+    named: list[int],
+    options: ReadOptions | None,
+) -> Truth:
+    """Return the truth of a table with a column of counts a class."""
+    if options is not None:
+        raise InputError(
+            f"{path} holds votes, a column a class; classes and aliases say what labels mean. Leave them out, or "
+            "name the column of labels: --label-column NAME"
+        )
+    missing = [name for index, name in enumerate(classes) if index not in votes]
+    if missing:
+        raise InputError(
+            f"{path}: no votes column for class '{missing[0]}' (columns: {listed(list(table.columns))}). Add one; "
+            "fill it with 0 if nobody could vote for it."
+        )
+    outside = [name for name in table.columns if name != image and name not in votes.values() and _is_outside(name)]
+    beside = [name for name in table.columns if spelled(name) in TRUTH_COLUMNS]
+    if beside:
+        _LOG.warning("%s: votes are judged by; --label-column %s takes that column instead.", path, beside[0])
+    columns = [votes[index] for index in range(len(classes))] + outside
+    counts = np.stack([decimals(table.columns[name], table.where, name) for name in columns], axis=1)[named]
+    return _from_votes(ids, classes, counts, str(path))
+
+
+def _vote_columns(path: Path, table: Table, resolve: Callable[[str], int | None], image: str) -> dict[int, str]:
     """Return class index -> column of its votes."""
-    found: dict[int, int] = {}
-    for column, name in enumerate(header):
+    found: dict[int, str] = {}
+    for name in table.columns:
         index = resolve(name)
-        if index is None:
+        if index is None or name == image:
             continue
         if index in found:
-            raise InputError(f"{path}: columns '{header[found[index]]}' and '{name}' are the same class. Remove one.")
-        found[index] = column
+            raise InputError(f"{path}: columns '{found[index]}' and '{name}' are the same class. Remove one.")
+        found[index] = name
     return found
+
+
+def _label_column(path: Path, table: Table) -> str:
+    there = {spelled(name): name for name in reversed(list(table.columns))}
+    found = next((there[name] for name in TRUTH_COLUMNS if name in there), None)
+    if found is None:
+        raise InputError(
+            f"{path} has no label column (such as 'clean_label') and no votes column a class. Its columns: "
+            f"{listed(list(table.columns))}. Say which it is: --label-column NAME"
+        )
+    return found
+
+
+def _first(texts: list[str]) -> dict[str, int]:
+    first: dict[str, int] = {}
+    for i, text in enumerate(texts):
+        first.setdefault(text, i)
+    return first
 
 
 def _from_votes(ids: list[str], classes: tuple[str, ...], counts: Doubles, source: str) -> Truth:
@@ -214,54 +242,14 @@ def _from_votes(ids: list[str], classes: tuple[str, ...], counts: Doubles, sourc
     )
 
 
-def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header and the rows with their line numbers."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            first = stream.readline()
-            stream.seek(0)
-            delimiter = max(",;\t", key=first.count)
-            reader = csv.reader(stream, delimiter=delimiter)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if row]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file. Name a CSV of votes or of clean labels.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Name a CSV file.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a UTF-8 text table ({error}). Save it as CSV in UTF-8.") from error
-    if not rows:
-        raise InputError(f"{path} holds no rows; expected a header and a row a face.")
-    twice = [name for name in header if name and header.count(name) > 1]
-    if twice:
-        raise InputError(f"{path}: column '{twice[0]}' is there twice. Rename one of them.")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise InputError(f"{path} line {line}: {len(row)} fields, the header has {len(header)}. Mend the line.")
-    return header, rows
-
-
-def _find_column(path: Path, header: list[str], wanted: str | None, usual: tuple[str, ...], what: str) -> int:
-    for name in (wanted,) if wanted is not None else usual:
-        for index, column in enumerate(header):
-            if column == name or (wanted is None and column.casefold() == name):
-                return index
-    asked = f"column '{wanted}'" if wanted is not None else f"{what} column (such as '{usual[0]}')"
-    votes = " and no votes column a class" if what == "label" and wanted is None else ""
-    raise InputError(
-        f"{path} has no {asked}{votes}. Its columns: {', '.join(header)}. Name the {what} column '{usual[0]}', "
-        f"or say which it is: --{what}-column NAME"
-    )
-
-
 def _resolver(classes: Sequence[str]) -> Callable[[str], int | None]:
     """Return a function from a name in any known spelling to its class index, or None outside the set."""
     exact = {name: index for index, name in enumerate(classes)}
-    folded = {name.strip().casefold(): index for index, name in reversed(list(enumerate(classes)))}
-    known = {canonical(name): index for index, name in reversed(list(enumerate(classes)))}
+    folded = {spelling_key(name): index for index, name in reversed(list(enumerate(classes)))}
+    known = {spelling_key(canonical(name)): index for index, name in reversed(list(enumerate(classes)))}
 
     def resolve(name: str) -> int | None:
-        for table, key in ((exact, name), (folded, name.strip().casefold()), (known, canonical(name))):
+        for table, key in ((exact, name), (folded, spelling_key(name)), (known, spelling_key(canonical(name)))):
             if key in table:
                 return table[key]
         return None
@@ -270,96 +258,18 @@ def _resolver(classes: Sequence[str]) -> Callable[[str], int | None]:
 
 
 def _is_outside(name: str) -> bool:
-    return is_expression(name) or " ".join(name.casefold().replace("_", " ").split()) in OUTSIDE
+    return is_expression(name) or spelling_key(name) in OUTSIDE
 
 
-def _label(path: Path, line: int, text: str, classes: Sequence[str], resolve: Callable[[str], int | None]) -> int:
+def _label(where: str, text: str, classes: Sequence[str], resolve: Callable[[str], int | None]) -> int:
     index = resolve(text)
     if index is not None:
         return index
-    if not text.strip() or _is_outside(text):
+    if is_missing(text) or _is_outside(text):
         return -1
     near = closest(text, classes)
     hint = f" Did you mean '{near}'?" if near else ""
     out = "Correct it, or leave the field empty."
-    if text.strip().isdecimal():
+    if whole_number(text) is not None:
         out = "Say what the numbers mean: --classes rafdb (or another set with codes), or --classes A,B,... in order."
-    raise InputError(f"{path} line {line}: label '{text}' is not in the class set ({', '.join(classes)}).{hint} {out}")
-
-
-def _counts(path: Path, header: list[str], rows: list[tuple[int, list[str]]], columns: list[int]) -> Doubles:
-    counts = np.zeros((len(rows), len(columns)))
-    for place, column in enumerate(columns):
-        for index, (line, row) in enumerate(rows):
-            try:
-                value = float(row[column] or 0)
-            except ValueError:
-                value = math.nan
-            if not (math.isfinite(value) and value >= 0):
-                raise InputError(
-                    f"{path} line {line}, column '{header[column]}': '{row[column]}' is not a count. "
-                    "Expected a number of votes, 0 or more."
-                )
-            counts[index, place] = value
-    return counts
-
-
-def _check_unique(path: Path, ids: list[str], lines: list[int]) -> None:
-    first: dict[str, int] = {}
-    for name, line in zip(ids, lines, strict=True):
-        if name in first:
-            raise InputError(f"{path}: '{name}' is in lines {first[name]} and {line}. Remove one of them.")
-        first[name] = line
-
-
-def _match(names: Strings, truth: Strings, key: Callable[[str], str], source: str) -> Ints:
-    """Return for each of `names` the truth row with the same key; raise where a key in both fits several."""
-    there = _by_key(truth, key)
-    here = _by_key(names, key)
-    rows = np.full(len(names), -1, dtype=np.int64)
-    for text, mine in here.items():
-        theirs = there.get(text)
-        if theirs is None:
-            continue
-        if len(mine) > 1 or len(theirs) > 1:
-            several = names[mine] if len(mine) > 1 else truth[theirs]
-            other = truth[theirs[0]] if len(mine) > 1 else names[mine[0]]
-            raise InputError(
-                f"{source}: '{other}' fits both '{several[0]}' and '{several[1]}'. Write more of the path in "
-                "the image column, as the refined file writes its ids."
-            )
-        rows[mine[0]] = theirs[0]
-    return rows
-
-
-def _match_tails(names: Strings, truth: Strings, source: str) -> Ints:
-    """Match by the number of last path components that pairs up most faces, the larger on equal counts."""
-    deepest = max((text.replace("\\", "/").count("/") for text in names.tolist()), default=0) + 1
-    best_depth, best_pairs = 0, -1
-    for depth in range(1, deepest + 1):
-        here, there = _by_key(names, _tail(depth)), _by_key(truth, _tail(depth))
-        shared = [key for key in here if key in there]
-        if not shared:
-            break
-        pairs = sum(len(here[key]) == 1 == len(there[key]) for key in shared)
-        if pairs >= best_pairs:
-            best_depth, best_pairs = depth, pairs
-    if not best_depth:
-        return np.full(len(names), -1, dtype=np.int64)
-    return _match(names, truth, _tail(best_depth), source)
-
-
-def _tail(count: int) -> Callable[[str], str]:
-    return lambda text: "/".join(text.replace("\\", "/").split("/")[-count:])
-
-
-def _by_key(names: Strings, key: Callable[[str], str]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
-    for index, text in enumerate(names.tolist()):
-        if text:
-            places.setdefault(key(text), []).append(index)
-    return places
-
-
-def _example(names: Strings) -> str:
-    return str(names[0]) if len(names) else "nothing"
+    raise InputError(f"{where}: label '{shown(text)}' is not in the class set ({listed(classes, 40)}).{hint} {out}")

@@ -11,7 +11,7 @@ from ..core.arrays import Bools, Doubles, Floats, Strings
 from ..core.errors import InputError
 
 Ties = Literal["share", "unlabeled", "first"]
-GivenFrom = Literal["votes", "majority", "label"]
+GivenFrom = Literal["auto", "votes", "majority", "label"]
 Others = Literal["drop", "unlabeled"]
 
 NO_VOTES = "no votes"
@@ -26,10 +26,10 @@ class VoteRules:
 
     Parameters
     ----------
-    given_from : "votes" | "majority" | "label"
-        "votes" (default): each class gets its share of the votes. "majority": the top class gets 1.
-        "label": where the dataset has labels beside its votes, those are the given labels and the votes are
-        left alone.
+    given_from : "auto" | "votes" | "majority" | "label"
+        "votes": each class gets its share of the votes. "majority": the top class gets 1. "label": where the dataset
+        has labels beside its votes, those are the given labels and the votes are left alone. "auto" (default): votes;
+        but where a table has a label column too and the two contradict each other, that is an error that asks.
     ties : "share" | "unlabeled" | "first"
         Two or more classes on top. "share" (default): keep the shares (under "majority", equal parts to the
         tied classes). "unlabeled": the row has no label. "first": all of it to the first of them in class
@@ -45,7 +45,7 @@ class VoteRules:
         drops none.
     """
 
-    given_from: GivenFrom = "votes"
+    given_from: GivenFrom = "auto"
     ties: Ties = "share"
     unknown: Others = "drop"
     not_a_face: Others = "unlabeled"

@@ -59,7 +59,7 @@ def tapered(count: int, width: float, start: float = 0.15, end: float = 0.15) ->
     return np.asarray(width * np.minimum(1, np.minimum(start + 3 * t, end + 3 * (1 - t))))
 
 
-class Face:
+class DrawnFace:
     """One face being drawn: its points (96, 2) in pixels, its action units and its looks."""
 
     def __init__(self, points: Doubles, intensity: Doubles, looks: Looks) -> None:

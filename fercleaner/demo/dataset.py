@@ -17,7 +17,7 @@ from .drawing import draw_face, encode
 from .faces import face_points, sample_pose, sample_shape
 from .looks import sample_camera, sample_looks
 
-Noise: TypeAlias = Literal["pairs", "symmetric", "instance"]
+NoiseKind: TypeAlias = Literal["pairs", "symmetric", "instance"]
 
 #: Faces of each class in RAF-DB's basic training set, in the order of `CLASSES`; the demo's classes follow
 #: their square roots, so that the rarest is rare but not lost.
@@ -56,7 +56,7 @@ class DemoSummary:
     sizes: dict[str, int]
     noisy: int
     noise_rate: float
-    noise: Noise
+    noise: NoiseKind
     seed: int
     labels: Path
     images: Path
@@ -71,7 +71,7 @@ def draw_dataset(
     *,
     faces: int = 1200,
     noise_rate: float = 0.2,
-    noise: Noise = "pairs",
+    noise: NoiseKind = "pairs",
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -160,9 +160,10 @@ def _check(faces: int, noise_rate: float, noise: str, seed: int) -> None:
         raise InputError(f"faces is {faces}, expected at least {LEAST_FACES}: two of each of the 7 expressions.")
     if not 0 <= noise_rate < 1:
         raise InputError(f"noise_rate is {noise_rate}, expected a share of the labels from 0 up to but not 1.")
-    if noise not in get_args(Noise):
+    if noise not in get_args(NoiseKind):
         raise InputError(
-            f"noise is '{noise}', expected one of {', '.join(get_args(Noise))}." + did_you_mean(noise, get_args(Noise))
+            f"noise is '{noise}', expected one of {', '.join(get_args(NoiseKind))}."
+            + did_you_mean(noise, get_args(NoiseKind))
         )
     if seed < 0:
         raise InputError(f"seed is {seed}, expected 0 or more.")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ..core.arrays import Doubles, Floats
-from .canvas import Face
+from .canvas import DrawnFace
 from .faces import SIZE
 from .features import features
 from .looks import Camera, Looks
@@ -33,7 +33,7 @@ def draw_face(
     rng : Generator
         For the camera's noise alone.
     """
-    face = Face(points, intensity, looks)
+    face = DrawnFace(points, intensity, looks)
     picture, mask = bare_head(face, camera)
     shade = 1 + (np.asarray(mask, dtype=np.float32) / 255)[:, :, None] * (shading(face) - 1)
     values = np.clip(np.asarray(picture, dtype=np.float32) * shade, 0, 255)

@@ -6,12 +6,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ..core.arrays import Doubles
-from .canvas import BLACK, Face, Layer, curve, new_layer, ribbon, tapered
+from .canvas import BLACK, DrawnFace, Layer, curve, new_layer, ribbon, tapered
 from .faces import CRANIUM, HAIRLINE, IRISES, SOCKETS
 from .looks import Color, mix
 
 
-def features(face: Face) -> Image.Image:
+def features(face: DrawnFace) -> Image.Image:
     """Draw what lies on the skin, RGBA: eyes, nostrils, mouth, brows, front hair, glasses."""
     layer = new_layer("RGBA", (*face.looks.skin, 0))
     _eyes(face, layer)
@@ -41,7 +41,7 @@ def _clipped(layer: Layer, outline: Doubles, ground: Color, parts: list[tuple[Do
     layer.image.paste(patch, (int(low[0]), int(low[1])), mask)
 
 
-def _eyes(face: Face, layer: Layer) -> None:
+def _eyes(face: DrawnFace, layer: Layer) -> None:
     p, looks = face.p, face.looks
     lash = mix(looks.brow, BLACK, 0.6)
     white = mix((238, 236, 232), looks.skin, 0.12)
@@ -71,7 +71,7 @@ def _eyes(face: Face, layer: Layer) -> None:
         layer.fill(ribbon(crease, tapered(len(crease), 0.022 * face.unit)), _opaque(mix(looks.skin, BLACK, 0.3)))
 
 
-def _nose(face: Face, layer: Layer) -> None:
+def _nose(face: DrawnFace, layer: Layer) -> None:
     p = face.p
     dark = _opaque(mix(face.looks.skin, BLACK, 0.62))
     line = _opaque(mix(face.looks.skin, BLACK, 0.32))
@@ -89,7 +89,7 @@ def _nose(face: Face, layer: Layer) -> None:
         layer.fill(ribbon(edge, tapered(len(edge), 0.028 * face.unit)), line)
 
 
-def _mouth(face: Face, layer: Layer) -> None:
+def _mouth(face: DrawnFace, layer: Layer) -> None:
     p, looks = face.p, face.looks
     upper, lower = curve(p[48:55]), curve(p[[54, 55, 56, 57, 58, 59, 48]])
     top, bottom = curve(p[60:65]), curve(p[[64, 65, 66, 67, 60]])
@@ -118,7 +118,7 @@ def _mouth(face: Face, layer: Layer) -> None:
     layer.fill(ribbon(shine, tapered(len(shine), 0.035 * face.unit)), _opaque(mix(lip, (255, 255, 255), 0.2)))
 
 
-def _brows(face: Face, layer: Layer) -> None:
+def _brows(face: DrawnFace, layer: Layer) -> None:
     p, looks = face.p, face.looks
     for brow, inner in ((p[17:22], 1.0), (p[26:21:-1], 1.0)):
         line = curve(brow)
@@ -126,7 +126,7 @@ def _brows(face: Face, layer: Layer) -> None:
         layer.fill(ribbon(line, width), _opaque(looks.brow))
 
 
-def _hair(face: Face, layer: Layer) -> None:
+def _hair(face: DrawnFace, layer: Layer) -> None:
     p, looks = face.p, face.looks
     if looks.hair_style == "bald":
         return
@@ -156,7 +156,7 @@ def _hair(face: Face, layer: Layer) -> None:
     layer.fill(ribbon(shine, tapered(len(shine), 0.06 * face.unit)), _opaque(mix(color, (255, 255, 255), 0.13)))
 
 
-def _glasses(face: Face, layer: Layer) -> None:
+def _glasses(face: DrawnFace, layer: Layer) -> None:
     frame = _opaque((34, 30, 32))
     sockets = face.p[SOCKETS]
     for socket in sockets:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from ..core.arrays import Doubles
-from .canvas import BLACK, SCALE, Face, Layer, curve, new_layer, ribbon, tapered
+from .canvas import BLACK, SCALE, DrawnFace, Layer, curve, new_layer, ribbon, tapered
 from .faces import CRANIUM, EARS, SIZE, SOCKETS
 from .looks import Camera, mix
 
@@ -17,7 +17,7 @@ _MAP_SCALE: Final = 2
 _FLAT: Final = 128
 
 
-def bare_head(face: Face, camera: Camera) -> tuple[Image.Image, Image.Image]:
+def bare_head(face: DrawnFace, camera: Camera) -> tuple[Image.Image, Image.Image]:
     """Draw background, body, back hair and the bare head; return it with the mask of the head."""
     p, looks = face.p, face.looks
     ramp = np.linspace(0, 1, SIZE)[:, None, None]
@@ -78,7 +78,7 @@ def bare_head(face: Face, camera: Camera) -> tuple[Image.Image, Image.Image]:
     return layer.shrink(), mask.shrink()
 
 
-def _beard(face: Face, layer: Layer) -> None:
+def _beard(face: DrawnFace, layer: Layer) -> None:
     p, looks = face.p, face.looks
     if looks.beard == "none":
         return
@@ -108,7 +108,7 @@ def _beard(face: Face, layer: Layer) -> None:
     layer.fill(np.concatenate([curve(top), curve(p[54:47:-1])]), color)
 
 
-def shading(face: Face) -> Doubles:
+def shading(face: DrawnFace) -> Doubles:
     """Return what multiplies the skin, (100, 100, 1): soft volumes, and folds that action units deepen."""
     p, on, age = face.p, face.units, face.looks.age
     soft, fine = new_layer("L", _FLAT, _MAP_SCALE), new_layer("L", _FLAT, _MAP_SCALE)

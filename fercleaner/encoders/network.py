@@ -32,7 +32,7 @@ MAX_ASPECT = 20.0
 
 
 @dataclass(frozen=True)
-class Framing:
+class ResizedCrop:
     """Resize and center-crop a picture as torchvision does, with Pillow alone: (H, W, 3) uint8.
 
     Parameters
@@ -133,7 +133,7 @@ def _framed(resize: Any, crop: Any, interpolation: Any, mean: Any, std: Any) -> 
     if min(sides) < max(edges) and sides != edges:
         return None  # the crop would need a border
     resample = int(pil_modes_mapping[interpolation])
-    framing = Framing(sides[0] if len(sides) == 1 else (sides[0], sides[1]), (edges[0], edges[1]), resample)
+    framing = ResizedCrop(sides[0] if len(sides) == 1 else (sides[0], sides[1]), (edges[0], edges[1]), resample)
     means, stds = tuple(float(m) for m in mean), tuple(float(s) for s in std)
     spec = {
         "resize": sides,

@@ -2,31 +2,62 @@
 
     .npy               (N, ...) numbers in the dataset's row order; more than two axes are flattened
     .npz               `values` (M, ...) with `ids` (M,): matched by id
-    .parquet, .pq      an `id` column with one column of lists, or with one numeric column a dimension: by id
+    .parquet, .pq      a column that names the face (`id`) with one column of lists, or with one numeric column a
+                       dimension: matched by it
 
-A row that is NaN throughout says that this face has no vector in this view.
+A row that is NaN or zero throughout says that this face has no vector in this view; so does a row that very many faces
+share, such as the vector of a black picture. Columns that are no measurement of the face (labels, row numbers, ids) are
+left out with a note (`columns.left_out`).
 """
 
 from __future__ import annotations
 
-import zipfile
+import logging
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Bools, Floats, Strings
-from ..core.errors import InputError, MissingDependency
+from ..core.arrays import Floats
+from ..core.errors import InputError
+from ..core.text import shown
 from ..core.types import Features, Samples
+from ..datasets import npy
+from ..datasets.faces import check_unique, face_column, match
+from ..datasets.options import FACE_COLUMNS, INDEX_COLUMNS, NO_FEATURES, spelled
+from ..datasets.parquet import guarded, read_columns, texts
+from ..datasets.table import PARQUET, Table, listed, number
 from . import checkpoints
+from .columns import left_out
 
-PARQUET = (".parquet", ".pq")
 #: Rows looked at together, so that a file larger than memory is converted piece by piece.
 BLOCK_ROWS = 8192
+#: A row shared by at least so many faces, and by this part of all, while most others have one of their own, says
+#: nothing about a face. Near-duplicates of one picture are fewer.
+MANY, LARGE_PART = 10, 0.02
+#: Part of the other faces that must have a row of their own.
+DISTINCT = 0.5
+#: A row of one number throughout is no vector from this many dimensions on.
+FEW_COLUMNS = 8
 
 NO_ID = "no row with this id in the view's file"
 ALL_NAN = "the view's row is NaN throughout"
+ALL_ZERO = "the view's row is zero throughout"
+CONSTANT = "the view's row is one number throughout"
+SHARED = "the view's row is shared by many faces"
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Held(NamedTuple):
+    """What a file holds: vectors (M, ...), ids (M) or None, whether these were numbers, the names of the columns."""
+
+    values: NDArray[Any]
+    ids: list[str] | None
+    numeric: bool = False
+    names: tuple[str, ...] = ()
 
 
 def parse_view(text: str) -> tuple[str, Path]:
@@ -41,142 +72,184 @@ def parse_view(text: str) -> tuple[str, Path]:
 def read_view(name: str, file: Path, samples: Samples) -> Features:
     """Read vectors from a file and align them with the faces of `samples`.
 
+    A note says how many columns the view has and which were left out.
+
     Raises
     ------
     InputError
         The file is missing, of another kind, has the wrong number of rows or no known id, holds objects, NaN
-        or infinity within a row, or the same vector for every face.
+        or infinity within a row, numbers as text, or the same vector for every face.
     """
     if not file.is_file():
         raise InputError(f"view '{name}': {file} {'is a folder' if file.is_dir() else 'does not exist'}.")
     suffix = file.suffix.lower()
-    if suffix == ".npy":
-        values, ids = _read_npy(name, file), None
-    elif suffix == ".npz":
-        values, ids = _read_npz(name, file)
-    elif suffix in PARQUET:
-        values, ids = _read_parquet(name, file)
-    else:
+    if suffix not in (".npy", ".npz", *PARQUET):
         raise InputError(f"view '{name}': {file} is none of .npy, .npz and .parquet.")
-
-    n = len(samples)
-    shape = [int(side) for side in values.shape]
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"view '{name}': {file} holds {values.dtype}, expected numbers (float16, float32, ...).")
-    if values.ndim < 2 or 0 in values.shape:
-        raise InputError(f"view '{name}': {file} has shape {tuple(shape)}, expected a vector a face: (N, D).")
-    rows = np.arange(n) if ids is None else _match(name, file, ids, samples.ids)
-    if ids is None and len(values) != n:
-        raise InputError(
-            f"view '{name}': {file} has {len(values):,} rows, the set has {n:,} faces. A .npy file goes by "
-            "row order; give one row a face, or a .npz or .parquet file with ids."
-        )
-    aligned = _aligned(name, file, values, rows)
-    found = (rows >= 0) & ~np.isnan(aligned).all(1)
-    notes = np.where(rows < 0, NO_ID, np.where(found, "", ALL_NAN))
+    try:
+        held = _read(name, file, suffix)
+        values, rows = held.values, _rows(held, file, samples)
+    except InputError as error:
+        raise InputError(f"view '{name}': {error}") from error
+    aligned = _aligned(values, rows)
+    notes = np.where(rows < 0, NO_ID, "").astype(f"U{max(map(len, (NO_ID, ALL_NAN, CONSTANT, SHARED)))}")
+    for reason, empty in _empty_rows(aligned).items():
+        notes[empty & (notes == "")] = reason
+    found = notes == ""
     aligned[~found] = 0
-    _check(name, file, aligned, found, rows)
-    spec = {"kind": "vectors", "sha256": checkpoints.sha256(file), "shape": shape}
+    _check_finite(name, file, aligned, found, rows)
+    _check_any(name, file, found, notes)
+    out = left_out(aligned, found, samples)
+    if out:
+        kept = np.setdiff1d(np.arange(aligned.shape[1]), list(out))
+        columns = {(held.names[c] if held.names else f"column {c}"): why for c, why in out.items()}
+        _LOG.warning("view '%s': left out: %s.", name, "; ".join(f"{shown(c)} ({why})" for c, why in columns.items()))
+        aligned = np.ascontiguousarray(aligned[:, kept])
+    _LOG.info("view '%s': %d columns of %s.", name, aligned.shape[1], file)
+    _check_different(name, file, aligned[found])
+    spec = {"kind": "vectors", "sha256": checkpoints.sha256(file), "shape": [int(side) for side in values.shape]}
+    if out:
+        spec["left_out"] = sorted(out)
     return Features(name, samples.ids, aligned, found, spec, notes)
 
 
-def _read_npy(name: str, file: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _unreadable(name, file, error) from error
-    return array
+def _read(name: str, file: Path, suffix: str) -> _Held:
+    if suffix == ".npy":
+        held = _Held(npy.load_npy(file), None)
+    elif suffix == ".npz":
+        (ids, values), others = npy.load_npz(file, ("ids", "values"), "numpy.savez(FILE, ids=..., values=...)")
+        if others:
+            _LOG.warning("view '%s': left out: the arrays %s.", name, listed(others))
+        held = _Held(values, *npy.names_of(ids, file, len(values) if values.ndim else 0))
+    else:
+        held = _read_parquet(name, file)
+    shape = held.values.shape
+    if held.values.dtype.kind not in "fiub":
+        raise InputError(f"{file} holds {held.values.dtype}, expected numbers (float16, float32, ...).")
+    if held.values.ndim < 2 or 0 in shape:
+        raise InputError(f"{file} has shape {shape}, expected a vector a face: (N, D).")
+    return held
 
 
-def _read_npz(name: str, file: Path) -> tuple[NDArray[Any], Strings]:
-    try:
-        with np.load(file, allow_pickle=False) as held:
-            missing = [key for key in ("ids", "values") if key not in held]
-            if missing:
-                raise InputError(
-                    f"view '{name}': {file} has no array '{missing[0]}' (it has {', '.join(held.files)}). "
-                    "Expected numpy.savez(FILE, ids=..., values=...)."
-                )
-            return held["values"], _ids(name, file, held["ids"], len(held["values"]))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _unreadable(name, file, error) from error
-
-
-def _read_parquet(name: str, file: Path) -> tuple[NDArray[Any], Strings]:
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise MissingDependency("pandas", f"view '{name}' ({file})") from error
-    try:
-        table = pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise _unreadable(name, file, error) from error
-    if "id" not in table.columns:
-        table = table.reset_index()
-    if "id" not in table.columns:
-        raise InputError(f"view '{name}': {file} has no column 'id' (it has {', '.join(map(str, table.columns[:8]))}).")
-    ids = _ids(name, file, table["id"].to_numpy(), len(table))
-    rest = table.drop(columns="id")
-    numeric = rest.select_dtypes("number")
-    lists = [column for column in rest.columns if _holds_lists(rest[column])]
-    if len(lists) == 1:
-        return _stack_lists(name, file, list(rest[lists[0]])), ids
-    if lists:
+def _rows(held: _Held, file: Path, samples: Samples) -> NDArray[np.int64]:
+    """Return the file's row of each face, (N,), -1 where it has none."""
+    n = len(samples)
+    if held.ids is not None:
+        check_unique(held.ids, str(file), "row {}".format)
+        return match(samples.ids, samples.paths, held.ids, str(file), numeric=held.numeric)
+    if len(held.values) != n:
         raise InputError(
-            f"view '{name}': {file} has {len(lists)} columns of lists ({', '.join(map(str, lists[:4]))}); "
-            "keep the one that is the vector."
+            f"{file} has {len(held.values):,} rows, the set has {n:,} faces. A .npy file goes by "
+            "row order; give one row a face, or a .npz or .parquet file with ids."
         )
-    if numeric.shape[1] == 0:
-        raise InputError(f"view '{name}': {file} has neither a column of lists nor numeric columns beside 'id'.")
-    return numeric.to_numpy(dtype=np.float64, na_value=np.nan), ids
+    return np.arange(n)
 
 
-def _holds_lists(column: Any) -> bool:
-    present = column.dropna()
-    return column.dtype == object and len(present) > 0 and isinstance(present.iloc[0], (list, np.ndarray))
+def _read_parquet(name: str, file: Path) -> _Held:
+    import pyarrow as pa
+
+    table, nested = read_columns(
+        file,
+        lambda field: (
+            not pa.types.is_nested(field.type)
+            or pa.types.is_list(field.type)
+            or pa.types.is_large_list(field.type)
+            or pa.types.is_fixed_size_list(field.type)
+        ),
+    )
+    there = {spelled(column): column for column in reversed(table.column_names)}
+    if not any(column in there for column in FACE_COLUMNS):
+        raise InputError(f"{file} has no column 'id' (it has {listed(table.column_names)}).")
+    with guarded(file):
+        names = [column for column in table.column_names if spelled(column) in FACE_COLUMNS]
+        identity = face_column(Table(file.name, {column: texts(table.column(column)) for column in names}))
+        ids = texts(table.column(identity))
+        kinds = {field.name: _kind(field.type) for field in table.schema if field.name != identity}
+        lists = [column for column, kind in kinds.items() if kind == "list"]
+        numeric = _is_number(table.schema.field(identity).type)
+        if len(lists) > 1:
+            raise InputError(
+                f"{file} has {len(lists)} columns of lists ({listed(lists, 4)}); keep the one that is the vector."
+            )
+        if lists:
+            used = lists
+            values: NDArray[Any] = _stack(file, table.column(lists[0]))
+        else:
+            used = [
+                c for c, kind in kinds.items() if kind == "number" and spelled(c) not in (*NO_FEATURES, *INDEX_COLUMNS)
+            ]
+            _check_text(file, table, [c for c, kind in kinds.items() if kind == "text"])
+            if not used:
+                raise InputError(f"{file} has neither a column of lists nor numeric columns beside '{identity}'.")
+            values = np.stack([_plain(table.column(column)) for column in used], axis=1)
+    others = [*(column for column in kinds if column not in used), *nested]
+    if others:
+        _LOG.warning("view '%s': left out: the columns %s.", name, listed(others))
+    return _Held(values, ids, numeric, () if lists else tuple(used))
 
 
-def _stack_lists(name: str, file: Path, lists: list[Any]) -> Floats:
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _kind(kind: Any) -> str:
+    import pyarrow as pa
+
+    if _is_number(kind):
+        return "number"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return "list"
+    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else "other"
+
+
+def _plain(column: Any) -> NDArray[np.float64]:
+    import pyarrow as pa
+
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _check_text(file: Path, table: Any, columns: list[str]) -> None:
+    """Raise InputError where columns of text hold numbers throughout: part of the vector would be lost."""
+    hold = []
+    for column in columns:
+        cells = [cell for cell in texts(table.column(column)) if cell]
+        if (
+            cells
+            and spelled(column) not in (*FACE_COLUMNS, *NO_FEATURES)
+            and all(np.isfinite(number(c)) for c in cells)
+        ):
+            hold.append(column)
+    if hold:
+        raise InputError(
+            f"{file}: the columns {listed(hold, 6)} hold numbers as text. If they are part of the vector, save them as "
+            "numbers (.astype('float32')); if not, drop them."
+        )
+
+
+def _stack(file: Path, column: Any) -> Floats:
     """Return lists of one length as (M, D); a missing list is a row of NaN."""
-    width = next(len(item) for item in lists if isinstance(item, (list, np.ndarray)))
-    stacked: Floats = np.full((len(lists), width), np.nan, dtype=np.float32)
-    for row, item in enumerate(lists):
-        if not isinstance(item, (list, np.ndarray)):
-            continue
-        if len(item) != width:
-            raise InputError(f"view '{name}': {file} row {row}: a list of {len(item)} numbers, the first has {width}.")
-        try:
-            stacked[row] = item
-        except (TypeError, ValueError) as error:
-            raise InputError(f"view '{name}': {file} row {row}: not a list of numbers: {error}.") from error
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy()
+    there = lengths >= 0
+    if not there.any() or not lengths[there].max():
+        return np.full((len(lengths), 0), np.nan, dtype=np.float32)
+    width = int(lengths[there][0])
+    if (lengths[there] != width).any():
+        row = int(np.flatnonzero(there & (lengths != width))[0])
+        raise InputError(f"{file} row {row}: a list of {lengths[row]} numbers, the first has {width}.")
+    flat = pc.list_flatten(column)
+    if not _is_number(flat.type) and not pa.types.is_boolean(flat.type):
+        raise InputError(f"{file} row {int(np.flatnonzero(there)[0])}: not a list of numbers but of {flat.type}.")
+    stacked: Floats = np.full((len(lengths), width), np.nan, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        stacked[there] = _plain(flat).reshape(-1, width)
     return stacked
 
 
-def _ids(name: str, file: Path, ids: NDArray[Any], rows: int) -> Strings:
-    if ids.shape != (rows,):
-        raise InputError(f"view '{name}': {file} has ids of shape {ids.shape} for {rows:,} vectors.")
-    text = ids.astype(np.str_)
-    values, counts = np.unique(text, return_counts=True)
-    if (counts > 1).any():
-        raise InputError(
-            f"view '{name}': {file} has the id '{values[counts > 1][0]}' {counts.max()} times; ids must be unique."
-        )
-    return text
-
-
-def _match(name: str, file: Path, ids: Strings, wanted: Strings) -> NDArray[np.int64]:
-    """Return the file's row of each face, (N,), -1 where it has none."""
-    row_of = {str(key): row for row, key in enumerate(ids)}
-    rows = np.array([row_of.get(str(key), -1) for key in wanted], dtype=np.int64)
-    if (rows < 0).all():
-        raise InputError(
-            f"view '{name}': none of the {len(ids):,} ids in {file} is in the set "
-            f"(there '{ids[0]}', here '{wanted[0]}'). Write the ids as the set does."
-        )
-    return rows
-
-
-def _aligned(name: str, file: Path, values: NDArray[Any], rows: NDArray[np.int64]) -> Floats:
+def _aligned(values: NDArray[Any], rows: NDArray[np.int64]) -> Floats:
     """Return the chosen rows as (N, D) float32, NaN where a face has none, read block by block."""
     width = int(np.prod(values.shape[1:]))
     aligned: Floats = np.full((len(rows), width), np.nan, dtype=np.float32)
@@ -188,7 +261,24 @@ def _aligned(name: str, file: Path, values: NDArray[Any], rows: NDArray[np.int64
     return aligned
 
 
-def _check(name: str, file: Path, values: Floats, found: Bools, rows: NDArray[np.int64]) -> None:
+def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
+    """Return reason -> which rows (N,) are no vector for it."""
+    empty: dict[str, Any] = {ALL_NAN: np.isnan(values).all(1), ALL_ZERO: ~values.any(1)}
+    if values.shape[1] >= FEW_COLUMNS:
+        empty[CONSTANT] = (values == values[:, :1]).all(1)
+    rest = np.flatnonzero(~np.any(list(empty.values()), axis=0))
+    digests = np.array([hash(values[row].tobytes()) for row in rest.tolist()], dtype=np.int64)
+    _, of_row, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    many = counts >= max(MANY, LARGE_PART * len(values))
+    others = int(counts[~many].sum())
+    shared = np.zeros(len(values), dtype=np.bool_)
+    if many.any() and others and (~many).sum() >= DISTINCT * others:
+        shared[rest[many[of_row]]] = True
+    empty[SHARED] = shared
+    return empty
+
+
+def _check_finite(name: str, file: Path, values: Floats, found: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
     bad = ~np.isfinite(values)
     if bad.any():
         face, column = (int(i) for i in np.argwhere(bad)[0])
@@ -197,18 +287,15 @@ def _check(name: str, file: Path, values: Floats, found: Bools, rows: NDArray[np
             f"{int(bad.any(1).sum()):,} rows hold such numbers (rows count from 0). Mend them, or make a row "
             "NaN throughout where a face has no vector."
         )
+
+
+def _check_any(name: str, file: Path, found: NDArray[np.bool_], notes: NDArray[np.str_]) -> None:
     if not found.any():
-        raise InputError(f"view '{name}': {file} holds nothing but NaN for the faces of this set.")
-    chosen = values[found]
+        reason, _ = Counter(notes.tolist()).most_common(1)[0]
+        kind = {ALL_NAN: "NaN", ALL_ZERO: "zeros"}.get(reason, "rows of one number")
+        raise InputError(f"view '{name}': {file} holds nothing but {kind} for the faces of this set.")
+
+
+def _check_different(name: str, file: Path, chosen: Floats) -> None:
     if len(chosen) > 1 and (chosen == chosen[0]).all():
         raise InputError(f"view '{name}': {file} has the same vector for every face, which tells nothing apart.")
-
-
-def _unreadable(name: str, file: Path, error: Exception) -> InputError:
-    detail = " ".join(str(error).split())
-    if any(word in detail for word in ("allow_pickle", "pickled", "Python objects")):
-        return InputError(
-            f"view '{name}': {file} holds pickled objects, which are never opened. "
-            "Save plain numbers: numpy.save(FILE, array.astype('float32'))."
-        )
-    return InputError(f"view '{name}': {file} cannot be read: {detail or type(error).__name__}.")

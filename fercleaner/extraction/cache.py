@@ -64,7 +64,7 @@ def default_folder() -> Path:
     return (Path(shared) if os.path.isabs(shared) else Path.home() / ".cache") / "fercleaner"
 
 
-class Entry(NamedTuple):
+class CachedVector(NamedTuple):
     """What the cache knows of one picture: its vector (width,), or why it has none."""
 
     values: Floats
@@ -169,7 +169,7 @@ class CachedView:
         self._folder = root / self.spec_digest
         self._shards: list[_Shard] = []
         self._where: dict[bytes, tuple[int, int]] = {}
-        self._added: dict[bytes, Entry] = {}
+        self._added: dict[bytes, CachedVector] = {}
         self._written = time.monotonic()
         self._prepare_folder(spec)
         for path in self._listing():
@@ -188,7 +188,7 @@ class CachedView:
     def __len__(self) -> int:
         return len(self._where) + len(self._added)
 
-    def get(self, digest: bytes) -> Entry | None:
+    def get(self, digest: bytes) -> CachedVector | None:
         """Return what is known of the picture with this digest, or None."""
         added = self._added.get(digest)
         if added is not None:
@@ -197,7 +197,7 @@ class CachedView:
         if place is None:
             return None
         shard, row = self._shards[place[0]], place[1]
-        return Entry(np.array(shard.values[row]), bool(shard.found[row]), shard.notes.get(row, ""))
+        return CachedVector(np.array(shard.values[row]), bool(shard.found[row]), shard.notes.get(row, ""))
 
     def put(self, digest: bytes, values: Floats, found: bool, note: str) -> None:
         """Add the vector (width,) of a picture, or why it has none; a picture known already is left as it is.
@@ -207,7 +207,7 @@ class CachedView:
         if len(digest) != DIGEST_SIZE or values.shape != (self.width,):
             raise ValueError(f"a digest of {len(digest)} bytes with values of shape {values.shape}")
         if digest not in self._where:
-            self._added.setdefault(digest, Entry(np.array(values, dtype=np.float32), found, note))
+            self._added.setdefault(digest, CachedVector(np.array(values, dtype=np.float32), found, note))
         if len(self._added) >= FLUSH_ROWS or time.monotonic() - self._written >= FLUSH_SECONDS:
             self.flush()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
+import stat
 import struct
 import warnings
 from collections.abc import Sequence
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Larger pictures are refused before they are decoded (Pillow's own warning level: 0.25 GiB of RGB).
 MAX_PIXELS = 89_478_485
+
+#: Longer files are not read: the largest picture allowed, uncompressed in 16-bit RGB.
+MAX_BYTES = 6 * MAX_PIXELS
 
 #: Formats that are opened; others (PostScript, PDF, ...) would start foreign programs or hold no photograph.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA")
@@ -50,9 +55,27 @@ class FileImages:
         return len(self._paths)
 
     def read(self, row: int) -> bytes:
-        """Return the file's bytes; raise OSError when it is missing or may not be read."""
-        with open(self._paths[row], "rb") as file:
-            return file.read()
+        """Return the file's bytes; raise OSError when it is missing, no regular file, or may not be read.
+
+        A pipe or a device is not waited for, and a file beyond `MAX_BYTES` not read.
+        """
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            descriptor = os.open(self._paths[row], flags)
+        except ValueError as error:  # a NUL in the name
+            raise OSError("no valid file name") from error
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(self._paths[row])
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError("no regular file")
+            if found.st_size > MAX_BYTES:
+                raise OSError(f"larger than {MAX_BYTES >> 20} MiB")
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(descriptor)
 
     def name(self, row: int) -> str:
         """Return the file's path."""
@@ -142,7 +165,8 @@ def read_bytes(images: ImageSource, row: int) -> bytes:
 def decode(data: bytes) -> Image:
     """Return an encoded picture as an 8-bit RGB image, turned upright by its EXIF tag.
 
-    - 16-bit gray is scaled by 255/65535. 32-bit integer and float gray has no declared white: floats within
+    - 16-bit gray is scaled by 255/65535; gray PGM of more than 8 bits by 255 over the white that it
+      states. 32-bit integer and float gray has no declared white: floats within
       [0, 1] are scaled by 255, anything else is stretched from its own least to its own largest value.
     - Transparent pictures are laid on white, as viewers show them.
     - CMYK, palette, YCbCr and black-and-white pictures are converted; of several frames the first is taken.
@@ -204,7 +228,7 @@ def _as_rgb(image: Image) -> Image:
         return image
     if mode.startswith("I;16"):
         return _gray(np.rint(np.asarray(image).astype(np.float64) / 257.0))
-    if mode == "I" and image.format == "PNG":
+    if mode == "I" and image.format in ("PNG", "PPM"):  # Pillow scales a PGM's own white to 65535
         return _gray(np.rint(np.asarray(image).astype(np.float64) / 257.0))
     if mode in ("I", "F"):
         return _gray(_stretched(np.asarray(image).astype(np.float64), unit=mode == "F"))

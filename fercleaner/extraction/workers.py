@@ -29,7 +29,7 @@ T = TypeVar("T")
 #: (4,) left, top, right, bottom in pixels, or None for the whole picture.
 Box: TypeAlias = "NDArray[np.float32] | None"
 #: An encoded picture and its box.
-Job: TypeAlias = tuple[bytes, Box]
+PictureJob: TypeAlias = tuple[bytes, Box]
 #: A prepared picture, or why it cannot be read.
 Prepared: TypeAlias = "NDArray[Any] | str"
 
@@ -89,7 +89,7 @@ class Workers(Generic[T]):
         """Whether results should be taken before more is submitted: bounds the memory held."""
         return len(self._chunks) > 2 * self._count + 1
 
-    def submit(self, keys: list[T], jobs: list[Job]) -> None:
+    def submit(self, keys: list[T], jobs: list[PictureJob]) -> None:
         """Have `jobs` prepared; `keys` come back beside the results."""
         if self._count == 0 or self._inline > 0:
             self._inline -= len(jobs)
@@ -119,7 +119,7 @@ class Workers(Generic[T]):
         yield from zip(keys, result, strict=True)
 
 
-def prepare_chunk(prepare: Prepare, jobs: list[Job]) -> list[Prepared]:
+def prepare_chunk(prepare: Prepare, jobs: list[PictureJob]) -> list[Prepared]:
     """Decode, crop and prepare pictures; a picture that cannot be read gives the reason instead."""
     results: list[Prepared] = []
     for data, box in jobs:
@@ -180,7 +180,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(jobs: list[Job]) -> list[Prepared]:
+def _work(jobs: list[PictureJob]) -> list[Prepared]:
     if _prepare is None:
         raise RuntimeError("a worker was given pictures before its start")
     return prepare_chunk(_prepare, jobs)

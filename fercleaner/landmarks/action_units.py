@@ -110,7 +110,7 @@ GEOMETRIC: tuple[str, ...] = (
 #: AUs that points on a single picture show only faintly (AU6 through its proxy).
 WEAK: frozenset[str] = frozenset({"AU6", "AU7", "AU9", "AU10", "AU17", "AU23", "AU24"})
 
-#: Squashed, then multiplied by 1 - p of another AU that moves the same points.
+#: Brought to a probability, then multiplied by 1 - p of another AU that moves the same points.
 GATED_BY: dict[str, str] = {"AU10": "AU12", "AU17": "AU25", "AU23": "AU25", "AU24": "AU25"}
 
 _BROW_EYE = {

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
-from ..core.arrays import Bools, Doubles
+from ..core.arrays import Bools, Doubles, Strings
 from ..core.errors import InputError
+from ..core.text import shown
 from ..core.types import ActionUnits, Samples
+from ..datasets.faces import check_unique, face_column, match
+from ..datasets.options import FACE_COLUMNS, spelled
+from ..datasets.table import Table, listed, measured, read_table
 from .action_units import intensity_probability
-from .tables import id_column, numbers, read_table, rows_of
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from .points import CONFIDENCE, ROUNDING, confidence_of
 
 _AU = re.compile(r"^AU[_ ]?0*(\d{1,2})(?:[_ ](r|c|intensity|presence|p|prob|probability))?$", re.IGNORECASE)
 _ONE_SIDED = re.compile(r"^U$")
@@ -34,7 +37,19 @@ _SUFFIX = {
 #: Of several columns for one AU the first of these is taken: it says most.
 _PREFERRED = ("probability", "intensity", "presence")
 _LARGEST = {"probability": 1.0, "intensity": 5.0, "presence": 1.0}
-_CONFIDENCE = ("confidence", "facescore")
+_ARTICLE = {"probability": "a", "intensity": "an", "presence": "a"}
+#: How far a number may leave its range and be clipped: probabilities by rounding, intensities by a regression.
+_SLACK = {"probability": ROUNDING, "intensity": 0.25, "presence": ROUNDING}
+#: From this share of rows with a number beyond 1 on, columns without a suffix are intensities.
+MANY_LARGE = 0.05
+#: A column that is constant over at least so many rows tells no faces apart.
+FEW_ROWS = 20
+
+NO_ROW = "no row in the file"
+FAILED = "success is 0"
+EMPTY = "an empty cell"
+
+_LOG = logging.getLogger(__name__)
 
 
 def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None = None) -> ActionUnits:
@@ -47,11 +62,13 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
     - ``_c`` (OpenFace), ``_presence``: 0 or 1, taken as p;
     - ``_p``, ``_prob``, ``_probability``: p;
     - none (py-feat, LibreFace): all columns without a suffix are probabilities if none exceeds 1, intensities
-      if one does. What each was taken for stands in ``spec["columns"]``.
+      if `MANY_LARGE` of the rows do; anything between is an error that asks. What each was taken for stands in
+      ``spec["columns"]`` and in a note.
 
-    Probability is preferred to intensity, and intensity to presence, where an AU has several. A face
-    without a row, with `success` 0 (OpenFace), or with an empty AU cell, is not found. Quality is
-    `confidence` or `FaceScore`, else 1.
+    Probability is preferred to intensity, and intensity to presence, where an AU has several. A column that is empty
+    in more than half of the rows, or constant, is left out with a note. A face without a row, with `success` 0
+    (OpenFace), or with an empty AU cell, is not found, and a note counts them. Quality is `confidence` or
+    `FaceScore`, else 1.
 
     Parameters
     ----------
@@ -66,79 +83,162 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
     InputError
         No AU column, a number outside its kind's range, a face in two rows, no face of the set.
     """
-    table = read_table(path)
-    identity = id_column(table, path)
-    rows = rows_of(samples, table[identity].tolist(), path)
+    table = read_table(Path(path), _wanted)
+    identity = face_column(table, option="rename the column")
+    names = table.columns[identity]
+    check_unique(names, path, table.where)
+    rows = match(samples.ids, samples.paths, names, path, numeric=identity in table.numeric)
     columns: dict[str, list[tuple[str | None, str]]] = {}
-    for column in map(str, table.columns):
-        match = _AU.match(column)
-        if match and column != identity:
-            kind = _SUFFIX[match[2].lower()] if match[2] else None
-            columns.setdefault(f"AU{int(match[1])}", []).append((kind, column))
+    for column in table.columns:
+        found = _AU.match(column)
+        if found and column != identity:
+            kind = _SUFFIX[found[2].lower()] if found[2] else None
+            columns.setdefault(f"AU{int(found[1])}", []).append((kind, column))
         elif _ONE_SIDED.match(column):
             columns.setdefault("U", []).append((None, column))
     if not columns:
         raise InputError(
-            f"{path} has no action-unit column; columns are {', '.join(map(str, table.columns[:8]))}, ... "
+            f"{path} has no action-unit column; its columns are {listed([*table.columns, *table.left_out])}. "
             "Expected names such as AU12, AU12_r (intensity 0 to 5) or AU12_c (presence)."
         )
-    values = {column: numbers(table, column, path) for found in columns.values() for _, column in found}
-    plain = [values[column] for found in columns.values() for kind, column in found if kind is None]
-    largest = max((float(np.nanmax(v)) for v in plain if not np.isnan(v).all()), default=0.0)
-    untold = "probability" if largest <= 1.0 else "intensity"
+    values = {c: measured(table.columns[c], table.where, c) for found_ in columns.values() for _, c in found_}
+    succeeded = _succeeded(table)
+    left_out = _useless(values, succeeded)
+    used = {n: kept for n, found_ in columns.items() if (kept := [pair for pair in found_ if pair[1] not in left_out])}
+    if not used:
+        reasons = "; ".join(f"{column} is {why}" for column, why in list(left_out.items())[:4])
+        raise InputError(f"{path}: no action unit tells faces apart: {reasons}.")
+    taken, probability = _probabilities(used, values, table, kinds or {})
 
-    names = tuple(sorted(columns, key=lambda name: int(name[2:]) if name != "U" else 999))
-    taken: dict[str, str] = {}
-    estimates: list[Doubles] = []
-    for name in names:
-        options = [((kinds or {}).get(name) or kind or untold, column) for kind, column in columns[name]]
-        bad = next((kind for kind, _ in options if kind not in _PREFERRED), None)
-        if bad is not None:
-            raise InputError(f"kinds: {name} is '{bad}', expected one of {', '.join(_PREFERRED)}.")
-        kind, column = min(options, key=lambda option: _PREFERRED.index(option[0]))
-        _check_range(values[column], kind, column, path)
-        estimates.append(intensity_probability(values[column]) if kind == "intensity" else values[column])
-        taken[name] = f"{column}: {kind}"
-
-    probability = np.stack(estimates, axis=1)
-    measured = np.isfinite(probability).all(1) & _succeeded(table, path)
-    found = (rows >= 0) & measured[rows]
-    quality = _quality(table, path)
+    measured_rows = np.asarray(np.isfinite(probability).all(1), dtype=np.bool_)
+    known = rows >= 0
+    found_rows: Bools = known & (measured_rows & succeeded)[rows]
+    why = np.where(~known, NO_ROW, np.where(~succeeded[rows], FAILED, np.where(~measured_rows[rows], EMPTY, "")))
+    _tell(path, taken, left_out, samples, found_rows, why)
+    quality = confidence_of(table)
     return ActionUnits(
         samples.ids,
-        names,
-        np.where(found[:, None], probability[rows], 0.0).astype(np.float32),
-        found,
-        np.where(found, quality[rows], 0.0).astype(np.float32),
+        tuple(taken),
+        np.where(found_rows[:, None], probability[rows], 0.0).astype(np.float32),
+        found_rows,
+        np.where(found_rows, quality[rows], 0.0).astype(np.float32),
         {
             "kind": "au-columns",
-            "version": 1,
+            "version": 2,
             "file": str(path).replace("\\", "/").rsplit("/", 1)[-1],
             "columns": taken,
         },
     )
 
 
-def _check_range(values: Doubles, kind: str, column: str, path: str) -> None:
-    outside = (values < 0) | (values > _LARGEST[kind]) | np.isinf(values)
+def _wanted(name: str) -> bool:
+    return bool(_AU.match(name) or _ONE_SIDED.match(name)) or spelled(name) in (*FACE_COLUMNS, *CONFIDENCE, "success")
+
+
+def _useless(values: dict[str, Doubles], succeeded: Bools) -> dict[str, str]:
+    """Return column -> why it is left out: it would take the evidence of most faces away, or tells none apart."""
+    left_out = {}
+    measured_at_all = succeeded & np.any([np.isfinite(v) for v in values.values()], axis=0)
+    rows = int(measured_at_all.sum())
+    for column, cells in values.items():
+        there = cells[measured_at_all & np.isfinite(cells)]
+        if not len(there):
+            left_out[column] = "empty"
+        elif len(there) < rows / 2:
+            left_out[column] = f"empty in {rows - len(there):,} of {rows:,} rows"
+        elif rows >= FEW_ROWS and there.min() == there.max():
+            left_out[column] = f"{there[0]:g} throughout"
+    return left_out
+
+
+def _probabilities(
+    used: dict[str, list[tuple[str | None, str]]],
+    values: dict[str, Doubles],
+    table: Table,
+    kinds: Mapping[str, str],
+) -> tuple[dict[str, str], Doubles]:
+    """Return AU -> "column: kind", and their probabilities (M, A)."""
+    plain = [column for name, found in used.items() for kind, column in found if kind is None and name not in kinds]
+    untold = _untold(plain, values, table)
+    names = sorted(used, key=lambda name: int(name[2:]) if name != "U" else 999)
+    taken: dict[str, str] = {}
+    estimates: list[Doubles] = []
+    for name in names:
+        options = [(kinds.get(name) or kind or untold, column) for kind, column in used[name]]
+        bad = next((kind for kind, _ in options if kind not in _PREFERRED), None)
+        if bad is not None:
+            raise InputError(f"kinds: {name} is '{bad}', expected one of {', '.join(_PREFERRED)}.")
+        kind, column = min(options, key=lambda option: _PREFERRED.index(option[0]))
+        cells = _clipped(values[column], kind, column, table)
+        estimates.append(intensity_probability(cells) if kind == "intensity" else cells)
+        taken[name] = f"{column}: {kind}"
+    return taken, np.stack(estimates, axis=1)
+
+
+def _untold(plain: list[str], values: dict[str, Doubles], table: Table) -> str:
+    """Return what columns without a suffix hold: probabilities where none exceeds 1, intensities where many do.
+
+    Raises
+    ------
+    InputError
+        A few numbers exceed 1 and the others do not: it can be either.
+    """
+    if not plain:
+        return "probability"
+    cells = np.stack([values[column] for column in plain], axis=1)
+    there = np.isfinite(cells)
+    large = there & (cells > 1 + ROUNDING)
+    if not large.any():
+        return "probability"
+    if large.any(1).sum() >= MANY_LARGE * max(there.any(1).sum(), 1):
+        return "intensity"
+    row, c = (int(i) for i in np.argwhere(large)[0])
+    raise InputError(
+        f"{table.where(row)}: {plain[c]} is {cells[row, c]:g}, but {int(large.any(1).sum()):,} of "
+        f"{int(there.any(1).sum()):,} rows alone hold a number beyond 1. Probabilities (0 to 1) or intensities "
+        f"(0 to 5)? Name the columns {plain[c]}_p or {plain[c]}_r, or mend the cell."
+    )
+
+
+def _clipped(values: Doubles, kind: str, column: str, table: Table) -> Doubles:
+    """Return values within their kind's range; what leaves it by rounding is clipped, more is an error."""
+    largest, slack = _LARGEST[kind], _SLACK[kind]
+    outside = (values < -slack) | (values > largest + slack)
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
         raise InputError(
-            f"{path} row {row + 1}: {column} is {values[row]:g}, expected a {kind} between 0 and {_LARGEST[kind]:g}."
+            f"{table.where(row)}: {column} is {values[row]:g}, expected {_ARTICLE[kind]} {kind} between 0 and "
+            f"{largest:g}."
         )
+    return np.clip(values, 0, largest)
 
 
-def _succeeded(table: DataFrame, path: str) -> Bools:
-    for column in map(str, table.columns):
-        if column.lower() == "success":
-            return np.asarray(numbers(table, column, path) != 0, dtype=np.bool_)
+def _succeeded(table: Table) -> Bools:
+    for column, cells in table.columns.items():
+        if spelled(column) == "success":
+            return np.asarray(measured(cells, table.where, column) > 0, dtype=np.bool_)
     return np.ones(len(table), dtype=np.bool_)
 
 
-def _quality(table: DataFrame, path: str) -> Doubles:
-    for column in map(str, table.columns):
-        if column.lower() in _CONFIDENCE:
-            values: Doubles = np.nan_to_num(numbers(table, column, path), nan=0.0)
-            _check_range(values, "probability", column, path)
-            return values
-    return np.ones(len(table))
+def _tell(
+    path: str, taken: dict[str, str], left_out: dict[str, str], samples: Samples, found: Bools, why: Strings
+) -> None:
+    """Say what the columns were taken for, which are left out and how many faces have none."""
+    kinds: dict[str, list[str]] = {}
+    for name, said in taken.items():
+        kinds.setdefault(said.rpartition(": ")[2], []).append(name)
+    told = "; ".join(f"{', '.join(names)} as {kind}" for kind, names in kinds.items())
+    _LOG.warning("action units: %s (%s).", told, path)
+    if left_out:
+        _LOG.warning(
+            "action units left out: %s.", "; ".join(f"{column} is {reason}" for column, reason in left_out.items())
+        )
+    if not found.all():
+        counts = Counter(why[~found].tolist())
+        _LOG.warning(
+            "action units: %s of %s faces have none (%s); first: %s.",
+            f"{int((~found).sum()):,}",
+            f"{len(found):,}",
+            "; ".join(f"{count:,} {reason}" for reason, count in counts.most_common()),
+            shown(samples.ids[~found][0]),
+        )

@@ -40,7 +40,7 @@ def standardized(values: ArrayLike, reference: Bools | None = None) -> Doubles:
 
 
 def matched(slope: ArrayLike, rate: float, gate: ArrayLike = 1.0) -> tuple[Doubles, float]:
-    """Squash `slope` (N,) so that the mean probability is `rate`; return (N,) float64 and the shift t.
+    """Turn `slope` (N,) into probabilities whose mean is `rate`; return (N,) float64 and the shift t.
 
         p_i = gate_i * sigmoid(slope_i - t),   t found by bisection so that mean_i p_i = rate
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Doubles
+from ..core.arrays import Doubles, Ints
 from ..core.errors import InputError
 from ..core.types import Landmarks, Samples
+from ..datasets.faces import check_unique, face_column, match
+from ..datasets.npy import load_npy, load_npz, names_of
+from ..datasets.options import FACE_COLUMNS, spelled
+from ..datasets.table import Table, Where, listed, measured, read_table
 from ..encoders.checkpoints import sha256
-from .tables import id_column, numbers, read_table, rows_of
 
 _COORDINATE = re.compile(r"^([xy])_?(\d+)$", re.IGNORECASE)
-_CONFIDENCE = ("confidence", "facescore")
+CONFIDENCE = ("confidence", "facescore")
+_FURTHER = (*FACE_COLUMNS, *CONFIDENCE)
+#: Probabilities and confidences may leave [0, 1] by this much: they were rounded.
+ROUNDING = 1e-3
+_LOG = logging.getLogger(__name__)
 
 NO_POINTS = "no landmarks in the file"
 NO_ROW = "no row in the landmark file"
@@ -51,10 +59,12 @@ class PointsFile:
 
     def read(self, samples: Samples) -> Landmarks:
         """Return the landmarks of `samples`; raise InputError naming the file and row that cannot be used."""
-        suffix = Path(self.path).suffix.lower()
+        file = Path(self.path)
+        suffix = file.suffix.lower()
         extra: dict[str, Any] = {}
+        place: Where = f"{self.path} row {{}}".format if suffix in (".npy", ".npz") else str
         if suffix == ".npy":
-            points, confidence, extra = _shaped(_load(self.path), self.path)
+            points, confidence, extra = _shaped(load_npy(file), self.path)
             if len(points) != len(samples):
                 raise InputError(
                     f"{self.path} has {len(points):,} rows, the set has {len(samples):,} faces. "
@@ -62,23 +72,31 @@ class PointsFile:
                 )
             rows = np.arange(len(samples))
         elif suffix == ".npz":
-            ids, array = _load_named(self.path)
+            (named, array), left_out = load_npz(file, ("ids", "points"), "numpy.savez(FILE, ids=..., points=...)")
             points, confidence, extra = _shaped(array, self.path)
-            if len(ids) != len(points):
-                raise InputError(f"{self.path} has {len(ids):,} ids for {len(points):,} rows of points.")
-            rows = rows_of(samples, ids.tolist(), self.path)
+            names, numeric = names_of(named, file, len(points))
+            rows = _rows(samples, names, self.path, place, numeric=numeric)
+            if left_out:
+                _LOG.warning("%s: the arrays %s are left out.", self.path, listed(left_out))
         else:
-            names, points, confidence = _from_table(self.path)
-            rows = rows_of(samples, names, self.path)
-        _refuse_partial(points, self.path)
+            table, identity, points, confidence = _from_table(self.path)
+            place = table.where
+            names = table.columns[identity]
+            rows = _rows(samples, names, self.path, place, numeric=identity in table.numeric)
+        _refuse_partial(points, place)
         spec = {
             "kind": "points-file",
-            "file": Path(self.path).name,
-            "sha256": sha256(Path(self.path)),
+            "file": file.name,
+            "sha256": sha256(file),
             "units": "any",
             **extra,
         }
         return _landmarks(samples, points, confidence, rows, spec)
+
+
+def _rows(samples: Samples, names: Sequence[str], path: str, place: Where, *, numeric: bool) -> Ints:
+    check_unique(names, path, place)
+    return match(samples.ids, samples.paths, names, path, numeric=numeric)
 
 
 def from_samples(samples: Samples) -> Landmarks:
@@ -86,7 +104,7 @@ def from_samples(samples: Samples) -> Landmarks:
     if samples.points is None:
         raise InputError(f"This set ({samples.layout or 'unnamed layout'}) ships no landmarks.")
     points = samples.points.astype(np.float64)
-    _refuse_partial(points, "the dataset's landmarks")
+    _refuse_partial(points, "the dataset's landmarks, row {}".format)
     spec = {"kind": "dataset", "layout": samples.layout, "units": "pixels"}
     return _landmarks(samples, points, np.ones(len(samples)), np.arange(len(samples)), spec)
 
@@ -104,31 +122,11 @@ def _landmarks(
     return Landmarks(samples.ids, clean, found, sure.astype(np.float32), spec=spec, notes=notes)
 
 
-def _load(path: str) -> NDArray[Any]:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a NumPy array of numbers: {error}") from error
-
-
-def _load_named(path: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in ("ids", "points") if key not in archive.files]
-            if missing:
-                raise InputError(
-                    f"{path} has no array '{missing[0]}' (it has {', '.join(archive.files)}); expected ids and points."
-                )
-            return archive["ids"], archive["points"]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as NumPy arrays ids and points: {error}") from error
-
-
 def _shaped(array: NDArray[Any], path: str) -> tuple[Doubles, Doubles, dict[str, Any]]:
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path} holds {array.dtype}, expected numbers.")
     shape = array.shape
-    if shape[1:] not in ((68, 2), (68, 3), (136,)):
+    if not shape or not shape[0] or shape[1:] not in ((68, 2), (68, 3), (136,)):
         raise InputError(f"{path} has shape {shape}, expected (N, 68, 2), (N, 136) or (N, 68, 3).")
     wide = array.astype(np.float64).reshape(len(array), 68, -1)
     if wide.shape[2] == 2:
@@ -141,14 +139,14 @@ def _shaped(array: NDArray[Any], path: str) -> tuple[Doubles, Doubles, dict[str,
     return points, np.ones(len(points)), {"third": "ignored"}
 
 
-def _from_table(path: str) -> tuple[list[object], Doubles, Doubles]:
-    table = read_table(path)
-    names = table[id_column(table, path)].tolist()
+def _from_table(path: str) -> tuple[Table, str, Doubles, Doubles]:
+    table = read_table(Path(path), lambda name: bool(_COORDINATE.match(name)) or spelled(name) in _FURTHER)
+    identity = face_column(table, option="rename the column")
     columns: dict[tuple[str, int], str] = {}
     for column in table.columns:
-        match = _COORDINATE.match(str(column))
-        if match:
-            columns[match[1].lower(), int(match[2])] = str(column)
+        found = _COORDINATE.match(column)
+        if found:
+            columns[found[1].lower(), int(found[2])] = column
     missing = [f"{axis}{index}" for axis in "xy" for index in range(68) if (axis, index) not in columns]
     if missing:
         raise InputError(
@@ -158,31 +156,42 @@ def _from_table(path: str) -> tuple[list[object], Doubles, Doubles]:
     points = np.empty((len(table), 68, 2))
     for axis, letter in enumerate("xy"):
         for index in range(68):
-            points[:, index, axis] = numbers(table, columns[letter, index], path)
-    confidence = np.ones(len(table))
-    for column in table.columns:
-        if str(column).lower() in _CONFIDENCE:
-            confidence = np.nan_to_num(numbers(table, str(column), path), nan=0.0)
-            if confidence.min() < 0 or confidence.max() > 1:
-                row = int(np.flatnonzero((confidence < 0) | (confidence > 1))[0])
+            column = columns[letter, index]
+            points[:, index, axis] = measured(table.columns[column], table.where, column)
+    return table, identity, points, confidence_of(table)
+
+
+def confidence_of(table: Table) -> Doubles:
+    """Return the column `confidence` or `FaceScore` (N,) in [0, 1], 0 where empty; 1 where there is no such column.
+
+    What leaves [0, 1] by rounding is clipped; InputError for the first cell that leaves it by more.
+    """
+    for column, cells in table.columns.items():
+        if spelled(column) in CONFIDENCE:
+            values: Doubles = np.nan_to_num(
+                measured(cells, table.where, column), nan=0.0, posinf=np.inf, neginf=-np.inf
+            )
+            outside = (values < -ROUNDING) | (values > 1 + ROUNDING)
+            if outside.any():
+                row = int(np.flatnonzero(outside)[0])
                 raise InputError(
-                    f"{path} row {row + 1}: {column} is {confidence[row]:g}, expected a confidence in [0, 1]."
+                    f"{table.where(row)}: {column} is {values[row]:g}, expected a confidence between 0 and 1."
                 )
-            break
-    return names, points, confidence
+            return np.clip(values, 0, 1)
+    return np.ones(len(table))
 
 
-def _refuse_partial(points: Doubles, path: str) -> None:
+def _refuse_partial(points: Doubles, where: Where) -> None:
     missing = np.isnan(points)
     partial = missing.any((1, 2)) & ~missing.all((1, 2))
     if partial.any():
         row = int(np.flatnonzero(partial)[0])
         point = int(np.flatnonzero(missing[row].any(1))[0])
         raise InputError(
-            f"{path} row {row + 1}: point {point} is NaN while others are not. "
+            f"{where(row)}: point {point} is NaN while others are not. "
             "Give all 68 points of a face, or NaN for all of them (no landmarks)."
         )
     infinite = np.isinf(points).any((1, 2)) | (np.abs(np.nan_to_num(points)) > 1e9).any((1, 2))
     if infinite.any():
         row = int(np.flatnonzero(infinite)[0])
-        raise InputError(f"{path} row {row + 1}: a coordinate is infinite or beyond 1e9.")
+        raise InputError(f"{where(row)}: a coordinate is infinite or beyond 1e9.")

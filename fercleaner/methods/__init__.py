@@ -12,6 +12,7 @@ from .base import Method, parameters
 from .consensus.consensus import Consensus
 from .hypergraph.hypergraph import HypergraphPropagation
 from .landmark.landmark import Landmark
+from .presets import PRESETS
 from .threshold import Threshold
 
 #: Built-in methods by the name that the command line uses.
@@ -41,7 +42,10 @@ def available() -> dict[str, type]:
 
 
 def build(name: str, settings: dict[str, str] | None = None) -> Method:
-    """Return the method `name` with `settings` ("k": "30") read as the types of its parameters."""
+    """Return the method `name` with `settings` ("k": "30") read as the types of its parameters.
+
+    The setting "preset" stands for several (`presets.PRESETS`); others named beside it go first.
+    """
     from dataclasses import fields
 
     methods = available()
@@ -51,8 +55,9 @@ def build(name: str, settings: dict[str, str] | None = None) -> Method:
         )
     kind = methods[name]
     defaults = {f.name: f.default for f in fields(kind)}
-    values: dict[str, Any] = {}
-    for key, text in (settings or {}).items():
+    named = dict(settings or {})
+    values: dict[str, Any] = _preset(name, named.pop("preset", ""))
+    for key, text in named.items():
         if key not in defaults:
             raise InputError(
                 f"Method '{name}' has no parameter '{key}'.{did_you_mean(key, defaults)} It has: {', '.join(defaults)}."
@@ -60,6 +65,20 @@ def build(name: str, settings: dict[str, str] | None = None) -> Method:
         values[key] = _parsed(name, key, text, defaults[key])
     method: Method = kind(**values)
     return method
+
+
+def _preset(method: str, preset: str) -> dict[str, Any]:
+    """Return the settings that `preset` stands for; none where it is ""."""
+    if not preset:
+        return {}
+    known = PRESETS.get(preset, {})
+    if method not in known:
+        has = [name for name, table in PRESETS.items() if method in table]
+        raise InputError(
+            f"--set preset={preset}: method '{method}' has no such preset; it has {', '.join(has) or 'none'}. "
+            "Leave it out for the defaults."
+        )
+    return dict(known[method])
 
 
 #: What a parameter takes, in words.

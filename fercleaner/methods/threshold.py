@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from ..core.errors import InputError
 from ..core.evidence import Evidence
 from ..core.types import Posteriors, Refinement
 from .base import keep_given, own_share, parameters, require
+
+Rank: TypeAlias = Literal["margin", "threshold"]
 
 #: Posteriors are float32: this much below the threshold is still a tie, and ties are kept.
 TIE = 1e-7
@@ -39,8 +41,10 @@ class Threshold:
     w_i is the mean of both, a label is kept if the mean posterior reaches the mean threshold, and the symmetric
     divergence of the two in bits is evidence of ambiguity.
 
-    Quality is (1 + P_i,y - max over other c of P_i,c) / 2: the vote saturates at 0 and 1 and cannot rank. For an
-    unlabeled face the likeliest class stands for y. Flagged: dropped, and another class is likelier.
+    Quality, by which faces are ranked, is (1 + P_i,y - max over other c of P_i,c) / 2: the normalized margin of
+    confident learning (Northcutt et al., JAIR 2021; cleanlab), not DNFER's. With `rank` "threshold" it is DNFER's own,
+    (1 + P_i,y - mu_y) / 2, which the vote w_i rises with but saturates at 0 and 1. For an unlabeled face the likeliest
+    class stands for y. Flagged: dropped, and another class is likelier.
 
     Parameters
     ----------
@@ -53,6 +57,8 @@ class Threshold:
     firm : bool
         Whether a kept label stays the likeliest class, as in the paper. Without it the refined labels of
         FER2013 agree with its ten annotators more often, and kept faces can change.
+    rank : {"margin", "threshold"}
+        What quality is; see above.
     posterior, view : str
         Which posteriors to use; where `posterior` is absent, the first other name in alphabetical order.
 
@@ -79,12 +85,15 @@ class Threshold:
     sharpen: float = 1.5
     blend: float = 0.7
     firm: bool = True
+    rank: Rank = "margin"
     posterior: str = "probe"
     view: str = "mirror"
 
     def __post_init__(self) -> None:
         if self.batch < 0 or self.batch == 1:
             raise InputError(f"threshold: batch is {self.batch}; expected 0 (the whole set) or at least 2.")
+        if self.rank not in get_args(Rank):
+            raise InputError(f"threshold: rank is '{self.rank}'; choose margin or threshold.")
         if not 0 < self.sharpen < np.inf:
             raise InputError(f"threshold: sharpen is {self.sharpen}; expected a number above 0.")
         if not 0 <= self.blend <= 1:
@@ -121,11 +130,16 @@ class Threshold:
         distribution = (1.0 - share) * given + share * sharp
 
         target = np.where(samples.labeled[:, None], given, np.eye(len(samples.classes))[posterior.argmax(1)])
-        quality = np.where(found, relative_margin(target, posterior), samples.labeled.astype(np.float64))
+        mean = posterior[judged].mean(0) if judged.any() else np.zeros(posterior.shape[1])
+        if self.rank == "margin":
+            score = relative_margin(target, posterior)
+        else:
+            score = np.clip((1.0 + own_share(target, posterior) - target @ mean) / 2.0, 0.0, 1.0)
+        quality = np.where(found, score, samples.labeled.astype(np.float64))
         label = samples.given.argmax(1)
         threshold = np.full(len(samples), np.nan)
         if judged.any():
-            threshold[judged] = given[judged] @ posterior[judged].mean(0)
+            threshold[judged] = given[judged] @ mean
         own = np.where(judged, own_share(given, posterior), np.nan)
         numbers = {"posterior_given": own, "class_threshold": threshold, "kept": np.where(judged, kept, np.nan)}
         if len(views) == 2:

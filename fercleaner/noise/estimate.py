@@ -81,8 +81,8 @@ def estimate_noise(refined: RefinedSet, *, top: int = 10) -> NoiseEstimate:
     annotators and nearest neighbors share pass for truth and make both too low (FER2013's own labels); right labels of
     faces that the views misread make both too high (weak views; correct labels of unclear faces).
 
-    Ranges beside known rates stand in README, errors of T in results/precision.json (`benchmarks/precision.py`):
-    by `consensus`, a mean of .023 an entry on FER2013's own labels, .006 to .026 on injected noise on faces.
+    Ranges beside known rates stand in the manual's benchmarks, errors of T in results/precision.json
+    (`benchmarks/precision.py`).
 
     Other methods' distributions are blends rather than probabilities, and what comes out for them describes what
     they did.

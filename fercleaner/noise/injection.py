@@ -289,7 +289,7 @@ def instance_dependent(
 
     and the noisy label is drawn from p_n. Similar faces of a class are mistaken for the same other class.
     With `exact`, round(rate N) faces flip, drawn without replacement with weights q_n; else each flips with
-    chance q_n (the cut at 0 then lifts the rate: 0.1 becomes about 0.13).
+    chance q_n (the cut at 0 then raises the rate: 0.1 becomes about 0.13).
     Cost: N D C multiplications.
 
     Parameters

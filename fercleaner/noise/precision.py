@@ -241,7 +241,7 @@ def noise_rate(quality: Doubles, most: float, flip_depths: Doubles) -> float:
 def precision_curve(quality: Doubles, rate: float, flip_depths: Doubles, slope: float) -> PrecisionCurve:
     """Estimate the precision of flagging the labels up to each quality: the mean of their `chances`.
 
-    What it was worth against known truths stands in README (`benchmarks/precision.py`, results/precision.json).
+    What it was worth against known truths stands in the manual (`benchmarks/precision.py`, results/precision.json).
 
     It errs on the safe side where wrong labels are harder to find than flips (FER2013's own): more could be flagged.
     It is too high for `hypergraph` on injected noise on faces, where it overrules more labels than are wrong, and

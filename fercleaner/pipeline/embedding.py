@@ -1,4 +1,4 @@
-"""project_set(): an embedding to take away, taught by refined labels and facial geometry."""
+"""project_set(): an embedding to take away, learned from refined labels and facial geometry."""
 
 from __future__ import annotations
 
@@ -41,11 +41,7 @@ def project_set(
     """Return the expression views with what `contrast.fit_projection` learned from `refined` beside them.
 
     Faces whose refined labels are confidently the same are drawn together across expression and landmark space.
-    On held-back faces of FER2013 (half of the groups, the other half trained on; three outside views) the share
-    of the 20 nearest that have the same majority of votes rose from .804 to .825, the accuracy of a vote of their
-    given labels from .790 to .795, that of a linear probe from .787 to .793. Finding wrong labels gains nothing
-    by it: `hypergraph` had an average precision of .837 before and .840 after, a divergence from the votes of .139
-    and .141. Sets of fewer than a few hundred faces are too small to learn from (`contrast.STEPS`).
+    Sets of fewer than a few hundred faces are too small to learn from (`contrast.STEPS`).
 
     Parameters
     ----------

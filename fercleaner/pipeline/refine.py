@@ -15,6 +15,7 @@ from ..core.errors import InputError
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
 from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Refinement, Samples
+from ..datasets.groups import check_groups
 from ..methods.base import Method, leading, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
 from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
@@ -86,7 +87,8 @@ def refine(
     if learn_from is not None:
         samples = hide(samples, learn_from)
     require_labels(samples, method.name)
-    base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is told of at once
+    check_groups(samples)
+    base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
     evidence = gather(samples, method, sources, resources, callbacks)
     samples = evidence.samples
     stage = callbacks.stage(method.name)

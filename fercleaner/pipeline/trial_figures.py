@@ -63,7 +63,7 @@ class MethodFigures:
         Mean chance of being wrong of the labels that it flags (`flip_curve.chances`), their mean over the set being
         the trial's noise rate; None where nothing is flagged.
     precision_range : (float, float) or None
-        The same by the two estimates of the noise rate at hand: the trial's, and the share not believed.
+        The same by the lower and by the higher of the two estimates of `Trial.noise_rate`.
     expected_recall : float
         Share of the flips that it flags, mean over the kinds of noise.
     by_noise : mapping of noise -> mapping of MEASURES -> Figure
@@ -94,7 +94,8 @@ class Trial:
     noises : tuple of str
     seeds : int
     noise_rate : float
-        Share of the set's own labels held to be wrong: the median over methods.
+        Share of the set's own labels held to be wrong: the mean of two estimates, the median over methods and the share
+        of labels that are not believed.
     methods : mapping of name -> MethodFigures
         Best score first.
     leading : str
@@ -182,14 +183,15 @@ def judged(runs: Runs) -> Trial:
         flip_weight=np.maximum(1.0, doubted * labeled.sum() / flipped.sum(1)),
     )
     rates = {name: _rate(runs, name) for name in names}
-    rate = float(np.median(list(rates.values())))
+    low, high = sorted((float(np.median(list(rates.values()))), float(doubted)))
+    rate = (low + high) / 2
     table: dict[str, MethodFigures] = {}
     for row in np.argsort(-standing.score, kind="stable").tolist():
         name = names[row]
         by_noise = _by_noise(runs, name, faces)
         span = None
         if runs.first[name].flagged[labeled].any():
-            span = tuple(_expected_precision(runs, name, share) for share in (rate, max(rate, doubted)))
+            span = [_expected_precision(runs, name, share) for share in (low, rate, high)]
         table[name] = MethodFigures(
             score=float(standing.score[row]),
             interval=(float(standing.interval[row, 0]), float(standing.interval[row, 1])),
@@ -198,8 +200,8 @@ def judged(runs: Runs) -> Trial:
             share_best=float(standing.share_best[row]),
             noise_rate=rates[name],
             flagged=float(runs.first[name].flagged[labeled].mean()),
-            expected_precision=None if span is None else span[0],
-            precision_range=None if span is None else (span[0], span[1]),
+            expected_precision=None if span is None else span[1],
+            precision_range=None if span is None else (span[0], span[2]),
             expected_recall=float(np.mean([_flag_recall(c, a) for c, a in _pairs(runs, name)])),
             by_noise=by_noise,
         )

@@ -12,8 +12,8 @@ from ..core.errors import InputError, MissingDependency
 from ..core.refined import RefinedSet
 from ..core.types import Features
 
-Layout = Literal["pca", "tsne"]
-LAYOUTS: tuple[Layout, ...] = ("pca", "tsne")
+MapLayout = Literal["pca", "tsne"]
+LAYOUTS: tuple[MapLayout, ...] = ("pca", "tsne")
 #: Principal components that t-SNE is given.
 TSNE_COMPONENTS = 50
 

@@ -21,6 +21,8 @@ from ..core.arrays import Bools, Floats
 from ..core.errors import InputError, StoreError
 from ..core.files import replacing, target_of
 from ..core.refined import RefinedSet, to_json
+from ..core.text import shown
+from ..datasets.parquet import check_size
 
 __all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "load", "write"]
 
@@ -31,7 +33,7 @@ METADATA_KEY = b"fercleaner"
 #: Prefix of the columns that hold a method's evidence.
 EVIDENCE_PREFIX = "evidence_"
 
-#: Column, type and meaning, in file order; quoted by the README.
+#: Column, type and meaning, in file order; quoted by the manual.
 SCHEMA_TABLE: tuple[tuple[str, str, str], ...] = (
     ("id", "string", "unique name of the face, as the dataset writes it"),
     ("path", "string", "picture of the face; null if none"),
@@ -87,26 +89,32 @@ def load(path: str | os.PathLike[str]) -> RefinedSet:
     import pyarrow.parquet as pq
 
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise StoreError(f"{path} is no regular file but a pipe, a device or a socket. Name a .parquet file.")
     try:
         with open(path, "rb") as stream:
-            table = pq.ParquetFile(stream, page_checksum_verification=True).read()
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            check_size(path, file)
+            table = file.read()
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such file. Write one with fercleaner refine.") from error
     except IsADirectoryError as error:
         raise StoreError(f"{path} is a folder. Name the .parquet file in it.") from error
     except PermissionError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
-    except (OSError, pa.ArrowException) as error:
+    except InputError as error:
+        raise StoreError(str(error)) from error
+    except (OSError, pa.ArrowException, ValueError, OverflowError, MemoryError) as error:
         if not _has_parquet_magic(path):
             raise StoreError(
                 f"{path} is not a Parquet file. Name a file that fercleaner refine has written."
             ) from error
-        raise _damaged(path, str(error).splitlines()[0]) from error
+        raise _damaged(path, shown((str(error).splitlines() or [type(error).__name__])[0], 300)) from error
     classes, metadata = _read_metadata(path, table.schema.metadata or {})
     try:
         return _from_table(table, path, classes, metadata)
-    except (InputError, pa.ArrowException) as error:
-        raise _damaged(path, str(error).splitlines()[0]) from error
+    except (InputError, pa.ArrowException, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        raise _damaged(path, shown((str(error).splitlines() or [type(error).__name__])[0], 300)) from error
 
 
 def is_refined(path: str | os.PathLike[str]) -> bool:
@@ -119,9 +127,11 @@ def header(path: str | os.PathLike[str]) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not os.path.isfile(path):
+        return {}
     try:
         held = json.loads((pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"{}"))
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, RecursionError, pa.ArrowException):
         return {}
     return held if isinstance(held, dict) else {}
 
@@ -245,6 +255,8 @@ def _tuples(column: Any) -> tuple[tuple[str, ...], ...]:
     lists = _one_chunk(column)
     ends = np.cumsum(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)).tolist()
     flat = lists.flatten().to_pylist()
+    if None in flat:
+        raise InputError("a list of neighbors holds a null")
     return tuple(tuple(flat[start:end]) for start, end in zip([0, *ends], ends, strict=False))
 
 
@@ -263,7 +275,7 @@ def _read_metadata(path: Path, found: Mapping[bytes, bytes]) -> tuple[tuple[str,
     try:
         header = json.loads(found[METADATA_KEY])
         schema, classes = int(header.pop("schema")), tuple(header.pop("classes"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _damaged(path, "its metadata cannot be read") from error
     if schema > SCHEMA:
         raise StoreError(

@@ -101,7 +101,7 @@ def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, no_e
     Cost: about half a second for 30,000 faces of which a third have a sentence.
     """
     samples = evidence.samples
-    silent = no_evidence & ~_known_otherwise(evidence)
+    silent = (no_evidence | _alone(evidence)) & ~_known_otherwise(evidence)
     speak = refinement.flagged | (refinement.label != samples.label) | silent
     heads = _heads(evidence, refinement, silent)
     question = _question(samples, refinement, np.flatnonzero(speak & ~silent))
@@ -109,14 +109,14 @@ def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, no_e
     statements = _statements(evidence, refinement, counts, question)
     strength = np.stack([s.strength for s in statements]) if statements else np.zeros((0, len(question.rows)))
     order = np.argsort(-strength, axis=0, kind="stable")[:MOST].T.tolist()
-    told = (strength >= np.log(LEAST_ODDS)).T.tolist()
+    strong = (strength >= np.log(LEAST_ODDS)).T.tolist()
     texts = [""] * len(samples)
     for row in np.flatnonzero(speak & silent).tolist():
         texts[row] = heads(row)
     for m, row in enumerate(question.rows.tolist()):
         parts = [heads(row)]
         for s in order[m]:
-            if told[m][s]:
+            if strong[m][s]:
                 but = "but " if statements[s].against[m] else ""
                 parts.append(but + statements[s].text(m))
         if len(parts) == 1 and counts is not None and counts[m].any():
@@ -136,7 +136,7 @@ def _heads(evidence: Evidence, refinement: Refinement, silent: Bools) -> Callabl
         first = f"labeled {classes[given[row]]}" if given[row] >= 0 else str(note) or "no label"
         if silent[row]:
             kept = ": the label is kept" if given[row] >= 0 else ""
-            return f"{first}; no view of this face{_why_unseen(evidence, row)}" + kept
+            return f"{first}; {_why_silent(evidence, row)}" + kept
         if refined[row] != given[row]:
             return f"{first}; refined to {classes[refined[row]]} ({share[row]:.2f})"
         return f"{first}; in doubt, no other label is likelier"
@@ -144,11 +144,25 @@ def _heads(evidence: Evidence, refinement: Refinement, silent: Bools) -> Callabl
     return head
 
 
-def _why_unseen(evidence: Evidence, row: int) -> str:
-    """Return " (truncated image)": what the views noted of a face that none of them knows, each reason once."""
+def _why_silent(evidence: Evidence, row: int) -> str:
+    """Return "no view of this face (truncated image)", with what the views noted of it; or that its group is alone."""
+    group = evidence.samples.group
+    if group is not None and any(view.found[row] for view in evidence.features.values()):
+        if len(set(group.tolist())) == 1:
+            return "all faces are in one group, and faces of one group never vote for each other"
+        return "no face outside its group to compare it with"
     notes = [str(view.notes[row]) for view in evidence.features.values() if view.notes is not None]
     why = ", ".join(dict.fromkeys(filter(None, notes)))
-    return f" ({why})" if why else ""
+    return f"no view of this face ({why})" if why else "no view of this face"
+
+
+def _alone(evidence: Evidence) -> Bools:
+    """Return which faces have no neighbor in any table, (N,), because all others are of their group."""
+    tables = list(evidence.neighbors.values())
+    if evidence.samples.group is None or not tables:
+        return np.zeros(len(evidence.samples), dtype=np.bool_)
+    alone: Bools = np.logical_and.reduce([(table.indices < 0).all(1) for table in tables])
+    return alone
 
 
 def _known_otherwise(evidence: Evidence) -> Bools:
@@ -322,14 +336,14 @@ def unit_statements(
     # A missing unit is named only for classes that the sentence names: given ones, and refined ones.
     yes = for_class(pro, con), against_class(con, pro) * question.labeled[:, None]
     no = for_class(con, pro), against_class(pro, con) * changed[:, None]
-    told = ((yes, pro, question.doubt, False), (no, con, ~question.labeled, True))
+    cases = ((yes, pro, question.doubt, False), (no, con, ~question.labeled, True))
     return tuple(
         Statement(
             quality * np.maximum(present.max(1), absent.max(1)),
             np.full(len(rows), against),
             _unit_words(names, present, absent, refinement.classes, about, unnamed),
         )
-        for (present, absent), about, unnamed, against in told
+        for (present, absent), about, unnamed, against in cases
     )
 
 

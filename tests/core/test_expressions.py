@@ -87,4 +87,4 @@ def test_compound_order_and_affectnet_junk() -> None:
 
 def test_doctests() -> None:
     result = doctest.testmod(expressions)
-    assert (result.failed, result.attempted) == (0, 3)
+    assert (result.failed, result.attempted) == (0, 5)

@@ -138,7 +138,7 @@ def test_the_encoder_gives_what_the_model_gives(tmp_path: Path, kind: str, suffi
     assert encoder.name == kind
     assert encoder.spec["weights"] == checkpoints.sha256(file)
     assert encoder.spec["precision"] == "float32"
-    assert isinstance(encoder.prepare, network.Framing)
+    assert isinstance(encoder.prepare, network.ResizedCrop)
     assert len(pickle.dumps(encoder.prepare)) < 1000
 
 
@@ -175,7 +175,7 @@ def test_an_unknown_transform_is_kept_whole() -> None:
 
 
 def test_a_very_long_picture_is_refused() -> None:
-    framing = network.Framing(224, (224, 224), 3)
+    framing = network.ResizedCrop(224, (224, 224), 3)
     with pytest.raises(UnreadableImage, match="too elongated"):
         framing(Image.new("RGB", (2000, 10)))
 
@@ -327,7 +327,7 @@ class Small(torch.nn.Module):
 
 
 def small_network(room: int) -> tuple[Any, Small]:
-    parts = network.Preprocessing(network.Framing(8, (8, 8), 2), (0.5,) * 3, (0.5,) * 3, {})
+    parts = network.Preprocessing(network.ResizedCrop(8, (8, 8), 2), (0.5,) * 3, (0.5,) * 3, {})
     module = Small(1)
     net = network.Network("small", {}, module, parts, device="cpu")
     net.batch_size = net._limit = 100

@@ -12,7 +12,7 @@ import pytest
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Samples
 from fercleaner.encoders import vectors
-from fercleaner.encoders.vectors import ALL_NAN, NO_ID, parse_view, read_view
+from fercleaner.encoders.vectors import ALL_NAN, ALL_ZERO, NO_ID, parse_view, read_view
 
 IDS = ["a.png", "b.png", "größe/顔.png", "d.png"]
 
@@ -93,15 +93,15 @@ def test_parquet_with_a_missing_list_and_id_as_index(tmp_path: Path, faces: Samp
     assert np.array_equal(view.values[2], array[2])
 
 
-def test_a_row_of_nan_is_no_vector_and_a_row_of_zeros_is_one(tmp_path: Path, faces: Samples) -> None:
+def test_a_row_of_nan_or_of_zeros_is_no_vector(tmp_path: Path, faces: Samples) -> None:
     array = numbers()
     array[1] = np.nan
     array[2] = 0
     view = read_view("mine", saved(tmp_path, array), faces)
-    assert view.found.tolist() == [True, False, True, True]
+    assert view.found.tolist() == [True, False, False, True]
     assert view.notes is not None
-    assert view.notes.tolist() == ["", ALL_NAN, "", ""]
-    assert not view.values[1].any()
+    assert view.notes.tolist() == ["", ALL_NAN, ALL_ZERO, ""]
+    assert not view.values[1:3].any()
 
 
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
@@ -146,20 +146,20 @@ def test_files_that_do_not_fit(tmp_path: Path, faces: Samples) -> None:
     refused(r"v\.csv is none of \.npy, \.npz and \.parquet", tmp_path / "v.csv")
     for name in ("bad.npy", "bad.npz", "bad.parquet", "empty.npy"):
         (tmp_path / name).write_bytes(b"" if name == "empty.npy" else b"nonsense")
-        refused(rf"{name} (cannot be read|holds pickled)", tmp_path / name)
+        refused(rf"{name} (cannot be read|holds pickled|is not a Parquet file)", tmp_path / name)
     whole = saved(tmp_path, numbers()).read_bytes()
     (tmp_path / "cut.npy").write_bytes(whole[:-10])
-    refused(r"cut\.npy cannot be read", tmp_path / "cut.npy")
+    refused(r"cut\.npy says that it holds float32 \(4, 3\), 48 bytes, but has 38", tmp_path / "cut.npy")
 
 
 def test_npz_that_do_not_fit(tmp_path: Path, faces: Samples) -> None:
     file = tmp_path / "v.npz"
     cases: list[tuple[str, dict[str, Any]]] = [
         (r"no array 'ids' \(it has values\)", {"values": numbers()}),
-        (r"ids of shape \(3,\) for 4 vectors", {"ids": np.array(IDS[:3]), "values": numbers()}),
-        (r"the id 'a\.png' 2 times", {"ids": np.array(["a.png", "a.png", "c", "d"]), "values": numbers()}),
+        (r"ids of shape \(3,\) for 4 rows", {"ids": np.array(IDS[:3]), "values": numbers()}),
+        (r"'a\.png' stands in row 0 and row 1", {"ids": np.array(["a.png", "a.png", "c", "d"]), "values": numbers()}),
         (
-            r"none of the 4 ids .*there 'p', here 'a\.png'",
+            r"none of its 4 names .*it has 'p', the set has 'a\.png'",
             {"ids": np.array(list("pqrs")), "values": numbers()},
         ),
         ("holds pickled objects", {"ids": np.array(IDS, dtype=object), "values": numbers()}),
@@ -176,7 +176,7 @@ def test_parquet_that_does_not_fit(tmp_path: Path, faces: Samples) -> None:
     rows = list(numbers())
     cases: list[tuple[str, Any]] = [
         (r"no column 'id' \(it has .*vector", pd.DataFrame({"vector": rows})),
-        ("neither a column of lists nor numeric columns", pd.DataFrame({"id": IDS, "text": IDS})),
+        ("neither a column of lists nor numeric columns beside", pd.DataFrame({"id": IDS, "text": IDS})),
         (r"2 columns of lists \(u, v\)", pd.DataFrame({"id": IDS, "u": rows, "v": rows})),
         (
             "row 2: a list of 2 numbers, the first has 3",

@@ -113,7 +113,9 @@ def test_classes_that_are_no_expressions_are_taken_by_name(tmp_path):
 
 def test_columns_can_be_named(tmp_path):
     file = write(tmp_path / "t.csv", VOTES.replace("image", "picture").replace("comment", "majority"))
-    with pytest.raises(InputError, match=r"no image column \(such as 'image'\).*Its columns: picture, Happy"):
+    with pytest.raises(
+        InputError, match=r"no column names the face; its columns are picture, Happy.*--image-column NAME"
+    ):
         read_truth(file, CLASSES)
     assert read_truth(file, CLASSES, image_column="picture").votes is not None
     text = write(tmp_path / "u.csv", "image,anger,fear,happiness,checked\na,1,2,3,anger\n")
@@ -126,16 +128,16 @@ def test_columns_can_be_named(tmp_path):
 def test_clean_labels_that_are_numbers(tmp_path):
     """RAF-DB counts surprise 1, fear 2, disgust 3, happiness 4, sadness 5, anger 6, neutral 7; disgust is no class."""
     file = write(tmp_path / "n.csv", "image,label\na,2\nb,4\nc,6\nd,3\ne,\n")
-    with pytest.raises(InputError, match=r"line 2: label '2' is not in the class set .*--classes rafdb"):
+    with pytest.raises(InputError, match=r"row 2: label '2' is not in the class set .*--classes rafdb"):
         read_truth(file, CLASSES)
     by_set = read_truth(file, CLASSES, options=ReadOptions(classes="rafdb"))
     assert by_set.label.tolist() == [1, 2, 0, -1, -1]
-    with pytest.raises(InputError, match="line 2: label '2' is not in the class set"):
+    with pytest.raises(InputError, match="row 2: label '2' is not in the class set"):
         read_truth(file, CLASSES, options=ReadOptions(alias={"4": "joy"}))
     file = write(tmp_path / "m.csv", "image,label\na,1\nb,2\nc,3\n")
     in_order = read_truth(file, CLASSES, options=ReadOptions(classes=["happy", "anger", "fear"]))
     assert in_order.label.tolist() == [2, 0, 1]
-    with pytest.raises(InputError, match="line 4: label 3 is the number of none of the 2 classes named"):
+    with pytest.raises(InputError, match="row 4: label 3 is the number of none of the 2 classes named"):
         read_truth(file, CLASSES, options=ReadOptions(classes=["happy", "anger"]))
     votes = write(tmp_path / "v.csv", "image,anger,fear,happiness\na,1,2,0\n")
     with pytest.raises(InputError, match="holds votes"):
@@ -145,21 +147,24 @@ def test_clean_labels_that_are_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no rows"),
-        ("image,label\n", "holds no rows"),
+        ("", "is empty; its first row must name the columns"),
+        ("image,label\n", "has a header but no rows"),
         (
             "image,label\na,fearfull\n",
-            r"line 2: label 'fearfull' is not in the class set .* Did you mean 'fear'\?",
+            r"row 2: label 'fearfull' is not in the class set .* Did you mean 'fear'\?",
         ),
-        ("image,label\na,fear,\n", "line 2: 3 fields, the header has 2"),
+        ("image,label\na,fear,\n", "row 2: 3 cells, the header has 2"),
         ("image,score\na,1\n", r"no label column \(such as 'clean_label'\) and no votes column a class"),
         ("image,anger,fear\na,1,2\n", "no votes column for class 'happiness'"),
-        ("image,anger,fear,happiness\na,1,2,x\n", "line 2, column 'happiness': 'x' is not a count"),
-        ("image,anger,fear,happiness\na,1,2,-1\n", "'-1' is not a count"),
-        ("image,anger,fear,happiness\na,1,2,nan\n", "'nan' is not a count"),
+        (
+            "image,anger,fear,happiness\na,1,2,x\n",
+            "row 2: column 'happiness' holds 'x', expected a number of at least 0",
+        ),
+        ("image,anger,fear,happiness\na,1,2,-1\n", "holds '-1', expected a number of at least 0"),
+        ("image,anger,fear,happiness\na,1,2,nan\n", "holds 'nan', expected a number"),
         ("image,anger,angry,fear,happiness\na,1,2,1,1\n", "columns 'anger' and 'angry' are the same class"),
-        ("image,label\na,fear\nb,fear\na,anger\n", "'a' is in lines 2 and 4"),
-        ("image,label,label\na,fear,fear\n", "column 'label' is there twice"),
+        ("image,label\na,fear\nb,fear\na,anger\n", "'a' stands in t.csv row 2 and t.csv row 4"),
+        ("image,label,label\na,fear,fear\n", "two columns named 'label'"),
     ],
 )
 def test_a_truth_that_cannot_be_read_is_named(tmp_path, text, message):
@@ -170,10 +175,10 @@ def test_a_truth_that_cannot_be_read_is_named(tmp_path, text, message):
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(InputError, match=r"no such file\. Name a CSV"):
         read_truth(tmp_path / "absent.csv", CLASSES)
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="cannot be read: is a directory"):
         read_truth(tmp_path, CLASSES)
     (tmp_path / "t.csv").write_bytes(b"PAR1\xff\xfe\x00")
-    with pytest.raises(InputError, match="is not a UTF-8 text table"):
+    with pytest.raises(InputError, match="is not UTF-8 text"):
         read_truth(tmp_path / "t.csv", CLASSES)
 
 
@@ -199,7 +204,7 @@ def test_faces_are_matched_by_id_then_path_then_tail(tmp_path, ids, paths, truth
 
 def test_names_that_fit_nothing_or_several(tmp_path):
     truth = read_truth(write(tmp_path / "t.csv", "image,label\n1.png,fear\n"), CLASSES)
-    with pytest.raises(InputError, match=r"none of its 1 faces .* It writes '1\.png', the refined file 'a/2\.png'"):
+    with pytest.raises(InputError, match=r"none of its 1 names .*it has '1\.png', the set has 'a/2\.png'"):
         evaluate(plain(["a/2.png"]), truth)
     with pytest.raises(InputError, match=r"'1\.png' fits both 'a/1\.png' and 'b/1\.png'"):
         evaluate(plain(["a/1.png", "b/1.png"]), truth)

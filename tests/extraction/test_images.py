@@ -159,7 +159,7 @@ def test_files_and_why_they_cannot_be_read(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UnreadableImage, match=r"^a folder, not a file$"):
         read_bytes(source, 2)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refuse)

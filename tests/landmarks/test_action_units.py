@@ -362,12 +362,12 @@ def test_pyfeat_and_libreface_columns(tmp_path: Path) -> None:
     [
         ("image,x\na.png,1\n", "has no action-unit column"),
         ("AU12\n1\n", "no column names the face"),
-        ("image,AU12_c\na.png,2\n", r"aus.csv row 1: AU12_c is 2, expected a presence between 0 and 1"),
-        ("image,AU12\na.png,0\nb.png,7\n", r"row 2: AU12 is 7, expected a intensity between 0 and 5"),
-        ("image,AU12\na.png,high\n", "row 1: column 'AU12' holds 'high', expected a number"),
+        ("image,AU12_c\na.png,2\n", r"aus.csv row 2: AU12_c is 2, expected a presence between 0 and 1"),
+        ("image,AU12\na.png,0\nb.png,7\n", r"row 3: AU12 is 7, expected an intensity between 0 and 5"),
+        ("image,AU12\na.png,high\n", "row 2: column 'AU12' holds 'high', expected a number"),
         ("image,AU12\nz.png,1\n", "none of its 1 names belongs to a face of the set"),
-        ("image,AU12\na.png,1\na.png,0\n", "'a.png' stands in rows 1 and 2"),
-        ("image,AU12,success\n", "holds no rows"),
+        ("image,AU12\na.png,1\na.png,0\n", "'a.png' stands in aus.csv row 2 and aus.csv row 3"),
+        ("image,AU12,success\n", "has a header but no rows"),
     ],
 )
 def test_columns_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:

@@ -110,12 +110,12 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         read(save(npy, np.full((3, 68, 2), "x")))
     partial = POINTS.copy()
     partial[2, 40, 1] = np.nan
-    with pytest.raises(InputError, match=r"p.npy row 3: point 40 is NaN while others are not"):
+    with pytest.raises(InputError, match=r"p.npy row 2: point 40 is NaN while others are not"):
         read(save(npy, partial))
     partial[2, 40, 1] = np.inf
-    with pytest.raises(InputError, match=r"p.npy row 3: a coordinate is infinite"):
+    with pytest.raises(InputError, match=r"p.npy row 2: a coordinate is infinite"):
         read(save(npy, partial))
-    with pytest.raises(InputError, match="cannot be read as a NumPy array"):
+    with pytest.raises(InputError, match="holds pickled objects"):
         read(save(npy, np.array([{}], dtype=object)))
     npy.write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match="cannot be read as a NumPy array"):
@@ -124,10 +124,10 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no array 'points'"):
         read(tmp_path / "p.npz")
     np.savez(tmp_path / "p.npz", ids=np.array(["x.png", "x.png"]), points=POINTS[:2])
-    with pytest.raises(InputError, match=r"'x\.png' stands in rows 1 and 2"):
+    with pytest.raises(InputError, match=r"'x\.png' stands in .*p.npz row 0 and .*p.npz row 1"):
         read(tmp_path / "p.npz")
     np.savez(tmp_path / "p.npz", ids=np.array(["x.png"]), points=POINTS[:2])
-    with pytest.raises(InputError, match="has 1 ids for 2 rows"):
+    with pytest.raises(InputError, match="has ids of shape \\(1,\\) for 2 rows"):
         read(tmp_path / "p.npz")
     (tmp_path / "p.csv").write_text("id,x0\nx.png,1\n")
     with pytest.raises(InputError, match=r"lacks 135 of the 136 coordinate columns \(first: x1\)"):

@@ -132,7 +132,7 @@ def test_noise_of_clear_faces_is_random_where_it_was_put_in_so_and_not_else():
 
 @pytest.mark.parametrize(
     ("explained", "random", "expected"),
-    [(0.05, 0, (0.02, 0, 0.98)), (0.25, 0, (1, 0, 0)), (0.6, 0, (1, 0, 0)), (0.8, 0, (0.5, 0, 0.5)),
+    [(0.05, 0, (0.02, 0, 0.98)), (0.25, 0, (1, 0, 0)), (0.6, 0, (1, 0, 0)), (0.8, 0, (0.6, 0, 0.4)),
      (0.5, 1, (0, 1, 0)), (0.175, 0.5, (0.25, 0.5, 0.25)), (0.075, 1, (0.01, 0.5, 0.49))],
 )  # fmt: skip
 def test_shares_by_hand(explained, random, expected):

@@ -9,6 +9,7 @@ import numpy as np
 import oracles_hypergraph as oracle
 import pytest
 from consensus_cases import crowd
+from oracles_hypergraph import self_influence as oracle_of_influence
 
 from fercleaner.core.errors import InputError
 from fercleaner.core.evidence import Evidence
@@ -18,7 +19,8 @@ from fercleaner.methods import build as build_method
 from fercleaner.methods import contract
 from fercleaner.methods.base import own_share
 from fercleaner.methods.hypergraph import hypergraph as module
-from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation, information, view_weights
+from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation
+from fercleaner.methods.hypergraph.view_weights import information, view_weights
 from fercleaner.noise.class_priors import base_rates
 from fercleaner.noise.label_model import LabelModel
 from fercleaner.similarity.neighbors import nearest
@@ -112,6 +114,7 @@ def test_equals_the_loops(monkeypatch, seed, soft, views, settings):
     """With the propagation solved to rounding; its own tolerance is the matter of the next test."""
     for name in ("propagate", "leave_out_propagate"):
         monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
+    monkeypatch.setattr(module, "estimated_influence", lambda graph, alpha, signs: oracle_of_influence(graph, alpha))
     evidence = make(seed, soft=soft, views=views, grouped=seed == 2)
     result, expected = run(evidence, seed, **settings), expected_of(evidence, seed, **settings)
     labeled, spoken = evidence.samples.labeled, expected["spoken"]
@@ -140,6 +143,47 @@ def test_the_loops_are_met_with_votes_that_explain_much_little_and_nothing(monke
         np.testing.assert_allclose(result.distribution, expected["distribution"], atol=1e-4)
         np.testing.assert_allclose(result.quality, expected["quality"], atol=2e-4)
     assert met == {0, 1, 2}
+
+
+def test_the_sharpness_is_the_likeliest_one():
+    rng = np.random.default_rng(0)
+    given, lifts = np.eye(3)[rng.integers(0, 3, 40)], rng.normal(size=(40, 3))
+    for scale in (1.0, 3.0, 20.0):
+        rows = lifts / scale + given / scale
+        prior = oracle.label_frequencies(given)
+        found = module.likeliest_sharpness(rows, given, np.asarray(prior))
+        assert found == pytest.approx(oracle.likeliest_sharpness(rows, given, prior), rel=2e-3)
+        assert 0.2 < found < 16.0 or scale == 20.0
+    assert module.likeliest_sharpness(lifts[:0], given[:0], np.full(3, 1 / 3)) == 0.2
+
+
+@pytest.mark.parametrize("folds", [3, 5])
+def test_in_runs_of_other_folds_a_faces_label_is_out_of_its_score_on_every_walk(folds):
+    """With the exact diagonal turning a label leaves what speaks of its face; with the direct part it does not."""
+    evidence = make(7, unlabeled=0.0)
+    fold = folds_of(evidence.samples, folds, 0)
+    method = HypergraphPropagation(rounds=1, folds=folds)
+
+    def moved(diagonal):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "estimated_influence", diagonal)
+            patch.setattr(module, "view_weights", lambda tables, samples, k: dict.fromkeys(tables, 1.0))
+            patch.setattr(module, "leave_out_propagate", partial(module.leave_out_propagate, tolerance=1e-8))
+            before, _ = method.runs(evidence, fold)
+            most = 0.0
+            for i in range(0, 28, 4):
+                given = evidence.samples.given.copy()
+                given[i] = np.roll(given[i], 1)
+                turned = replace(evidence, samples=evidence.samples.replacing(given=given))
+                most = max(most, float(np.abs(method.runs(turned, fold)[0][i] - before[i]).max()))
+        return most
+
+    exact = moved(lambda graph, alpha, signs: oracle_of_influence(graph, alpha))
+    estimated = moved(module.estimated_influence)
+    direct = moved(lambda graph, alpha, signs: np.full(len(signs), 1 - alpha))
+    assert exact < 1e-5
+    assert estimated < 0.4 * direct
+    assert direct > 0.01
 
 
 @pytest.mark.parametrize("trust", [0.0, 0.4, 1.0])

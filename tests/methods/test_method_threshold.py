@@ -134,6 +134,19 @@ def test_refinement_of_case_d1() -> None:
     np.testing.assert_allclose(result.quality, relative_margin(GIVEN, WEAK), atol=1e-6)
 
 
+def test_ranks_by_its_own_rule_where_asked() -> None:
+    own = Threshold(rank="threshold").refine(_evidence(WEAK, GIVEN), np.random.default_rng(0))
+    np.testing.assert_allclose(own.quality, [0.625, 0.425, 0.6125, 0.3875], atol=1e-6)  # (1 + P_y - mu_y) / 2
+    margin = Threshold().refine(_evidence(WEAK, GIVEN), np.random.default_rng(0))
+    assert np.array_equal(own.flagged, margin.flagged)
+    assert np.array_equal(own.distribution, margin.distribution)
+    assert not np.array_equal(own.quality, margin.quality)
+    kept = own.evidence["kept"] == 1
+    assert own.quality[kept].min() >= 0.5 > own.quality[~kept].max()
+    with pytest.raises(InputError, match=r"threshold: rank is 'gap'; choose margin or threshold"):
+        Threshold(rank="gap")
+
+
 def test_kept_labels_stay_unless_told_otherwise() -> None:
     p = np.array([[0.30, 0.70, 0.0], [0.05, 0.90, 0.05], [0.05, 0.05, 0.90]])
     y = np.eye(3)[[0, 1, 2]]

@@ -21,7 +21,6 @@ from fercleaner.landmarks.action_units import BLENDSHAPES
 from fercleaner.methods import contract
 from fercleaner.methods.ambiguous import experts
 from fercleaner.methods.base import keep_given, parameters, require
-from fercleaner.methods.consensus import experts as rounds
 from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation
 from fercleaner.pipeline import neighborhoods
 from fercleaner.pipeline import refine as pipeline
@@ -383,16 +382,14 @@ def test_methods_are_told_on_what_device_to_train():
     assert method.seen[0].device == "cpu"
 
 
-@pytest.mark.parametrize("name", ["consensus", "ambiguous"])
-def test_heads_of_methods_are_trained_where_the_user_says(monkeypatch, name):
-    """Heads of both rounds at once; the probe's and the experts'."""
+def test_heads_of_methods_are_trained_where_the_user_says(monkeypatch):
+    """The probe's and the experts' of `ambiguous`; `consensus` needs no torch."""
     samples, truth = make_samples(n=60)
     asked = []
-    for module in (probe, rounds, experts):
+    for module in (probe, experts):
         monkeypatch.setattr(module, "torch_device", lambda device: asked.append(device) or "cpu")
-    run(samples, make_view("a", samples, truth), method=methods.build(name))
-    assert set(asked) == {"cpu"}
-    assert len(asked) == {"consensus": 1, "ambiguous": 2}[name]
+    run(samples, make_view("a", samples, truth), method=methods.build("ambiguous"))
+    assert asked == ["cpu", "cpu"]
 
 
 def test_the_probe_is_fitted_for_methods_that_ask_for_it(monkeypatch):
@@ -406,7 +403,7 @@ def test_the_probe_is_fitted_for_methods_that_ask_for_it(monkeypatch):
     monkeypatch.setattr(pipeline, "_probe", lambda *a: pytest.fail("nobody asked for the probe"))
     refined = run(samples, view, method=methods.build("consensus"))
     assert any("probe says" in text or "probe gives" in text for text in refined.reason)
-    assert refined.evidence.keys() == {"look_alikes", "probe", "kernel_probe"}
+    assert refined.evidence.keys() == {"probe"}
 
 
 def test_outside_posteriors_are_those_that_did_not_learn_from_the_labels():
@@ -572,3 +569,13 @@ def test_two_faces_have_one_neighbor_each():
     book = Notebook()
     gather(few, HypergraphPropagation(k=10), Sources(views=[view]), CPU, book.callbacks)
     assert book.notes == ["k = 10, but a face has only 1 other, which is its neighbor."]
+
+
+def test_no_label_is_changed_that_is_not_flagged_at_a_precision():
+    samples, truth = make_samples(n=200)
+    label = np.where(np.arange(200) % 5 == 0, (truth + 1) % 4, truth)
+    noisy = samples.replacing(given=np.eye(4, dtype=np.float32)[label])
+    sources = Sources(views=[make_view("a", samples, truth)])
+    refined = refine(noisy, methods.build("consensus"), sources, CPU, precision=0.9)
+    assert refined.flagged.any()
+    assert not (refined.changed & ~refined.flagged).any()

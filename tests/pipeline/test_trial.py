@@ -221,11 +221,12 @@ def test_the_figures_are_those_of_the_runs():
     assert figures.accuracy == pytest.approx(np.mean(list(accuracies.values())))
     assert figures.score == pytest.approx((2 * figures.average_precision + figures.accuracy) / 3)
     assert figures.interval[0] < figures.score < figures.interval[1]
-    assert result.noise_rate == figures.noise_rate
+    assert result.noise_rate == pytest.approx((figures.noise_rate + 1 - faces.mean()) / 2)
     assert 0.05 < result.noise_rate < 0.15  # a tenth of these labels is wrong
     assert figures.expected_recall == pytest.approx(np.mean(recalls))
     low, high = figures.precision_range
-    assert figures.expected_precision == low <= high <= 1
+    assert low <= figures.expected_precision <= high <= 1
+    assert low < high
     truly = (np.arange(N) < 20)[first.flagged].mean()
     assert low - 0.1 < truly < high + 0.1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -19,6 +20,7 @@ from fercleaner.similarity.hypergraph import (
     Hypergraph,
     build,
     edge_weights,
+    estimated_influence,
     leave_out_propagate,
     propagate,
 )
@@ -352,6 +354,41 @@ def test_more_columns_than_one_block_are_propagated_alike():
         alone = propagate(graph, labels[:, [column]], 0.8)
         np.testing.assert_allclose(whole[:, [column]], alone, atol=1e-6)
     assert propagate(graph, labels[:, :0], 0.8).shape == (30, 0)
+
+
+def test_self_influence_is_what_a_label_adds_to_its_own_score():
+    graph = build(random_tables(9, n=12))
+    own = oracle.self_influence(graph, 0.7)
+    for i in range(12):
+        alone = np.zeros((12, 1), dtype=np.float32)
+        alone[i] = 1
+        assert propagate(graph, alone, 0.7, tolerance=1e-7)[i, 0] == pytest.approx(own[i], abs=1e-5)
+
+
+@pytest.mark.parametrize(("seed", "n", "alpha"), [(9, 60, 0.7), (3, 200, 0.8), (4, 200, 0.9)])
+def test_the_estimated_influence_is_near_the_exact_one(seed, n, alpha):
+    graph = build(random_tables(seed, n=n))
+    signs = np.random.default_rng(seed).choice(np.float32([-1, 1]), size=(n, 64))
+    exact, estimated = oracle.self_influence(graph, alpha), estimated_influence(graph, alpha, signs)
+    off = estimated - exact
+    beyond = exact - (1 - alpha)  # what returns on walks of one step or more
+    assert np.sqrt(np.mean(off**2)) < 0.3 * beyond.mean()
+    assert abs(off.mean()) < 0.1 * beyond.mean()
+    many = np.random.default_rng(seed).choice(np.float32([-1, 1]), size=(n, 2000))
+    assert abs((estimated_influence(graph, alpha, many) - exact).mean()) < 0.02 * beyond.mean()
+
+
+def test_a_face_without_a_hyperedge_has_its_direct_share_alone():
+    table = random_tables(5, n=20)
+    view, rows = next(iter(table.items()))
+    empty = rows.indices.copy()
+    empty[empty == 3] = -1
+    empty[3] = -1
+    alone = build({view: replace(rows, indices=empty, similarity=np.where(empty < 0, 0, rows.similarity))})
+    signs = np.ones((20, 1), dtype=np.float32)
+    assert alone.vertex_degree[3] == 0
+    assert estimated_influence(alone, 0.8, signs)[3] == pytest.approx(0.2)
+    assert oracle.self_influence(alone, 0.8)[3] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -119,16 +119,20 @@ def label_frequencies(given):
 
 
 def likeliest_sharpness(lifts, given, prior):
-    """The sharpness under which the given labels are likeliest, the first of equals."""
-    best = None
-    for s in SHARPNESS:
+    """The sharpness in [.2, 16] under which the given labels are likeliest, by thirds of what is left."""
+
+    def likelihood(log_s):
         total = 0.0
         for lift, label in zip(lifts, given, strict=True):
-            p = read_off(lift, prior, s)
+            p = read_off(lift, prior, math.exp(log_s))
             total += math.log(max(sum(a * b for a, b in zip(p, label, strict=True)), 1e-12))
-        if best is None or total > best[0]:
-            best = (total, s)
-    return best[1]
+        return total
+
+    low, high = math.log(0.2), math.log(16.0)
+    for _ in range(45):
+        first, second = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, second) if likelihood(first) >= likelihood(second) else (first, high)
+    return math.exp((low + high) / 2)
 
 
 def em(rows, given, pseudo, steps):
@@ -306,6 +310,7 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None)
     for v, view in enumerate(tables):
         weight += [w * factors[view] for w in gaussian_weights(distances[v * n : (v + 1) * n])]
     walk = operator(incidence, weight, "random-walk")
+    own = np.diag(solve(walk, np.eye(n), alpha))
     folds, prior = sorted(set(fold.tolist())), label_frequencies(given)
     trust = {b: np.array([0.0 if fold[j] == b else 1.0 for j in range(n)]) for b in folds}
 
@@ -328,7 +333,7 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None)
         for b in folds:
             renewed[b] = np.zeros(n)
             for j in range(n):
-                others = [max(0.0, fields[b][j, d] - (1 - alpha) * trust[b][j] * given[j, d]) for d in range(c)]
+                others = [max(0.0, fields[b][j, d] - own[j] * trust[b][j] * given[j, d]) for d in range(c)]
                 if fold[j] != b and (not rows or max(others) <= 0):
                     renewed[b][j] = 1.0
                 elif fold[j] != b:
@@ -364,3 +369,10 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None)
         "reliance": relied,
         "scores": scores,
     }
+
+
+def self_influence(graph, alpha):
+    """The diagonal of (1 - alpha) (I - alpha P)^-1, P the random walk of a `Hypergraph`, by a dense inverse."""
+    n = graph.incidence.shape[0]
+    walk = np.asarray(graph.smooth(np.eye(n, dtype=np.float32)), dtype=np.float64)
+    return np.diag(solve(walk, np.eye(n), alpha)).copy()

@@ -101,6 +101,7 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma, rates=None):
     for v, view in enumerate(tables):
         weight += [w * factors[view] for w in gaussian_weights(distances[v * n : (v + 1) * n])]
     walk = operator(incidence, weight, "random-walk")
+    own = np.diag(solve(walk, np.eye(n), alpha))
     folds, prior = sorted(set(fold.tolist())), label_frequencies(given)
     trust = {b: np.array([0.0 if fold[j] == b else 1.0 for j in range(n)]) for b in folds}
 
@@ -122,7 +123,7 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma, rates=None):
     renewed = {b: np.zeros(n) for b in folds}
     for b in folds:
         for j in range(n):
-            others = [max(0.0, fields[b][j, d] - (1 - alpha) * trust[b][j] * given[j, d]) for d in range(c)]
+            others = [max(0.0, fields[b][j, d] - own[j] * trust[b][j] * given[j, d]) for d in range(c)]
             if fold[j] != b and max(others) <= 0:
                 renewed[b][j] = 1.0
             elif fold[j] != b:

@@ -1,14 +1,16 @@
-"""The parts of README.md that are made from the code and from benchmarks/results, each between two comments.
+"""The parts of README.md and of the manual that are made from the code and from benchmarks/results.
 
-    python tests/readme_blocks.py            write all parts but those of the demo
-    python tests/readme_blocks.py --demo     run the demo as well (a minute or two) and write its output and figures
+    python tests/support/readme_blocks.py            write all parts but those of the demo
+    python tests/support/readme_blocks.py --demo     run the demo as well (minutes) and write output, figures, picture
 
-A part NAME stands between `<!-- NAME -->` and `<!-- /NAME -->`. tests/test_readme.py checks that they are up to date.
+A part NAME stands between the comments `<!-- NAME -->` and `<!-- /NAME -->` of the file that `PLACES` names.
+tests/docs/test_readme.py checks that they are up to date.
 """
 
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import re
@@ -22,6 +24,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+PICTURE = DOCS / "images" / "suspects.png"
 RESULTS = ROOT / "benchmarks" / "results"
 HUMAN = "quality-ferplus-human.json"
 VOTES = "6"
@@ -38,7 +42,7 @@ COLUMNS = (
     ("refined_accuracy", "refined accuracy", True),
     ("js", "JS to votes", False),
 )
-#: How many other tools the README shows, by average precision; the rest stand in results/quality.md.
+#: How many other tools the table shows, by average precision; the rest stand in results/quality.md.
 PEERS_SHOWN = 5
 #: What the project asked of two methods on these faces and views.
 AIMS: Mapping[str, Mapping[str, float]] = {
@@ -59,7 +63,7 @@ AIMS: Mapping[str, Mapping[str, float]] = {
     },
 }
 #: Key in builtin.json, name, aim, whether larger is better.
-BOX = (
+BUILTIN = (
     ("accuracy", "accuracy, 7 expressions", 0.91, True),
     ("mean_recall", "mean recall per class", 0.80, True),
     ("js", "JS to the votes (log 2)", 0.09, False),
@@ -76,12 +80,12 @@ def part(text: str, name: str) -> str:
     """Return what stands between the comments of a part."""
     found = re.search(rf"<!-- {name} -->\n(.*?)\n?<!-- /{name} -->", text, re.DOTALL)
     if found is None:
-        raise KeyError(f"README.md has no part '{name}'")
+        raise KeyError(f"There is no part '{name}' in {PLACES.get(name, README).name}")
     return found[1]
 
 
 def with_part(text: str, name: str, content: str) -> str:
-    """Return the README with one part replaced."""
+    """Return the text of a file with one part replaced."""
     part(text, name)
     whole = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
     return re.sub(rf"<!-- {name} -->\n.*?<!-- /{name} -->", lambda _: whole, text, count=1, flags=re.DOTALL)
@@ -117,7 +121,7 @@ def method_table() -> str:
     for name, kind in METHODS.items():
         file = Path(inspect.getfile(kind)).resolve().relative_to(ROOT).as_posix()
         made: Any = kind()
-        rows.append([f"`{name}`", made.paper, f"[{file}]({file})", words(made.needs), words(made.optional)])
+        rows.append([f"`{name}`", made.paper, f"[{file}](../{file})", words(made.needs), words(made.optional)])
     return table(["method", "paper", "file", "needs", "uses if there"], rows)
 
 
@@ -131,6 +135,7 @@ def layouts() -> str:
 
 def layers() -> str:
     """Return the rows of folders, lowest first."""
+    sys.path.append(str(ROOT / "tests"))
     import test_architecture
 
     rows = [", ".join(names) for names in test_architecture.ROWS]
@@ -176,9 +181,28 @@ def quality() -> str:
     stamp = (
         f"FER2013's training faces with their own labels, {content['judged'][VOTES]:,} of {content['faces']:,} judged "
         f"(at least {VOTES} of 10 FERPlus annotators agree); {seeds}; {content['date'][:10]}; `benchmarks/quality.py "
-        f"--noise human`, [results](benchmarks/results/{HUMAN})."
+        f"--noise human`, [results](../benchmarks/results/{HUMAN})."
     )
     return stamp + "\n\n" + table(["tool", *(heading for _, heading, _ in COLUMNS)], rows, numbers=True)
+
+
+def short() -> str:
+    """Return the table of README: two methods, the best other tool, the given label, on human noise."""
+    content = results(HUMAN)
+    others = [name for name, row in content["summary"].items() if not row["ours"]]
+    best = max(others, key=lambda name: _mean(content, name, "average_precision") or 0)
+    keys = ("average_precision", "flag_f1", "refined_accuracy", "js")
+    rows = [
+        [called, *(_figure(_mean(content, tool, key)) for key in keys)]
+        for tool, called in (
+            ("consensus", "`consensus` (default)"),
+            ("hypergraph", "`hypergraph`"),
+            (best, f"{best} (best other tool by AP)"),
+            ("given label", "given label"),
+        )
+    ]
+    made = f"{content['judged'][VOTES]:,} of {content['faces']:,} faces judged; {content['date'][:10]}.\n\n"
+    return made + table(["", "AP", "F1 of flags", "refined accuracy", "JS to votes"], rows, numbers=True)
 
 
 def _verdict(value: float, aim: float, larger: bool) -> str:
@@ -233,13 +257,13 @@ def _against_the_best(files: Sequence[str], ours: Sequence[str]) -> str:
     return text + "\n\n" + table(["noise", *(f"`{tool}`" for tool in ours), "best other tool", "which"], rows)
 
 
-def box() -> str:
+def builtin() -> str:
     """Return the figures of the builtin model on the held-back groups of its test part."""
     content = results("builtin.json")
     test, plain = content["test"], content["changes"]["none"]["accuracy"]
     rows = [
         [text, f"{'>=' if larger else '<='} {aim:.2f}", f"{test[key]:.3f}, {_verdict(test[key], aim, larger)}"]
-        for key, text, aim, larger in BOX
+        for key, text, aim, larger in BUILTIN
     ]
     asked = {name: row for name, row in content["changes"].items() if name not in BEYOND}
     lost = {name: plain - row["accuracy"] for name, row in asked.items() if name != "none"}
@@ -253,7 +277,7 @@ def box() -> str:
         )
     text = (
         f"{test['faces']:,} clear faces of groups that chose nothing; {content['made']['date']}; "
-        "`benchmarks/evaluate_builtin.py`, [results](benchmarks/results/builtin.json)."
+        "`benchmarks/evaluate_builtin.py`, [results](../benchmarks/results/builtin.json)."
     )
     return text + "\n\n" + table(["measure", "aim", "reached"], rows)
 
@@ -268,8 +292,11 @@ def heldback() -> str:
              "consensus, outside + posteriors",
              "consensus, outside + shuffled", "box posteriors alone")  # fmt: skip
     found = {name: found[name] for name in shown}
-    rows = [[name, *(_figure(round(row[key], 3), round(row[key], 3) == best[key]) for key in keys)]
-            for name, row in found.items()]  # fmt: skip
+    rows = []
+    for name, row in found.items():
+        figures = (round(row[key], 3) for key in keys)
+        cells = [_figure(figure, figure == best[key]) for key, figure in zip(keys, figures, strict=True)]
+        rows.append([name.replace("box", "builtin"), *cells])
     asked = {"average_precision": 0.945, "refined_accuracy": 0.90, "js_refined": 0.095}
     told = found["consensus, both"]
     verdicts = ", ".join(
@@ -279,7 +306,7 @@ def heldback() -> str:
     )
     text = (
         f"All {content['faces']:,} held-back faces, {told['judged']:,} judged; {content['date'][:10]}; "
-        f"`benchmarks/heldback.py`, [results](benchmarks/results/heldback.json). Aims for `consensus` with both: "
+        f"`benchmarks/heldback.py`, [results](../benchmarks/results/heldback.json). Aims for `consensus` with both: "
         f"{verdicts}."
     )
     head = ["method, evidence", "AP", "AUROC", "per-class AUROC", "R-precision", "refined accuracy", "JS to votes"]
@@ -307,7 +334,7 @@ def downstream() -> str:
     most = max(human["figures"][name]["accuracy"]["gap_closed"] for name in ours)
     text = (
         f"{human['held_back']:,} held-back faces, {len(human['seeds'])} seeds, {human['date'][:10]}; "
-        f"`benchmarks/downstream.py`, [results](benchmarks/results/downstream.md). "
+        f"`benchmarks/downstream.py`, `benchmarks/results/downstream.md`. "
         f"The aim was half of the gap in accuracy: {_verdict(most, 0.5, True)} ({100 * most:.0f} %)."
     )
     head = ["trained on", "accuracy", "gap closed", "mean recall", "accuracy where labels were clean"]
@@ -350,7 +377,7 @@ def fraction() -> str:
         f"With a tenth of the labels kept ({len(runs)} seeds), `ambiguous` against the plain probe on the other faces: "
         f"{told}; accuracy of its sure faces {mean('ambiguous, sure', 'accuracy')} against "
         f"{mean('probe, most confident', 'accuracy')} for as many of the probe's most confident "
-        "([results](benchmarks/results/labels_fraction.json))."
+        "([results](../benchmarks/results/labels_fraction.json))."
     )
     return textwrap.fill(text, 118, break_on_hyphens=False, break_long_words=False)
 
@@ -369,9 +396,9 @@ def clean() -> str:
         f"**Clean labels stay, but for rare ones.** Of {content['faces']:,} faces on which all ten annotators agree, "
         f"given that label, so many are changed: {told}. At most {100 * content['promise']:.0f} % was promised of "
         f"`consensus`: {kept}. A class of very few faces is at risk all the same: it loses {lost} of {sizes[worst]} of "
-        f"{worst} (`benchmarks/clean.py`, [results](benchmarks/results/clean.json)). Of {even['faces']:,} less "
+        f"{worst} (`benchmarks/clean.py`, [results](../benchmarks/results/clean.json)). Of {even['faces']:,} less "
         f"clear faces, classes balanced by hand, `consensus` changes {100 * share:.1f} %, without base rates "
-        f"{100 * without:.1f} % ([results](benchmarks/results/clean-even.json))."
+        f"{100 * without:.1f} % ([results](../benchmarks/results/clean-even.json))."
     )
     return textwrap.fill(text, 118, break_on_hyphens=False, break_long_words=False)
 
@@ -409,12 +436,12 @@ def precision() -> str:
             low, high = sorted((figures["rate"], figures["doubt"]))
             row += [kept, f"{low:.3f} to {high:.3f}"]
         rows.append(row)
-    head = ["labels", "wrong", "`consensus`", "noise rate told", "`hypergraph`", "noise rate told"]
+    head = ["labels", "wrong", "`consensus`", "noise rate shown", "`hypergraph`", "noise rate shown"]
     dates = max(entry["date"][:10] for entry in entries.values())
     text = (
         "True precision of the flags where 0.6, 0.7, 0.8 and 0.9 was asked for (one seed; 6,000 faces of FER2013's own "
         f"labels, 4,000 clear ones, digits, 1,200 drawn faces); {dates}; `benchmarks/precision.py`, "
-        "[results](benchmarks/results/precision.json)."
+        "[results](../benchmarks/results/precision.json)."
     )
     return text + "\n\n" + table(head, rows)
 
@@ -425,17 +452,30 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "methods": method_table,
     "layouts": layouts,
     "layers": layers,
+    "short": short,
     "quality": quality,
     "aims": aims,
     "noises": noises,
     "even": even,
-    "box": box,
+    "builtin": builtin,
     "heldback": heldback,
     "downstream": downstream,
     "pixels": pixels,
     "fraction": fraction,
     "clean": clean,
     "precision": precision,
+}
+
+#: The file in which a part stands.
+PLACES: Mapping[str, Path] = {
+    "demo": README,
+    **dict.fromkeys(PARTS, DOCS / "benchmarks.md"),
+    "short": README,
+    "schema": DOCS / "file-format.md",
+    "methods": DOCS / "methods.md",
+    "layouts": DOCS / "how-to-datasets.md",
+    "layers": DOCS / "architecture.md",
+    "evidence": DOCS / "how-to-trust.md",
 }
 
 POINTS = "points:demo/landmarks.npz"
@@ -450,21 +490,57 @@ RUNS: Sequence[tuple[str, str, list[str]]] = (
 )
 
 
+#: First words of the lines that open a part of the output, and how many lines of it README shows.
+SHOWN = {"Most often changed": 0, "Look at these first": 4, "Expected noise": 1, "By class": 9}
+#: First words of lines that README leaves out.
+LEFT_OUT = (
+    *("Next:", "Then:", "drawing:", "Expected noise c"),
+    *("R-precision", "AUROC, mean", "Jensen-Shannon", "mean recall", "flags: f1"),
+)
+
+
 def trimmed(lines: Sequence[str]) -> list[str]:
-    """Return output without hints, progress, the table of changes and some measures, and with two of the suspects."""
-    kept, section, count = [], "", 0
+    """Return output without hints, progress and what `SHOWN` and `LEFT_OUT` leave away."""
+    kept, most = [], len(lines)
     for line in lines:
-        if line in ("Most often changed", "Look at these first", ""):
-            section, count = line, 0
-        count += 1
-        if line.startswith(("Next:", "Then:", "drawing:")) or not line or section == "Most often changed":
-            continue
-        if section == "Look at these first" and count > 4:
-            continue
-        if line.startswith(("R-precision", "AUROC, mean", "Jensen-Shannon", "flags: f1")):
-            continue
-        kept.append(line)
+        opened = [count for start, count in SHOWN.items() if line.startswith(start) and not line.startswith(LEFT_OUT)]
+        if opened or not line or line.startswith(("Flagged", "Judged")):
+            most = opened[0] if opened else len(lines)
+        most -= 1
+        if most >= 0 and line and not line.startswith(LEFT_OUT):
+            kept.append(line)
     return kept
+
+
+def draw_suspects(folder: Path) -> None:
+    """Draw the faces of lowest quality of a refined demo, with given and refined label, as README's picture."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+    import numpy as np
+    from PIL import Image
+
+    import fercleaner
+
+    refined = fercleaner.load(folder / "demo.refined.parquet")
+    truth = fercleaner.read_truth(folder / "clean_labels.csv", refined.classes)
+    true = truth.label[truth.rows_of(refined.ids, refined.paths)]
+    figure, axes = plt.subplots(2, 8, figsize=(11, 3.5))
+    rows = np.argsort(refined.quality, kind="stable")
+    rows = [*rows[:8], *rows[refined.flagged[rows] & (refined.given_label[rows] == true[rows])][:8]]
+    for axis, row in zip(axes.flat, rows, strict=True):
+        axis.imshow(Image.open(folder.parent / refined.paths[row]))
+        given, label = (refined.classes[labels[row]] for labels in (refined.given_label, refined.label))
+        wrong = refined.given_label[row] != true[row]
+        axis.set_title(f"{given}\n\N{RIGHTWARDS ARROW} {label}", fontsize=9, color="#1a7f37" if wrong else "#b42318")
+        axis.axis("off")
+    figure.tight_layout()
+    PICTURE.parent.mkdir(exist_ok=True)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=90)
+    plt.close(figure)
+    Image.open(drawn).convert("RGB").quantize(192).save(PICTURE, optimize=True)
 
 
 def demo_parts() -> dict[str, str]:
@@ -498,6 +574,7 @@ def demo_parts() -> dict[str, str]:
             said = [*done.stderr.splitlines(), *done.stdout.splitlines()] if step[0] in ("demo", "refine") else []
             said = said or [*done.stdout.splitlines(), *done.stderr.splitlines()]
             lines += trimmed(said)
+        draw_suspects(Path(folder) / "demo")
         rows = []
         for evidence, method, options in RUNS:
             run("refine", "demo", "--method", method, *options, "--out", "a.parquet", "--force")
@@ -509,14 +586,15 @@ def demo_parts() -> dict[str, str]:
 
 
 def main(args: Sequence[str]) -> None:
-    """Write the parts into README.md."""
+    """Write the parts into their files."""
     contents = {name: make() for name, make in PARTS.items()} | (demo_parts() if "--demo" in args else {})
-    text = README.read_text(encoding="utf-8")
-    for name, content in contents.items():
-        text = with_part(text, name, content)
-    partial = README.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(README)
+    for file in dict.fromkeys(PLACES.values()):
+        text = file.read_text(encoding="utf-8")
+        for name in (name for name in contents if PLACES[name] == file):
+            text = with_part(text, name, contents[name])
+        partial = file.with_suffix(".partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
 
 
 if __name__ == "__main__":

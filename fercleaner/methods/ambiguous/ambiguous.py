@@ -18,7 +18,7 @@ from ..base import keep_given, own_share, parameters, require
 from ..threshold import choose_posteriors, relative_margin
 from .label_graph import graph_votes
 
-Shape = Literal["concave", "linear", "convex"]
+WeightShape = Literal["concave", "linear", "convex"]
 
 #: Ada-CM: share of the mean confidence of correct faces that is asked for, after many epochs.
 MARGIN_SHARE = 0.97
@@ -57,7 +57,7 @@ class Ambiguous:
     Sources are the probe's out-of-fold posterior, a mirrored copy's (`view`), and two that learn from faces
     without a label: labels that traveled over the graph of nearest neighbors (`label_graph.graph_votes`, where there
     are neighbors), and a mixture-of-experts head trained here on the views (`experts`, where there are features),
-    which is taught the unlabeled faces by the graph and by itself. p_i is their mean, q_i their normalized
+    which learns the unlabeled faces from the graph and from itself. p_i is their mean, q_i their normalized
     geometric mean (the softmax of mean scores). With q_(1) >= q_(2) >= ... and P_n the sum of the n largest,
 
         m_i     = clip(#{n : P_n < mass}, 1, K)              (`inclusive`: #{n : P_(n-1) < mass}, P_0 = 0)
@@ -115,8 +115,8 @@ class Ambiguous:
     an Adaptive Confidence Margin (Ada-CM), CVPR 2022. Differs from them in: frozen views, out-of-fold
     posteriors in place of weak augmentations, margins at the end of training, shrunk towards the mean and with a
     floor for calibrated posteriors; agreement, smoothing and the rule for labeled faces are ours (the papers
-    take given labels as right), and so is the graph: it stands for what image augmentations teach a network that
-    is not frozen, that pictures close by are of one class.
+    take given labels as right), and so is the graph: it stands for what a network that is not frozen learns from
+    image augmentations, that pictures close by are of one class.
 
     Examples
     --------
@@ -135,7 +135,7 @@ class Ambiguous:
     positives: int = 3
     mass: float = 0.9
     inclusive: bool = True
-    shape: Shape = "concave"
+    shape: WeightShape = "concave"
     sharpen: float = 1.5
     blend: float = 0.8
     relabel: float = 0.9
@@ -152,8 +152,10 @@ class Ambiguous:
             raise InputError(f"ambiguous: positives is {self.positives}; expected at least 1.")
         if not 0 < self.mass < 1:
             raise InputError(f"ambiguous: mass is {self.mass}; expected between 0 and 1.")
-        if self.shape not in get_args(Shape):
-            raise InputError(f"ambiguous: shape '{self.shape}' is not known; choose {', '.join(get_args(Shape))}.")
+        if self.shape not in get_args(WeightShape):
+            raise InputError(
+                f"ambiguous: shape '{self.shape}' is not known; choose {', '.join(get_args(WeightShape))}."
+            )
         if not 0 < self.sharpen < np.inf:
             raise InputError(f"ambiguous: sharpen is {self.sharpen}; expected a number above 0.")
         for what in ("blend", "relabel"):
@@ -305,7 +307,7 @@ def class_margins(posterior: Doubles, given: Doubles, classes: int) -> Doubles:
 
 
 def positives(
-    q: Doubles, limit: int = 3, mass: float = 0.9, *, inclusive: bool = False, shape: Shape = "concave"
+    q: Doubles, limit: int = 3, mass: float = 0.9, *, inclusive: bool = False, shape: WeightShape = "concave"
 ) -> Positives:
     """Return the plausible classes of each row of `q` (N, C) and how little they are contested.
 

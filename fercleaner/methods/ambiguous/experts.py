@@ -168,11 +168,11 @@ def expert_posteriors(
     given = np.asarray(samples.given, dtype=np.float32)[order]
     used = found & samples.labeled[order]
     trains, judges = roles(dealt[order], used, found)
-    taught = None if votes is None else np.log(np.maximum(votes[order], LEAST_VOTE)).astype(np.float32)
+    guide = None if votes is None else np.log(np.maximum(votes[order], LEAST_VOTE)).astype(np.float32)
     values, seen = np.zeros(given.shape), np.zeros(len(found), dtype=np.bool_)
     if judges.any():
         limit = min(limit, given.shape[1] - 1)
-        head = _Training(design, given, trains, found, taught, experts, active, limit, mass)
+        head = _Training(design, given, trains, found, guide, experts, active, limit, mass)
         logits = head.run(seed, torch_device(device), progress)
         temperature = calibrate(logits, given, judges & used[:, None])
         share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
@@ -233,8 +233,8 @@ class _Training:
                 loss = loss + LOAD_SHARE * sum(load_loss(gates[:, f]) for f in range(gates.shape[1]))
                 warm = epoch >= WARM_UP * times
                 if (warm or votes is not None) and bool(unlabeled[rows].any()):
-                    taught = None if votes is None else votes[rows]
-                    loss = loss + self._unlabeled(self._teacher(x[rows], taught, warm), z, unlabeled[rows])
+                    guide = None if votes is None else votes[rows]
+                    loss = loss + self._unlabeled(self._teacher(x[rows], guide, warm), z, unlabeled[rows])
                 adam.zero_grad()
                 torch.autograd.backward(loss)
                 adam.step()
@@ -285,7 +285,7 @@ class _Training:
         return x * keep.to(x.device) / (1.0 - share)
 
     def _teacher(self, x: Tensor, votes: Tensor | None, warm: bool) -> Tensor:
-        """Return what unlabeled faces are taught, (B, F, C): by weak passes (once `warm`) and log `votes`."""
+        """Return the targets of unlabeled faces, (B, F, C): by weak passes (once `warm`) and log `votes`."""
         import torch
 
         if not warm and votes is not None:

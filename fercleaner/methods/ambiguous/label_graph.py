@@ -11,7 +11,7 @@ from ...core.arrays import Bools, Floats, Ints
 from ...core.types import Neighbors, Posteriors, Samples
 from ...noise.label_model import distribution, fit_sharpness, frequencies, lift, mean_vote
 from ...similarity.hypergraph import build, leave_out_propagate
-from ..hypergraph.hypergraph import view_weights
+from ..hypergraph.view_weights import view_weights
 
 
 class GraphVotes(NamedTuple):

@@ -195,12 +195,12 @@ class AuPrior:
         unlabeled = ~samples.labeled
         top = np.where(unlabeled, True, known[keep_given(samples).argmax(1)])
         judged = found & top
-        taught = judged & samples.labeled
+        learned = judged & samples.labeled
         quality = np.zeros(len(samples))
         if evidence.action_units is not None:
             quality = np.where(judged, evidence.action_units.quality.astype(np.float64), 0.0)
         start, p = rates, p[judged]
-        mass = given[taught].sum(0)
+        mass = given[learned].sum(0)
         shares = mass / mass.sum() if mass.sum() > 0 else np.full(len(rates), 1.0 / len(rates))
         learner = samples.labeled[judged]
         y, q = given[judged], quality[judged]

@@ -153,7 +153,11 @@ class Consensus:
         rates = None if rates is None else pooled(rates, prior, wild)
         others = {name: expert for name, expert in experts.items() if name not in HEAD}
         found = sources(evidence, others, joined, prior, prior if rates is None else rates)
-        reader = Reader(labels, measure(joined, labels), found, rates)
+        noise = measure(joined, labels)
+        if others:  # a source's transition matrix takes up noise of the labels: what it looks like, the head says
+            inside = fit_stack({name: own[name][rows] for name in HEAD}, given[rows], prior).joined(own)
+            noise = replace(noise, random=measure(inside, labels).random)
+        reader = Reader(labels, noise, found, rates)
         refined = reader.read(joined, joined, joined, joined, reader.noise)
         if self.rounds == 2:
             runs = stack.joined({name: expert.runs for name, expert in experts.items()})

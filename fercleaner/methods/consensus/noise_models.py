@@ -17,7 +17,7 @@ RANDOM_LABELS = (0.02, 0.1)
 #: Shares of the labels' entropy that a transition matrix must explain beyond chance for noise to hit classes alike not
 #: at all, and for certain. FER2013's own labels reach .013; 20 % pair flips .05 to .09, 20 % drawn from raters .015 to
 #: .03.
-BY_CLASS = (0.015, 0.03)
+BY_CLASS = (0.015, 0.025)
 #: Shares of the labels' entropy that experts must explain to be relied on not at all, and fully; some three times what
 #: views without a bearing on the classes reach.
 RELIED = (0.1, 0.25)
@@ -27,7 +27,7 @@ SOMETHING = (0.05, 0.1)
 LEAST_RELIED = 0.02
 #: Noise that annotators share is at most this many times what experts leave unexplained of the labels: it cannot be
 #: large where labels are learned almost wholly.
-UNEXPLAINED = 2.5
+UNEXPLAINED = 3.0
 #: Belief that labels are right, in faces: this share of each class, and half a face beside; half a face a row of T
 #: spread over the classes (as `label_model.fit_noise`).
 RIGHT_SHARE, RIGHT_FACES, SPREAD_FACES = 0.01, 0.5, 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +12,7 @@ from ...core.errors import InputError
 from ...core.evidence import Evidence
 from ...core.groups import fold_numbers
 from ...core.numeric import normalized
-from ...core.types import Neighbors, Refinement, Samples
+from ...core.types import Refinement, Samples
 from ...noise.class_priors import NONE, base_rates, pooled, rates_beside
 from ...noise.label_model import (
     RELIANCE,
@@ -23,7 +22,6 @@ from ...noise.label_model import (
     expected_transition,
     explained,
     fit_noise,
-    fit_sharpness,
     frequencies,
     lift,
     mean_vote,
@@ -31,17 +29,17 @@ from ...noise.label_model import (
 )
 from ...noise.sites import Sites, posterior, sites_of
 from ...similarity.distinct import distinct_views
-from ...similarity.hypergraph import Hypergraph, build, leave_out_propagate, propagate
-from ...similarity.whitening import JOINT
+from ...similarity.hypergraph import Hypergraph, build, estimated_influence, leave_out_propagate, propagate
 from ..base import keep_given, own_share, require
 from .uncertainty import estimate
+from .view_weights import fitting_k, view_weights
 
-#: A view's information is measured with its votes mixed into the label frequencies by each of these shares.
-VOTE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
-#: A view of no measurable information keeps this share of the weight of the best.
-LEAST_VIEW = 1e-3
-#: What votes weigh at least.
-LEAST_TOLD = 0.02
+#: Random signs that estimate a label's share in its own score.
+SIGNS = 16
+#: Least and greatest sharpness.
+SHARPNESS_LIMITS = (0.2, 16.0)
+#: What votes weigh at least against labels.
+LEAST_CREDIT = 0.02
 #: By how much a label leads that the margin has held back.
 LEAST_LEAD = 1e-5
 #: The final distribution is sharper than the likeliest one for the given labels by this factor: wrong labels
@@ -61,9 +59,10 @@ class HypergraphPropagation:
 
         F = (1 - alpha) (I - alpha P)^-1 U Y,      l_ic = log(F_ic / m_c),  rows of F and m brought to sum 1
 
-    m the mean of F over faces. In the first round U = I. Before each further round a noise model (sharpness s,
-    transition matrix T; `label_model.fit_noise`) is fitted to lifts and given labels, and
-    U_j = P(true = y_j | l_j, y_j): labels that their surroundings contradict lose their vote. In the end
+    m the mean of F over faces. By default U = I: plain label propagation. With more `rounds`, before each further one
+    a noise model (sharpness s, transition matrix T; `label_model.fit_noise`) is fitted to l and given labels, and
+    U_j = P(true = y_j | l_j, y_j), l_j without all that comes from y_j, also on walks that return to it
+    (`hypergraph.estimated_influence`): labels that their surroundings contradict lose their vote. In the end
 
         p_ic ~ pi*_c^g exp(1.5 s l_ic),   T[c, d] ~ sum_i p_ic y_id + pi_d / 2,
         r_ic = sum_d y_id p_ic T[c, d] / sum_b p_ib T[b, d]
@@ -72,7 +71,7 @@ class HypergraphPropagation:
     rates beta of expressions pi* ~ pi^e beta^(1 - e) and g = (1 + gamma) / 2, e the share of the labels' entropy that
     the votes explain beyond chance. Where the votes, pi_c exp(s l_ic), explain little of the labels
     (`label_model.explained`, `reliance` below 1), g and 1.5 move towards 1 and T towards the fitted one, so that weak
-    views overrule few labels; where they explain hardly more than chance (`label_model.chance`, `told`), r is mixed
+    views overrule few labels; where they explain hardly more than chance (`label_model.chance`, `credit`), r is mixed
     with y and labels stay. In sets of few faces k is at most half the mean size of the classes that occur.
 
     r is the refined distribution, quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a
@@ -89,7 +88,9 @@ class HypergraphPropagation:
     alpha : float in [0, 1)
         How far labels travel.
     rounds : int
-        Propagations; 1 is plain label propagation.
+        Propagations; 1 is plain label propagation, 2 weighs labels by their uncertainty. On FER2013's faces 2 finds
+        flips to a similar class better, and symmetric, many, or annotators' own mistakes worse; it costs labels that
+        were right, and twice the time (docs/hypergraph-notes.md).
     gamma : float >= 0
         Power of the label frequencies. Above 1 says that the true classes are less even than the given labels:
         noise flattens frequencies. 1 for sets whose classes were balanced by hand.
@@ -106,7 +107,7 @@ class HypergraphPropagation:
     uncertainty : bool
         Add the evidence `uncertainty`, how little a face's surroundings tell of its class
         (`uncertainty.estimate`): a head a site on the smoothed class scores, rank-regularized as in SCN. It weighs
-        nothing: labels weighed by it, with or without U, and hyperedges weighed by it were no better than U alone.
+        nothing; U does.
 
     Sites
     -----
@@ -114,7 +115,7 @@ class HypergraphPropagation:
     which stands for T both in U and in r, and votes are read with the class frequencies of the site
     (`sites.Sites`). Both are drawn towards those of the whole set, the more the fewer faces a site has labeled,
     and the labels of a face's fold take no part in the matrix that it is read by, nor do in a fold's run those of
-    that fold. Look-alikes vote across sites.
+    that fold. Nearest neighbors vote across sites.
     With one site, or none, the rule is as above.
 
     Source
@@ -132,7 +133,7 @@ class HypergraphPropagation:
 
     k: int = 15
     alpha: float = 0.8
-    rounds: int = 2
+    rounds: int = 1
     gamma: float = 2.0
     folds: int = 10
     base_rates: str = NONE
@@ -167,10 +168,10 @@ class HypergraphPropagation:
         prior = frequencies(given)
         sites = sites_of(samples)
         lifts = lift(scores, mean_vote(scores, spoken))
-        sharpness = fit_sharpness(lifts[rows], given[rows], prior)
+        sharpness = likeliest_sharpness(lifts[rows], given[rows], prior)
         share = explained(distribution(lifts[rows], prior, sharpness), given[rows], prior)
         beyond = share - chance(given[rows], prior)
-        trust, heard = reliance(share), told(beyond)
+        trust, credited = reliance(share), credit(beyond)
         sharpness *= 1 + trust * (SHARPER - 1)
         rates = rates_beside(prior, samples.classes, self.base_rates)
         power = (self.gamma - 1) * (1.0 if rates is None else KNOWN_POWER)
@@ -182,7 +183,7 @@ class HypergraphPropagation:
             read = model.posterior(vote, given)
         else:
             read = posterior(vote, given, site_transitions(sites, vote, given, rows, fold, model.transition, trust))
-        read = np.where(samples.labeled[:, None], heard * read + (1 - heard) * given, read)
+        read = np.where(samples.labeled[:, None], credited * read + (1 - credited) * given, read)
         refined = np.where(spoken[:, None], read, keep_given(samples))
         quality, weight = judged(samples, refined, spoken)
         beside = {
@@ -208,58 +209,80 @@ class HypergraphPropagation:
 
         Rows of no mass: nothing speaks about that face.
         """
-        fold = self._folds(evidence.samples, seed)
-        runs, graph = self.runs(evidence, fold)
-        return runs[np.arange(len(fold)), fold].astype(np.float64), graph
+        samples = evidence.samples
+        fold = self._folds(samples, seed)
+        own_fold = (np.arange(len(fold)), fold)
+        if self.rounds > 1:
+            runs, graph = self.runs(evidence, fold)
+            return runs[own_fold].astype(np.float64), graph
+        graph = self._graph(evidence)
+        return leave_out_propagate(graph, samples.given, fold, self.alpha)[own_fold].astype(np.float64), graph
 
     def runs(self, evidence: Evidence, fold: Ints) -> tuple[Floats, Hypergraph]:
         """Return what speaks about each face in the run of each fold, (N, folds, C) >= 0; and the graph.
 
-        In run b no label of fold b takes part, nor does a face's own label in what is said of it. `fold` (N,) is
-        as `fold_numbers` gives it.
+        In run b no label of fold b takes part. Nor does a face's own label in what is said of it, whichever walk it
+        takes (`estimated_influence`). `fold` (N,) is as `fold_numbers` gives it.
         """
         samples = evidence.samples
-        tables = distinct_views(evidence) or dict(evidence.neighbors)
-        k = fitting_k(self.k, samples)
-        graph = build(tables, k=k, view_weight=view_weights(tables, samples, k))
+        graph = self._graph(evidence)
+        signs = np.empty((len(samples), SIGNS), dtype=np.float32)
+        signs[np.argsort(samples.ids)] = np.random.default_rng(0).choice([-1.0, 1.0], size=signs.shape)
+        influence = estimated_influence(graph, self.alpha, signs).astype(np.float32)
         sites = sites_of(samples)
         own_fold = (np.arange(len(samples)), fold)
         scores = leave_out_propagate(graph, samples.given, fold, self.alpha)
         trust = (fold[:, None] != np.arange(scores.shape[1])).astype(np.float32)
         for _ in range(self.rounds - 1):
-            others = self._others(scores, trust, samples).astype(np.float64)
+            others = _others(scores, trust, influence, samples).astype(np.float64)
             trust = trust_of(others[own_fold], others, samples, fold, sites)
             trust[own_fold] = 0
             weighted = trust[:, :, None] * samples.given[:, None, :]
             scores = propagate(graph, weighted.reshape(len(samples), -1), self.alpha).reshape(scores.shape)
-        return self._others(scores, trust, samples), graph
+        return _others(scores, trust, influence, samples), graph
 
-    def _others(self, scores: Floats, trust: Floats, samples: Samples) -> Floats:
-        """Return the scores without what each face's own label, weighed by `trust` (N, folds), adds to its own."""
-        own = (1 - self.alpha) * trust[:, :, None] * samples.given[:, None, :]
-        result: Floats = np.clip(scores - own, 0, None)
-        return result
+    def _graph(self, evidence: Evidence) -> Hypergraph:
+        tables = distinct_views(evidence) or dict(evidence.neighbors)
+        k = fitting_k(self.k, evidence.samples)
+        return build(tables, k=k, view_weight=view_weights(tables, evidence.samples, k))
 
     def _folds(self, samples: Samples, seed: int) -> Ints:
         return fold_numbers(samples.ids, samples.group, self.folds, seed)
 
 
-def fitting_k(k: int, samples: Samples) -> int:
-    """Return `k`, or half the mean number of labeled faces a class where that is less; at least 1.
+def _others(scores: Floats, trust: Floats, influence: Floats, samples: Samples) -> Floats:
+    """Return scores (N, folds, C) without what each face's own label, weighed by `trust` (N, folds), adds to them."""
+    own = influence[:, None, None] * trust[:, :, None] * samples.given[:, None, :]
+    result: Floats = np.clip(scores - own, 0, None)
+    return result
 
-    Classes that no label names do not count.
+
+def likeliest_sharpness(lifts: Doubles, given: Doubles, prior: Doubles) -> float:
+    """Return the s in `SHARPNESS_LIMITS` under which the given labels (N, C) are likeliest; lifts must not know them.
+
+    The log-likelihood of softmax(log prior + s lift) is concave in s, so that one search along log s finds it.
     """
-    used = max(1, int((samples.given.max(0) > 0).sum()))
-    return max(1, min(k, int(samples.labeled.sum()) // (2 * used)))
+    from scipy.optimize import minimize_scalar
+
+    if len(lifts) == 0:
+        return SHARPNESS_LIMITS[0]
+
+    def loss(log_s: float) -> float:
+        share = (distribution(lifts, prior, float(np.exp(log_s))) * given).sum(1)
+        return -float(np.log(np.maximum(share, 1e-12)).sum())
+
+    low, high = np.log(SHARPNESS_LIMITS)
+    best = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(best.x))
 
 
-def told(share: float) -> float:
+def credit(share: float) -> float:
     """Return what votes weigh against labels when they explain `share` of the labels' entropy beyond chance.
 
-    `LEAST_TOLD` up to a twentieth, 1 from a tenth on: views that know nothing of the classes change no label, and
+    `LEAST_CREDIT` up to a twentieth, 1 from a tenth on: views that know nothing of the classes change no label, and
     faces are ranked by them even so.
     """
-    return float(np.clip(2 * share / RELIANCE[0] - 1, LEAST_TOLD, 1.0))
+    return float(np.clip(2 * share / RELIANCE[0] - 1, LEAST_CREDIT, 1.0))
 
 
 def mixed_model(
@@ -314,44 +337,6 @@ def trust_of(left_out: Doubles, others: Doubles, samples: Samples, fold: Ints, s
         read = matrices.posterior(normalized(votes * shares[:, None]), given)
     share = np.einsum("nbc,nc->nb", read, given)
     return np.where(others.max(2) > 0, share, 1.0).astype(np.float32)
-
-
-def view_weights(neighbors: Mapping[str, Neighbors], samples: Samples, k: int | None = None) -> dict[str, float]:
-    """Return the factor of each view's hyperedges.
-
-    The square of the information of its votes (`information`) relative to the best view's; the joint view, all
-    others side by side, counts as often as there are others.
-    """
-    worth = {view: information(table, samples, k) for view, table in neighbors.items()}
-    best = max(worth.values())
-    often = max(1, len(neighbors) - 1)
-    return {
-        view: (max((value / best) ** 2, LEAST_VIEW) if best > 0 else 1.0) * (often if view == JOINT else 1)
-        for view, value in worth.items()
-    }
-
-
-def information(table: Neighbors, samples: Samples, k: int | None = None) -> float:
-    """Return how much a neighbor vote tells about the given labels beyond their frequencies, in nats a face, >= 0.
-
-    The vote of the k nearest (by default all) is weighed by squared similarity; it is mixed into the frequencies
-    by the share that serves best.
-    """
-    given = samples.given.astype(np.float64)
-    index, similarity = table.indices[:, :k], table.similarity[:, :k]
-    weight = np.where(index >= 0, np.clip(similarity, 0, None).astype(np.float64) ** 2, 0.0)
-    vote = np.einsum("nk,nkc->nc", weight, given[index])
-    total = vote.sum(1)
-    rows = (total > 0) & samples.labeled
-    if not rows.any():
-        return 0.0
-    prior = frequencies(given)
-    vote, given = vote[rows] / total[rows, None], given[rows]
-    base = (given * np.log(prior)).sum(1)
-    gains = [
-        float(((given * np.log(share * vote + (1 - share) * prior)).sum(1) - base).mean()) for share in VOTE_SHARES
-    ]
-    return max(0.0, *gains)
 
 
 def judged(samples: Samples, refined: Doubles, spoken: Bools) -> tuple[Doubles, Doubles]:

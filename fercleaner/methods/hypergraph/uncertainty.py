@@ -142,16 +142,16 @@ def fit_heads(z: Doubles, expected: Doubles, chance: Doubles, site: Ints, sites:
     def loss(flat: Doubles) -> tuple[float, Doubles]:
         heads = flat.reshape(sites + 1, d)
         u = relied_on(heads, z, site)
-        heard = np.maximum(u * expected + (1 - u) * chance, 1e-12)
+        mixed = np.maximum(u * expected + (1 - u) * chance, 1e-12)
         value, slope = rank_loss(u)
-        pull = z * ((slope - (expected - chance) / heard) * u * (1 - u))[:, None]
+        pull = z * ((slope - (expected - chance) / mixed) * u * (1 - u))[:, None]
         ridge = np.full((sites + 1, 1), SITE_RIDGE)
         ridge[-1] = RIDGE
         gradient = ridge * heads
         for column in range(d):
             gradient[:-1, column] += np.bincount(site, weights=pull[:, column], minlength=sites + 1)[:-1]
         gradient[-1] += pull.sum(0)
-        value += float((ridge * heads**2).sum()) / 2 - float(np.log(heard).sum())
+        value += float((ridge * heads**2).sum()) / 2 - float(np.log(mixed).sum())
         return value, gradient.ravel()
 
     best = minimize(loss, np.zeros((sites + 1) * d), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})

@@ -55,8 +55,7 @@ class Landmark:
         Neighbors a view that count, of those given; LA-Net has 8 (within a batch).
     scores : {"kernel", "uniform", "learned"}
         "kernel": exp(similarity / temperature). "uniform": 1. "learned": LA-Net's pair network, fitted on the
-        features (N, D) of each view with the loss KL(p || b); needs torch and minutes on large sets, and was
-        no better than the kernel on FER2013's faces (AP .742 against .752).
+        features (N, D) of each view with the loss KL(p || b); needs torch and minutes on large sets.
     temperature : float > 0
         Of the kernel, in cosine.
     pooling : {"views", "spaces"}
@@ -130,7 +129,7 @@ class Landmark:
         """
         require(evidence, self)
         samples = evidence.samples
-        source = witness_of(evidence, self.source, self.name)
+        source = posteriors_of(evidence, self.source, self.name)
         views = {view: table for view, table in distinct_views(evidence).items() if view != JOINT}
         weights = self._contributions(evidence, views, source, rng)
         said = {
@@ -210,7 +209,7 @@ class Landmark:
         )
 
 
-def witness_of(evidence: Evidence, name: str, method: str) -> Posteriors:
+def posteriors_of(evidence: Evidence, name: str, method: str) -> Posteriors:
     """Return the posteriors called `name`, or raise InputError with the names there are."""
     if name not in evidence.posteriors:
         known = ", ".join(sorted(evidence.posteriors))

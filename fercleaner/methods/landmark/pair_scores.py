@@ -61,7 +61,7 @@ def fit_pair_scores(
     LA-Net's public code, layers.py (Wu and Cui, ICCV 2023). Differs from it in: the first layer is 128 wide
     whatever D is; neighbors come from the whole set; the bank is in closed form; posteriors are fixed, and
     therefore the divergence is turned round: with p fixed, KL(b || p) of the paper is least for neighbors that are
-    sure, not for those that are right (on FER2013's faces average precision fell from .80 to .66).
+    sure, not for those that are right.
 
     Cost: about 10 s an epoch, view and 30,000 faces of 1,024 dimensions on two cores; O(N k) memory.
     """

@@ -13,7 +13,7 @@ from ...core.errors import InputError, StoreError
 from ...core.expressions import CLASS_SETS
 from ...core.refined import RefinedSet
 from ...core.types import Samples
-from .selection import Labels
+from .selection import ExportedLabels
 
 #: What becomes of pictures: links to them, copies, or neither.
 PICTURES = ("link", "copy", "none")
@@ -28,7 +28,7 @@ class Job:
     refined : RefinedSet
     rows : (M,) int64
         Faces to write, in their order.
-    labels : Labels
+    labels : ExportedLabels
         Of these rows.
     source : Path, optional
         The set that was refined, as the user names it.
@@ -40,7 +40,7 @@ class Job:
 
     refined: RefinedSet
     rows: Ints
-    labels: Labels
+    labels: ExportedLabels
     source: Path | None = None
     samples: Samples | None = None
     pictures: str = "link"

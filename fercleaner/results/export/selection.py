@@ -80,7 +80,7 @@ class Selection:
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class ExportedLabels:
     """The labels to write of M faces.
 
     Parameters
@@ -105,7 +105,7 @@ class Labels:
     quality: Floats
 
 
-def chosen(refined: RefinedSet, rows: Ints, which: str, fill: bool = False) -> Labels:
+def chosen(refined: RefinedSet, rows: Ints, which: str, fill: bool = False) -> ExportedLabels:
     """Return the labels to write.
 
     Parameters
@@ -136,4 +136,4 @@ def chosen(refined: RefinedSet, rows: Ints, which: str, fill: bool = False) -> L
     hot = np.eye(len(refined.classes), dtype=np.float32)[index] * (index >= 0)[:, None]
     soft = refined.distribution[rows] if which == "distribution" else hot
     distribution = np.where(take[:, None], soft, refined.given[rows]).astype(np.float32)
-    return Labels(which, index, distribution, index != given, refined.weight[rows], refined.quality[rows])
+    return ExportedLabels(which, index, distribution, index != given, refined.weight[rows], refined.quality[rows])

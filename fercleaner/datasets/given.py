@@ -1,0 +1,197 @@
+"""The given labels of a table: a label column, a column a class, or both where they agree."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from ..core.arrays import Bools, Doubles
+from ..core.errors import InputError
+from ..core.expressions import canonical, is_expression
+from ..core.text import shown
+from .assemble import Given, one_hot
+from .labels import CodedLabels, class_names, resolve
+from .options import COLUMN_NAMES, ReadOptions, spelled
+from .table import Table, decimals, listed, number
+from .votes import NO_VOTES, given_from_votes
+
+_LOG = logging.getLogger(__name__)
+
+#: Vote columns that are no class, by `options.spelled`.
+UNKNOWN = ("unknown",)
+NOT_A_FACE = ("nf", "not a face", "no face")
+
+#: Cells of a column looked at to see whether it holds numbers.
+LOOKED_AT = 1000
+#: Shares of a row may miss their common sum by this much; fewer rows than `FEW_ROWS` say nothing about it.
+SUM_TOLERANCE, FEW_ROWS = 0.01, 5
+#: A label agrees with the counts where its own is the largest but for this share.
+TIE_TOLERANCE = 1e-5
+
+
+def given_labels(table: Table, label: str | None, options: ReadOptions, taken: set[str]) -> tuple[Given, list[str]]:
+    """Return the given labels of a table and the columns that they were counted from, none where `label` gave them.
+
+    Parameters
+    ----------
+    table : Table
+    label : str, optional
+        Column of labels.
+    options : ReadOptions
+        `votes.given_from` decides between the two; where it does not and they contradict each other, that is an error.
+    taken : set of str
+        Columns that play another role.
+
+    Raises
+    ------
+    InputError
+        There is neither, a cell is no number, or both can be the given label.
+    """
+    rule = options.votes.given_from
+    columns = {} if rule == "label" else _class_columns(table, options, taken)
+    if columns and label is not None and rule == "auto" and not _counts_win(table, label, columns, options):
+        columns = {}
+    if not columns:
+        if label is None:
+            _check_has_labels(table, options)
+        texts = table.columns[label] if label is not None else [""] * len(table)
+        return one_hot(resolve(texts, table.where, options)), []
+    classes = class_names(options) or tuple(sorted(columns))
+    counts = {name: decimals(table.columns[column], table.where, column) for name, column in columns.items()}
+    none = np.zeros(len(table))
+    votes = np.stack([counts.get(name, none) for name in classes], axis=1).astype(np.float32)
+    if rule == "auto" and label is None:
+        _check_ratings(table, counts, columns)
+    unknown = _extra(table, UNKNOWN) + sum((counts[name] for name in counts if name not in classes), none)
+    not_a_face = _extra(table, NOT_A_FACE)
+    given, labeled, notes = given_from_votes(votes, unknown, not_a_face, options.votes)
+    if label is not None:
+        blank = (votes.sum(1) + unknown + not_a_face) == 0
+        limited = options if options.classes is not None else replace(options, classes=classes)
+        rest = [text if empty else "" for text, empty in zip(table.columns[label], blank, strict=True)]
+        single = one_hot(resolve(rest, table.where, limited, numbered=False))
+        given[blank], labeled[blank] = single.given[blank], single.labeled[blank]
+        notes = np.where(blank, np.where(single.labeled, "", NO_VOTES), notes)
+    return Given(classes, given, labeled, notes, votes), list(columns.values())
+
+
+def _check_has_labels(table: Table, options: ReadOptions) -> None:
+    columns = listed([*table.columns, *table.left_out])
+    names = ", ".join(COLUMN_NAMES["label"])
+    if options.votes.given_from == "label":
+        raise InputError(
+            f"{table.name} has no label column ({names}), which given_from 'label' asks for; its columns are {columns}."
+        )
+    if options.classes is None:
+        raise InputError(
+            f"{table.name} has neither a label column ({names}) nor columns named after classes; its columns are "
+            f"{columns}. Name the column with --column label=NAME, or, if the faces have no labels, the class set with "
+            "--classes."
+        )
+
+
+def _class_columns(table: Table, options: ReadOptions, taken: set[str]) -> dict[str, str]:
+    """Return class -> column, for columns named after an expression or a class that hold numbers.
+
+    Where fewer than two do, but others of such names hold something else and there is no label, the first cell that is
+    no number is an error.
+    """
+    named = class_names(options) or ()
+    columns: dict[str, str] = {}
+    other: list[str] = []
+    for column, cells in table.columns.items():
+        if column in taken:
+            continue
+        name = canonical(column, options.alias)
+        if not (name in named or is_expression(name)):
+            continue
+        filled = [cell for cell in cells if cell][:LOOKED_AT]
+        if not any(np.isfinite(number(cell)) for cell in filled):
+            other += [column] if filled else []
+            continue
+        if name in columns:
+            raise InputError(
+                f"{table.name}: the columns '{columns[name]}' and '{column}' both mean '{name}'. Rename one of them."
+            )
+        columns[name] = column
+    if len(columns) < 2 and len(columns) + len(other) >= 2 and not _has_label(table, options):
+        decimals(table.columns[other[0]], table.where, other[0])
+    return columns if len(columns) >= 2 else {}
+
+
+def _has_label(table: Table, options: ReadOptions) -> bool:
+    return bool(options.columns.get("label")) or any(spelled(name) in COLUMN_NAMES["label"] for name in table.columns)
+
+
+def _counts_win(table: Table, label: str, columns: dict[str, str], options: ReadOptions) -> bool:
+    """Whether the columns a class give the labels, and not the label column beside them.
+
+    They do where they say the same as the label in every row. Where the user names the label column, or it holds
+    classes that have no column, the label column does. Otherwise only the user knows.
+    """
+    said = ", ".join(columns.values())
+    if options.columns.get("label"):
+        _LOG.warning("%s: the labels are those of '%s'; the columns %s are left alone.", table.name, label, said)
+        return False
+    labels = resolve(table.columns[label], table.where, options)
+    present = [labels.classes[c] for c in np.unique(labels.index[labels.index >= 0]).tolist()]
+    without = [name for name in present if name not in columns]
+    if without:
+        _LOG.warning(
+            "%s: the labels are those of '%s'. The columns %s are left alone: they have none for %s.",
+            table.name,
+            label,
+            said,
+            listed(without, 6),
+        )
+        return False
+    counts = np.stack([decimals(table.columns[c], table.where, c) for c in columns.values()], axis=1)
+    both = (labels.index >= 0) & (counts.sum(1) > 0)
+    agree = both & _supports(labels, counts, list(columns))
+    if agree.sum() == both.sum():
+        return True
+    row = int(np.flatnonzero(both & ~agree)[0])
+    raise InputError(
+        f"{table.where(row)}: the label is '{shown(table.columns[label][row])}', but the columns {shown(said, 200)} "
+        f"say "
+        f"otherwise; they agree on {int(agree.sum()):,} of {int(both.sum()):,} faces. Which are the given labels? "
+        f"--votes given_from=label takes the column '{label}', --votes given_from=votes the others."
+    )
+
+
+def _supports(labels: CodedLabels, counts: Doubles, names: list[str]) -> Bools:
+    """Whether each row's label is among the largest of its counts, (N,) bool; False where it has no label."""
+    top = counts.max(1)
+    own = np.zeros(len(counts))
+    place = {name: k for k, name in enumerate(names)}
+    for c, name in enumerate(labels.classes):
+        rows = labels.index == c
+        if name in place:
+            own[rows] = counts[rows, place[name]]
+    supported: Bools = (labels.index >= 0) & (own >= top * (1 - TIE_TOLERANCE))
+    return supported
+
+
+def _check_ratings(table: Table, counts: dict[str, Doubles], columns: dict[str, str]) -> None:
+    """Raise InputError where numbers look like a scale that starts above 0, and not like votes or shares."""
+    values = np.stack(list(counts.values()), axis=1)
+    sums = values.sum(1)
+    spread = float(sums.max() - sums.min()) if len(sums) else 0.0
+    if len(values) >= FEW_ROWS and values.min() > 0 and spread > SUM_TOLERANCE * float(sums.max()):
+        raise InputError(
+            f"{table.name}: the columns {listed(list(columns.values()))} hold {values.min():g} to {values.max():g}, "
+            f"never "
+            "0, and rows add up to different sums: ratings on a scale, or votes? --votes given_from=votes takes their "
+            "shares as the given labels, --votes given_from=majority the largest; or name a column of labels: "
+            "--column label=NAME"
+        )
+
+
+def _extra(table: Table, spellings: tuple[str, ...]) -> Doubles:
+    total = np.zeros(len(table))
+    for column, cells in table.columns.items():
+        if spelled(column) in spellings:
+            total = total + decimals(cells, table.where, column)
+    return total

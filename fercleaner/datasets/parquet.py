@@ -1,0 +1,158 @@
+"""Parquet files of the user's: only the columns that are asked for are read, and none that lies about its size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.errors import InputError, MissingDependency
+from ..core.text import shown
+from .table import Keep, Table, check_regular, listed, unreadable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+#: A file of more rows than `MANY_ROWS` with fewer bytes a row than this cannot hold an id a row.
+MANY_ROWS, LEAST_BYTES_A_ROW = 1_000_000, 0.5
+#: Columns that hold more bytes than `MUCH`, and more than this many times the file, are refused unread.
+MUCH, LARGEST_RATIO = 256 << 20, 200
+#: Rows that are unfolded together.
+BATCH_ROWS = 4096
+
+#: Says whether a column is wanted, by its name and Arrow type.
+KeepField = Callable[["pa.Field"], bool]
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn what Arrow raises on a damaged file into InputError."""
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise MissingDependency("pyarrow", f"Reading {path.name}") from error
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory.") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise unreadable(path, error) from error
+        raise _damaged(path, error) from error
+    except (pa.ArrowException, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = shown((str(error).splitlines() or [type(error).__name__])[0], 200)
+    return InputError(f"{path} is not a Parquet file that can be read: {reason.rstrip('.')}.")
+
+
+def read_columns(path: Path, keep: KeepField) -> tuple[pa.Table, tuple[str, ...]]:
+    """Return the columns wanted as an Arrow table, and the names of the others.
+
+    The columns of a pandas index that has a name are columns like others.
+
+    Raises
+    ------
+    InputError
+        No regular file, no Parquet, two columns of one name, no rows, or sizes that cannot be true.
+    """
+    check_regular(path)
+    with guarded(path):
+        import pyarrow.parquet as pq
+
+        with path.open("rb") as stream:
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            fields = list(file.schema_arrow)
+            names = [field.name.strip() for field in fields]
+            twice = (
+                next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+            )
+            if twice is not None:
+                raise InputError(f"{path.name} has two columns named '{shown(twice)}'; remove or rename one.")
+            if not file.metadata.num_rows:
+                raise InputError(f"{path} has no rows.")
+            wanted = [field.name for field in fields if keep(field)]
+            check_size(path, file)
+            table = _read(path, file, wanted)
+        table = table.rename_columns([name.strip() for name in table.column_names])
+        return table, tuple(field.name.strip() for field in fields if field.name not in set(wanted))
+
+
+def check_size(path: Path, file: pq.ParquetFile) -> None:
+    """Raise InputError where a small file says that it holds so much that it would fill the memory.
+
+    What stands in the metadata of single columns is not looked at: Arrow ends the process where that is damaged.
+    """
+    held, rows = path.stat().st_size, file.metadata.num_rows
+    if rows > MANY_ROWS and held < LEAST_BYTES_A_ROW * rows:
+        raise InputError(f"{path} says that it has {rows:,} rows, but is {held:,} bytes long; it is not read.")
+    size = sum(file.metadata.row_group(k).total_byte_size for k in range(file.metadata.num_row_groups))
+    if size > MUCH and size > LARGEST_RATIO * held:
+        raise InputError(f"{path} says that it holds {size:,} bytes in {held:,}; it is not read.")
+
+
+def _read(path: Path, file: pq.ParquetFile, wanted: list[str]) -> pa.Table:
+    """Return columns, read piece by piece, so that what unfolds to far more than the file holds is stopped early."""
+    import pyarrow as pa
+
+    if not wanted:
+        return pa.table({})
+    held, size, batches = path.stat().st_size, 0, []
+    for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+        size += batch.nbytes
+        if size > MUCH and size > LARGEST_RATIO * held:
+            raise InputError(f"{path} unfolds to more than {size:,} bytes from {held:,}; it is not read.")
+        batches.append(batch)
+    return pa.Table.from_batches(batches)
+
+
+def read_parquet(path: Path, keep: Keep | None = None) -> Table:
+    """Read a Parquet file as a table of text; columns of structs and bytes are left out.
+
+    Raises
+    ------
+    InputError
+        As `read_columns` does.
+    """
+    import pyarrow as pa
+
+    def plain(field: pa.Field) -> bool:
+        kind = field.type
+        nested = pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_union(kind)
+        raw = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+        return not (nested or raw) and (keep is None or keep(field.name.strip()))
+
+    table, left_out = read_columns(path, plain)
+    with guarded(path):
+        columns = {name: texts(table.column(name)) for name in table.column_names}
+        numeric = frozenset(f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type))
+    if not columns:
+        raise InputError(f"{path.name} has no column of text or numbers; its columns are {listed(left_out)}.")
+    return Table(path.name, columns, left_out=left_out, numeric=numeric)
+
+
+def texts(column: Any) -> list[str]:
+    """Return an Arrow column as text cells, as `as_text` does."""
+    return [as_text(cell) for cell in column.to_pylist()]
+
+
+def as_text(value: Any) -> str:
+    """Return a cell as text: "" for None and NaN, "3" for 3.0, lists with blanks between."""
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    if isinstance(value, np.ndarray | list | tuple):
+        return " ".join(as_text(part) for part in value)
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace").strip()
+    return str(value).strip()
