@@ -11,15 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import (
-    Bools,
-    Floats,
-    Ints,
-    Strings,
-    check_distributions,
-    freeze,
-    frozen_array,
-)
+from .arrays import Bools, Floats, Ints, Strings, check_distributions, freeze, frozen_array
 from .errors import InputError
 
 
