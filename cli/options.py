@@ -28,24 +28,15 @@ from .checks import (
     vote_rules,
     weights_of,
 )
+from .evidence import Known, read_beside
 
 if TYPE_CHECKING:
-    from fercleaner.core.types import ActionUnits, Features, Landmarks, Posteriors, Samples
+    from fercleaner.core.types import Posteriors, Samples
     from fercleaner.datasets.options import ReadOptions
     from fercleaner.extraction.extractor import Extractor
     from fercleaner.pipeline.inputs import Resources, Sources
 
 DATA, EVIDENCE, METHOD, RUN = "Reading the set", "Evidence", "Method", "Running"
-
-
-class Known(NamedTuple):
-    """What files say: the set, views, landmarks and action units of the user's."""
-
-    samples: Samples
-    views: list[Features]
-    landmarks: Landmarks | None
-    action_units: ActionUnits | None
-    identity: Features | None = None
 
 
 class Opened(NamedTuple):
@@ -284,25 +275,9 @@ class SetOptions:
 
     def look(self, dataset: Path, tell: Callable[[str], None]) -> Known:
         """Read the set and the files of evidence beside it, no picture, and tell what was read and left out."""
-        from fercleaner.encoders.vectors import read_view
-        from fercleaner.landmarks import PointsFile
-        from fercleaner.landmarks.au_columns import from_columns
-
-        from .console import warnings_to
-
         files = view_files(self.view)
         check_files(self.action_units, self.landmarks)
-        samples = self._read(dataset, tell)
-        views: list[Features] = []
-        with warnings_to(tell):
-            for name, file in files:
-                views.append(read_view(name, file, samples))
-                tell(f"View {name}: {views[-1].values.shape[1]:,} columns of {file}.")
-            identity = read_view("identity", self.identity, samples) if self.identity else None
-            units = from_columns(str(self.action_units), samples) if self.action_units else None
-            kind, _, file_ = self.landmarks.strip().partition(":")
-            points = PointsFile(file_.strip()).read(samples) if kind == "points" else None
-        return Known(samples, views, points, units, identity)
+        return read_beside(self._read(dataset, tell), files, self.identity, self.action_units, self.landmarks, tell)
 
     def _detector(self, samples: Samples, tags: list[str], weights: dict[str, Path]) -> Any:
         """Return where landmarks come from: the set, the detector named, or None (none, or the builtin model)."""
