@@ -11,15 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import (
-    Bools,
-    Floats,
-    Ints,
-    Strings,
-    check_distributions,
-    freeze,
-    frozen_array,
-)
+from .arrays import Bools, Floats, Ints, Strings, check_distributions, freeze, frozen_array
 from .errors import InputError
 
 
@@ -38,10 +30,6 @@ class ImageSource(Protocol):
     def name(self, row: int) -> str:
         """Return what to call the picture in a message, such as its path."""
         ...
-
-
-#: Name of the builtin model: of the view of its embedding, and of its posteriors.
-BUILTIN = "builtin"
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ KEYS = ("id", "image", "path")
 ROW_SUM = 1e-3
 
 
-class Table(NamedTuple):
+class PosteriorTable(NamedTuple):
     """What a file holds: values (M, K); ids (M,) and class names (K), where it names them."""
 
     values: Doubles
@@ -103,11 +103,11 @@ def read_posteriors(
     return Posteriors(name, samples.ids, samples.classes, rows, found, learned=learned, near=near), tuple(said)
 
 
-def _read(where: str, file: Path) -> Table:
+def _read(where: str, file: Path) -> PosteriorTable:
     suffix = file.suffix.lower()
     try:
         if suffix == ".npy":
-            return Table(_numbers(where, np.load(file, allow_pickle=False)), None, None)
+            return PosteriorTable(_numbers(where, np.load(file, allow_pickle=False)), None, None)
         if suffix == ".npz":
             with np.load(file, allow_pickle=False) as held:
                 missing = [key for key in ("values", "ids", "classes") if key not in held]
@@ -116,7 +116,7 @@ def _read(where: str, file: Path) -> Table:
                         f"{where} has no array '{missing[0]}'. Expected numpy.savez(FILE, values=, ids=, classes=)."
                     )
                 names = tuple(held["classes"].astype(np.str_).tolist())
-                return Table(_numbers(where, held["values"]), held["ids"].astype(np.str_), names)
+                return PosteriorTable(_numbers(where, held["values"]), held["ids"].astype(np.str_), names)
         if suffix in ENDINGS:
             return _columns(where, file, suffix)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -124,7 +124,7 @@ def _read(where: str, file: Path) -> Table:
     raise InputError(f"{where} is none of {', '.join(ENDINGS)}.")
 
 
-def _columns(where: str, file: Path, suffix: str) -> Table:
+def _columns(where: str, file: Path, suffix: str) -> PosteriorTable:
     import pandas as pd
 
     table = pd.read_csv(file) if suffix == ".csv" else pd.read_parquet(file)
@@ -132,7 +132,7 @@ def _columns(where: str, file: Path, suffix: str) -> Table:
     if key is None:
         raise InputError(f"{where} has none of the columns {', '.join(KEYS)} to tell faces by.")
     numeric = table.drop(columns=key).select_dtypes("number")
-    return Table(
+    return PosteriorTable(
         _numbers(where, numeric.to_numpy(dtype=np.float64)),
         table[key].to_numpy(dtype=np.str_),
         tuple(str(column) for column in numeric.columns),
