@@ -17,7 +17,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[dev,docs,mediapipe,huggingface]'
+	$(PIP) --editable '.[dev,docs,mediapipe,huggingface,review,annotators,map]'
 	@touch $@ $(VENV)/.run
 
 demo: $(VENV)/.run

@@ -2,10 +2,10 @@
 
     python benchmarks/audit_page.py --pictures FOLDER [--ferplus ../shared/ferplus] [--rows 300000]
 
-FOLDER holds ferplus's images.tar unpacked (images/00000.png, ...). Three parts:
+FOLDER holds ferplus's images.tar unpacked (images/00000.png, ...). Parts:
 
 - page: the 28,709 faces with pictures, two outside views and landmarks, refined by `hypergraph`, checks included.
-- large: synthetic rows without pictures, 64 columns, groups of 100.
+- large, large-vectors: synthetic rows without pictures, groups of 100; without vectors, and with 64 columns.
 - copies: of random faces of one half of the set (the thresholds were chosen on the other), copies that were mirrored,
   recompressed, or cropped at random to a given side: how many are found again, and how many other pairs.
 
@@ -69,8 +69,8 @@ def page(pictures: Path, ferplus: Path, file: Path | None) -> dict[str, Any]:
     return {"gathering": vars(gathering), **written(refined, material)}
 
 
-def large(rows: int) -> dict[str, Any]:
-    """Time an audit of synthetic rows without pictures."""
+def large(rows: int, vectors: bool) -> dict[str, Any]:
+    """Time an audit of synthetic rows without pictures; with `vectors`, outliers and a map of 64 columns as well."""
     rng = np.random.default_rng(0)
     c = 7
     given, true = rng.integers(0, c, rows), rng.integers(0, c, rows)
@@ -92,7 +92,7 @@ def large(rows: int) -> dict[str, Any]:
     group = np.array([f"subject {i // 100}" for i in range(rows)])
     samples = Samples(ids, classes, one_hot, everyone, np.full(rows, ""), group=group)
     view = Features("synthetic", ids, values, everyone)
-    return written(refined, Material(samples=samples, features={"synthetic": view}))
+    return written(refined, Material(samples=samples, features={"synthetic": view} if vectors else {}))
 
 
 def written(refined: RefinedSet, material: Material) -> dict[str, Any]:
@@ -190,13 +190,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ferplus", type=Path, default=HERE.parents[1] / "shared/ferplus")
     parser.add_argument("--refined", type=Path, help="the set, refined before, in place of refining it")
     parser.add_argument("--rows", type=int, default=300_000)
-    parser.add_argument("--parts", default="page,large,copies")
+    parser.add_argument("--parts", default="page,large,large-vectors,copies")
     parser.add_argument("--out", type=Path, default=HERE / "results/audit_page.json")
     asked = parser.parse_args(arguments)
     done: dict[str, Any] = {"stamp": stamp()}
     parts = {
         "page": lambda: page(asked.pictures, asked.ferplus, asked.refined),
-        "large": lambda: large(asked.rows),
+        "large": lambda: large(asked.rows, False),
+        "large-vectors": lambda: large(asked.rows, True),
         "copies": lambda: copies(asked.pictures, asked.ferplus),
     }
     for name in asked.parts.split(","):

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from fercleaner.core.arrays import Ints
     from fercleaner.core.refined import RefinedSet
-    from fercleaner.review.pictures import Pictures
+    from fercleaner.review.pictures import ShownPictures
     from fercleaner.review.session import Session
 
 LIST = "A list in place of the page"
@@ -101,14 +101,14 @@ def default_log(file: Path) -> Path:
     return file.with_name(f"{file.name.removesuffix(file.suffix).removesuffix('.refined')}.decisions.jsonl")
 
 
-def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | None) -> Pictures:
+def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | None) -> ShownPictures:
     from fercleaner import datasets
-    from fercleaner.review.pictures import Pictures
+    from fercleaner.review.pictures import ShownPictures
 
-    return Pictures(refined, images, None if dataset is None else datasets.read(dataset))
+    return ShownPictures(refined, images, None if dataset is None else datasets.read(dataset))
 
 
-def _serve(session: Session, pictures: Pictures, port: int, no_browser: bool) -> None:
+def _serve(session: Session, pictures: ShownPictures, port: int, no_browser: bool) -> None:
     from fercleaner.review.server import serve
 
     from .console import note, words

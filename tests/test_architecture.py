@@ -7,13 +7,13 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 

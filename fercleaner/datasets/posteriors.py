@@ -3,7 +3,8 @@
     .csv               a column `id` or `image`, and a column a class, by name
     .parquet, .pq      the same
     .npz               `values` (M, K), `ids` (M,) and `classes` (K,)
-    .npy               (N, C) in the order of the set's rows and of its classes
+    .npy               (N, C) in the order of the set's rows and of its classes, such as cleanlab's pred_probs
+    .json              samples.json of a FiftyOne dataset that was exported, with the classes of its metadata.json
 
 Columns of classes that the set does not have are dropped and rows brought to sum 1, both of which is said. A row of
 NaN, or of no mass on the set's classes, says that the model knows nothing of this face.
@@ -23,7 +24,7 @@ from ..core.expressions import canonical
 from ..core.types import Posteriors, Samples
 
 #: Endings that `read_posteriors` knows.
-ENDINGS = (".csv", ".npy", ".npz", ".parquet", ".pq")
+ENDINGS = (".csv", ".json", ".npy", ".npz", ".parquet", ".pq")
 #: Names of the column that tells faces apart.
 KEYS = ("id", "image", "path")
 #: Rows that miss sum 1 by more than this were not distributions over the set's classes, which is said.
@@ -117,6 +118,10 @@ def _read(where: str, file: Path) -> PosteriorTable:
                     )
                 names = tuple(held["classes"].astype(np.str_).tolist())
                 return PosteriorTable(_numbers(where, held["values"]), held["ids"].astype(np.str_), names)
+        if suffix == ".json":
+            from .fiftyone import read_predictions
+
+            return PosteriorTable(*read_predictions(where, file))
         if suffix in ENDINGS:
             return _columns(where, file, suffix)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

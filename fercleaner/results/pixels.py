@@ -117,7 +117,8 @@ def measure(picture: Image) -> tuple[Bytes, tuple[float, float, float, float]]:
     spread = float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
     dark, bright = (float(np.searchsorted(below, share)) / 255 for share in (0.95, 0.05))
     small = np.asarray(gray.resize((SHARP_SIDE, SHARP_SIDE), Image.Resampling.BILINEAR), dtype=np.float64)
-    copy = np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX))
+    # Pillow's box filter moves pixels by up to half a one where sizes do not divide, and not alike when mirrored.
+    copy = np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.HAMMING))
     return copy, (dark, bright, spread / 255, sharpness(small))
 
 

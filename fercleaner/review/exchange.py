@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -177,4 +177,4 @@ def _person(value: Any) -> str:
 
 
 def _changed_at(file: Path) -> str:
-    return iso(datetime.fromtimestamp(file.stat().st_mtime, timezone.utc))
+    return iso(datetime.fromtimestamp(file.stat().st_mtime, UTC))

@@ -26,7 +26,7 @@ SIDE = 512
 KEPT = 512
 
 
-class Pictures:
+class ShownPictures:
     """Pictures of a refined set by row, as PNG or JPEG of at most `SIDE` pixels a side.
 
     A file is opened only where it really lies (links followed) in one of `roots`, and only its pixels leave: it is

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.errors import FercleanerError, InputError, MissingDependency, StoreError
 from ..extraction.images import UnreadableImage
-from .pictures import Pictures
+from .pictures import ShownPictures
 from .session import UNDO, Session, items_from
 
 HOST = "127.0.0.1"
@@ -39,7 +39,7 @@ HEADERS = {
 }
 
 
-def build(session: Session, pictures: Pictures, token: str, port: int) -> Any:
+def build(session: Session, pictures: ShownPictures, token: str, port: int) -> Any:
     """Return the ASGI application.
 
     Raises
@@ -73,7 +73,7 @@ class Pages:
     more than it frees. Pictures are read in threads.
     """
 
-    def __init__(self, session: Session, pictures: Pictures) -> None:
+    def __init__(self, session: Session, pictures: ShownPictures) -> None:
         self._session, self._pictures = session, pictures
 
     async def start(self, request: Any) -> Any:
@@ -216,7 +216,7 @@ async def _refuse(send: Any, status: int) -> None:
     await send({"type": "http.response.body", "body": b"refused\n"})
 
 
-def serve(session: Session, pictures: Pictures, *, port: int = 0, ready: Callable[[str], None]) -> None:
+def serve(session: Session, pictures: ShownPictures, *, port: int = 0, ready: Callable[[str], None]) -> None:
     """Serve the page until interrupted; call `ready` with its address once it answers there.
 
     Parameters

@@ -14,7 +14,7 @@ from fercleaner.report import Material, Options, audit
 from fercleaner.results.alike import alike, halves, thumbnails
 from fercleaner.results.checks import duplicate_checks, face_checks, group_check, outlier_check, picture_checks
 from fercleaner.results.near_duplicates import find_duplicates
-from fercleaner.results.pixels import look
+from fercleaner.results.pixels import look, measure
 from fercleaner.results.recrops import cut, detail, recropped
 
 
@@ -52,6 +52,14 @@ def test_copies_of_every_kind_are_found_in_pictures_that_are_no_files() -> None:
     )
     assert {group.kind for group in without.groups} == {"exact", "near", "mirrored"}
     assert not without.crops_sought
+
+
+def test_a_small_copy_is_the_mirror_of_its_mirror_whatever_the_size() -> None:
+    for size in (48, 50, 100, 37):
+        face = picture(1, size)
+        there = measure(face)[0].astype(float)
+        back = measure(face.transpose(Image.Transpose.FLIP_LEFT_RIGHT))[0][:, ::-1].astype(float)
+        assert np.corrcoef(there.ravel(), back.ravel())[0, 1] > 0.9995, size
 
 
 def test_the_larger_picture_is_kept_then_the_better_label(tmp_path) -> None:

@@ -114,7 +114,7 @@ def test_groups_are_what_pairs_above_the_threshold_connect(tmp_path: Path) -> No
     refined = make([str(tmp_path / f"{i}.png") for i in range(24)], [i % 3 for i in range(24)])
     thumbs, fine = [], []
     for path in refined.paths:
-        gray = np.asarray(Image.open(path).resize((SIDE, SIDE), Image.Resampling.BOX), dtype=float)
+        gray = np.asarray(Image.open(path).resize((SIDE, SIDE), Image.Resampling.HAMMING), dtype=float)
         thumbs.append(unit(gray.reshape(16, 2, 16, 2).mean((1, 3)).ravel()))
         wide = np.pad(gray, 2, mode="edge")
         mean = [[wide[y : y + 5, x : x + 5].mean() for x in range(SIDE)] for y in range(SIDE)]

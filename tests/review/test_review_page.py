@@ -13,7 +13,7 @@ from review_cases import CLASSES, HOSTILE, refined_set, with_pictures
 pytest.importorskip("uvicorn", reason="the review page needs uvicorn")
 
 from fercleaner.review.log import DecisionLog, read_log
-from fercleaner.review.pictures import Pictures
+from fercleaner.review.pictures import ShownPictures
 from fercleaner.review.queue import order
 from fercleaner.review.server import HOST, build
 from fercleaner.review.session import Session
@@ -38,7 +38,7 @@ class Served:
         listener.bind((HOST, 0))
         port = listener.getsockname()[1]
         self.session = Session(refined, DecisionLog(log), "ann")
-        app = build(self.session, Pictures(refined), "token", port)
+        app = build(self.session, ShownPictures(refined), "token", port)
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
         self.thread.start()

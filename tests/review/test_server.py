@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from fercleaner.core.errors import InputError
 from fercleaner.review.log import DecisionLog
-from fercleaner.review.pictures import Pictures
+from fercleaner.review.pictures import ShownPictures
 from fercleaner.review.server import PAGE, build
 from fercleaner.review.session import Session
 
@@ -26,7 +26,7 @@ FEAR = {"kind": "label", "classes": ["fear"]}
 
 def client_of(refined, tmp_path, roots=None, host=f"127.0.0.1:{PORT}"):
     session = Session(refined, DecisionLog(tmp_path / "log.jsonl"), "ann")
-    app = build(session, Pictures(refined, roots), TOKEN, PORT)
+    app = build(session, ShownPictures(refined, roots), TOKEN, PORT)
     return TestClient(app, base_url=f"http://{host}"), session
 
 
@@ -152,7 +152,7 @@ def test_large_pictures_are_made_smaller(tmp_path):
     path = tmp_path / "set" / "large.png"
     path.parent.mkdir()
     Image.new("RGB", (2000, 1000)).save(path)
-    data, kind = Pictures(refined_set(1, paths=[path])).read(0)
+    data, kind = ShownPictures(refined_set(1, paths=[path])).read(0)
     assert (Image.open(io.BytesIO(data)).size, kind) == ((512, 256), "image/jpeg")
 
 
@@ -178,7 +178,7 @@ def test_nothing_outside_the_set_is_opened(tmp_path):
     client, _ = client_of(refined_set(2, paths=paths), tmp_path, roots=[inside])
     assert [client.get(at(f"picture/{row}")).status_code for row in (0, 1)] == [200, 404]
     with pytest.raises(InputError, match="no such folder"):
-        Pictures(refined, [tmp_path / "nowhere"])
+        ShownPictures(refined, [tmp_path / "nowhere"])
 
 
 def test_sets_without_pictures_still_have_a_page(tmp_path):
@@ -194,7 +194,7 @@ def test_pictures_inside_a_csv_are_shown_by_way_of_the_set(tmp_path):
 
     samples = read(fer2013(tmp_path / "fer2013.csv", [0, 1, 2, 3], ["Training"] * 4))
     refined = refined_set(ids=samples.ids.tolist()[::-1])
-    data, _ = Pictures(refined, samples=samples).read(0)
+    data, _ = ShownPictures(refined, samples=samples).read(0)
     assert Image.open(io.BytesIO(data)).convert("L").getpixel((0, 0)) == 3
     with pytest.raises(InputError, match="it has no face 'other'"):
-        Pictures(refined_set(ids=["other"]), samples=samples)
+        ShownPictures(refined_set(ids=["other"]), samples=samples)
