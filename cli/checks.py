@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from fercleaner.core.types import Posteriors, Samples
 
 #: Let fercleaner choose.
 AUTO = "auto"
@@ -105,6 +108,18 @@ def posterior_files(texts: list[str] | None, tags: list[str]) -> tuple[list[Post
             "its posteriors: --posteriors builtin=FILE."
         )
     return files, not texts or "builtin" in plain
+
+
+def posteriors_of(option: PosteriorOption, samples: Samples) -> Posteriors:
+    """Read a file of --posteriors and say what was changed in it."""
+    from fercleaner.datasets.posteriors import read_posteriors
+
+    from .console import note
+
+    table, said = read_posteriors(option.name, option.file, samples, learned=option.learned, near=option.near)
+    for sentence in said:
+        note(sentence)
+    return table
 
 
 def encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:

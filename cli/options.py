@@ -16,7 +16,6 @@ from .checks import (
     AUTO,
     BUILTIN,
     YUNET,
-    PosteriorOption,
     check_files,
     class_names,
     detector_kind,
@@ -24,6 +23,7 @@ from .checks import (
     known_index,
     pairs,
     posterior_files,
+    posteriors_of,
     view_files,
     vote_rules,
     weights_of,
@@ -31,7 +31,7 @@ from .checks import (
 from .evidence import Known, read_beside
 
 if TYPE_CHECKING:
-    from fercleaner.core.types import Posteriors, Samples
+    from fercleaner.core.types import Samples
     from fercleaner.datasets.options import ReadOptions
     from fercleaner.extraction.extractor import Extractor
     from fercleaner.pipeline.inputs import Resources, Sources
@@ -230,7 +230,7 @@ class SetOptions:
         framing, framed = choose_framing(self.crop, _text(weights.get(YUNET)))
         known = self.look(dataset, note)
         samples = known.samples
-        posteriors = [self._posteriors(option, samples) for option in given]
+        posteriors = [posteriors_of(option, samples) for option in given]
         if self.crop == "box" and samples.boxes is None:
             raise InputError(
                 f"--crop box: {dataset} says of no face where it is. Add a column box, or leave --crop out."
@@ -262,16 +262,6 @@ class SetOptions:
                 find_groups=not self.no_find_groups and self.group_by != "none",
             ),
         )
-
-    def _posteriors(self, option: PosteriorOption, samples: Samples) -> Posteriors:
-        from fercleaner.datasets.posteriors import read_posteriors
-
-        from .console import note
-
-        table, said = read_posteriors(option.name, option.file, samples, learned=option.learned, near=option.near)
-        for sentence in said:
-            note(sentence)
-        return table
 
     def look(self, dataset: Path, tell: Callable[[str], None]) -> Known:
         """Read the set and the files of evidence beside it, no picture, and tell what was read and left out."""

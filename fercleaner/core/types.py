@@ -32,10 +32,6 @@ class ImageSource(Protocol):
         ...
 
 
-#: Name of the builtin model: of the view of its embedding, and of its posteriors.
-BUILTIN = "builtin"
-
-
 @dataclass(frozen=True, eq=False)
 class Samples:
     """The faces of a dataset and what is given about them.

@@ -244,9 +244,9 @@ def test_labels_balanced_by_hand_are_noticed_where_base_rates_are_of_the_wild(ve
 
 
 def test_set_reaches_the_method_and_the_file(vectors):
-    run("refine", "faces.csv", "--view", "v=v.npy", "--set", "k=7", "--set", "alpha=0.5")
+    run("refine", "faces.csv", "--view", "v=v.npy", "--set", "k=7", "--set", "base_rates=even")
     params = fercleaner.load("faces.refined.parquet").metadata["params"]
-    assert (params["k"], params["alpha"]) == (7, 0.5)
+    assert (params["k"], params["base_rates"]) == (7, "even")
 
 
 def test_pictures_by_hog_and_points_of_a_drawn_set(drawn, here):

@@ -10,9 +10,10 @@ import pytest
 from consensus_cases import about_right, beside, crowd, make_samples, seen_as, source
 
 from fercleaner.core.numeric import softmax
-from fercleaner.core.types import BUILTIN, Features
+from fercleaner.core.types import Features
 from fercleaner.methods.consensus import external
 from fercleaner.methods.consensus.experts import Expert, fit_stack
+from fercleaner.methods.consensus.external import BUILTIN
 from fercleaner.methods.consensus.noise_models import (
     Labels,
     Noise,

@@ -70,6 +70,8 @@ class Consensus:
 
     Parameters
     ----------
+    k : int
+        Neighbors a face that reasons name; the answer does not depend on them.
     folds : int
         Labels are left out a fold at a time.
     rounds : int
@@ -87,11 +89,14 @@ class Consensus:
     needs: ClassVar[frozenset[str]] = frozenset({"features"})
     optional: ClassVar[frozenset[str]] = frozenset({"neighbors", "outside"})
 
+    k: int = 15
     folds: int = 5
     rounds: int = 2
     base_rates: str = WILD
 
     def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"consensus: k = {self.k}; at least one neighbor is needed.")
         if self.folds < 2:
             raise InputError(f"consensus: folds = {self.folds}; at least 2 are needed.")
         if self.rounds not in (1, 2):

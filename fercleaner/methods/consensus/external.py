@@ -13,9 +13,11 @@ from ...core.arrays import Bools, Doubles, Ints
 from ...core.evidence import Evidence
 from ...core.expressions import canonical
 from ...core.numeric import normalized, softmax
-from ...core.types import BUILTIN, Features, Posteriors, Samples
+from ...core.types import Features, Posteriors, Samples
 from .experts import Expert
 
+#: Name of the builtin model: of the view of its embedding, and of its posteriors.
+BUILTIN = "builtin"
 #: Distances from home (`distance_from_home`) up to which a source's posteriors may overrule labels fully, and from
 #: which on not at all. FER2013's own faces lie at .00 with the labels that they came with and at .02 to .08 under other
 #: labels, right ones and 20 % wrong; photographs of the wild, where the model is right on .84, at .17; the nearest set
