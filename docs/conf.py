@@ -74,7 +74,7 @@ def _only_patterns_that_match(app: Any, name: str, source: list[str]) -> None:
     """Drop the patterns of index.md that match no page: Sphinx warns of them."""
     if name == "index":
         lines = source[0].splitlines()
-        source[0] = "\n".join(line for line in lines if "*" not in line or any(DOCS.glob(f"{line.strip()}.md")))
+        source[0] = "\n".join(line for line in lines if not line.endswith("*") or any(DOCS.glob(f"{line}.md")))
 
 
 def setup(app: Any) -> None:

@@ -125,9 +125,9 @@ def read(path: Path, options: ReadOptions) -> Samples:
             )
         for name in splits:
             split = split_name(name) or name
-            classes, stray = scan(path / name, find.left_out)
+            classes, loose = scan(path / name, find.left_out)
             _check_classes(path / name, classes)
-            rows += [(f"{name}/{file}", "", split) for file in stray]
+            rows += [(f"{name}/{file}", "", split) for file in loose]
             rows += [(f"{name}/{file}", label, split) for file, label in _of_classes(find, path / name, classes)]
     else:
         _check_classes(path, folders)

@@ -168,9 +168,9 @@ def _tell_missing(counts: Mapping[str, int], spelling: Mapping[str, str], notes:
     marks = {text: count for text, count in counts.items() if text.strip() and notes[spelling[text]] == NO_LABEL}
     marks = {text: count for text, count in marks.items() if text.strip().casefold() not in _EMPTY}
     if marks:
-        told = ", ".join(f"'{shown(text, 40)}' {count:,}" for text, count in list(marks.items())[:6])
+        listed = ", ".join(f"'{shown(text, 40)}' {count:,}" for text, count in list(marks.items())[:6])
         one = shlex.quote(f"{shown(next(iter(marks)), 40)}=NAME")
-        _LOG.warning("Labels read as missing: %s. --alias %s makes one a class.", told, one)
+        _LOG.warning("Labels read as missing: %s. --alias %s makes one a class.", listed, one)
 
 
 def _numbering(first: Mapping[str, int], where: Where, options: ReadOptions) -> ClassSet | None:

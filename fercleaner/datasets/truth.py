@@ -153,8 +153,8 @@ def read_truth(
     label = label_column or _label_column(path, table)
     texts = [clean(cell) for cell in table.need(label)]
     if options is not None and texts:
-        told = resolve_labels(texts, table.where, options)
-        texts = [told.classes[index] if index >= 0 else "" for index in told.index]
+        coded = resolve_labels(texts, table.where, options)
+        texts = [coded.classes[index] if index >= 0 else "" for index in coded.index]
     known_as = {text: _label(table.where(i), text, classes, resolve) for text, i in _first(texts).items()}
     labels = np.array([known_as[texts[i]] for i in named], dtype=np.int64)
     known = (labels >= 0).astype(np.float32)

@@ -159,12 +159,12 @@ def _probabilities(
 ) -> tuple[dict[str, str], Doubles]:
     """Return AU -> "column: kind", and their probabilities (M, A)."""
     plain = [column for name, found in used.items() for kind, column in found if kind is None and name not in kinds]
-    untold = _untold(plain, values, table)
+    default = _default_kind(plain, values, table)
     names = sorted(used, key=lambda name: int(name[2:]) if name != "U" else 999)
     taken: dict[str, str] = {}
     estimates: list[Doubles] = []
     for name in names:
-        options = [(kinds.get(name) or kind or untold, column) for kind, column in used[name]]
+        options = [(kinds.get(name) or kind or default, column) for kind, column in used[name]]
         bad = next((kind for kind, _ in options if kind not in _PREFERRED), None)
         if bad is not None:
             raise InputError(f"kinds: {name} is '{bad}', expected one of {', '.join(_PREFERRED)}.")
@@ -175,7 +175,7 @@ def _probabilities(
     return taken, np.stack(estimates, axis=1)
 
 
-def _untold(plain: list[str], values: dict[str, Doubles], table: Table) -> str:
+def _default_kind(plain: list[str], values: dict[str, Doubles], table: Table) -> str:
     """Return what columns without a suffix hold: probabilities where none exceeds 1, intensities where many do.
 
     Raises
@@ -227,8 +227,8 @@ def _tell(
     kinds: dict[str, list[str]] = {}
     for name, said in taken.items():
         kinds.setdefault(said.rpartition(": ")[2], []).append(name)
-    told = "; ".join(f"{', '.join(names)} as {kind}" for kind, names in kinds.items())
-    _LOG.warning("action units: %s (%s).", told, path)
+    listed = "; ".join(f"{', '.join(names)} as {kind}" for kind, names in kinds.items())
+    _LOG.warning("action units: %s (%s).", listed, path)
     if left_out:
         _LOG.warning(
             "action units left out: %s.", "; ".join(f"{column} is {reason}" for column, reason in left_out.items())

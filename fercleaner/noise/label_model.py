@@ -1,7 +1,7 @@
-"""From the votes of look-alikes to calibrated distributions, and how given labels arise from true ones.
+"""From the votes of nearest neighbors to calibrated distributions, and how given labels arise from true ones.
 
 A vote q_ic, averaged over a graph, is drawn towards the mean vote m_c of all faces. What a face's surroundings
-say beyond that is its lift, l_ic = log(q_ic / m_c); a distribution is read off it as
+say beyond that is its log-likelihood ratio, l_ic = log(q_ic / m_c); a distribution is read off it as
 
     p_ic ~ pi_c^gamma exp(s l_ic)
 
@@ -20,7 +20,7 @@ from ..core.numeric import normalized, softmax
 
 #: Sharpness values tried, evenly spaced in the logarithm.
 SHARPNESS = np.exp(np.linspace(np.log(0.2), np.log(16.0), 19))
-#: Votes and means are held above this, so that a class nobody voted for has a finite lift.
+#: Votes and means are held above this, so that a class nobody voted for has a finite log-likelihood ratio.
 LEAST_VOTE = 1e-7
 #: Steps of the EM algorithm while a sharpness is tried, and for the one chosen.
 TRIAL_STEPS, FINAL_STEPS = 15, 60
@@ -40,7 +40,7 @@ def mean_vote(scores: Doubles, rows: Bools) -> Doubles:
     return mean
 
 
-def lift(scores: Doubles, mean: Doubles) -> Doubles:
+def log_ratio(scores: Doubles, mean: Doubles) -> Doubles:
     """Return log(q_ic / m_c) of scores (..., C), q their rows brought to sum 1."""
     result: Doubles = np.log(np.maximum(normalized(scores), LEAST_VOTE)) - np.log(np.maximum(mean, LEAST_VOTE))
     return result
@@ -51,9 +51,9 @@ def frequencies(given: Doubles) -> Doubles:
     return normalized(given.sum(0) + 1e-9 * max(len(given), 1))
 
 
-def distribution(lifts: Doubles, prior: Doubles, sharpness: float, gamma: float = 1.0) -> Doubles:
-    """Return p ~ prior^gamma exp(sharpness lift), rows (..., C) that sum to 1."""
-    return softmax(gamma * np.log(prior) + sharpness * lifts)
+def distribution(log_ratios: Doubles, prior: Doubles, sharpness: float, gamma: float = 1.0) -> Doubles:
+    """Return p ~ prior^gamma exp(sharpness log_ratio), rows (..., C) that sum to 1."""
+    return softmax(gamma * np.log(prior) + sharpness * log_ratios)
 
 
 def explained(rows: Doubles, given: Doubles, prior: Doubles) -> float:
@@ -80,10 +80,10 @@ def reliance(share: float) -> float:
     return float(np.clip((share - low) / (high - low), 0.0, 1.0))
 
 
-def fit_sharpness(lifts: Doubles, given: Doubles, prior: Doubles) -> float:
-    """Return the sharpness under which the given labels (N, C) are likeliest; lifts must not know them."""
+def fit_sharpness(log_ratios: Doubles, given: Doubles, prior: Doubles) -> float:
+    """Return the sharpness under which the given labels (N, C) are likeliest; the ratios must not know them."""
     likelihood = [
-        float(np.log(np.maximum((distribution(lifts, prior, s) * given).sum(1), 1e-12)).sum()) for s in SHARPNESS
+        float(np.log(np.maximum((distribution(log_ratios, prior, s) * given).sum(1), 1e-12)).sum()) for s in SHARPNESS
     ]
     return float(SHARPNESS[int(np.argmax(likelihood))])
 
@@ -129,7 +129,7 @@ def expected_transition(rows: Doubles, given: Doubles, prior: Doubles) -> Double
     return normalized(rows.T @ given + SPREAD_FACES * prior)
 
 
-def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
+def fit_noise(log_ratios: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
     """Fit sharpness and transition matrix together, by maximum likelihood of the given labels.
 
     The model: face i is of class c with p_ic (`distribution`), and a face of class c is labeled d with T[c, d].
@@ -140,7 +140,7 @@ def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
 
     Parameters
     ----------
-    lifts : (N, C) float64
+    log_ratios : (N, C) float64
         Of votes in which the face's own label took no part.
     given : (N, C) float64
         Distributions, no zero rows.
@@ -151,11 +151,11 @@ def fit_noise(lifts: Doubles, given: Doubles, prior: Doubles) -> LabelModel:
     pseudo = _pseudo_faces(given)
     best = (-np.inf, float(SHARPNESS[0]))
     for sharpness in SHARPNESS:
-        rows = distribution(lifts, prior, float(sharpness))
+        rows = distribution(log_ratios, prior, float(sharpness))
         transition, likelihood = _em(rows, given, pseudo, TRIAL_STEPS)
         objective = likelihood + float((pseudo * np.log(np.maximum(transition, 1e-30))).sum())
         best = max(best, (objective, float(sharpness)))
-    transition, _ = _em(distribution(lifts, prior, best[1]), given, pseudo, FINAL_STEPS)
+    transition, _ = _em(distribution(log_ratios, prior, best[1]), given, pseudo, FINAL_STEPS)
     return LabelModel(transition, best[1])
 
 

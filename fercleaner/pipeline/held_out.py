@@ -50,12 +50,12 @@ def hide(samples: Samples, learn_from: Sequence[str]) -> Samples:
             )
     hidden = samples.labeled & ~np.isin(samples.split, list(learn_from))
     notes = np.full(len(samples), "") if samples.notes is None else samples.notes
-    told = [
+    said = [
         f"labeled {samples.classes[label]}, not learned from (split {split or 'unnamed'})"
         for label, split in zip(samples.label[hidden].tolist(), samples.split[hidden].tolist(), strict=True)
     ]
     noted = notes.astype(object)
-    noted[hidden] = told
+    noted[hidden] = said
     return samples.replacing(
         given=np.where(hidden[:, None], np.float32(0), samples.given),
         labeled=samples.labeled & ~hidden,

@@ -25,7 +25,7 @@ from .trial_figures import Runs, Trial, judged
 NOISES = tuple(NoiseSpec(kind, 0.05) for kind in ("human", "symmetric", "asymmetric", "instance"))
 #: Flips wanted over all kinds where the number of runs is not named, and the most runs of a kind for them.
 FLIPS_WANTED, MOST_SEEDS = 100, 5
-#: Runs of each kind of noise that is named on a command line, unless told otherwise.
+#: Runs of each kind of noise that is named on a command line, by default.
 SEEDS = 3
 
 

@@ -73,8 +73,8 @@ def check_set(
         checks += picture_checks(seen)
     groups = group_check(refined, faces)
     checks += [] if groups is None else [groups]
-    told, _ = class_check(refined)
-    return Checked(tuple(checks), table_of(refined, checks, found, seen, nearness), told)
+    balance, _ = class_check(refined)
+    return Checked(tuple(checks), table_of(refined, checks, found, seen, nearness), balance)
 
 
 def example_sets(check: Check) -> list[tuple[str, tuple[int, ...]]]:

@@ -142,8 +142,13 @@ def groups(refined: RefinedSet, faces: Samples) -> dict[str, Any] | None:
         key=lambda row: (-row[0]["low"], row[1]),
     )
     rows = [
-        {"value": name, "flagged": told, "noise": noise_range(refined, number == i), "labels": _told(refined, table[i])}
-        for told, name, i in rates[:PAIRS]
+        {
+            "value": name,
+            "flagged": flags,
+            "noise": noise_range(refined, number == i),
+            "labels": _label_counts(refined, table[i]),
+        }
+        for flags, name, i in rates[:PAIRS]
     ]
     return {
         "groups": len(names),
@@ -154,7 +159,7 @@ def groups(refined: RefinedSet, faces: Samples) -> dict[str, Any] | None:
     }
 
 
-def _told(refined: RefinedSet, counts: Ints) -> str:
+def _label_counts(refined: RefinedSet, counts: Ints) -> str:
     order = np.argsort(-counts, kind="stable")
     return ", ".join(f"{counts[i]} {refined.classes[i]}" for i in order.tolist() if counts[i])
 

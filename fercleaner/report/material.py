@@ -15,7 +15,7 @@ from ..datasets.truth import Truth
 
 #: A face whose two likeliest refined classes lie closer than this is called ambiguous.
 MARGIN = 0.2
-#: Faces shown with pictures, unless told otherwise, and the share of them that is ambiguous.
+#: Faces shown with pictures, by default, and the share of them that is ambiguous.
 SHOWN, AMBIGUOUS_SHARE = 600, 0.25
 #: Share of the shown that is chosen by low quality over the whole set; the rest goes to classes and pairs in turn.
 OVERALL_SHARE = 0.5

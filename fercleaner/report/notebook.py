@@ -38,7 +38,7 @@ def shown(refined: RefinedSet) -> str:
         for row in data["classes"]
     ]
     counts = data["counts"]
-    told = (
+    sentence = (
         f"{counts['faces']:,} faces, method {data['made']['method'] or 'unknown'}; "
         f"flagged {_share(counts['flagged'])}, changed {_share(counts['changed'])}, "
         f"ambiguous {_share(counts['ambiguous'])}; "
@@ -46,7 +46,7 @@ def shown(refined: RefinedSet) -> str:
     )
     first = [face.id for face in summarize(refined, top=FACES).suspects]
     return (
-        f"<div><p>{_text(told)}</p>{_table(head, rows)}<p>Lowest quality of all, of {counts['faces']:,}:</p>"
+        f"<div><p>{_text(sentence)}</p>{_table(head, rows)}<p>Lowest quality of all, of {counts['faces']:,}:</p>"
         f"{_faces(refined, first)}</div>"
     )
 

@@ -90,14 +90,14 @@
       picture("small", near.tile, `neighbor ${visible(near.id)}, labeled ${named(near.given)}`), el("figcaption", {}, named(near.given))))));
   }
   function experts(face) {
-    const names = Object.keys(face.support), told = face.experts;
-    if (!names.length && !told.length) return null;
+    const names = Object.keys(face.support), listed = face.experts;
+    if (!names.length && !listed.length) return null;
     const list = el("div", { class: "dist" });
     for (const name of names) {
       const value = face.support[name];
       list.append(el("span", {}, visible(name)), bar(Math.max(0, Math.min(1, value))), el("span", { class: "value" }, value.toFixed(2)));
     }
-    const lines = told.map((expert) => {
+    const lines = listed.map((expert) => {
       const best = expert.distribution.map((_, i) => i).sort((a, b) => expert.distribution[b] - expert.distribution[a]).slice(0, 3);
       return el("li", {}, `${visible(expert.name)}: ` + best.map((i) => `${named(i)} ${expert.distribution[i].toFixed(2)}`).join(", "));
     });
@@ -268,10 +268,10 @@
     return best;
   }
   canvas.addEventListener("click", (event) => {
-    const row = nearest(event), told = $("map-told");
-    if (row < 0) { told.textContent = "No face here."; return; }
+    const row = nearest(event), line = $("map-face");
+    if (row < 0) { line.textContent = "No face here."; return; }
     const face = shownAt.get(row);
-    told.replaceChildren((face ? `${visible(face.id)}: ` : `Row ${whole(row + 1)} of the file: `) + `given ${named(given[row] < NONE ? given[row] : -1)}, refined ${named(refined[row])}, quality ${(quality[row] / 255).toFixed(2)}` +
+    line.replaceChildren((face ? `${visible(face.id)}: ` : `Row ${whole(row + 1)} of the file: `) + `given ${named(given[row] < NONE ? given[row] : -1)}, refined ${named(refined[row])}, quality ${(quality[row] / 255).toFixed(2)}` +
       `${state[row] & FLAGGED ? ", flagged" : ""}${state[row] & AMBIGUOUS ? ", ambiguous" : ""}.`, ...(face ? [card(face)] : []));
   });
   $("map-controls").replaceChildren(choice("color", modes, mode, (value) => { mode = value; paint(); }), el("p", { class: "small" }, "Click or tap a point to see the face."));

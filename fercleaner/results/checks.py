@@ -125,9 +125,9 @@ def duplicate_checks(refined: RefinedSet, found: Duplicates) -> list[Check]:
     """Return the checks of duplicates, of leaks over splits, and of unlike labels among duplicates."""
     at = {name: row for row, name in enumerate(refined.ids.tolist())}
     kinds = Counter(group.kind for group in found.groups)
-    told = ", ".join(f"{kinds[kind]:,} {kind}" for kind in KINDS if kinds[kind])
+    listed = ", ".join(f"{kinds[kind]:,} {kind}" for kind in KINDS if kinds[kind])
     left = ", ".join(f"{count:,} {reason}" for reason, count in found.unread.items())
-    note = f"{len(found.groups):,} groups{f' ({told})' if told else ''}."
+    note = f"{len(found.groups):,} groups{f' ({listed})' if listed else ''}."
     note += "" if found.crops_sought else " Copies that were cropped otherwise were not sought in a set of this size."
     note += f" Not compared: {left}." if left else ""
 
@@ -135,8 +135,8 @@ def duplicate_checks(refined: RefinedSet, found: Duplicates) -> list[Check]:
         sets = []
         for group in groups:
             labels = ", ".join(sorted({label or "no label" for label in group.given}))
-            told_of = {"kind": group.kind, "labels": labels, "splits": ", ".join(sorted(set(group.splits) - {""}))}
-            sets.append((text.format(**told_of) + f"; keep {group.keep}", tuple(at[name] for name in group.ids)))
+            about = {"kind": group.kind, "labels": labels, "splits": ", ".join(sorted(set(group.splits) - {""}))}
+            sets.append((text.format(**about) + f"; keep {group.keep}", tuple(at[name] for name in group.ids)))
         rows = np.array([row for _, members in sets for row in members], dtype=np.int64)
         return Check(name, title, meaning, rows, found.compared, note if name == "duplicate" else "", tuple(sets))
 
@@ -249,7 +249,7 @@ def outlier_check(refined: RefinedSet, joint: Features | None) -> tuple[Check, F
 
 def class_check(refined: RefinedSet) -> tuple[str, bool]:
     """Return how even the classes are, in words, and whether they are imbalanced, by refined labels and by given."""
-    told, uneven = [], False
+    listed, uneven = [], False
     for what, labels in (("given", refined.given_label[refined.labeled]), ("refined", refined.label[refined.labeled])):
         counts: Doubles = np.bincount(labels, minlength=len(refined.classes)).astype(np.float64)
         most, least = int(counts.argmax()), int(counts.argmin())
@@ -257,11 +257,11 @@ def class_check(refined: RefinedSet) -> tuple[str, bool]:
         even = float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()))
         ratio = counts[most] / counts[least] if counts[least] else float("inf")
         uneven |= ratio >= IMBALANCED
-        told.append(
+        listed.append(
             f"by {what} labels {refined.classes[most]} has {counts[most]:,.0f} faces and {refined.classes[least]} "
             f"{counts[least]:,.0f} (ratio {ratio:.1f}); as even as {even:.1f} of {len(counts)} equal classes"
         )
-    return "; ".join(told).capitalize() + ".", bool(uneven)
+    return "; ".join(listed).capitalize() + ".", bool(uneven)
 
 
 def group_check(refined: RefinedSet, faces: Samples) -> Check | None:
@@ -278,8 +278,8 @@ def group_check(refined: RefinedSet, faces: Samples) -> Check | None:
     for rows in groups:
         labels = Counter(refined.classes[i] for i in given[rows].tolist())
         if len(labels) > 1:
-            told = ", ".join(f"{count} {name}" for name, count in labels.most_common())
-            sets.append((f"{names[number[rows[0]]]}: {told}", tuple(rows.tolist())))
+            listed = ", ".join(f"{count} {name}" for name, count in labels.most_common())
+            sets.append((f"{names[number[rows[0]]]}: {listed}", tuple(rows.tolist())))
     sets.sort(key=lambda pair: len(pair[1]))
     rows = np.array([row for _, members in sets for row in members], dtype=np.int64)
     meaning = "Expected where a group is a subject or a video; a mistake where it is one picture."

@@ -172,8 +172,8 @@ def find_duplicates(
     for place, (group, _) in enumerate(groups):
         number[group] = place
     unread = Counter(why[why != ""].tolist())
-    told = tuple(group for _, group in groups)
-    return Duplicates(told, len(refined), len(rows), dict(unread.most_common()), number, sought)
+    listed = tuple(group for _, group in groups)
+    return Duplicates(listed, len(refined), len(rows), dict(unread.most_common()), number, sought)
 
 
 def links(seen: Pixels, rows: Ints, thumbs: Any, crops: bool) -> tuple[Ints, Ints, Ints]:

@@ -27,29 +27,6 @@ PRIVATE = {
 }
 #: Places where such a word is another thing: teachers of a distilled network.
 ALLOWED = ("fercleaner/weights/MODEL_CARD.md",)
-#: Files that are being rewritten, and words in files that others are at work on; to be emptied as those land.
-EXEMPT = (
-    "fercleaner/methods/consensus/",
-    "fercleaner/noise/label_model.py",
-    "fercleaner/noise/class_priors.py",
-)
-PENDING = {
-    "lift": (
-        "fercleaner/methods/hypergraph/hypergraph.py",
-        "fercleaner/methods/hypergraph/uncertainty.py",
-        "fercleaner/methods/ambiguous/label_graph.py",
-    ),
-    "stray": ("fercleaner/datasets/folders.py",),
-    "told": (
-        "fercleaner/datasets/truth.py",
-        "fercleaner/landmarks/au_columns.py",
-        "fercleaner/pipeline/held_out.py",
-        "fercleaner/pipeline/trial.py",
-        "fercleaner/report/",
-        "fercleaner/results/checks.py",
-        "fercleaner/results/near_duplicates.py",
-    ),
-}
 
 
 def sources() -> list[Path]:
@@ -74,16 +51,12 @@ def test_no_private_word_stands_in_code_or_manual():
     wrong = []
     for path in sources():
         name = path.relative_to(ROOT).as_posix()
-        if name in ALLOWED or name.startswith(EXEMPT):
-            continue
-        for line, word, instead in private_words(path.read_text(encoding="utf-8")):
-            if any(root in word.lower() and name.startswith(files) for root, files in PENDING.items()):
-                continue
+        for line, word, instead in private_words(path.read_text(encoding="utf-8")) if name not in ALLOWED else ():
             wrong.append(f"{name}:{line} '{word}': say {instead}")
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("name", [*ALLOWED, *EXEMPT])
+@pytest.mark.parametrize("name", ALLOWED)
 def test_what_is_exempt_is_there(name):
     assert (ROOT / name).exists()
 

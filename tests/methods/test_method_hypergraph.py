@@ -147,14 +147,14 @@ def test_the_loops_are_met_with_votes_that_explain_much_little_and_nothing(monke
 
 def test_the_sharpness_is_the_likeliest_one():
     rng = np.random.default_rng(0)
-    given, lifts = np.eye(3)[rng.integers(0, 3, 40)], rng.normal(size=(40, 3))
+    given, log_ratios = np.eye(3)[rng.integers(0, 3, 40)], rng.normal(size=(40, 3))
     for scale in (1.0, 3.0, 20.0):
-        rows = lifts / scale + given / scale
+        rows = log_ratios / scale + given / scale
         prior = oracle.label_frequencies(given)
         found = module.likeliest_sharpness(rows, given, np.asarray(prior))
         assert found == pytest.approx(oracle.likeliest_sharpness(rows, given, prior), rel=2e-3)
         assert 0.2 < found < 16.0 or scale == 20.0
-    assert module.likeliest_sharpness(lifts[:0], given[:0], np.full(3, 1 / 3)) == 0.2
+    assert module.likeliest_sharpness(log_ratios[:0], given[:0], np.full(3, 1 / 3)) == 0.2
 
 
 @pytest.mark.parametrize("folds", [3, 5])
@@ -189,10 +189,10 @@ def test_in_runs_of_other_folds_a_faces_label_is_out_of_its_score_on_every_walk(
 @pytest.mark.parametrize("trust", [0.0, 0.4, 1.0])
 def test_mixed_model_is_the_mean_of_both_matrices(trust):
     rng = np.random.default_rng(0)
-    given, lifts = np.eye(3)[rng.integers(0, 3, 20)], rng.normal(size=(20, 3))
+    given, log_ratios = np.eye(3)[rng.integers(0, 3, 20)], rng.normal(size=(20, 3))
     vote, prior = rng.dirichlet(np.ones(3), 20), oracle.label_frequencies(given)
-    seen, fitted = oracle.counted(vote, given, prior), oracle.fit_noise(lifts, given, prior)[1]
-    model = module.mixed_model(vote, lifts, given, prior, 1.7, trust)
+    seen, fitted = oracle.counted(vote, given, prior), oracle.fit_noise(log_ratios, given, prior)[1]
+    model = module.mixed_model(vote, log_ratios, given, prior, 1.7, trust)
     expected = trust * np.array(seen) + (1 - trust) * np.array(fitted)
     np.testing.assert_allclose(model.transition, expected, atol=1e-8)
     assert model.sharpness == 1.7
@@ -302,7 +302,7 @@ def fixed_models(monkeypatch):
     """Freeze what is fitted to all labels together (view weights, noise model): a few numbers of the whole set."""
     monkeypatch.setattr(module, "view_weights", lambda tables, samples, k: dict.fromkeys(tables, 1.0))
     model = LabelModel(0.7 * np.eye(3) + 0.1, 2.0)
-    monkeypatch.setattr(module, "fit_noise", lambda lifts, given, prior: model)
+    monkeypatch.setattr(module, "fit_noise", lambda log_ratios, given, prior: model)
     monkeypatch.setattr(module, "frequencies", lambda given: np.array([0.5, 0.3, 0.2]))
     monkeypatch.setattr(module, "mean_vote", lambda scores, rows: np.array([0.4, 0.4, 0.2]))
 

@@ -311,15 +311,15 @@ def test_no_label_of_a_fold_takes_part_in_its_uncertainty(monkeypatch):
     """With what is fitted to the whole set frozen, turning the labels of one fold leaves its own answer alone."""
     rng = np.random.default_rng(0)
     n, c = 60, 3
-    lifts, given = rng.normal(size=(n, c)), np.eye(c)[rng.integers(0, c, n)]
+    log_ratios, given = rng.normal(size=(n, c)), np.eye(c)[rng.integers(0, c, n)]
     prior, fold, degree = np.full(c, 1 / c), rng.integers(0, 4, n), rng.random(n)
-    model = uncertainty.fit_noise(lifts, given, prior)
+    model = uncertainty.fit_noise(log_ratios, given, prior)
     monkeypatch.setattr(uncertainty, "fit_noise", lambda *_: model)
     turned = given.copy()
     turned[fold == 1] = np.roll(turned[fold == 1], 1, axis=1)
     rows = np.ones(n, dtype=bool)
-    before = uncertainty.estimate(lifts, given, prior, rows, fold, degree, None)
-    after = uncertainty.estimate(lifts, turned, prior, rows, fold, degree, None)
+    before = uncertainty.estimate(log_ratios, given, prior, rows, fold, degree, None)
+    after = uncertainty.estimate(log_ratios, turned, prior, rows, fold, degree, None)
     assert np.array_equal(before[fold == 1], after[fold == 1])
     assert not np.array_equal(before, after)
 

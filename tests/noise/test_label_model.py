@@ -23,7 +23,7 @@ from fercleaner.noise.label_model import (
     fit_noise,
     fit_sharpness,
     frequencies,
-    lift,
+    log_ratio,
     mean_vote,
     reliance,
 )
@@ -32,14 +32,14 @@ FEW = settings(max_examples=20, deadline=None)
 
 
 def sample(seed, transition, n=4000, sharpness=1.0, scale=4.0):
-    """Draw lifts, truth ~ softmax(sharpness lift) and given labels of a known noise; classes equally frequent."""
+    """Draw log ratios, truth ~ softmax(sharpness log_ratio), given labels of a known noise; classes alike."""
     rng = np.random.default_rng(seed)
     c = len(transition)
-    lifts = scale * np.eye(c)[rng.integers(0, c, n)] + rng.normal(size=(n, c))
-    rows = softmax(sharpness * lifts)
+    log_ratios = scale * np.eye(c)[rng.integers(0, c, n)] + rng.normal(size=(n, c))
+    rows = softmax(sharpness * log_ratios)
     truth = np.array([rng.choice(c, p=p) for p in rows])
     given = np.eye(c)[[rng.choice(c, p=transition[t]) for t in truth]]
-    return lifts, rows, truth, given
+    return log_ratios, rows, truth, given
 
 
 def symmetric(c, rate):
@@ -59,19 +59,21 @@ def test_fitted_noise_equals_the_loops(seed):
     rng = np.random.default_rng(seed)
     n, c = 20, 3
     given = soft_labels(rng, n, c)
-    lifts = 1.5 * rng.normal(size=(n, c)) + 2 * given
-    model, prior = fit_noise(lifts, given, frequencies(given)), oracle.label_frequencies(given)
-    sharpness, transition = oracle.fit_noise(lifts, given, prior)
+    log_ratios = 1.5 * rng.normal(size=(n, c)) + 2 * given
+    model, prior = fit_noise(log_ratios, given, frequencies(given)), oracle.label_frequencies(given)
+    sharpness, transition = oracle.fit_noise(log_ratios, given, prior)
     assert model.sharpness == pytest.approx(sharpness)
     np.testing.assert_allclose(model.transition, transition, atol=1e-8)
-    assert fit_sharpness(lifts, given, prior) == pytest.approx(oracle.likeliest_sharpness(lifts, given, prior))
+    assert fit_sharpness(log_ratios, given, prior) == pytest.approx(
+        oracle.likeliest_sharpness(log_ratios, given, prior)
+    )
 
 
 @pytest.mark.parametrize("true", [symmetric(4, 0.3), ASYMMETRIC], ids=["symmetric", "asymmetric"])
 def test_finds_the_transition_matrix_of_informative_votes(true):
     """4,000 faces, a thousand a class: a rate's standard error is below .016, and the votes' own doubt adds to it."""
-    lifts, _, _, given = sample(0, true)
-    model = fit_noise(lifts, given, np.full(4, 0.25))
+    log_ratios, _, _, given = sample(0, true)
+    model = fit_noise(log_ratios, given, np.full(4, 0.25))
     np.testing.assert_allclose(model.transition, true, atol=0.08)
     assert 0.6 < model.sharpness < 1.7
 
@@ -93,8 +95,8 @@ def test_labels_count_as_right_where_votes_are_vague(counts, least):
 @pytest.mark.parametrize("known", [0.5, 1.0, 2.0])
 def test_finds_a_known_sharpness(known):
     """Tried values lie a factor of 1.28 apart; the answer is the known one to within one step."""
-    lifts, _, _, given = sample(1, np.eye(4), sharpness=known, scale=2.0)
-    found = fit_sharpness(lifts, given, np.full(4, 0.25))
+    log_ratios, _, _, given = sample(1, np.eye(4), sharpness=known, scale=2.0)
+    found = fit_sharpness(log_ratios, given, np.full(4, 0.25))
     assert abs(math.log(found / known)) <= math.log(SHARPNESS[1] / SHARPNESS[0])
 
 
@@ -182,18 +184,18 @@ def test_expected_transition_by_hand():
     np.testing.assert_allclose(found, oracle.counted(rows, given, [0.6, 0.4]))
 
 
-def test_lifts_and_distributions_equal_the_loops():
+def test_log_ratios_and_distributions_equal_the_loops():
     rng = np.random.default_rng(0)
     scores, prior = rng.random((6, 4)), np.array([0.4, 0.3, 0.2, 0.1])
     scores[0, 1] = 0
     mean = mean_vote(scores, np.arange(6) != 2)
     expected_mean = oracle.shares(np.delete(scores, 2, axis=0).mean(0))
     np.testing.assert_allclose(mean, expected_mean)
-    lifts = lift(scores, mean)
-    np.testing.assert_allclose(lifts, [oracle.lifted(row, expected_mean) for row in scores])
+    log_ratios = log_ratio(scores, mean)
+    np.testing.assert_allclose(log_ratios, [oracle.lifted(row, expected_mean) for row in scores])
     for gamma in (0.0, 1.0, 2.0):
-        expected = [oracle.read_off(row, prior, 1.7, gamma) for row in lifts]
-        np.testing.assert_allclose(distribution(lifts, prior, 1.7, gamma), expected)
+        expected = [oracle.read_off(row, prior, 1.7, gamma) for row in log_ratios]
+        np.testing.assert_allclose(distribution(log_ratios, prior, 1.7, gamma), expected)
 
 
 def test_rows_of_no_mass_stay_zero_and_large_logits_do_not_overflow():

@@ -72,10 +72,10 @@ def graph_votes(samples, tables, fold, *, k, alpha):
     spoken = [bool(linked[i] and max(scores[i]) > 0) for i in range(n)]
     total = sum(np.array(scores[i]) for i in range(n) if spoken[i])
     mean, prior = graphs.shares(total), graphs.label_frequencies(given)
-    lifts = [graphs.lifted(row, mean) for row in scores]
+    log_ratios = [graphs.lifted(row, mean) for row in scores]
     rows = [i for i in range(n) if spoken[i] and labeled[i]]
-    sharpness = graphs.likeliest_sharpness([lifts[i] for i in rows], given[rows], prior)
-    values = [graphs.read_off(lifts[i], prior, sharpness) if spoken[i] else [0.0] * c for i in range(n)]
+    sharpness = graphs.likeliest_sharpness([log_ratios[i] for i in rows], given[rows], prior)
+    values = [graphs.read_off(log_ratios[i], prior, sharpness) if spoken[i] else [0.0] * c for i in range(n)]
     by_fold = np.full((n, len(runs), c), 1 / c)
     for f, run in enumerate(runs):
         for i in range(n):

@@ -108,9 +108,9 @@ def lifted(row, mean):
     return [math.log(max(q, 1e-7)) - math.log(max(m, 1e-7)) for q, m in zip(shares(row), mean, strict=True)]
 
 
-def read_off(lift, prior, sharpness, gamma=1.0):
+def read_off(log_ratio, prior, sharpness, gamma=1.0):
     """p_c ~ pi_c^gamma exp(s l_c)."""
-    logits = [gamma * math.log(p) + sharpness * x for p, x in zip(prior, lift, strict=True)]
+    logits = [gamma * math.log(p) + sharpness * x for p, x in zip(prior, log_ratio, strict=True)]
     return shares([math.exp(x - max(logits)) for x in logits])
 
 
@@ -118,13 +118,13 @@ def label_frequencies(given):
     return np.array(shares([sum(row[d] for row in given) + 1e-9 * len(given) for d in range(given.shape[1])]))
 
 
-def likeliest_sharpness(lifts, given, prior):
+def likeliest_sharpness(log_ratios, given, prior):
     """The sharpness in [.2, 16] under which the given labels are likeliest, by thirds of what is left."""
 
     def likelihood(log_s):
         total = 0.0
-        for lift, label in zip(lifts, given, strict=True):
-            p = read_off(lift, prior, math.exp(log_s))
+        for log_ratio, label in zip(log_ratios, given, strict=True):
+            p = read_off(log_ratio, prior, math.exp(log_s))
             total += math.log(max(sum(a * b for a, b in zip(p, label, strict=True)), 1e-12))
         return total
 
@@ -154,7 +154,7 @@ def em(rows, given, pseudo, steps):
     return transition, total
 
 
-def fit_noise(lifts, given, prior):
+def fit_noise(log_ratios, given, prior):
     """Sharpness and transition matrix of the likeliest noise model: (sharpness, T)."""
     c = given.shape[1]
     pseudo = [
@@ -162,11 +162,11 @@ def fit_noise(lifts, given, prior):
     ]  # fmt: skip
     best = None
     for s in SHARPNESS:
-        transition, likelihood = em([read_off(x, prior, s) for x in lifts], given, pseudo, 15)
+        transition, likelihood = em([read_off(x, prior, s) for x in log_ratios], given, pseudo, 15)
         held = sum(pseudo[a][b] * math.log(max(transition[a][b], 1e-30)) for a in range(c) for b in range(c))
         if best is None or likelihood + held > best[0]:
             best = (likelihood + held, s)
-    return best[1], em([read_off(x, prior, best[1]) for x in lifts], given, pseudo, 60)[0]
+    return best[1], em([read_off(x, prior, best[1]) for x in log_ratios], given, pseudo, 60)[0]
 
 
 def posterior(p, label, transition):
@@ -326,9 +326,9 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None)
 
     fields, scores = run()
     for _ in range(rounds - 1):
-        rows, mean, lifts = known(scores)
+        rows, mean, log_ratios = known(scores)
         if rows:
-            sharpness, transition = fit_noise(lifts, given[rows], prior)
+            sharpness, transition = fit_noise(log_ratios, given[rows], prior)
         renewed = {}
         for b in folds:
             renewed[b] = np.zeros(n)
@@ -341,16 +341,16 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None)
                     renewed[b][j] = np.dot(posterior(p, given[j], transition), given[j])
         trust = renewed
         fields, scores = run()
-    rows, mean, lifts = known(scores)
-    sharpness = likeliest_sharpness(lifts, given[rows], prior)
-    share = explained([read_off(x, prior, sharpness) for x in lifts], given[rows], prior)
+    rows, mean, log_ratios = known(scores)
+    sharpness = likeliest_sharpness(log_ratios, given[rows], prior)
+    share = explained([read_off(x, prior, sharpness) for x in log_ratios], given[rows], prior)
     relied, heard = reliance(share), told(share - chance(given[rows], prior))
     frequent, gamma = frequent_and_power(prior, rates, share - chance(given[rows], prior), gamma)
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
     vote = np.array([read_off(lifted(scores[i], mean), frequent, sharpness, gamma) for i in range(n)])
     model = relied * np.array(counted(vote[rows], given[rows], prior))
     if relied < 1:
-        model = model + (1 - relied) * np.array(fit_noise(lifts, given[rows], prior)[1])
+        model = model + (1 - relied) * np.array(fit_noise(log_ratios, given[rows], prior)[1])
     spoken = scores.max(1) > 0
     refined = np.zeros((n, c))
     for i in range(n):

@@ -115,9 +115,9 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma, rates=None):
         return spoken, spoken & labeled, mean, [lifted(scores[i], mean) for i in range(n)]
 
     fields, scores = run()
-    spoken, rows, mean, lifts = known(scores)
-    sharpness, pooled = fit_noise([lifts[i] for i in np.flatnonzero(rows)], given[rows], prior)
-    votes = [read_off(x, prior, sharpness) for x in lifts]
+    spoken, rows, mean, log_ratios = known(scores)
+    sharpness, pooled = fit_noise([log_ratios[i] for i in np.flatnonzero(rows)], given[rows], prior)
+    votes = [read_off(x, prior, sharpness) for x in log_ratios]
     ratio = site_shares(votes, spoken, site)
     matrices = {b: fitted(shifted(votes, ratio), given, rows, fold, site, pooled, b) for b in folds}
     renewed = {b: np.zeros(n) for b in folds}
@@ -132,18 +132,18 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma, rates=None):
                 renewed[b][j] = np.dot(posterior(p, given[j], matrices[b][j]), given[j])
     trust = renewed
     _, scores = run()
-    spoken, rows, mean, lifts = known(scores)
+    spoken, rows, mean, log_ratios = known(scores)
     inside = np.flatnonzero(rows)
-    sharpness = likeliest_sharpness([lifts[i] for i in inside], given[rows], prior)
-    share = explained([read_off(lifts[i], prior, sharpness) for i in inside], given[rows], prior)
+    sharpness = likeliest_sharpness([log_ratios[i] for i in inside], given[rows], prior)
+    share = explained([read_off(log_ratios[i], prior, sharpness) for i in inside], given[rows], prior)
     relied, heard = reliance(share), told(share - chance(given[rows], prior))
     frequent, gamma = frequent_and_power(prior, rates, share - chance(given[rows], prior), gamma)
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
-    vote = np.array([read_off(x, frequent, sharpness, gamma) for x in lifts])
+    vote = np.array([read_off(x, frequent, sharpness, gamma) for x in log_ratios])
     vote = shifted(vote, site_shares(vote, spoken, site))
     pooled = relied * np.array(counted_in_all(vote[rows], given[rows], prior))
     if relied < 1:
-        pooled = pooled + (1 - relied) * np.array(fit_noise([lifts[i] for i in inside], given[rows], prior)[1])
+        pooled = pooled + (1 - relied) * np.array(fit_noise([log_ratios[i] for i in inside], given[rows], prior)[1])
     matrices = relied * counted(vote, given, rows, fold, site, pooled)
     matrices = matrices + (1 - relied) * fitted(vote, given, rows, fold, site, pooled)
     refined = np.zeros((n, c))

@@ -507,7 +507,7 @@ def trimmed(lines: Sequence[str]) -> list[str]:
         if opened or not line or line.startswith(("Flagged", "Judged")):
             most = opened[0] if opened else len(lines)
         most -= 1
-        if most >= 0 and line and not line.startswith(LEFT_OUT):
+        if most >= 0 and line and not line.startswith(LEFT_OUT) and not line.endswith(" s left"):
             kept.append(line)
     return kept
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.arrays import Bools, Floats, Ints
 from ...core.types import Neighbors, Posteriors, Samples
-from ...noise.label_model import distribution, fit_sharpness, frequencies, lift, mean_vote
+from ...noise.label_model import distribution, fit_sharpness, frequencies, log_ratio, mean_vote
 from ...similarity.hypergraph import build, leave_out_propagate
 from ..hypergraph.view_weights import view_weights
 
@@ -69,13 +69,13 @@ def graph_votes(
     spoken = linked & (scores.max(1) > 0)
     rows = spoken & samples.labeled
     mean, prior = mean_vote(scores, spoken), frequencies(given)
-    lifts = lift(scores, mean)
-    sharpness = fit_sharpness(lifts[rows], given[rows], prior)
-    values = np.where(spoken[:, None], distribution(lifts, prior, sharpness), 0.0)
+    log_ratios = log_ratio(scores, mean)
+    sharpness = fit_sharpness(log_ratios[rows], given[rows], prior)
+    values = np.where(spoken[:, None], distribution(log_ratios, prior, sharpness), 0.0)
     by_fold = np.empty(runs.shape, dtype=np.float32)
     for f in range(runs.shape[1]):
         run = runs[:, f].astype(np.float64)
-        read = distribution(lift(run, mean), prior, sharpness)
+        read = distribution(log_ratio(run, mean), prior, sharpness)
         by_fold[:, f] = np.where((linked & (run.max(1) > 0))[:, None], read, 1.0 / len(samples.classes))
     return GraphVotes(
         Posteriors("graph", samples.ids, samples.classes, values.astype(np.float32), spoken, learned=True),

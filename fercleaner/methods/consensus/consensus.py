@@ -185,12 +185,12 @@ class Consensus:
         rows, prior = labels.rows, labels.prior
         terms = dict(own) | head.learn_again(reader.read(joined, runs, joined, runs, reader.noise))
         fixed = {name: weight for name, weight in stack.weights.items() if name not in HEAD}
-        taught = frequencies(refined[rows])
+        learned = frequencies(refined[rows])
         here = {name: values[rows] for name, values in terms.items()}
-        by_refined = fit_stack(here, refined[rows], taught, fixed).joined(terms)
+        by_refined = fit_stack(here, refined[rows], learned, fixed).joined(terms)
         by_given = fit_stack(here, labels.given[rows], prior, fixed).joined(terms)
         noise = replace(reader.noise, model=fit_random(by_given[rows], labels.given[rows], prior))
-        return replace(reader, prior=taught).read(by_refined, by_refined, by_given, by_given, noise)
+        return replace(reader, prior=learned).read(by_refined, by_refined, by_given, by_given, noise)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,9 +257,9 @@ class Reader:
             return logits
         n, c = self.labels.given.shape
         shape = (n, *([1] * (logits.ndim - 1)))
-        heard = sum((s.near for s in self.sources.values()), np.zeros(n))
+        nearness = sum((s.near for s in self.sources.values()), np.zeros(n))
         truth = sum((s.near[:, None] * s.truth for s in self.sources.values()), np.zeros((n, c)))
-        truth /= np.maximum(heard, 1.0)[:, None]
+        truth /= np.maximum(nearness, 1.0)[:, None]
         near = self.near.reshape(shape)
         mixed: Doubles = (1 - near) * logits + truth.reshape(n, *shape[1:-1], c) + near * INSIDE * joined
         return mixed

@@ -82,13 +82,13 @@ class KernelHead:
         self._ridge = FoldRidge(design, fold[self._order], found & samples.labeled[self._order])
 
     def learn(self, given: Doubles) -> dict[str, Expert]:
-        """Return what the given labels (N, C) teach: `HEAD`, terms of one weight each."""
+        """Return what is learned from the given labels (N, C): `HEAD`, terms of one weight each."""
         own = self._terms(self._ridge.own(given[self._order]))
         runs = self._terms(self._ridge.runs(given[self._order]))
         return {name: Expert(own[name], runs[name], self.known) for name in HEAD}
 
     def learn_again(self, refined: Doubles) -> dict[str, Doubles]:
-        """Return the terms (N, C) that labels refined in each fold's run, (N, F, C), teach."""
+        """Return the terms (N, C) learned from labels refined in each fold's run, (N, F, C)."""
         return self._terms(self._ridge.own(refined[self._order]))
 
     def _terms(self, scores: Doubles) -> dict[str, Doubles]:

@@ -43,8 +43,8 @@ INSIDE = 0.1
 LABEL_POWER = 0.5
 #: Strength, in faces, of the belief that class frequencies are those known beforehand (`shifted`), and EM steps.
 KNOWN_FACES, SHIFT_STEPS = 200.0, 30
-#: A bias is told of where a source reads at least this share of the faces given a class as one other.
-TOLD = 0.4
+#: A bias is reported where a source reads at least this share of the faces given a class as one other.
+LEAST_BIAS = 0.4
 
 #: What the distance is measured against; made by benchmarks/builtin_home.py.
 HOME = Path(__file__).parents[2] / "weights" / "home.npz"
@@ -208,7 +208,7 @@ def bias_of(table: Posteriors, samples: Samples, rows: Bools) -> str:
     shares = np.where(of >= LEAST_FACES, counts / np.maximum(of, 1), 0.0)
     np.fill_diagonal(shares, 0.0)
     a, b = np.unravel_index(int(shares.argmax()), shares.shape)
-    if shares[a, b] < TOLD:
+    if shares[a, b] < LEAST_BIAS:
         return ""
     return (
         f"Posteriors '{table.name}' read {samples.classes[a]} as {samples.classes[b]} on {100 * shares[a, b]:.0f} % of "

@@ -32,7 +32,7 @@ UNEXPLAINED = 3.0
 #: spread over the classes (as `label_model.fit_noise`).
 RIGHT_SHARE, RIGHT_FACES, SPREAD_FACES = 0.01, 0.5, 0.5
 #: Share of labels taken as random where T is not fitted, so that none is impossible.
-STRAY_SHARE = 1e-3
+LEAST_RANDOM = 1e-3
 #: Right share that T starts from, steps of the EM algorithm, how far each goes, and limits of the sharpness.
 START_RIGHT, STEPS, PACE, SHARPNESS = 0.8, 40, 0.7, (0.2, 16.0)
 #: Belief, in faces, that frequencies are those of the labels, in `random_share`.
@@ -164,13 +164,13 @@ def fit_random(ratios: Doubles, given: Doubles, prior: Doubles, *, noisy: bool =
 
     Generalized EM: with r the posteriors of the true classes, T becomes what r and labels count, with a weak Dirichlet
     prior towards the identity; b moves until softmax(b + s L) has the frequencies of r, s by Newton's rule. With
-    `noisy` False the labels count as right, but for `STRAY_SHARE`, and T is not fitted.
+    `noisy` False the labels count as right, but for `LEAST_RANDOM`, and T is not fitted.
 
     Cost: O(40 M C^2).
     """
     c = given.shape[1]
     pseudo = np.diag(RIGHT_SHARE * given.sum(0) + RIGHT_FACES) + SPREAD_FACES / c
-    right = START_RIGHT if noisy else 1 - STRAY_SHARE
+    right = START_RIGHT if noisy else 1 - LEAST_RANDOM
     transition = right * np.eye(c) + (1 - right) / c
     bias, sharpness = np.log(prior), 1.0
     for _ in range(STEPS):

@@ -23,7 +23,7 @@ from ...noise.label_model import (
     explained,
     fit_noise,
     frequencies,
-    lift,
+    log_ratio,
     mean_vote,
     reliance,
 )
@@ -167,18 +167,18 @@ class HypergraphPropagation:
         given = samples.given.astype(np.float64)
         prior = frequencies(given)
         sites = sites_of(samples)
-        lifts = lift(scores, mean_vote(scores, spoken))
-        sharpness = likeliest_sharpness(lifts[rows], given[rows], prior)
-        share = explained(distribution(lifts[rows], prior, sharpness), given[rows], prior)
+        log_ratios = log_ratio(scores, mean_vote(scores, spoken))
+        sharpness = likeliest_sharpness(log_ratios[rows], given[rows], prior)
+        share = explained(distribution(log_ratios[rows], prior, sharpness), given[rows], prior)
         beyond = share - chance(given[rows], prior)
         trust, credited = reliance(share), credit(beyond)
         sharpness *= 1 + trust * (SHARPER - 1)
         rates = rates_beside(prior, samples.classes, self.base_rates)
         power = (self.gamma - 1) * (1.0 if rates is None else KNOWN_POWER)
-        vote = distribution(lifts, pooled(prior, rates, max(beyond, 0.0)), sharpness, 1 + trust * power)
+        vote = distribution(log_ratios, pooled(prior, rates, max(beyond, 0.0)), sharpness, 1 + trust * power)
         if sites is not None:
             vote = normalized(vote * sites.shares(vote, spoken))
-        model = mixed_model(vote[rows], lifts[rows], given[rows], prior, sharpness, trust)
+        model = mixed_model(vote[rows], log_ratios[rows], given[rows], prior, sharpness, trust)
         if sites is None:
             read = model.posterior(vote, given)
         else:
@@ -191,7 +191,7 @@ class HypergraphPropagation:
             "vertex_degree": graph.vertex_degree.astype(np.float32),
         }
         if self.uncertainty:
-            unsure = estimate(lifts, given, prior, rows, fold, graph.vertex_degree, sites)
+            unsure = estimate(log_ratios, given, prior, rows, fold, graph.vertex_degree, sites)
             beside["uncertainty"] = np.where(spoken, unsure, np.nan).astype(np.float32)
         return Refinement(
             ids=samples.ids,
@@ -257,18 +257,18 @@ def _others(scores: Floats, trust: Floats, influence: Floats, samples: Samples) 
     return result
 
 
-def likeliest_sharpness(lifts: Doubles, given: Doubles, prior: Doubles) -> float:
-    """Return the s in `SHARPNESS_LIMITS` under which the given labels (N, C) are likeliest; lifts must not know them.
+def likeliest_sharpness(log_ratios: Doubles, given: Doubles, prior: Doubles) -> float:
+    """Return the s in `SHARPNESS_LIMITS` under which the given labels (N, C) are likeliest, unknown to the ratios.
 
-    The log-likelihood of softmax(log prior + s lift) is concave in s, so that one search along log s finds it.
+    The log-likelihood of softmax(log prior + s log_ratio) is concave in s, so that one search along log s finds it.
     """
     from scipy.optimize import minimize_scalar
 
-    if len(lifts) == 0:
+    if len(log_ratios) == 0:
         return SHARPNESS_LIMITS[0]
 
     def loss(log_s: float) -> float:
-        share = (distribution(lifts, prior, float(np.exp(log_s))) * given).sum(1)
+        share = (distribution(log_ratios, prior, float(np.exp(log_s))) * given).sum(1)
         return -float(np.log(np.maximum(share, 1e-12)).sum())
 
     low, high = np.log(SHARPNESS_LIMITS)
@@ -286,7 +286,7 @@ def credit(share: float) -> float:
 
 
 def mixed_model(
-    vote: Doubles, lifts: Doubles, given: Doubles, prior: Doubles, sharpness: float, trust: float
+    vote: Doubles, log_ratios: Doubles, given: Doubles, prior: Doubles, sharpness: float, trust: float
 ) -> LabelModel:
     """Return the label model of votes that are relied on as far as `trust` in [0, 1] says.
 
@@ -296,7 +296,7 @@ def mixed_model(
     seen = expected_transition(vote, given, prior)
     if trust == 1:
         return LabelModel(seen, sharpness)
-    fitted = fit_noise(lifts, given, prior).transition
+    fitted = fit_noise(log_ratios, given, prior).transition
     return LabelModel(trust * seen + (1 - trust) * fitted, sharpness)
 
 
@@ -326,12 +326,12 @@ def trust_of(left_out: Doubles, others: Doubles, samples: Samples, fold: Ints, s
         return np.ones(others.shape[:2], dtype=np.float32)
     prior = frequencies(given)
     mean = mean_vote(scores, scores.max(1) > 0)
-    model = fit_noise(lift(scores, mean)[rows], given[rows], prior)
-    votes = distribution(lift(others, mean), prior, model.sharpness)
+    model = fit_noise(log_ratio(scores, mean)[rows], given[rows], prior)
+    votes = distribution(log_ratio(others, mean), prior, model.sharpness)
     if sites is None:
         read = model.posterior(votes, given)
     else:
-        own = distribution(lift(scores, mean), prior, model.sharpness)
+        own = distribution(log_ratio(scores, mean), prior, model.sharpness)
         shares = sites.shares(own, scores.max(1) > 0)
         matrices = sites.fitted(normalized(own * shares), given, rows, fold, model.transition)
         read = matrices.posterior(normalized(votes * shares[:, None]), given)

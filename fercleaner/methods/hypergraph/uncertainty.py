@@ -22,7 +22,7 @@ STEPS = 100
 
 
 def estimate(
-    lifts: Doubles, given: Doubles, prior: Doubles, rows: Bools, fold: Ints, degree: Doubles, sites: Sites | None
+    log_ratios: Doubles, given: Doubles, prior: Doubles, rows: Bools, fold: Ints, degree: Doubles, sites: Sites | None
 ) -> Doubles:
     """Return how uncertain each face's surroundings leave its class, (N,) in [0, 1]; NaN where none could be fitted.
 
@@ -32,7 +32,7 @@ def estimate(
 
     Parameters
     ----------
-    lifts : (N, C) float64
+    log_ratios : (N, C) float64
         Of propagated class scores without the labels of each face's fold.
     given : (N, C) float64
     prior : (C,) float64
@@ -47,13 +47,13 @@ def estimate(
 
     Cost: one fit of C + 4 numbers (and as many a site) for each fold; 2 s for 28,709 faces on one core.
     """
-    n = len(lifts)
+    n = len(log_ratios)
     result = np.full(n, np.nan)
     if not rows.any():
         return result
-    model = fit_noise(lifts[rows], given[rows], prior)
-    vote = distribution(lifts, prior, model.sharpness)
-    decided = distribution(lifts, prior, DECIDED * model.sharpness)
+    model = fit_noise(log_ratios[rows], given[rows], prior)
+    vote = distribution(log_ratios, prior, model.sharpness)
+    decided = distribution(log_ratios, prior, DECIDED * model.sharpness)
     if sites is None:
         site, count = np.zeros(n, dtype=np.int64), 0
         expected = np.einsum("nd,nd->n", decided @ model.transition, given)
