@@ -62,14 +62,14 @@ def everything() -> BuiltinExtractor:
 
 
 def test_weights_are_small_and_no_pickle() -> None:
-    assert WEIGHTS.stat().st_size <= 6_000_000
+    assert WEIGHTS.stat().st_size <= 12_000_000
     data = WEIGHTS.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} == {"F16"}
     assert sum(np.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__") < 3.05e6
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(data)
-    assert (weights_folder() / "trained_on.npy").stat().st_size < 250_000
+    assert (weights_folder() / "trained_on.npy").stat().st_size < 300_000
 
 
 def test_names_agree_with_the_rest_of_the_package() -> None:
@@ -146,15 +146,15 @@ def test_prepared_pictures_are_gray_48() -> None:
 
 
 def test_larger_faces_are_prepared_twice() -> None:
-    """The network's 48 x 48 with its place, and 96 x 96 to be aligned from where the face has more pixels."""
+    """48 x 48 with its place, and 144 x 144 to be seen and aligned from where the face has more pixels."""
     small, large = drawn_face(48, 48), drawn_face(200, 160)
     prepare = builtin.PrepareFace()
     assert prepare(small).shape == (2304 + 24,)
     done = prepare(large)
-    assert done.shape == (2304 + 24 + 9216,)
+    assert done.shape == (2304 + 24 + 20736,)
     assert (done[:2304].reshape(48, 48) == prepare_face(np.asarray(large))).all()
-    wanted = whole_frame(large).pixels(large, 96)
-    assert (done[2328:].reshape(96, 96) == wanted).all()
+    wanted = whole_frame(large).pixels(large, 144)
+    assert (done[2328:].reshape(144, 144) == wanted).all()
     assert builtin.PrepareFace(fine=False)(large).shape == (2304 + 24,)
 
 
@@ -181,7 +181,7 @@ def test_each_face_is_aligned_from_its_own_pixels(
     for row, image in enumerate(images):
         frame = whole_frame(image)
         assert (pictures[row, 0].numpy() * 255).round().astype(int).tolist() == frame.pixels(image, 48).tolist()
-        wanted = frame.pixels(image, 96).astype(int) * bool(is_fine[row])
+        wanted = frame.pixels(image, 144).astype(int) * bool(is_fine[row])
         assert ((fine[row, 0].numpy() * 255).round() == wanted).all()
 
 
@@ -196,15 +196,13 @@ def test_small_faces_alone_bring_no_finer_pictures(
 def test_aligning_changes_the_values_and_the_key_of_the_cache(everything: BuiltinExtractor) -> None:
     plain = BuiltinExtractor(PARTS, device="cpu", align=False)
     assert everything.spec != plain.spec
-    assert everything.spec["version"] == 2
+    assert everything.spec["version"] == 3
     assert everything.spec["align"]["side"] == [alignment.MIN_SIDE, alignment.MAX_SIDE]
     assert plain.spec["align"] is None
     assert plain.prepare(drawn_face(96, 96)).shape == (2304 + 24,)
     rolled = drawn_face(240, 240).rotate(20, Image.Resampling.BICUBIC, fillcolor=(60, 60, 60))
     one, other = run(everything, [rolled]), run(plain, [rolled])
-    twinless = [264 + 2 * k for k in range(1, 5)]
     assert (one[0, 264:400] != other[0, 264:400]).any()
-    assert (one[0, twinless] == other[0, twinless]).all()
 
 
 def test_pictures_without_one_face_are_not_found(everything: BuiltinExtractor) -> None:
