@@ -1,17 +1,12 @@
-"""How far from home a set of faces is for the builtin model, and the reference that this is measured against.
+"""What the builtin model's embedding looks like at home: the reference by which a set's distance from it is measured.
 
-    from fercleaner.encoders import builtin_home
     home = builtin_home.reference()
-    far = builtin_home.distance(embedding, labels)
+    rows = (embedding - home["center"]) @ home["directions"]
 
-Home is FER2013's faces that were held back from training. In the first 32 principal components of their embedding, each
-divided by its standard deviation, the mean of each class of a set is compared with the mean of that class at home:
-
-    d = mean over classes c of  (|m_c - h_c|^2 - v_c / n_c - u_c / k_c) / 32
-
-with v_c, u_c the summed variances of the set's and home's faces of class c, and n_c, k_c their counts: what sampling
-alone would make of it is taken away. FER2013's own faces have about 0, whatever their class mix; it grows with pictures
-that the model knows less well (`fercleaner/weights/MODEL_CARD.md`). It goes by the labels as they came.
+Home is FER2013's faces that were held back from training, under the labels that they came with. With m_c the mean of a
+set's faces of class c in `rows`, h_c that at home and e their sampling variances, the set's distance is the mean over
+classes and components of (m_c - h_c)^2 - e(m_c) - e(h_c): about 0 for FER2013's own faces, whatever their class mix,
+and larger for pictures that the model knows less well. `benchmarks/builtin_finish.py` makes the file for new weights.
 """
 
 from __future__ import annotations
@@ -26,81 +21,51 @@ from numpy.typing import NDArray
 from ..errors import FeatureError
 from .builtin import PANEL, weights_folder
 
-#: Principal components that are kept.
-COMPONENTS = 32
-#: Classes with fewer faces say nothing.
-MIN_FACES = 8
+#: Principal components that are kept. Classes of fewer faces are left out.
+COMPONENTS, MIN_FACES = 32, 8
 FILE = "home.npz"
-KEYS = ("mean", "components", "variance", "class_means", "class_variances", "classes", "counts")
+KEYS = ("classes", "center", "directions", "means", "errors", "posterior")
 
 
-def measure(embedding: NDArray[Any], labels: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def measure(embedding: NDArray[Any], labels: NDArray[Any], posterior: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Return the reference that faces at home make.
 
     Parameters
     ----------
-    embedding : (N, 256)
+    embedding : (N, D)
     labels : (N,) str
-        Expressions of `builtin.PANEL`; classes of fewer than `MIN_FACES` faces are left out.
+        Given labels, as expressions of `builtin.PANEL`.
+    posterior : (N, 8)
+        Of the builtin model, in the order of `builtin.PANEL`.
 
     Returns
     -------
     dict
-        mean (256,); components (32, 256), orthonormal rows; variance (32,), along each, of all faces;
-        class_means (C, 32) and class_variances (C,), in units of these deviations, the latter summed over the
-        components; classes (C,) str; counts (C,).
+        classes (K,) str; center (D,), the mean; directions (D, 32), principal components, each over its standard
+        deviation; means and errors (K, 32), of each class in these components and the sampling variance of the mean;
+        posterior (K,), the mean posterior of each class.
     """
     values = np.asarray(embedding, np.float64)
-    mean = values.mean(0)
-    spread, vectors = np.linalg.eigh(np.cov((values - mean).T))
-    order = np.argsort(spread)[::-1][:COMPONENTS]
-    components, variance = vectors[:, order].T, spread[order]
-    # Eigenvectors have no sign of their own.
-    components = components * np.sign(components[np.arange(len(components)), np.abs(components).argmax(1)])[:, None]
-    means, variances, classes, counts = _classes((values - mean) @ components.T / np.sqrt(variance), labels)
-    stored = (mean, components, variance, means, variances)
-    kept = {key: value.astype(np.float32) for key, value in zip(KEYS[:5], stored, strict=True)}
-    return kept | {"classes": np.array(classes), "counts": counts}
+    center = values.mean(0)
+    variance, vectors = np.linalg.eigh(np.cov((values - center).T))
+    order = np.argsort(variance)[::-1][:COMPONENTS]
+    directions = vectors[:, order] / np.sqrt(variance[order])
+    rows = (values - center) @ directions
+    classes = [name for name in PANEL if (labels == name).sum() >= MIN_FACES]
+    faces = [rows[labels == name] for name in classes]
+    return {
+        "classes": np.array(classes),
+        "center": center.astype(np.float32),
+        "directions": directions.astype(np.float32),
+        "means": np.stack([some.mean(0) for some in faces]).astype(np.float32),
+        "errors": np.stack([some.var(0, ddof=1) / len(some) for some in faces]).astype(np.float32),
+        "posterior": posterior[:, [PANEL.index(name) for name in classes]].mean(0).astype(np.float32),
+    }
 
 
 def reference() -> Mapping[str, NDArray[Any]]:
     """Return the shipped reference, as `measure` describes it; FeatureError where it is missing or damaged."""
     return _read(str(weights_folder() / FILE))
-
-
-def distance(embedding: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Return the squared distance of a set from home, in variances a class; NaN where no class can be compared.
-
-    Parameters
-    ----------
-    embedding : (N, 256)
-        Of the builtin model.
-    labels : (N,) str
-        Given labels, as expressions of `builtin.PANEL`; others are left out.
-    """
-    home = reference()
-    values = (np.asarray(embedding, np.float64) - home["mean"]) @ home["components"].T.astype(np.float64)
-    means, variances, classes, counts = _classes(values / np.sqrt(home["variance"]), labels)
-    known = home["classes"].tolist()
-    gaps = []
-    for mean, variance, name, count in zip(means, variances, classes, counts, strict=True):
-        if name in known:
-            k = known.index(name)
-            noise = variance / count + home["class_variances"][k] / home["counts"][k]
-            gaps.append((np.square(mean - home["class_means"][k]).sum() - noise) / COMPONENTS)
-    return float(np.mean(gaps)) if gaps else float("nan")
-
-
-def _classes(
-    values: NDArray[np.float64], labels: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str], NDArray[np.int64]]:
-    """Return means (C, D), summed variances (C,), names and counts of the classes with enough faces."""
-    rows = {name: np.flatnonzero(labels == name) for name in PANEL}
-    kept = {name: some for name, some in rows.items() if len(some) >= MIN_FACES}
-    width = values.shape[1]
-    means = np.array([values[some].mean(0) for some in kept.values()]).reshape(-1, width)
-    variances = np.array([values[some].var(0, ddof=1).sum() for some in kept.values()])
-    return means, variances, list(kept), np.array([len(some) for some in kept.values()], np.int64)
 
 
 @functools.lru_cache(maxsize=2)
