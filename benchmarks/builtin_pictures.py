@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fercleaner.extraction.detection import choose_framing
-from fercleaner.encoders.builtin import PANEL, BuiltinExtractor
 from fercleaner.core.expressions import canonical
+from fercleaner.encoders.builtin import PANEL, BuiltinExtractor
+from fercleaner.extraction.detection import choose_framing
 
 #: Bins of the calibration error. Share of labels made wrong where none are given.
 BINS, NOISE = 10, 0.2

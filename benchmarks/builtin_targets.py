@@ -6,8 +6,8 @@
 
 `mesh`: 478 points (x, y in picture widths, z as MediaPipe gives it) and 52 blendshapes; NaN where no face was found.
 `teachers`: posteriors of `../shared/models/teachers.py`'s two networks, the mean of their log posteriors over
-`LOOKS` at each face: framed alike (`fercleaner.extraction.detection.TEMPLATE`) by the five points of the table, or the whole
-picture without one; mirrored; and a little looser. Needs `openvino`.
+`LOOKS` at each face: in the canonical frame (`aligned_frame`) by the five points of the table, or the whole picture
+without one; mirrored; and a little looser. Needs `openvino`.
 """
 
 from __future__ import annotations

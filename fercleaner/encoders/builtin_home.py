@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FeatureError
+from ..core.errors import FeatureError
 from .builtin import PANEL, weights_folder
 
 #: Principal components that are kept. Classes of fewer faces are left out.

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fercleaner.core.errors import FeatureError
 from fercleaner.encoders import builtin_home
-from fercleaner.errors import FeatureError
 
 
 def test_the_reference_by_scikit_learn() -> None:
