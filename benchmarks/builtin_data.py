@@ -114,7 +114,7 @@ def read_faces(folder: Path, training: NDArray[np.bool_] | None = None, mesh: Pa
 def _mesh_points(mesh: Path, names: list[str]) -> NDArray[np.float32]:
     with np.load(mesh) as stored:
         position = {name: k for k, name in enumerate(stored["ids"].tolist())}
-        rows = stored["mesh"][[position[name] for name in names]]
+        rows = stored["mesh"][[position[name.rsplit("/", 1)[-1]] for name in names]]
     points: NDArray[np.float32] = rows[:, list(MESH_TO_68), :2].astype(np.float32)
     return points
 

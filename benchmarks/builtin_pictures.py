@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fercleaner.core.expressions import canonical
-from fercleaner.encoders.builtin import PANEL, BuiltinExtractor
+from fercleaner.encoders.builtin import EXPRESSIONS, BuiltinExtractor
 from fercleaner.extraction.detection import choose_framing
 
 #: Bins of the calibration error. Share of labels made wrong where none are given.
@@ -133,11 +133,11 @@ def judge_folder(folder: Path, table: Path, weights: Path | None, detector: str 
     extractor = BuiltinExtractor(PARTS, weights=weights, device="cpu", framing=framing)
     seen, found = read_faces(paths, extractor)
     truth = np.array(labels)
-    classes = [name for name in PANEL if (truth == name).any() or (given is not None and name in given)]
+    classes = [name for name in EXPRESSIONS if (truth == name).any() or (given is not None and name in given)]
     known = found & np.isin(truth, classes)
     if given is not None:
         known &= np.isin(np.array(given), classes)
-    p = seen["posterior"][:, [PANEL.index(name) for name in classes]].astype(np.float64)
+    p = seen["posterior"][:, [EXPRESSIONS.index(name) for name in classes]].astype(np.float64)
     p = p / np.maximum(p.sum(1, keepdims=True), 1e-12)
     kept = None if given is None else [name for name, k in zip(given, known, strict=True) if k]
     part = {name: values[known] for name, values in seen.items()}

@@ -1,56 +1,122 @@
-"""Fit the two expression read-outs of the builtin network again, on its finished body.
+"""Fit read-outs of the builtin network on a body that stays as it is: a cheap way to teach it something more.
 
-The body learns under one loss for everything, and its read-outs follow it while it moves. With the body left as it is,
-the embeddings of changed faces are computed once, and both layers go on from where they are on these alone: every
-expression weighing the same, since rare ones are to be found as often as frequent ones (cRT: Kang et al., Decoupling
-representation and classifier for long-tailed recognition, ICLR 2020; there with hard labels).
+    python benchmarks/builtin_readouts.py --targets TARGETS --work WORK [--start WEIGHTS] [--body]
+
+The features of changed faces are computed once, 1,024 a file (WORK/features_*.npz; the same command goes on after a
+stop), rare expressions drawn more often. On these alone
+
+- `photographs` learns what the seven-expression teacher says of crops and photographs (cross-entropy, every expression
+  weighing the same);
+- the points of the jaw learn their places anew (mean absolute error in eye distances): weights made before had
+  py-feat's jaw, in which the chin is point 10;
+- with `--votes` the votes' layer goes on too, on crops (cRT: Kang et al., ICLR 2020, with weights for sampling).
+
+`--body` starts from WORK/body.safetensors, which `train_builtin.py` writes. The result replaces it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
-from builtin_batches import Targets, crops_batch, photographs_batch
+from builtin_batches import Batch, Targets, crops_batch, photographs_batch
+from builtin_data import JAW
+from builtin_start import start_network
+from builtin_state import stored
+from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from fercleaner.encoders.facenet import FaceNet
+from fercleaner.encoders.facenet import FaceNet, FaceNetConfig, load_facenet, mirror_names
+from fercleaner.landmarks.action_units import BLENDSHAPES
 
-#: Changed copies of every crop and of every photograph. Passes over all, faces a step, learning rate (falls to 0).
-COPIES, PASSES, BATCH, RATE = (2, 3), 6, 512, 1e-3
-SETTINGS = {"copies": COPIES, "passes": PASSES, "batch": BATCH, "learning_rate": RATE}
+#: Faces a file, and of how many of a set's files the features of the points are kept.
+FACES, POINT_FILES = 1024, 4
+#: Passes over all features, faces a step, learning rate (falls to 0).
+PASSES, BATCH, RATE = 12, 256, 1e-3
+#: The same for the jaw.
+JAW_PASSES, JAW_RATE = 12, 2e-3
 
-
-@dataclass(frozen=True)
-class Features:
-    """What the read-outs see of M changed faces: embedding (M, 256), both targets (M, 8), crop or photograph (M,)."""
-
-    embedding: Tensor
-    votes: Tensor
-    photographs: Tensor
-    is_crop: Tensor
+Maker = Callable[[Targets, Tensor, list[int], torch.Generator], Batch]
+Arrays = dict[str, NDArray[np.generic]]
 
 
-def compute_features(
-    network: FaceNet, sets: tuple[Targets, Targets], mirror: list[int], seed: int, copies: tuple[int, int] = COPIES
-) -> Features:
-    """Return the features of changed copies of every face to train on, changed as in training."""
-    parts: list[tuple[Tensor, ...]] = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        for which, (some, times) in enumerate(zip(sets, copies, strict=True)):
-            for copy in range(times):
-                rng = torch.Generator().manual_seed(seed * 1_000_033 + 2 * copy + which)
-                for start in range(0, len(some.rows), 128):
-                    rows = torch.from_numpy(some.rows[start : start + 128])
-                    make = photographs_batch if which else crops_batch
-                    batch = make(some, rows, mirror, rng)
-                    x = batch.pictures.contiguous(memory_format=torch.channels_last)
-                    out, _ = network.looks(x)
-                    kept = batch.weight > 0
-                    crop = torch.full((int(kept.sum()),), which == 0)
-                    parts.append((out.embedding[kept], batch.votes[kept], batch.photographs[kept], crop))
-    return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
+def file_features(network: FaceNet, some: Targets, make: Maker, number: int, points: bool) -> Arrays:
+    """Return the features of 1,024 changed faces, the file's `number` being the seed.
+
+    embedding (M, 256), votes and photographs (M, 8), weight (M,); with `points` also mix (M, 96, 12, 12) and shape
+    (M, 256), what the head of the points sees, places (M, 68, 2), and there (M,), whether they are known.
+    """
+    mirror = mirror_names(BLENDSHAPES)
+    rows = some.drawn(FACES, np.random.default_rng((7, number)))
+    rng = torch.Generator().manual_seed(1000 + number)
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        network.points.votes.register_forward_pre_hook(lambda _, given: seen.update(mix=given[0])),
+        network.points.correction.register_forward_pre_hook(lambda _, given: seen.update(shape=given[0])),
+    ]
+    parts: dict[str, list[Tensor]] = {}
+    try:
+        for start in range(0, FACES, 128):
+            batch = make(some, rows[start : start + 128], mirror, rng)
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+                out, _ = network.looks(batch.pictures.contiguous(memory_format=torch.channels_last))
+            kept = {"embedding": out.embedding.half(), "votes": batch.votes, "photographs": batch.photographs}
+            kept["weight"] = batch.weight
+            if points:
+                kept |= {"mix": seen["mix"].half(), "shape": seen["shape"].half()}
+                kept |= {"places": batch.points, "there": batch.found}
+            for name, value in kept.items():
+                parts.setdefault(name, []).append(value)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: torch.cat(values).numpy() for name, values in parts.items()}
+
+
+def write_features(network: FaceNet, sets: tuple[Targets, Targets], files: tuple[int, int], work: Path) -> None:
+    """Write WORK/features_crops_K.npz and features_wild_K.npz, those that are not there yet."""
+    for name, some, make, count in zip(("crops", "wild"), sets, (crops_batch, photographs_batch), files, strict=True):
+        for number in range(count):
+            file = work / f"features_{name}_{number}.npz"
+            if not file.exists():
+                np.savez(
+                    file.with_suffix(".new.npz"), **file_features(network, some, make, number, number < POINT_FILES)
+                )
+                file.with_suffix(".new.npz").replace(file)
+                print(file.name, flush=True)
+
+
+def read_features(work: Path, names: tuple[str, ...], which: str = "*") -> list[Tensor]:
+    """Return these arrays of all files that have them, one after the other."""
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    for file in sorted(work.glob(f"features_{which}.npz")):
+        with np.load(file) as stored_file:
+            if set(names) <= set(stored_file.files):
+                for name in names:
+                    parts[name].append(torch.from_numpy(stored_file[name]))
+    return [torch.cat(values) for values in parts.values()]
+
+
+def descend(
+    layers: nn.Module, loss: Callable[[Tensor], Tensor], count: int, rate: float, passes: int, seed: int
+) -> None:
+    """Minimize `loss(rows)` over the weights of `layers`; the learning rate falls to 0."""
+    optimizer = torch.optim.AdamW(layers.parameters(), lr=rate, weight_decay=0.0)
+    rng = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    steps = max(count // BATCH, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1 - step / (passes * steps), 0.01))
+    for _ in range(passes):
+        order = torch.randperm(count, generator=rng)
+        for k in range(steps):
+            optimizer.zero_grad()
+            loss(order[k * BATCH : (k + 1) * BATCH]).backward()
+            optimizer.step()
+            schedule.step()
 
 
 def balanced(target: Tensor) -> Tensor:
@@ -60,38 +126,80 @@ def balanced(target: Tensor) -> Tensor:
     return weight / weight.mean()
 
 
-def fit(layer: nn.Linear, embedding: Tensor, target: Tensor, seed: int, passes: int = PASSES) -> None:
+def fit_expressions(layer: nn.Linear, embedding: Tensor, target: Tensor, seed: int, passes: int = PASSES) -> None:
     """Fit the layer to targets (M, C), C its first outputs, by balanced cross-entropy; it goes on from its weights."""
     weight, width = balanced(target), target.shape[1]
-    optimizer = torch.optim.AdamW(layer.parameters(), lr=RATE, weight_decay=0.0)
-    rng = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    steps = max(len(embedding) // BATCH, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1 - step / (passes * steps), 0.01))
-    for _ in range(passes):
-        order = torch.randperm(len(embedding), generator=rng)
-        for k in range(steps):
-            some = order[k * BATCH : (k + 1) * BATCH]
-            logits = layer(F.dropout(embedding[some].float(), 0.2))[:, :width]
-            optimizer.zero_grad()
-            (-(target[some] * logits.log_softmax(1)).sum(1) * weight[some]).mean().backward()
-            optimizer.step()
-            schedule.step()
+
+    def loss(rows: Tensor) -> Tensor:
+        logits = layer(F.dropout(embedding[rows].float(), 0.2))[:, :width]
+        mean: Tensor = (-(target[rows] * logits.log_softmax(1)).sum(1) * weight[rows]).mean()
+        return mean
+
+    layer.requires_grad_(True)
+    descend(layer, loss, len(embedding), RATE, passes, seed)
+    layer.requires_grad_(False)
 
 
-def refit(network: FaceNet, sets: tuple[Targets, Targets], mirror: list[int], seed: int) -> None:
-    """Fit both read-outs in place: `classify` on crops' votes, `photographs` on the teacher's answers to both sets."""
-    features = compute_features(network, sets, mirror, seed)
-    refit_on(network, features, seed)
+def fit_jaw(network: FaceNet, features: list[Tensor], seed: int, passes: int = JAW_PASSES) -> None:
+    """Fit the rows of the jaw in the head of the points, on (mix, shape, places, there)."""
+    mix, shape, places, there = features
+    known = there.nonzero()[:, 0]
+    head = network.points
+    jaw = range(68)[JAW]
+    votes = nn.Conv2d(head.votes.in_channels, 3 * len(jaw), 1)
+    correction = nn.Linear(head.correction.in_features, 2 * len(jaw))
+    pairs = ((votes, head.votes), (correction, head.correction))
+    with torch.no_grad():
+        for some, whole in pairs:
+            some.weight.copy_(whole.weight[: len(some.weight)])
+            some.bias.copy_(whole.bias[: len(some.bias)])
+
+    def loss(rows: Tensor) -> Tensor:
+        some = known[rows]
+        found = head.place(votes(mix[some].float()), correction(shape[some].float()))
+        eyes = (places[some, 36:42].mean(1) - places[some, 42:48].mean(1)).norm(dim=1).clamp_min(0.12)
+        off: Tensor = ((found - places[some][:, JAW]).abs().mean((1, 2)) / eyes).mean()
+        return off
+
+    descend(nn.ModuleList([votes, correction]), loss, len(known), JAW_RATE, passes, seed)
+    with torch.no_grad():
+        for some, whole in pairs:
+            whole.weight[: len(some.weight)] = some.weight
+            whole.bias[: len(some.bias)] = some.bias
 
 
-def refit_on(network: FaceNet, features: Features, seed: int, passes: int = PASSES) -> None:
-    """Fit both read-outs in place on these features; the body stays as it is."""
-    network.requires_grad_(False)
-    for layer in (network.classify, network.photographs):
-        layer.requires_grad_(True)
-    crops = features.is_crop
-    embedding = features.embedding.clone()
-    fit(network.classify, embedding[crops], features.votes[crops].clone(), seed, passes)
-    fit(network.photographs, embedding, features.photographs[:, :7].clone(), seed, passes)
-    network.requires_grad_(False)
+def without_finer_stem(network: FaceNet) -> FaceNet:
+    """Return the network as it is but for its finer stem."""
+    state = {k: v for k, v in network.state_dict().items() if not k.startswith("detail.")}
+    plain = FaceNet(FaceNetConfig(detail=False))
+    plain.load_state_dict(state)
+    return plain.eval().requires_grad_(False)
+
+
+def main() -> None:
+    """Compute the features, fit, and write WORK/body.safetensors."""
+    from train_builtin import options, prepare_start, read_all
+
+    parser = options()
+    parser.add_argument("--body", action="store_true", help="start from WORK/body.safetensors")
+    parser.add_argument("--votes", action="store_true", help="fit the votes' layer too")
+    parser.add_argument("--files", type=int, nargs=2, default=(16, 16), help="of features: of crops, of photographs")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.work.mkdir(parents=True, exist_ok=True)
+    body = args.work / "body.safetensors"
+    network = load_facenet(str(body)) if args.body else without_finer_stem(start_network(args.start))
+    prepare_start(args)
+    _, sets, _ = read_all(args)
+    write_features(network, sets, tuple(args.files), args.work)
+    embedding, photographs = read_features(args.work, ("embedding", "photographs"))
+    fit_expressions(network.photographs, embedding, photographs[:, :7], args.seed)
+    if args.votes:
+        embedding, votes = read_features(args.work, ("embedding", "votes"), "crops_*")
+        fit_expressions(network.classify, embedding, votes, args.seed)
+    fit_jaw(network, read_features(args.work, ("mix", "shape", "places", "there")), args.seed)
+    save_file(stored(network), body, {"round": "0"})
+
+
+if __name__ == "__main__":
+    main()

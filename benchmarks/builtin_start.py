@@ -21,12 +21,13 @@ def start_network(weights: str) -> FaceNet:
     the votes' layer, and the points of the jaw from those nearest to their places.
     """
     network = FaceNet()
+    assert network.detail is not None
     with torch.no_grad():
         network.detail[-1].weight.zero_()
     if not weights:
         return network.eval()
     state = {name: value.float() for name, value in load_file(weights).items()}
-    if not any(name.startswith("detail.") for name in state):
+    if "photographs.weight" not in state:
         state |= _first_version(network, state)
     network.load_state_dict(state, strict=False)
     return network.eval()

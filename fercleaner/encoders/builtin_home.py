@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FeatureError
-from .builtin import PANEL, weights_folder
+from .builtin import EXPRESSIONS, weights_folder
 
 #: Principal components that are kept. Classes of fewer faces are left out.
 COMPONENTS, MIN_FACES = 32, 8
@@ -34,9 +34,9 @@ def measure(embedding: NDArray[Any], labels: NDArray[Any], posterior: NDArray[An
     ----------
     embedding : (N, D)
     labels : (N,) str
-        Given labels, as expressions of `builtin.PANEL`.
+        Given labels, as expressions of `builtin.EXPRESSIONS`.
     posterior : (N, 8)
-        Of the builtin model, in the order of `builtin.PANEL`.
+        Of the builtin model, in the order of `builtin.EXPRESSIONS`.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def measure(embedding: NDArray[Any], labels: NDArray[Any], posterior: NDArray[An
     order = np.argsort(variance)[::-1][:COMPONENTS]
     directions = vectors[:, order] / np.sqrt(variance[order])
     rows = (values - center) @ directions
-    classes = [name for name in PANEL if (labels == name).sum() >= MIN_FACES]
+    classes = [name for name in EXPRESSIONS if (labels == name).sum() >= MIN_FACES]
     faces = [rows[labels == name] for name in classes]
     return {
         "classes": np.array(classes),
@@ -59,7 +59,7 @@ def measure(embedding: NDArray[Any], labels: NDArray[Any], posterior: NDArray[An
         "directions": directions.astype(np.float32),
         "means": np.stack([some.mean(0) for some in faces]).astype(np.float32),
         "errors": np.stack([some.var(0, ddof=1) / len(some) for some in faces]).astype(np.float32),
-        "posterior": posterior[:, [PANEL.index(name) for name in classes]].mean(0).astype(np.float32),
+        "posterior": posterior[:, [EXPRESSIONS.index(name) for name in classes]].mean(0).astype(np.float32),
     }
 
 

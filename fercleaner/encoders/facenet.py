@@ -90,12 +90,15 @@ class FaceNetConfig:
         Before the class layer, in training only.
     drop_path : float in [0, 1)
         Probability, in training, that the last block is skipped; rises linearly from 0 at the first.
+    detail : bool
+        Whether there is a finer stem, which sees 96 x 96 pixels.
     """
 
     widths: tuple[int, int, int] = (48, 96, 208)
     depths: tuple[int, int, int] = (1, 2, 2)
     dropout: float = 0.2
     drop_path: float = 0.05
+    detail: bool = True
 
 
 class _Block(nn.Module):
@@ -149,13 +152,25 @@ class _PointHead(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor, shape: Tensor) -> Tensor:
         x = fine + F.interpolate(self.lateral(coarse), scale_factor=2.0, mode="nearest")
-        votes = self.votes(F.silu(self.norm(self.mix(x)))).float()
-        votes = votes.reshape(len(votes), POINTS, 3, -1)
+        return self.place(self.votes(F.silu(self.norm(self.mix(x)))), self.correction(shape))
+
+    def place(self, votes: Tensor, correction: Tensor) -> Tensor:
+        """Return the points (B, K, 2) of votes (B, 3 K, 12, 12) and corrections (B, 2 K)."""
+        votes = votes.float().reshape(len(votes), -1, 3, self.grid.shape[-1])
         weight = votes[:, :, :1].softmax(-1)
         points = (weight * (self.grid + 0.25 * votes[:, :, 1:])).sum(-1)
-        correction: Tensor = self.correction(shape)
-        moved: Tensor = points + 0.1 * correction.float().reshape(len(points), POINTS, 2)
+        moved: Tensor = points + 0.1 * correction.float().reshape(points.shape)
         return moved
+
+
+def _finer_stem(width: int) -> nn.Sequential:
+    """Return layers from 96 x 96 pixels to `width` channels at 24 x 24."""
+    half = width // 2
+    return nn.Sequential(
+        *(nn.PixelUnshuffle(2), nn.Conv2d(4, half, 3, 1, 1, bias=False), nn.BatchNorm2d(half), nn.SiLU()),
+        *(nn.Conv2d(half, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.SiLU()),
+        *(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)),
+    )
 
 
 class FaceNet(nn.Module):
@@ -177,11 +192,7 @@ class FaceNet(nn.Module):
         a, b, c = config.widths
         first = nn.Conv2d(4, a, 3, 1, 1, bias=False)
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), first, nn.BatchNorm2d(a))
-        self.detail = nn.Sequential(
-            *(nn.PixelUnshuffle(2), nn.Conv2d(4, a // 2, 3, 1, 1, bias=False), nn.BatchNorm2d(a // 2), nn.SiLU()),
-            *(nn.Conv2d(a // 2, a, 3, 2, 1, bias=False), nn.BatchNorm2d(a), nn.SiLU()),
-            *(nn.Conv2d(a, a, 3, 1, 1, bias=False), nn.BatchNorm2d(a)),
-        )
+        self.detail = _finer_stem(a) if config.detail else None
         total = sum(config.depths)
         blocks: list[list[nn.Module]] = []
         wide, index = a, 0
@@ -214,8 +225,10 @@ class FaceNet(nn.Module):
         coarse = F.avg_pool2d(pictures, 2)
         mean = coarse.mean((2, 3), keepdim=True)
         spread = coarse.std((2, 3), keepdim=True, unbiased=False).clamp_min(CONTRAST_FLOOR)
-        x = F.silu(self.stem((coarse - mean) / spread) + self.detail((pictures - mean) / spread))
-        x = self.stage1(x)
+        x = self.stem((coarse - mean) / spread)
+        if self.detail is not None:
+            x = x + self.detail((pictures - mean) / spread)
+        x = self.stage1(F.silu(x))
         fine = self.stage2(x)
         coarse = self.stage3(fine)
         pooled = torch.cat((coarse.mean((2, 3)), self.where(coarse).flatten(1)), 1)
@@ -322,12 +335,14 @@ def count_parameters(network: nn.Module) -> int:
 def load_facenet(path: str, config: FaceNetConfig | None = None) -> FaceNet:
     """Return the network with the weights of a safetensors file, in float32, on the CPU, for inference.
 
+    It has a finer stem if the file does, unless `config` is given.
+
     Raises what safetensors and torch raise when the file is not readable or does not fit the network.
     """
     from safetensors.torch import load_file
 
-    network = FaceNet(config)
     state = {name: value.float() for name, value in load_file(path).items()}
+    network = FaceNet(config or FaceNetConfig(detail=any(name.startswith("detail.") for name in state)))
     expected = {k for k in network.state_dict() if not k.endswith("num_batches_tracked")}
     missing, extra = sorted(expected - set(state)), sorted(set(state) - expected)
     if missing or extra:

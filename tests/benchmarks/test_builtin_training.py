@@ -262,7 +262,8 @@ def test_votes_for_every_expression_weigh_the_same() -> None:
     assert total[[0, 1, 2, 6]].tolist() == pytest.approx([12.0] * 4, rel=1e-5)
     assert total[[3, 4, 5, 7]].tolist() == [0] * 4
     half = builtin_data.balanced_weights(faces.votes, faces.weight, rows, 0.5)
-    torch.testing.assert_close(half[rows] ** 2 / faces.weight[rows], weight[rows] * (half[rows] ** 2).sum() / 48)
+    square = half[rows] ** 2 / faces.weight[rows]
+    torch.testing.assert_close(square, weight[rows] * square.mean())
 
 
 def drawn_targets(count: int = 96) -> batches.Targets:
@@ -270,27 +271,43 @@ def drawn_targets(count: int = 96) -> batches.Targets:
     return batches.crop_targets(faces, faces.votes.roll(1, 1), np.arange(count))
 
 
-def test_refitting_changes_the_read_outs_alone_and_fits_them() -> None:
+def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readouts, "FACES", 128)
+    monkeypatch.setattr(readouts, "BATCH", 64)
     crops = drawn_targets()
+    crops.points[:, :17] = torch.tensor([0.3, 0.9])
     wild = dataclasses.replace(crops, frames=torch.eye(3)[:2].repeat(96, 1, 1))
-    torch.manual_seed(4)
-    network = facenet.FaceNet().eval()
+    network = readouts.without_finer_stem(start_network(""))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    mirror = list(range(52))
-    one, features = (readouts.compute_features(network, (crops, wild), mirror, 3, (1, 1)) for _ in range(2))
-    assert torch.equal(one.embedding, features.embedding)
-    assert features.is_crop.tolist() == [True] * 96 + [False] * 96
-    readouts.refit_on(network, features, 0, passes=60)
+    readouts.write_features(network, (crops, wild), (2, 1), tmp_path)
+    again = readouts.file_features(network, crops, batches.crops_batch, 1, True)
+    with np.load(tmp_path / "features_crops_1.npz") as stored:
+        assert set(stored.files) == set(again) >= {"mix", "shape", "places", "there"}
+        assert all((stored[name] == again[name]).all() for name in again)
+    embedding, target = readouts.read_features(tmp_path, ("embedding", "photographs"))
+    assert embedding.shape == (3 * 128, 256)
+    readouts.fit_expressions(network.photographs, embedding, target[:, :7], 0, passes=60)
+    features = readouts.read_features(tmp_path, ("mix", "shape", "places", "there"))
+    readouts.fit_jaw(network, features, 0, passes=60)
     after = network.state_dict()
-    moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
-    assert moved == {"classify", "photographs"}
-    for name, target in (("classify", features.votes), ("photographs", features.photographs)):
-        cost = []
-        for source in (after, before):
-            logits = features.embedding @ source[f"{name}.weight"].T + source[f"{name}.bias"]
-            loss = -(target * logits.log_softmax(1)).sum(1) * readouts.balanced(target)
-            cost.append(float(loss[features.is_crop].mean()))
-        assert cost[0] < cost[1] - 0.03
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {
+        f"{n}.{p}" for n in ("photographs", "points.votes", "points.correction") for p in ("weight", "bias")
+    }
+    assert torch.equal(after["points.votes.weight"][51:], before["points.votes.weight"][51:])
+    costs, errors = [], []
+    head = network.points
+    for state in (after, before):
+        network.load_state_dict(state)
+        logits = network.photographs(embedding.float())[:, :7].log_softmax(1)
+        costs.append(float((-(target[:, :7] * logits).sum(1) * readouts.balanced(target[:, :7])).mean()))
+        mix, shape, places, there = features
+        found = head.place(head.votes(mix.float()), head.correction(shape.float()))
+        errors.append(float((found - places)[there][:, :17].abs().mean()))
+    assert costs[0] < costs[1] - 0.03
+    assert errors[0] < 0.8 * errors[1]
 
 
 def test_correlations_are_numpys() -> None:

@@ -22,7 +22,9 @@ def network() -> facenet.FaceNet:
 
 @pytest.fixture(scope="module")
 def pictures() -> torch.Tensor:
-    return torch.rand(5, 1, 96, 96, generator=torch.Generator().manual_seed(1)) * 0.5 + 0.2
+    rng = torch.Generator().manual_seed(1)
+    coarse = torch.rand(5, 1, 48, 48, generator=rng).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return coarse * 0.5 + 0.2 + torch.rand(5, 1, 96, 96, generator=rng) * 0.1
 
 
 def test_it_has_at_most_three_million_parameters(network: facenet.FaceNet) -> None:
@@ -85,6 +87,19 @@ def test_mirrored_points_come_in_pairs() -> None:
     assert [facenet.MIRROR_POINTS[k] for k in facenet.MIRROR_POINTS] == list(range(68))
     middle = [k for k, twin in enumerate(facenet.MIRROR_POINTS) if k == twin]
     assert middle == [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]
+
+
+def test_without_a_finer_stem_it_sees_the_mean_of_four_pixels(pictures: torch.Tensor, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = facenet.FaceNet(facenet.FaceNetConfig(detail=False)).eval()
+    small = torch.nn.functional.avg_pool2d(pictures, 2)
+    save_file({k: v for k, v in network.state_dict().items() if "tracked" not in k}, tmp_path / "net.safetensors")
+    again = facenet.load_facenet(str(tmp_path / "net.safetensors"))
+    with torch.inference_mode():
+        for part in ("embedding", "points"):
+            one, other = getattr(network(pictures), part), getattr(network(small), part)
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(again(pictures).logits, network(pictures).logits, atol=1e-5, rtol=1e-5)
 
 
 def test_a_blank_picture_gives_finite_numbers(network: facenet.FaceNet) -> None:
