@@ -2,24 +2,30 @@
 
     python benchmarks/builtin_finish.py --targets TARGETS --work WORK
 
-From WORK/body.safetensors it makes WORK/builtin.safetensors, builtin.json, trained_on.npy and home.npz. The exponents
-of the read-outs (`FaceNet.pool`) are chosen on faces held back for choosing: without detail on FER2013's, against the
-votes; with detail on photographs, against their labels as they came, every expression weighing the same.
+From WORK/body.safetensors it makes WORK/builtin.safetensors, builtin.json, trained_on.npy and home.npz, and
+sources.json: figures of every weighing on the crops and photographs held back. What is chosen (`FaceNet.pool`), on
+those for choosing:
+
+- the temperature of the votes' read-out: the smallest divergence from FER2013's votes. `photographs` has none;
+- its share without detail: the largest accuracy + half the recall of votes - divergence on FER2013's crops;
+- its share with detail: the largest with which the mean recall of photographs' labels is within `LEEWAY` of the best.
+  It knows what a network trained elsewhere knows, and the votes' read-out has FER2013's habits, so that as much of it
+  is taken as photographs that neither was trained on allow.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import builtin_photographs as photos
 import numpy as np
 import torch
-from builtin_batches import RARITY, TEACHERS, canonical, photograph_targets
+from builtin_batches import canonical, photograph_targets
 from builtin_data import Faces, read_faces, split_groups
+from builtin_readouts import BATCH, FACES, PASSES, RATE
 from builtin_state import stored
-from evaluate_builtin import clear_rows, expression_figures, figures, js_divergence, run_network
+from evaluate_builtin import expression_figures, figures, js_divergence, run_network
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -27,7 +33,7 @@ from torch import Tensor, nn
 from train_builtin import PARTS, options
 
 from fercleaner.encoders.alignment import average_with_aligned
-from fercleaner.encoders.builtin import picture_digests
+from fercleaner.encoders.builtin import picture_digests, prepare_face
 from fercleaner.encoders.builtin_home import measure
 from fercleaner.encoders.facenet import (
     EXPRESSIONS,
@@ -41,8 +47,10 @@ from fercleaner.encoders.facenet import (
 from fercleaner.landmarks.action_units import BLENDSHAPES
 
 #: Shares of `photographs` and temperatures that are tried.
-SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)
-TEMPERATURES = tuple(0.5 * 1.08**k for k in range(24))
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0)
+TEMPERATURES = tuple(0.5 * 1.04**k for k in range(32))
+#: Mean recall of photographs' labels that may be lost, about two standard errors.
+LEEWAY = 0.03
 SHAPES = mirror_names(BLENDSHAPES)
 
 
@@ -60,8 +68,8 @@ class BothReadouts(nn.Module):
 
 
 def pooled(both: Tensor, share: float, temperature: float) -> Tensor:
-    """Return the logits (N, 8) of both read-outs (N, 16) with these exponents."""
-    return ((1 - share) * both[:, :8] + share * both[:, 8:]) / temperature
+    """Return the logits (N, 8) of both read-outs (N, 16), the votes' with this temperature."""
+    return (1 - share) / temperature * both[:, :8] + share * both[:, 8:]
 
 
 def photograph_logs(network: FaceNet, wild: Any, rows: NDArray[np.intp]) -> Tensor:
@@ -75,27 +83,21 @@ def photograph_logs(network: FaceNet, wild: Any, rows: NDArray[np.intp]) -> Tens
     return torch.cat(parts)
 
 
-def best_temperature(loss: Any) -> float:
-    """Return the temperature of `TEMPERATURES` with the smallest `loss(temperature)`."""
-    return min(TEMPERATURES, key=loss)
-
-
-def choose_small(both: Tensor, faces: Faces, rows: NDArray[np.intp]) -> tuple[float, float, list[dict[str, Any]]]:
-    """Return share and temperature for faces without detail, and the figures of every share.
-
-    The share with the largest accuracy + half the recall of votes - divergence; the temperature with the smallest
-    divergence from the votes over all faces.
-    """
+def votes_temperature(both: Tensor, faces: Faces, rows: NDArray[np.intp]) -> float:
+    """Return the temperature with which the votes' read-out is nearest to the votes, clear faces or not."""
     votes, weight = faces.votes[rows], faces.weight[rows]
-    tried = []
-    for share in SHARES:
-        t = best_temperature(
-            lambda t, share=share: float((js_divergence(pooled(both, share, t).softmax(1), votes) * weight).mean())
-        )
-        row = expression_figures(pooled(both, share, t), faces, rows, 1.0)
-        tried.append({"share": share, "temperature": round(t, 4)} | row)
-    best = max(tried, key=lambda row: row["accuracy"] + 0.5 * row["vote_recall"] - row["js"])
-    return best["share"], best["temperature"], tried
+
+    def divergence(temperature: float) -> float:
+        return float((js_divergence(pooled(both, 0.0, temperature).softmax(1), votes) * weight).mean())
+
+    return min(TEMPERATURES, key=divergence)
+
+
+def small_figures(both: Tensor, faces: Faces, rows: NDArray[np.intp], temperature: float) -> list[dict[str, Any]]:
+    """Return the figures of every share on crops."""
+    return [
+        {"share": share, **expression_figures(pooled(both, share, temperature), faces, rows, 1.0)} for share in SHARES
+    ]
 
 
 def label_figures(logits: Tensor, labels: NDArray[np.str_]) -> dict[str, float]:
@@ -120,14 +122,27 @@ def label_figures(logits: Tensor, labels: NDArray[np.str_]) -> dict[str, float]:
     }
 
 
-def choose_detailed(both: Tensor, labels: NDArray[np.str_]) -> tuple[float, float, list[dict[str, Any]]]:
-    """Return share and temperature for faces with detail: the smallest balanced log loss of labels as they came."""
-    tried = []
+def detailed_figures(
+    both: Tensor, some: photos.Photographs, rows: NDArray[np.intp], temperature: float
+) -> list[dict[str, Any]]:
+    """Return the figures of every share on photographs: against their labels, and agreement with each teacher."""
+    done = []
     for share in SHARES:
-        t = best_temperature(lambda t, share=share: label_figures(pooled(both, share, t), labels)["balanced_loss"])
-        tried.append({"share": share, "temperature": round(t, 4)} | label_figures(pooled(both, share, t), labels))
-    best = min(tried, key=lambda row: row["balanced_loss"])
-    return best["share"], best["temperature"], tried
+        logits = pooled(both, share, temperature)
+        row: dict[str, Any] = {"share": share, **label_figures(logits, some.labels[rows])}
+        for name, teacher in (("seven", some.expression[rows]), ("five", some.emotion[rows])):
+            row[f"agrees with the {name}-expression teacher"] = float(
+                (logits[:, :7].argmax(1) == teacher[:, :7].argmax(1)).float().mean()
+            )
+        done.append(row)
+    return done
+
+
+def choose_shares(small: list[dict[str, Any]], large: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the shares without and with detail, by the rules above."""
+    best = max(small, key=lambda row: row["accuracy"] + 0.5 * row["vote_recall"] - row["js"])
+    top = max(row["mean_recall"] for row in large)
+    return best["share"], max(row["share"] for row in large if row["mean_recall"] >= top - LEEWAY)
 
 
 def main() -> None:
@@ -138,47 +153,56 @@ def main() -> None:
     faces = read_faces(args.data, splits["train"], args.targets / "ferplus_mesh.npz")
     some = photos.read_photographs(args.wild, args.targets)
     parts = photos.split_photographs(some.groups, args.groups, args.seed)
-    rows, kept = np.flatnonzero(splits["choose"]), np.flatnonzero(parts["choose"])
     network = load_facenet(str(args.work / "body.safetensors"))
-    crops = run_network(BothReadouts(network), faces.pictures[rows], mirror=True).logits
-    wild = photograph_targets(some, some.expression, kept)
-    share, temperature, small = choose_small(crops, faces, rows)
-    photographs = photograph_logs(network, wild, kept)
-    share_detailed, temperature_detailed, large = choose_detailed(photographs, some.labels[kept])
-    network.pool.copy_(
-        torch.tensor([[1 - share, share], [1 - share_detailed, share_detailed]])
-        / torch.tensor([[temperature], [temperature_detailed]])
-    )
+    wild = photograph_targets(some, some.expression, np.arange(len(some.labels)))
+    temperature, sources = 1.0, {}
+    for name in ("choose", "test"):
+        rows, kept = np.flatnonzero(splits[name]), np.flatnonzero(parts[name])
+        crops = run_network(BothReadouts(network), faces.pictures[rows], mirror=True).logits
+        if name == "choose":
+            temperature = votes_temperature(crops, faces, rows)
+        sources[name] = {
+            "crops": small_figures(crops, faces, rows, temperature),
+            "photographs": detailed_figures(photograph_logs(network, wild, kept), some, kept, temperature),
+        }
+    shares = choose_shares(sources["choose"]["crops"], sources["choose"]["photographs"])
+    network.pool.copy_(torch.tensor([[(1 - share) / temperature, share] for share in shares]))
     tensors = stored(network)
     network.load_state_dict(tensors, strict=False)
     save_file(tensors, args.work / "builtin.safetensors")
-    write_trained_on(args.work / "trained_on.npy", faces, splits["train"], wild, parts["train"])
-    held = np.flatnonzero(~splits["train"])
-    held = held[clear_rows(faces.counts[held]).numpy()]
-    out = run_network(network, faces.pictures[held], mirror=True, half=False)
-    guess = np.array(EXPRESSIONS)[faces.counts[held][:, :7].argmax(1).numpy()]
-    np.savez(args.work / "home.npz", **measure(out.embedding.numpy(), guess))
-    result = figures(network, faces, rows, 1.0, mirror=True)
+    write_trained_on(args, faces.pictures[splits["train"]], wild.pictures[torch.from_numpy(parts["train"])])
+    np.savez(args.work / "home.npz", **home_of(network, faces, np.flatnonzero(~splits["train"])))
+    choose = np.flatnonzero(splits["choose"])
+    result = figures(network, faces, choose, 1.0, mirror=True)
     spec = describe(network, faces, args) | {
-        "chosen": {"without detail": small, "with detail": large},
+        "shares": {
+            "without detail": shares[0],
+            "with detail": shares[1],
+            "temperature of votes": round(temperature, 4),
+        },
         "choose": {k: round(v, 4) for k, v in result.items() if isinstance(v, float)},
     }
     (args.work / "builtin.json").write_text(json.dumps(spec, indent=1) + "\n")
-    print(json.dumps(spec["chosen"], indent=1), json.dumps(spec["choose"]), flush=True)
+    (args.work / "sources.json").write_text(json.dumps(sources, indent=1) + "\n")
+    print(json.dumps(spec["shares"]), json.dumps(spec["choose"]), flush=True)
 
 
-def write_trained_on(
-    file: Path, faces: Faces, crops: NDArray[np.bool_], wild: Any, photographs: NDArray[np.bool_]
-) -> None:
-    """Write the digests of the pictures that were trained on, as the package prepares them."""
-    from PIL import Image
+def home_of(network: FaceNet, faces: Faces, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """Return the reference of `fercleaner.encoders.builtin_home` that these crops make, under FER2013's own labels."""
+    out = run_network(network, faces.pictures[rows], mirror=True)
+    labels = np.array(EXPRESSIONS)[faces.given[rows].numpy()]
+    return measure(out.embedding.numpy(), labels, out.logits.softmax(1).numpy())
 
-    from fercleaner.encoders.builtin import prepare_face
 
-    seen = [prepare_face(picture) for picture in wild.pictures[torch.from_numpy(photographs)].numpy()]
-    del Image
-    digests = np.concatenate([picture_digests(faces.pictures[crops].numpy()), picture_digests(np.stack(seen))])
-    np.save(file, np.unique(digests))
+def write_trained_on(args: Any, crops: Tensor, photographs: Tensor) -> None:
+    """Write the digests of the pictures trained on, as the package prepares them whole.
+
+    Photographs are among them where WORK holds what the starting network said of them, without which none is learned.
+    """
+    digests = [picture_digests(crops.numpy())]
+    if (args.work / "wild_start.npy").exists():
+        digests.append(picture_digests(np.stack([prepare_face(picture) for picture in photographs.numpy()])))
+    np.save(args.work / "trained_on.npy", np.unique(np.concatenate(digests)))
 
 
 def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
@@ -188,7 +212,7 @@ def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
     return {
         "network": "FaceNet",
         "parameters": count_parameters(network),
-        "input": [96, 96],
+        "input": [96, 96] if network.detail is not None else [48, 48],
         "classes": list(EXPRESSIONS),
         "temperature": 1.0,
         "blendshapes": list(BLENDSHAPES),
@@ -197,15 +221,8 @@ def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
         "training": {
             "seed": args.seed,
             "rounds": rounds,
-            "decay_rounds": args.decay_rounds,
-            "steps": args.steps,
-            "batch": args.batch,
-            "learning_rate": args.lr,
-            "weight_decay": args.weight_decay,
-            "average_decay": args.average_decay,
             "loss_weights": PARTS,
-            "rarity": RARITY,
-            "teachers_of_photographs": TEACHERS,
+            "readouts": {"faces a file": FACES, "passes": PASSES, "batch": BATCH, "learning_rate": RATE},
         },
     }
 

@@ -34,11 +34,11 @@ from fercleaner.encoders.facenet import FaceNet, FaceNetConfig, load_facenet, mi
 from fercleaner.landmarks.action_units import BLENDSHAPES
 
 #: Faces a file, and of how many of a set's files the features of the points are kept.
-FACES, POINT_FILES = 1024, 4
+FACES, POINT_FILES = 1024, 2
 #: Passes over all features, faces a step, learning rate (falls to 0).
 PASSES, BATCH, RATE = 12, 256, 1e-3
 #: The same for the jaw.
-JAW_PASSES, JAW_RATE = 12, 2e-3
+JAW_PASSES, JAW_BATCH, JAW_RATE = 6, 64, 2e-3
 
 Maker = Callable[[Targets, Tensor, list[int], torch.Generator], Batch]
 Arrays = dict[str, NDArray[np.generic]]
@@ -77,17 +77,14 @@ def file_features(network: FaceNet, some: Targets, make: Maker, number: int, poi
     return {name: torch.cat(values).numpy() for name, values in parts.items()}
 
 
-def write_features(network: FaceNet, sets: tuple[Targets, Targets], files: tuple[int, int], work: Path) -> None:
-    """Write WORK/features_crops_K.npz and features_wild_K.npz, those that are not there yet."""
-    for name, some, make, count in zip(("crops", "wild"), sets, (crops_batch, photographs_batch), files, strict=True):
-        for number in range(count):
-            file = work / f"features_{name}_{number}.npz"
-            if not file.exists():
-                np.savez(
-                    file.with_suffix(".new.npz"), **file_features(network, some, make, number, number < POINT_FILES)
-                )
-                file.with_suffix(".new.npz").replace(file)
-                print(file.name, flush=True)
+def write_features(network: FaceNet, some: Targets, make: Maker, files: list[Path]) -> None:
+    """Write the features of changed faces to those of the files that are not there yet."""
+    for number, file in enumerate(files):
+        if not file.exists():
+            arrays = file_features(network, some, make, number, number < POINT_FILES)
+            np.savez(file.with_suffix(".new.npz"), **arrays)
+            file.with_suffix(".new.npz").replace(file)
+            print(file.name, flush=True)
 
 
 def read_features(work: Path, names: tuple[str, ...], which: str = "*") -> list[Tensor]:
@@ -102,19 +99,20 @@ def read_features(work: Path, names: tuple[str, ...], which: str = "*") -> list[
 
 
 def descend(
-    layers: nn.Module, loss: Callable[[Tensor], Tensor], count: int, rate: float, passes: int, seed: int
+    layers: nn.Module, loss: Callable[[Tensor], Tensor], count: int, steps: tuple[int, int, float], seed: int
 ) -> None:
-    """Minimize `loss(rows)` over the weights of `layers`; the learning rate falls to 0."""
+    """Minimize `loss(rows)` over the weights of `layers`; `steps` is passes, rows a step, rate, which falls to 0."""
+    passes, size, rate = steps
     optimizer = torch.optim.AdamW(layers.parameters(), lr=rate, weight_decay=0.0)
     rng = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    steps = max(count // BATCH, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1 - step / (passes * steps), 0.01))
+    per_pass = max(count // size, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1 - step / (passes * per_pass), 0.01))
     for _ in range(passes):
         order = torch.randperm(count, generator=rng)
-        for k in range(steps):
+        for k in range(per_pass):
             optimizer.zero_grad()
-            loss(order[k * BATCH : (k + 1) * BATCH]).backward()
+            loss(order[k * size : (k + 1) * size]).backward()
             optimizer.step()
             schedule.step()
 
@@ -136,7 +134,7 @@ def fit_expressions(layer: nn.Linear, embedding: Tensor, target: Tensor, seed: i
         return mean
 
     layer.requires_grad_(True)
-    descend(layer, loss, len(embedding), RATE, passes, seed)
+    descend(layer, loss, len(embedding), (passes, BATCH, RATE), seed)
     layer.requires_grad_(False)
 
 
@@ -161,7 +159,7 @@ def fit_jaw(network: FaceNet, features: list[Tensor], seed: int, passes: int = J
         off: Tensor = ((found - places[some][:, JAW]).abs().mean((1, 2)) / eyes).mean()
         return off
 
-    descend(nn.ModuleList([votes, correction]), loss, len(known), JAW_RATE, passes, seed)
+    descend(nn.ModuleList([votes, correction]), loss, len(known), (passes, JAW_BATCH, JAW_RATE), seed)
     with torch.no_grad():
         for some, whole in pairs:
             whole.weight[: len(some.weight)] = some.weight
@@ -178,20 +176,25 @@ def without_finer_stem(network: FaceNet) -> FaceNet:
 
 def main() -> None:
     """Compute the features, fit, and write WORK/body.safetensors."""
-    from train_builtin import options, prepare_start, read_all
+    from train_builtin import options, prepare_start, read_all, read_crops
 
     parser = options()
     parser.add_argument("--body", action="store_true", help="start from WORK/body.safetensors")
     parser.add_argument("--votes", action="store_true", help="fit the votes' layer too")
-    parser.add_argument("--files", type=int, nargs=2, default=(16, 16), help="of features: of crops, of photographs")
+    parser.add_argument("--files", type=int, nargs=2, default=(4, 0), help="of features: of crops, of photographs")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
     body = args.work / "body.safetensors"
     network = load_facenet(str(body)) if args.body else without_finer_stem(start_network(args.start))
-    prepare_start(args)
-    _, sets, _ = read_all(args)
-    write_features(network, sets, tuple(args.files), args.work)
+    for name, make, count in zip(("crops", "wild"), (crops_batch, photographs_batch), args.files, strict=True):
+        files = [args.work / f"features_{name}_{number}.npz" for number in range(count)]
+        if all(file.exists() for file in files):
+            continue
+        if name == "wild":
+            prepare_start(args)
+        some = read_all(args)[1][1] if name == "wild" else read_crops(args)[1]
+        write_features(network, some, make, files)
     embedding, photographs = read_features(args.work, ("embedding", "photographs"))
     fit_expressions(network.photographs, embedding, photographs[:, :7], args.seed)
     if args.votes:

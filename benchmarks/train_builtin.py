@@ -116,16 +116,22 @@ def starting_posteriors(network: FaceNet, wild: Targets, temperature: float) -> 
     return torch.cat(parts)
 
 
-def read_all(args: argparse.Namespace) -> tuple[Faces, tuple[Targets, Targets], tuple[NDArray[np.intp], ...]]:
-    """Return FER2013's faces, both sets' targets, and the rows of each kept for choosing."""
+def read_crops(args: argparse.Namespace) -> tuple[Faces, Targets, NDArray[np.intp]]:
+    """Return FER2013's faces, their targets, and the rows kept for choosing."""
     splits = split_groups(read_faces(args.data).groups, args.groups, args.seed)
     faces = read_faces(args.data, splits["train"], args.targets / "ferplus_mesh.npz")
     crops = crop_targets(faces, photos.crop_teacher(args.data, args.models), np.flatnonzero(splits["train"]))
+    return faces, crops, np.flatnonzero(splits["choose"])
+
+
+def read_all(args: argparse.Namespace) -> tuple[Faces, tuple[Targets, Targets], tuple[NDArray[np.intp], ...]]:
+    """Return FER2013's faces, both sets' targets, and the rows of each kept for choosing."""
+    faces, crops, choose = read_crops(args)
     some = photos.read_photographs(args.wild, args.targets)
     parts = photos.split_photographs(some.groups, args.groups, args.seed)
     ours = torch.from_numpy(np.load(args.work / "wild_start.npy"))
     wild = photograph_targets(some, ours, np.flatnonzero(parts["train"]))
-    return faces, (crops, wild), (np.flatnonzero(splits["choose"]), np.flatnonzero(parts["choose"]))
+    return faces, (crops, wild), (choose, np.flatnonzero(parts["choose"]))
 
 
 def optimizer_of(model: nn.Module, args: argparse.Namespace) -> torch.optim.AdamW:

@@ -281,7 +281,9 @@ def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
     wild = dataclasses.replace(crops, frames=torch.eye(3)[:2].repeat(96, 1, 1))
     network = readouts.without_finer_stem(start_network(""))
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    readouts.write_features(network, (crops, wild), (2, 1), tmp_path)
+    files = [tmp_path / f"features_crops_{k}.npz" for k in range(2)]
+    readouts.write_features(network, crops, batches.crops_batch, files)
+    readouts.write_features(network, wild, batches.photographs_batch, [tmp_path / "features_wild_0.npz"])
     again = readouts.file_features(network, crops, batches.crops_batch, 1, True)
     with np.load(tmp_path / "features_crops_1.npz") as stored:
         assert set(stored.files) == set(again) >= {"mix", "shape", "places", "there"}
