@@ -25,7 +25,7 @@ from builtin_batches import canonical, photograph_targets
 from builtin_data import Faces, read_faces, split_groups
 from builtin_readouts import BATCH, FACES, PASSES, RATE
 from builtin_state import stored
-from evaluate_builtin import expression_figures, figures, js_divergence, run_network
+from evaluate_builtin import expression_figures, js_divergence, run_network, shape_figures
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -155,43 +155,40 @@ def main() -> None:
     parts = photos.split_photographs(some.groups, args.groups, args.seed)
     network = load_facenet(str(args.work / "body.safetensors"))
     wild = photograph_targets(some, some.expression, np.arange(len(some.labels)))
-    temperature, sources = 1.0, {}
+    temperature, sources, outs = 1.0, {}, {}
     for name in ("choose", "test"):
         rows, kept = np.flatnonzero(splits[name]), np.flatnonzero(parts[name])
-        crops = run_network(BothReadouts(network), faces.pictures[rows], mirror=True).logits
+        outs[name] = run_network(BothReadouts(network), faces.pictures[rows], mirror=True)
         if name == "choose":
-            temperature = votes_temperature(crops, faces, rows)
+            temperature = votes_temperature(outs[name].logits, faces, rows)
         sources[name] = {
-            "crops": small_figures(crops, faces, rows, temperature),
+            "crops": small_figures(outs[name].logits, faces, rows, temperature),
             "photographs": detailed_figures(photograph_logs(network, wild, kept), some, kept, temperature),
         }
+        (args.work / "sources.json").write_text(json.dumps(sources, indent=1) + "\n")
     shares = choose_shares(sources["choose"]["crops"], sources["choose"]["photographs"])
     network.pool.copy_(torch.tensor([[(1 - share) / temperature, share] for share in shares]))
-    tensors = stored(network)
-    network.load_state_dict(tensors, strict=False)
-    save_file(tensors, args.work / "builtin.safetensors")
+    save_file(stored(network), args.work / "builtin.safetensors")
     write_trained_on(args, faces.pictures[splits["train"]], wild.pictures[torch.from_numpy(parts["train"])])
-    np.savez(args.work / "home.npz", **home_of(network, faces, np.flatnonzero(~splits["train"])))
-    choose = np.flatnonzero(splits["choose"])
-    result = figures(network, faces, choose, 1.0, mirror=True)
+    outs = {name: out._replace(logits=pooled(out.logits, shares[0], temperature)) for name, out in outs.items()}
+    rows = np.concatenate([np.flatnonzero(splits[name]) for name in outs])
+    np.savez(args.work / "home.npz", **home_of(list(outs.values()), faces.given[rows]))
     spec = describe(network, faces, args) | {
-        "shares": {
-            "without detail": shares[0],
-            "with detail": shares[1],
-            "temperature of votes": round(temperature, 4),
-        },
-        "choose": {k: round(v, 4) for k, v in result.items() if isinstance(v, float)},
+        "shares": {"without detail": shares[0], "with detail": shares[1]},
+        "temperature of votes": round(temperature, 4),
     }
+    for name, out in outs.items():
+        rows = np.flatnonzero(splits[name])
+        result = expression_figures(out.logits, faces, rows, 1.0) | shape_figures(out, faces, rows)
+        spec[name] = {k: round(v, 4) for k, v in result.items() if isinstance(v, float)}
     (args.work / "builtin.json").write_text(json.dumps(spec, indent=1) + "\n")
-    (args.work / "sources.json").write_text(json.dumps(sources, indent=1) + "\n")
-    print(json.dumps(spec["shares"]), json.dumps(spec["choose"]), flush=True)
+    print(json.dumps(spec["shares"]), json.dumps(spec["choose"]), json.dumps(spec["test"]), flush=True)
 
 
-def home_of(network: FaceNet, faces: Faces, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-    """Return the reference of `fercleaner.encoders.builtin_home` that these crops make, under FER2013's own labels."""
-    out = run_network(network, faces.pictures[rows], mirror=True)
-    labels = np.array(EXPRESSIONS)[faces.given[rows].numpy()]
-    return measure(out.embedding.numpy(), labels, out.logits.softmax(1).numpy())
+def home_of(outs: list[FaceOutput], given: Tensor) -> dict[str, NDArray[Any]]:
+    """Return the reference of `fercleaner.encoders.builtin_home` that crops make under FER2013's own labels."""
+    embedding, logits = torch.cat([out.embedding for out in outs]), torch.cat([out.logits for out in outs])
+    return measure(embedding.numpy(), np.array(EXPRESSIONS)[given.numpy()], logits.softmax(1).numpy())
 
 
 def write_trained_on(args: Any, crops: Tensor, photographs: Tensor) -> None:
