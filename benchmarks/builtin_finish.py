@@ -2,9 +2,9 @@
 
     python benchmarks/builtin_finish.py --targets TARGETS --work WORK
 
-From WORK/body.safetensors it makes WORK/builtin.safetensors, builtin.json, trained_on.npy and home.npz, and
-sources.json: figures of every weighing on the crops and photographs held back. What is chosen (`FaceNet.pool`), on
-those for choosing:
+From WORK/body.safetensors it makes WORK/builtin.safetensors, builtin.json and trained_on.npy, and sources.json: figures
+of every weighing on the crops and photographs held back. (`builtin_home.py` makes home.npz, last.) What is chosen
+(`FaceNet.pool`), on those for choosing:
 
 - the temperature of the votes' read-out: the smallest divergence from FER2013's votes. `photographs` has none;
 - its share without detail: the largest accuracy + half the recall of votes - divergence on FER2013's crops;
@@ -34,7 +34,6 @@ from train_builtin import PARTS, options
 
 from fercleaner.encoders.alignment import average_with_aligned
 from fercleaner.encoders.builtin import picture_digests, prepare_face
-from fercleaner.encoders.builtin_home import measure
 from fercleaner.encoders.facenet import (
     EXPRESSIONS,
     FaceNet,
@@ -171,8 +170,6 @@ def main() -> None:
     save_file(stored(network), args.work / "builtin.safetensors")
     write_trained_on(args, faces.pictures[splits["train"]], wild.pictures[torch.from_numpy(parts["train"])])
     outs = {name: out._replace(logits=pooled(out.logits, shares[0], temperature)) for name, out in outs.items()}
-    rows = np.concatenate([np.flatnonzero(splits[name]) for name in outs])
-    np.savez(args.work / "home.npz", **home_of(list(outs.values()), faces.given[rows]))
     spec = describe(network, faces, args) | {
         "shares": {"without detail": shares[0], "with detail": shares[1]},
         "temperature of votes": round(temperature, 4),
@@ -183,12 +180,6 @@ def main() -> None:
         spec[name] = {k: round(v, 4) for k, v in result.items() if isinstance(v, float)}
     (args.work / "builtin.json").write_text(json.dumps(spec, indent=1) + "\n")
     print(json.dumps(spec["shares"]), json.dumps(spec["choose"]), json.dumps(spec["test"]), flush=True)
-
-
-def home_of(outs: list[FaceOutput], given: Tensor) -> dict[str, NDArray[Any]]:
-    """Return the reference of `fercleaner.encoders.builtin_home` that crops make under FER2013's own labels."""
-    embedding, logits = torch.cat([out.embedding for out in outs]), torch.cat([out.logits for out in outs])
-    return measure(embedding.numpy(), np.array(EXPRESSIONS)[given.numpy()], logits.softmax(1).numpy())
 
 
 def write_trained_on(args: Any, crops: Tensor, photographs: Tensor) -> None:
