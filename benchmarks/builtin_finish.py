@@ -207,12 +207,20 @@ def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
         "blendshape_mean": [round(float(v), 6) for v in faces.blend_mean],
         "blendshape_varies": [bool(v) for v in faces.varying],
         "training": {
+            "started from": earlier_training(Path(args.start)),
             "seed": args.seed,
-            "rounds": rounds,
-            "loss_weights": PARTS,
-            "readouts": {"faces a file": FACES, "passes": PASSES, "batch": BATCH, "learning_rate": RATE},
+            "body": {"rounds": rounds, "steps": args.steps, "batch": args.batch, "loss_weights": PARTS}
+            if rounds
+            else None,
+            "read-outs": {"faces a file": FACES, "passes": PASSES, "batch": BATCH, "learning_rate": RATE},
         },
     }
+
+
+def earlier_training(weights: Path) -> Any:
+    """Return how the weights that the training started from were trained, by the description beside them."""
+    about = weights.with_suffix(".json")
+    return json.loads(about.read_text()).get("training") if about.is_file() else None
 
 
 if __name__ == "__main__":

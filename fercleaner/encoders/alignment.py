@@ -4,6 +4,7 @@
     frames = canonical_frames(first.points, first.found)
     second = network(mirror image of resampled(pictures, frames))
     third  = network(resampled(pictures, frames)), of faces in a loose picture (portraits) in place of the first
+             (a small crop has no more pixels to show)
     result = the mean of two looks, their points taken back through mirror and frame
 
 So a face is read in the same frame whatever picture it comes in, at two passes where the picture is a face crop and
@@ -179,7 +180,7 @@ def average_with_aligned(
     if fine is not None:
         aligned = torch.where(moved & there, resampled(fine, frames, size), aligned)
     other = network(_in_order(aligned.flip(3)))
-    loose = frames[:, :, 0].norm(dim=1) < LOOSE
+    loose = (frames[:, :, 0].norm(dim=1) < LOOSE) & there.flatten()
     if loose.any():
         closer = network(_in_order(aligned))
         closer = closer._replace(points=carried(closer.points, frames))
