@@ -16,6 +16,7 @@ of every weighing on the crops and photographs held back. (`builtin_home.py` mak
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import builtin_photographs as photos
