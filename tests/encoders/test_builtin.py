@@ -116,13 +116,15 @@ def test_a_face_does_not_depend_on_its_batch_or_on_the_run(everything: BuiltinEx
 
 
 def test_color_and_size_hardly_matter(everything: BuiltinExtractor) -> None:
+    """Size does to posteriors: those of a picture with detail are weighed otherwise (`FaceNet.pool`)."""
     gray = drawn_face(240, 240)
     tinted = Image.merge("RGB", [gray.getchannel(0).point(lambda v, g=g: int(v * g)) for g in (1.0, 0.8, 0.6)])
     small, large, warm = run(everything, [gray.resize((48, 48), Image.Resampling.BOX), gray, tinted])
     for other in (large, warm):
         cosine = small[:256] @ other[:256] / np.linalg.norm(small[:256]) / np.linalg.norm(other[:256])
         assert cosine > 0.97
-        np.testing.assert_allclose(small[256:264], other[256:264], atol=0.1)
+    np.testing.assert_allclose(large[256:264], warm[256:264], atol=0.05)
+    assert np.abs(large[256:264] - small[256:264]).max() > 0.05
 
 
 def test_landmarks_are_in_pixels_of_the_picture(everything: BuiltinExtractor) -> None:
