@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fercleaner.landmarks.mediapipe import MESH_TO_68
+
 VOTE_COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 #: FER2013's names of the expressions.
 GIVEN = {"angry": 4, "disgust": 5, "fear": 6, "happy": 1, "sad": 3, "surprise": 2, "neutral": 0}
@@ -22,8 +24,8 @@ GIVEN = {"angry": 4, "disgust": 5, "fear": 6, "happy": 1, "sad": 3, "surprise": 
 VARYING = 0.01
 #: Shares of the near-duplicate groups: for choosing (schedule, temperature), and for the figures of the card.
 HELD_BACK = {"choose": 0.075, "test": 0.075}
-#: Components kept of each outside view when it serves as a teacher of the embedding.
-VIEW_COMPONENTS = 96
+#: The points of the jaw.
+JAW = slice(0, 17)
 
 
 @dataclass
@@ -40,7 +42,6 @@ class Faces:
     found : (N,) bool
     blendshapes : (N, 52) float32, in standard deviations from the mean; zero where not found
     groups : (N,) str
-    views : (N, V) float32, outside views as principal components, or (N, 0)
     given : (N,) int64, FER2013's label as a column of `VOTE_COLUMNS`; judged, never trained on
     blend_mean, blend_std : (52,) float32
     """
@@ -53,7 +54,6 @@ class Faces:
     found: Tensor
     blendshapes: Tensor
     groups: NDArray[np.str_]
-    views: Tensor
     given: Tensor
     blend_mean: Tensor
     blend_std: Tensor
@@ -64,8 +64,12 @@ class Faces:
         return self.blend_std >= VARYING
 
 
-def read_faces(folder: Path, training: NDArray[np.bool_] | None = None, views: bool = True) -> Faces:
-    """Read the folder; means, deviations and components come from the `training` rows alone."""
+def read_faces(folder: Path, training: NDArray[np.bool_] | None = None, mesh: Path | None = None) -> Faces:
+    """Read the folder; means and deviations come from the `training` rows alone.
+
+    `mesh` is what `builtin_targets.py mesh` wrote of its pictures. Without it, points are those of the folder, whose
+    jaw is uneven (`JAW` is not to be judged then).
+    """
     with (folder / "labels.csv").open(newline="") as file:
         labels = list(csv.DictReader(file))
     with (folder / "votes.csv").open(newline="") as file:
@@ -87,15 +91,11 @@ def read_faces(folder: Path, training: NDArray[np.bool_] | None = None, views: b
     votes = counts / np.maximum(valid, 1)[:, None]
     weight = valid / np.maximum(valid + other, 1)
     chosen = np.ones(len(names), bool) if training is None else training
-    points = np.load(folder / "landmarks_68.npy").astype(np.float32)
+    points = np.load(folder / "landmarks_68.npy").astype(np.float32) if mesh is None else _mesh_points(mesh, names)
     blend = np.load(folder / "view_blendshapes_52.npy").astype(np.float32)
     found = np.isfinite(points).all((1, 2)) & np.isfinite(blend).all(1)
     mean, std = blend[found & chosen].mean(0), blend[found & chosen].std(0)
     scaled = np.where(found[:, None], (blend - mean) / np.maximum(std, VARYING), 0)
-    teachers = [np.zeros((len(names), 0), np.float32)]
-    if views:
-        for name in ("view_emotion_1024.npy", "view_expression_256.npy"):
-            teachers.append(_components(np.load(folder / name).astype(np.float32), chosen))
     return Faces(
         torch.from_numpy(pictures),
         torch.from_numpy(votes),
@@ -105,23 +105,34 @@ def read_faces(folder: Path, training: NDArray[np.bool_] | None = None, views: b
         torch.from_numpy(found),
         torch.from_numpy(scaled.astype(np.float32)),
         np.array([row["group"] for row in labels]),
-        torch.from_numpy(np.concatenate(teachers, 1)),
         torch.tensor([GIVEN[row["label"]] for row in labels]),
         torch.from_numpy(mean),
         torch.from_numpy(std),
     )
 
 
-def _components(view: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the view's leading principal components, half whitened, each row of length 1."""
-    view = view / np.maximum(np.linalg.norm(view, axis=1, keepdims=True), 1e-6)
-    center = view[chosen].mean(0)
-    covariance = np.cov((view[chosen] - center).T)
-    values, vectors = np.linalg.eigh(covariance)
-    order = np.argsort(values)[::-1][:VIEW_COMPONENTS]
-    scale = np.maximum(values[order], 1e-12) ** -0.25
-    scores = (view - center) @ (vectors[:, order] * scale)
-    return (scores / np.maximum(np.linalg.norm(scores, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+def _mesh_points(mesh: Path, names: list[str]) -> NDArray[np.float32]:
+    with np.load(mesh) as stored:
+        position = {name: k for k, name in enumerate(stored["ids"].tolist())}
+        rows = stored["mesh"][[position[name.rsplit("/", 1)[-1]] for name in names]]
+    points: NDArray[np.float32] = rows[:, list(MESH_TO_68), :2].astype(np.float32)
+    return points
+
+
+def teacher_values(standardized: Tensor, faces: Faces) -> Tensor:
+    """Return blendshapes (M, 52) as the teacher gave them, in [0, 1], from their standardized form."""
+    return (standardized * faces.blend_std.clamp_min(VARYING) + faces.blend_mean).clamp(0, 1)
+
+
+def balanced_weights(votes: Tensor, weight: Tensor, rows: NDArray[np.intp], power: float = 1.0) -> Tensor:
+    """Return (N,) weights of faces, mean 1 over `rows`: their voted expressions' share in `rows` to minus `power`.
+
+    With power 1 the votes for each expression weigh the same. A share counts as one in a thousand at least.
+    """
+    total = (votes[rows] * weight[rows, None]).sum(0)
+    rare = (total / total.sum()).clamp_min(1e-3) ** -power
+    balanced = (votes @ rare) * weight
+    return balanced / balanced[rows].mean()
 
 
 def split_groups(groups: NDArray[np.str_], file: Path, seed: int) -> dict[str, NDArray[np.bool_]]:

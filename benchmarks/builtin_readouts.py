@@ -1,194 +1,208 @@
-"""Fit the expression and blendshape read-outs of the builtin network again, on its finished body.
+"""Fit read-outs of the builtin network on a body that stays as it is: a cheap way to teach it something more.
 
-The body learns under one loss for everything. Its read-outs can then do better, each for its own purpose, with the body
-left as it is: the features of changed training faces are computed once, and the last layers learn on them alone.
+    python benchmarks/builtin_readouts.py --targets TARGETS --work WORK [--start WEIGHTS] [--body]
 
-- Expressions: cross-entropy to the votes, every expression weighing the same, since rare ones are to be found as
-  often as frequent ones are (cRT: Kang et al., Decoupling representation and classifier for long-tailed recognition,
-  ICLR 2020; there with hard labels and sampling instead of weights). It goes on from the layer as trained.
-- Blendshapes: logits of values in [0, 1], cross-entropy to the teacher's. Most are near 0 in nearly all faces; what
-  there is to know lies in few large values. While the body learns, the loss is robust and those large values hold
-  less sway; a linear output also cannot be small nearly everywhere and large at times, which a sigmoid can.
+The features of changed faces are computed once, 1,024 a file (WORK/features_*.npz; the same command goes on after a
+stop), rare expressions drawn more often. On these alone
+
+- `photographs` learns what the seven-expression teacher says of crops and photographs (cross-entropy, every expression
+  weighing the same);
+- the points of the jaw learn their places anew (mean absolute error in eye distances): weights made before had
+  py-feat's jaw, in which the chin is point 10;
+- with `--votes` the votes' layer goes on too, on crops (cRT: Kang et al., ICLR 2020, with weights for sampling).
+
+`--body` starts from WORK/body.safetensors, which `train_builtin.py` writes. The result replaces it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
-from builtin_augment import augment
-from builtin_data import VARYING, Faces
+from builtin_batches import Batch, Targets, crops_batch, photographs_batch
+from builtin_data import JAW
+from builtin_start import start_network
+from builtin_state import stored
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from fercleaner.encoders.facenet import FaceNet
+from fercleaner.encoders.facenet import FaceNet, FaceNetConfig, load_facenet, mirror_names
+from fercleaner.landmarks.action_units import BLENDSHAPES
 
-#: Changed copies of every training face. Passes over all copies, faces a step, learning rate (falls to 0).
-COPIES, PASSES, BATCH = 8, 6, 512
-RATES = {"expressions": 1e-3, "blendshapes": 5e-3}
-#: Weight decay of the blendshape layers. The expression layer has few weights, starts from trained ones, and has none.
-DECAY = 0.01
-#: Features of the blendshape head that vary less are not enlarged further, so that float16 holds the weights.
-STEADY = 0.02
-#: The rarest mean of a blendshape that its logit starts from.
-RAREST = 1e-4
-#: For the description of the weights.
-SETTINGS = {
-    "copies": COPIES,
-    "passes": PASSES,
-    "batch": BATCH,
-    "learning_rates": RATES,
-    "blendshape_weight_decay": DECAY,
-}
+#: Faces a file, and of how many of a set's files the features of the points are kept.
+FACES, POINT_FILES = 1024, 2
+#: Passes over all features, faces a step, learning rate (falls to 0).
+PASSES, BATCH, RATE = 12, 256, 1e-3
+#: The same for the jaw.
+JAW_PASSES, JAW_BATCH, JAW_RATE = 6, 64, 2e-3
+
+Maker = Callable[[Targets, Tensor, list[int], torch.Generator], Batch]
+Arrays = dict[str, NDArray[np.generic]]
 
 
-@dataclass(frozen=True)
-class Features:
-    """What the read-outs see of M changed faces.
+def file_features(network: FaceNet, some: Targets, make: Maker, number: int, points: bool) -> Arrays:
+    """Return the features of 1,024 changed faces, the file's `number` being the seed.
 
-    Attributes
-    ----------
-    rows : (M,) int64, the face that each is a changed copy of
-    embedding : (M, 256) float16
-    shapes : (M, 392) float16, what the blendshape head is given
-    blendshapes : (M, 52) float32 in [0, 1], the teacher's, mirrored where the copy is
+    embedding (M, 256), votes and photographs (M, 8), weight (M,); with `points` also mix (M, 96, 12, 12) and shape
+    (M, 256), what the head of the points sees, places (M, 68, 2), and there (M,), whether they are known.
     """
-
-    rows: Tensor
-    embedding: Tensor
-    shapes: Tensor
-    blendshapes: Tensor
-
-
-def teacher_values(standardized: Tensor, faces: Faces) -> Tensor:
-    """Return blendshapes (M, 52) as the teacher gave them, in [0, 1], from their standardized form."""
-    return (standardized * faces.blend_std.clamp_min(VARYING) + faces.blend_mean).clamp(0, 1)
-
-
-def compute_features(
-    network: FaceNet,
-    faces: Faces,
-    rows: NDArray[np.intp],
-    mirror: list[int],
-    seed: int,
-    copies: int = COPIES,
-    half: bool = True,
-) -> Features:
-    """Return the features of `copies` changed copies of each face in `rows`, changed as in training."""
-    seen: list[Tensor] = []
-    hook = network.blend.register_forward_pre_hook(lambda _, given: seen.append(given[0].half()))
-    embedding, targets = [], []
-    chosen = [torch.from_numpy(rows[k : k + 128]) for k in range(0, len(rows), 128)]
+    mirror = mirror_names(BLENDSHAPES)
+    rows = some.drawn(FACES, np.random.default_rng((7, number)))
+    rng = torch.Generator().manual_seed(1000 + number)
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        network.points.votes.register_forward_pre_hook(lambda _, given: seen.update(mix=given[0])),
+        network.points.correction.register_forward_pre_hook(lambda _, given: seen.update(shape=given[0])),
+    ]
+    parts: dict[str, list[Tensor]] = {}
     try:
-        with torch.inference_mode():
-            for copy in range(copies):
-                rng = torch.Generator().manual_seed(seed * 1_000_033 + copy)
-                for some in chosen:
-                    x, _, shapes, _ = augment(
-                        faces.pictures[some, None].float() / 255,
-                        faces.points[some],
-                        faces.blendshapes[some],
-                        mirror,
-                        rng,
-                    )
-                    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                        out = network(x.contiguous(memory_format=torch.channels_last))
-                    embedding.append(out.embedding.half())
-                    targets.append(teacher_values(shapes, faces))
+        for start in range(0, FACES, 128):
+            batch = make(some, rows[start : start + 128], mirror, rng)
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+                out, _ = network.looks(batch.pictures.contiguous(memory_format=torch.channels_last))
+            kept = {"embedding": out.embedding.half(), "votes": batch.votes, "photographs": batch.photographs}
+            kept["weight"] = batch.weight
+            if points:
+                kept |= {"mix": seen["mix"].half(), "shape": seen["shape"].half()}
+                kept |= {"places": batch.points, "there": batch.found}
+            for name, value in kept.items():
+                parts.setdefault(name, []).append(value)
     finally:
-        hook.remove()
-    return Features(torch.from_numpy(rows).repeat(copies), torch.cat(embedding), torch.cat(seen), torch.cat(targets))
+        for hook in hooks:
+            hook.remove()
+    return {name: torch.cat(values).numpy() for name, values in parts.items()}
 
 
-def balanced_weights(faces: Faces, rows: NDArray[np.intp]) -> Tensor:
-    """Return (N,) weights with which the votes for each expression weigh the same over `rows`, mean 1 there."""
-    total = (faces.votes[rows] * faces.weight[rows, None]).sum(0)
-    weight = (faces.votes @ (1 / total.clamp_min(1e-3 * total.sum()))) * faces.weight
-    return weight / weight[rows].mean()
+def write_features(network: FaceNet, some: Targets, make: Maker, files: list[Path]) -> None:
+    """Write the features of changed faces to those of the files that are not there yet."""
+    for number, file in enumerate(files):
+        if not file.exists():
+            arrays = file_features(network, some, make, number, number < POINT_FILES)
+            np.savez(file.with_suffix(".new.npz"), **arrays)
+            file.with_suffix(".new.npz").replace(file)
+            print(file.name, flush=True)
 
 
-def _descend(layers: nn.Module, rate: float, decay: float, count: int, seed: int, passes: int, loss: Any) -> None:
-    """Minimize `loss(rows of the features)` over the weights of `layers`."""
-    optimizer = torch.optim.AdamW(layers.parameters(), lr=rate, weight_decay=decay)
+def read_features(work: Path, names: tuple[str, ...], which: str = "*") -> list[Tensor]:
+    """Return these arrays of all files that have them, one after the other."""
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    for file in sorted(work.glob(f"features_{which}.npz")):
+        with np.load(file) as stored_file:
+            if set(names) <= set(stored_file.files):
+                for name in names:
+                    parts[name].append(torch.from_numpy(stored_file[name]))
+    return [torch.cat(values) for values in parts.values()]
+
+
+def descend(
+    layers: nn.Module, loss: Callable[[Tensor], Tensor], count: int, steps: tuple[int, int, float], seed: int
+) -> None:
+    """Minimize `loss(rows)` over the weights of `layers`; `steps` is passes, rows a step, rate, which falls to 0."""
+    passes, size, rate = steps
+    optimizer = torch.optim.AdamW(layers.parameters(), lr=rate, weight_decay=0.0)
     rng = torch.Generator().manual_seed(seed)
-    per_pass = max(count // BATCH, 1)
+    torch.manual_seed(seed)
+    per_pass = max(count // size, 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1 - step / (passes * per_pass), 0.01))
     for _ in range(passes):
         order = torch.randperm(count, generator=rng)
         for k in range(per_pass):
             optimizer.zero_grad()
-            loss(order[k * BATCH : (k + 1) * BATCH]).backward()
+            loss(order[k * size : (k + 1) * size]).backward()
             optimizer.step()
             schedule.step()
 
 
-def fit_expressions(
-    layer: nn.Linear, features: Features, faces: Faces, weight: Tensor, dropout: float, seed: int, passes: int = PASSES
-) -> None:
-    """Fit the class layer to the votes, faces weighing `weight` (N,); it goes on from its present weights."""
-    torch.manual_seed(seed)
-
-    def loss(some: Tensor) -> Tensor:
-        rows = features.rows[some]
-        logits = layer(F.dropout(features.embedding[some].float(), dropout))
-        votes: Tensor = -(faces.votes[rows] * logits.log_softmax(1)).sum(1) * weight[rows]
-        return votes.mean()
-
-    _descend(layer, RATES["expressions"], 0.0, len(features.rows), seed, passes, loss)
+def balanced(target: Tensor) -> Tensor:
+    """Return weights (M,) with which every expression weighs the same in `target`, mean 1."""
+    total = target.sum(0)
+    weight = target @ (1 / total.clamp_min(1e-3 * float(total.sum())))
+    return weight / weight.mean()
 
 
-def fit_blendshapes(head: nn.Sequential, features: Features, faces: Faces, seed: int, passes: int = PASSES) -> None:
-    """Fit the blendshape head anew; those that hardly vary become constants.
+def fit_expressions(layer: nn.Linear, embedding: Tensor, target: Tensor, seed: int, passes: int = PASSES) -> None:
+    """Fit the layer to targets (M, C), C its first outputs, by balanced cross-entropy; it goes on from its weights."""
+    weight, width = balanced(target), target.shape[1]
 
-    Every blendshape's cross-entropy is divided by m (1 - m), m its mean, so that rarely raised ones count.
-    """
-    torch.manual_seed(seed)
-    first, last = head[0], head[2]
-    assert isinstance(first, nn.Linear)
-    assert isinstance(last, nn.Linear)
-    known = faces.found[features.rows].nonzero()[:, 0]
-    inputs = features.shapes.float()
-    mean, spread = inputs.mean(0), inputs.std(0).clamp_min(STEADY)
-    target, columns = features.blendshapes, faces.varying
-    usual = target[known].mean(0).clamp(RAREST, 1 - RAREST)
-    scale = columns / (usual * (1 - usual))
-    scale = scale / scale.sum()
+    def loss(rows: Tensor) -> Tensor:
+        logits = layer(F.dropout(embedding[rows].float(), 0.2))[:, :width]
+        mean: Tensor = (-(target[rows] * logits.log_softmax(1)).sum(1) * weight[rows]).mean()
+        return mean
+
+    layer.requires_grad_(True)
+    descend(layer, loss, len(embedding), (passes, BATCH, RATE), seed)
+    layer.requires_grad_(False)
+
+
+def fit_jaw(network: FaceNet, features: list[Tensor], seed: int, passes: int = JAW_PASSES) -> None:
+    """Fit the rows of the jaw in the head of the points, on (mix, shape, places, there)."""
+    mix, shape, places, there = features
+    known = there.nonzero()[:, 0]
+    head = network.points
+    jaw = range(68)[JAW]
+    votes = nn.Conv2d(head.votes.in_channels, 3 * len(jaw), 1)
+    correction = nn.Linear(head.correction.in_features, 2 * len(jaw))
+    pairs = ((votes, head.votes), (correction, head.correction))
     with torch.no_grad():
-        first.reset_parameters()
-        last.weight.zero_()
-        last.bias.copy_(torch.logit(usual))
+        for some, whole in pairs:
+            some.weight.copy_(whole.weight[: len(some.weight)])
+            some.bias.copy_(whole.bias[: len(some.bias)])
 
-    def loss(some: Tensor) -> Tensor:
-        rows = known[some]
-        logits = head((inputs[rows] - mean) / spread)
-        return (F.binary_cross_entropy_with_logits(logits, target[rows], reduction="none") * scale).sum(1).mean()
+    def loss(rows: Tensor) -> Tensor:
+        some = known[rows]
+        found = head.place(votes(mix[some].float()), correction(shape[some].float()))
+        eyes = (places[some, 36:42].mean(1) - places[some, 42:48].mean(1)).norm(dim=1).clamp_min(0.12)
+        off: Tensor = ((found - places[some][:, JAW]).abs().mean((1, 2)) / eyes).mean()
+        return off
 
-    _descend(head, RATES["blendshapes"], DECAY, len(known), seed, passes, loss)
+    descend(nn.ModuleList([votes, correction]), loss, len(known), (passes, JAW_BATCH, JAW_RATE), seed)
     with torch.no_grad():
-        first.weight.div_(spread)
-        first.bias.sub_(first.weight @ mean)
-        last.bias[~columns] = torch.logit(usual)[~columns]
+        for some, whole in pairs:
+            whole.weight[: len(some.weight)] = some.weight
+            whole.bias[: len(some.bias)] = some.bias
 
 
-def refit(
-    network: FaceNet,
-    faces: Faces,
-    rows: NDArray[np.intp],
-    mirror: list[int],
-    seed: int,
-    half: bool = True,
-    copies: int = COPIES,
-    passes: int = PASSES,
-) -> None:
-    """Fit both read-outs of `network` in place, on the training faces `rows`; its body stays as it is."""
-    features = compute_features(network, faces, rows, mirror, seed, copies, half)
-    network.requires_grad_(False)
-    for layers in (network.classify, network.blend):
-        layers.requires_grad_(True)
-    weight = balanced_weights(faces, rows)
-    fit_expressions(network.classify, features, faces, weight, network.config.dropout, seed, passes)
-    fit_blendshapes(network.blend, features, faces, seed, passes)
-    network.requires_grad_(False)
+def without_finer_stem(network: FaceNet) -> FaceNet:
+    """Return the network as it is but for its finer stem."""
+    state = {k: v for k, v in network.state_dict().items() if not k.startswith("detail.")}
+    plain = FaceNet(FaceNetConfig(detail=False))
+    plain.load_state_dict(state)
+    return plain.eval().requires_grad_(False)
+
+
+def main() -> None:
+    """Compute the features, fit, and write WORK/body.safetensors."""
+    from train_builtin import options, prepare_start, read_all, read_crops
+
+    parser = options()
+    parser.add_argument("--body", action="store_true", help="start from WORK/body.safetensors")
+    parser.add_argument("--votes", action="store_true", help="fit the votes' layer too")
+    parser.add_argument("--files", type=int, nargs=2, default=(4, 0), help="of features: of crops, of photographs")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.work.mkdir(parents=True, exist_ok=True)
+    body = args.work / "body.safetensors"
+    network = load_facenet(str(body)) if args.body else without_finer_stem(start_network(args.start))
+    for name, make, count in zip(("crops", "wild"), (crops_batch, photographs_batch), args.files, strict=True):
+        files = [args.work / f"features_{name}_{number}.npz" for number in range(count)]
+        if all(file.exists() for file in files):
+            continue
+        if name == "wild":
+            prepare_start(args)
+        some = read_all(args)[1][1] if name == "wild" else read_crops(args)[1]
+        write_features(network, some, make, files)
+    embedding, photographs = read_features(args.work, ("embedding", "photographs"))
+    fit_expressions(network.photographs, embedding, photographs[:, :7], args.seed)
+    if args.votes:
+        embedding, votes = read_features(args.work, ("embedding", "votes"), "crops_*")
+        fit_expressions(network.classify, embedding, votes, args.seed)
+    fit_jaw(network, read_features(args.work, ("mix", "shape", "places", "there")), args.seed)
+    save_file(stored(network), body, {"round": "0"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,11 @@
 """Judge the builtin network on faces held back from its training.
 
-    python benchmarks/evaluate_builtin.py --data ../shared/ferplus --out benchmarks/results/builtin.json
+    python benchmarks/evaluate_builtin.py --data ../shared/ferplus --mesh TARGETS/ferplus_mesh.npz \
+        --out benchmarks/results/builtin.json
+    python benchmarks/evaluate_builtin.py --pictures FOLDER --truth CSV      (`builtin_pictures`)
 
-Prints one JSON object: figures on the groups kept for choosing and on those kept for testing; under changes
+`--mesh` is what `builtin_targets.py mesh` wrote; without it points are judged by `../shared/ferplus`'s, whose jaw is
+uneven. Prints one JSON object: figures on the groups kept for choosing and on those kept for testing; under changes
 of the picture that users' faces come with, through the package's own path, with its mirrored second look aligned
 (`fercleaner.encoders.alignment`) and not; and the speed of this machine.
 """
@@ -23,6 +26,7 @@ import numpy as np
 import torch
 from builtin_augment import affine, blur, warp
 from builtin_data import VARYING, Faces, read_faces, split_groups
+from builtin_pictures import judge_folder
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -337,11 +341,26 @@ def main() -> None:
     )
     parser.add_argument("--half", action="store_true", help="bfloat16 throughout, not float32 as in the package")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--mesh", type=Path, help="what builtin_targets.py wrote of the pictures in --data")
+    parser.add_argument("--pictures", type=Path, help="judge this folder of pictures instead")
+    parser.add_argument("--truth", type=Path, help="table of the folder: image, label and perhaps given")
+    parser.add_argument("--crop", default="auto", choices=("auto", "none"), help="framing of --pictures")
+    parser.add_argument("--detector-weights", help="YuNet's file, for --pictures")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.pictures:
+        if not args.truth:
+            parser.error("--pictures needs --truth CSV.")
+        write(judge_folder(args.pictures, args.truth, args.weights, args.detector_weights, args.crop), args)
+    else:
+        write(judge_heldback(args), args)
+
+
+def judge_heldback(args: argparse.Namespace) -> dict[str, Any]:
+    """Return every figure on the groups held back."""
     network = load_facenet(str(args.weights))
     temperature = float(describe(args.weights)["temperature"])
-    faces = read_faces(args.data, views=False)
+    faces = read_faces(args.data, mesh=args.mesh)
     splits = split_groups(faces.groups, args.groups, 0)
     result: dict[str, Any] = {"temperature": temperature, "parameters": count_parameters(network)}
     for name in ("choose", "test"):
@@ -369,7 +388,13 @@ def main() -> None:
     result["core_seconds_all_faces"] = core_seconds(network, faces.pictures, align=True)
     result["core_seconds_all_faces, mirrored without aligning"] = core_seconds(network, faces.pictures, align=False)
     result["bfloat16"] = args.half
-    result["faces"], result["threads"] = len(faces.pictures), args.threads
+    result["faces"] = len(faces.pictures)
+    return result
+
+
+def write(result: dict[str, Any], args: argparse.Namespace) -> None:
+    """Print the figures and write them to --out, with what they were made on."""
+    result["threads"] = args.threads
     result["made"] = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

@@ -1,12 +1,15 @@
-"""The builtin network's second look: each face once as it comes, once turned to the canonical frame and mirrored.
+"""The builtin network's looks at a face: as it comes, then turned to the canonical frame of faces.
 
     first  = network(pictures)
     frames = canonical_frames(first.points, first.found)
     second = network(mirror image of resampled(pictures, frames))
-    result = the mean of both, the second's points taken back through its mirror and its frame
+    third  = network(resampled(pictures, frames)), of faces in a loose picture (portraits) in place of the first
+             (a small crop has no more pixels to show)
+    result = the mean of two looks, their points taken back through mirror and frame
 
-Two passes a face, as averaging with the mirror image alone takes, so that upright faces cost no more than rolled ones.
-A face that lies in the canonical frame already, or that the network does not find, is mirrored as it is.
+So a face is read in the same frame whatever picture it comes in, at two passes where the picture is a face crop and
+three where it is not. A face that lies in the canonical frame already, or that the network does not find, is mirrored
+as it is.
 """
 
 from __future__ import annotations
@@ -37,23 +40,23 @@ CANONICAL = (
 )
 
 #: The canonical frame may be this much of the crop's width. A larger one shows reflected border (at 1.2 faces as they
-#: come gained less on the groups kept for choosing), a smaller one would enlarge a small face into blur.
-MIN_SIDE, MAX_SIDE = 0.5, 1.1
+#: come gained less on the groups kept for choosing); a smaller one hardly shows a face that the first look can read.
+MIN_SIDE, MAX_SIDE = 0.3, 1.1
+
+#: A picture whose canonical frame is smaller than this is loose: its first look tells where the face is, and no more.
+LOOSE = 0.75
 
 #: Within this roll (degrees), logarithm of the side and distance of the centers (crop widths), a face is in the
 #: canonical frame: resampling would cost sharpness for nothing. One in seven of FER2013's faces is.
 NEAR_ROLL, NEAR_SIDE, NEAR_CENTER = 4.0, 0.05, 0.03
 
-#: Samples per pixel and direction where the source is finer than the network's input.
-FINE = 2
-
 #: What determines the second look, JSON types.
 SPEC: Mapping[str, Any] = {
-    "version": 1,
+    "version": 2,
     "canonical": [list(place) for place in CANONICAL],
     "side": [MIN_SIDE, MAX_SIDE],
     "near": [NEAR_ROLL, NEAR_SIDE, NEAR_CENTER],
-    "fine": FINE,
+    "loose": LOOSE,
 }
 
 
@@ -110,7 +113,6 @@ def resampled(pictures: Tensor, frames: Tensor, size: int) -> Tensor:
     Parameters
     ----------
     pictures : (B, 1, S, S) float32 in [0, 1]
-        Where S is larger than `size`, each pixel is the mean of `FINE` x `FINE` samples.
     frames : (B, 2, 3)
         As `canonical_frames` gives them.
     size : int
@@ -118,17 +120,21 @@ def resampled(pictures: Tensor, frames: Tensor, size: int) -> Tensor:
     import torch
     from torch.nn import functional as F  # noqa: N812
 
-    over = FINE if pictures.shape[-1] > size else 1
-    places = (torch.arange(size * over, device=frames.device, dtype=frames.dtype) + 0.5) / (size * over)
+    places = (torch.arange(size, device=frames.device, dtype=frames.dtype) + 0.5) / size
     v, u = torch.meshgrid(places, places, indexing="ij")
     grid = torch.stack((u, v, torch.ones_like(u)), -1) @ frames.transpose(1, 2)[:, None]
     found = F.grid_sample(pictures, grid * 2 - 1, mode="bicubic", padding_mode="reflection", align_corners=False)
-    return F.avg_pool2d(found, over).clamp(0, 1) if over > 1 else found.clamp(0, 1)
+    return found.clamp(0, 1)
 
 
 def carried(points: Tensor, frames: Tensor) -> Tensor:
     """Return points (B, K, 2) of the canonical frames as they lie in the crops."""
     return points @ frames[:, :, :2].transpose(1, 2) + frames[:, None, :, 2]
+
+
+def blocks(pictures: Tensor) -> Tensor:
+    """Return pictures (B, 1, S, S) with each pixel as 2 x 2."""
+    return pictures.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
 def average_with_aligned(
@@ -138,35 +144,58 @@ def average_with_aligned(
     fine: Tensor | None = None,
     is_fine: Tensor | None = None,
 ) -> FaceOutput:
-    """Return the mean of the outputs for faces as they come and for their aligned mirror images, taken back.
+    """Return the mean of two looks at each face, in widths of the pictures as they come.
 
     Parameters
     ----------
     network : FaceNet
     pictures : (B, 1, S, S) float32 in [0, 1]
+        S is 48; shown to the network as blocks.
     shapes : sequence of int
         `facenet.mirror_names` of the blendshapes.
     fine : (B, 1, R, R), optional
-        The same crops with more pixels, R > S, to be aligned from instead.
+        The same pictures with more pixels, R >= 96, to be seen and aligned from instead.
     is_fine : (B,) bool, optional
         Which rows of `fine` are there; all by default.
 
     Returns
     -------
     FaceOutput
-        Points in widths of the crops as they come; `facenet.TWINLESS` ones are the first look's alone.
     """
     import torch
+    from torch.nn import functional as F  # noqa: N812
 
     from .facenet import average_of_looks
 
-    one = network(pictures)
+    size = 2 * pictures.shape[-1]
+    seen = blocks(pictures)
+    there = torch.zeros(len(pictures), 1, 1, 1, dtype=torch.bool, device=pictures.device)
+    if fine is not None:
+        there = torch.ones_like(there) if is_fine is None else is_fine[:, None, None, None]
+        seen = torch.where(there, F.interpolate(fine, (size, size), mode="bilinear", antialias=True), seen)
+    one = network(_in_order(seen))
     frames = canonical_frames(one.points, one.found)
     moved = (frames != frames.new_tensor([[1, 0, 0], [0, 1, 0]])).any((1, 2))[:, None, None, None]
-    aligned = torch.where(moved, resampled(pictures, frames, pictures.shape[-1]), pictures)
+    aligned = torch.where(moved & ~there, blocks(resampled(pictures, frames, size // 2)), seen)
     if fine is not None:
-        finer = resampled(fine, frames, pictures.shape[-1])
-        there = moved if is_fine is None else moved & is_fine[:, None, None, None]
-        aligned = torch.where(there, finer, aligned)
-    other = network(aligned.flip(3).contiguous(memory_format=torch.channels_last))
+        aligned = torch.where(moved & there, resampled(fine, frames, size), aligned)
+    other = network(_in_order(aligned.flip(3)))
+    loose = (frames[:, :, 0].norm(dim=1) < LOOSE) & there.flatten()
+    if loose.any():
+        closer = network(_in_order(aligned))
+        closer = closer._replace(points=carried(closer.points, frames))
+        one = type(one)(*(_chosen(loose, a, b) for a, b in zip(closer, one, strict=True)))
     return average_of_looks(one, other, shapes, lambda points: carried(points, frames))
+
+
+def _in_order(pictures: Tensor) -> Tensor:
+    import torch
+
+    return pictures.contiguous(memory_format=torch.channels_last)
+
+
+def _chosen(rows: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Return `one` in these rows (B,) and `other` in the rest."""
+    import torch
+
+    return torch.where(rows.reshape(-1, *(1,) * (one.ndim - 1)), one, other)

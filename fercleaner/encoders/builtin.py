@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 
     from .facenet import FaceOutput
 
-#: Side of the gray picture that the network sees, pixels.
+#: Side of the gray picture of a small face, pixels.
 INPUT_SIZE = 48
-#: Side of the picture that a larger one is aligned from, pixels: a canonical frame of half its width is still sharp.
-FINE_SIZE = 96
+#: Side of the picture that a larger face is seen and aligned from, pixels: one that fills two thirds of it is still as
+#: sharp as the network can see.
+FINE_SIZE = 144
 #: Pictures at once; a smaller batch is filled up, so that a face's bits do not depend on its batch.
 CPU_BATCH, GPU_BATCH = 64, 512
 #: A face with less confidence has no landmarks.
@@ -60,9 +61,9 @@ NO_LANDMARKS = "landmarks too uncertain"
 
 @dataclass(frozen=True)
 class PrepareFace:
-    """A picture as bytes: 48 x 48 gray, where its corners lie in the picture, and 96 x 96 gray where that is more.
+    """A picture as bytes: 48 x 48 gray, where its corners lie in the picture, and 144 x 144 gray where that is more.
 
-    Returns uint8 (2304 + 24,), of a face larger than 48 pixels (2304 + 24 + 9216,), or (1,) where no single face was
+    Returns uint8 (2304 + 24,), of a face larger than 48 pixels (2304 + 24 + 20736,), or (1,) where no single face was
     found: 0 none, 1 several.
 
     Parameters
@@ -70,7 +71,7 @@ class PrepareFace:
     framing : Framing
         What part of a picture is the face.
     fine : bool
-        Whether larger faces come in 96 x 96 too, to be aligned from.
+        Whether larger faces come in 144 x 144 too.
     """
 
     framing: Framing = field(default_factory=Framing)
@@ -161,7 +162,7 @@ class BuiltinExtractor:
         self.prepare: Prepare = PrepareFace(framing, fine=align)
         self.spec: Mapping[str, Any] = {
             "kind": "builtin",
-            "version": 2,
+            "version": 3,
             "mirror": True,
             "align": {**alignment.SPEC, "source": FINE_SIZE} if align else None,
             "weights": _sha256(str(self._weights), self._weights.stat().st_mtime_ns),

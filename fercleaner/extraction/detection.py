@@ -45,9 +45,8 @@ MIN_SCORE = 0.6
 LOOKS = 3
 #: Another face counts when its area is at least this share of the largest one's.
 RIVAL_AREA = 0.4
-#: A near-square picture whose face spans at least this share of it is a face crop already.
-CROP_SHARE, CROP_ASPECT = 0.55, 1.34
-#: A picture no larger than this (pixels; RAF-DB's aligned faces have 100) is a face crop already.
+#: A picture no larger than this (pixels; RAF-DB's aligned faces have 100) is a face crop already. Every larger one is
+#: brought to the same frame: a portrait whose face spans .7 of it, taken whole, is no crop as the network knows them.
 SMALL = 112
 
 _lock = threading.Lock()
@@ -160,7 +159,7 @@ class Framing:
         """What determines the frame; JSON types."""
         if not self.detector:
             return {"crop": "whole"}
-        return {"crop": "detected", "version": 1, "detector": "yunet", "weights": _digest(self.detector)}
+        return {"crop": "detected", "version": 2, "detector": "yunet", "weights": _digest(self.detector)}
 
     def __call__(self, image: Image) -> Frame | str:
         """Return the frame of the picture's face, or why there is none: `NO_FACE`, `SEVERAL_FACES`."""
@@ -171,10 +170,6 @@ class Framing:
             return NO_FACE
         if len(faces) > 1 and faces[1].area >= RIVAL_AREA * faces[0].area:
             return SEVERAL_FACES
-        left, top, right, bottom = faces[0].box
-        span = max(right - left, bottom - top) / min(image.size)
-        if span >= CROP_SHARE and max(image.size) <= CROP_ASPECT * min(image.size):
-            return whole_frame(image)
         return self._upright(image, aligned_frame(faces[0].points))
 
     def _upright(self, image: Image, frame: Frame) -> Frame:
@@ -199,8 +194,8 @@ def choose_framing(crop: str = "auto", detector_weights: str | None = None) -> t
     ----------
     crop : "auto", "none" or "box"
         "none" takes pictures whole; "box" crops them to the dataset's boxes, which the reading of pictures
-        does; "auto" looks for the face, where a detector's weights are at hand, in pictures that are no
-        face crops yet.
+        does; "auto" looks for the face, where a detector's weights are at hand, in pictures larger than
+        `SMALL`.
     detector_weights : str, optional
         YuNet's ONNX file, or the folder that holds it; FERCLEANER_MODELS is looked at otherwise.
 
@@ -229,7 +224,7 @@ def choose_framing(crop: str = "auto", detector_weights: str | None = None) -> t
         if detector_weights:
             raise MissingDependency("opencv-python-headless", "--weights yunet=FILE")
         return Framing(), "pictures are taken whole: OpenCV, which runs the face detector, is not installed"
-    done = f"faces are looked for with YuNet ({path.name}) in pictures that are no face crops"
+    done = f"faces are looked for with YuNet ({path.name}) in pictures larger than {SMALL} pixels"
     return Framing(str(path)), done
 
 

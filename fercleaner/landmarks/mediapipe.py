@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Floats
+from ..core.arrays import Doubles, Floats
 from ..core.errors import FeatureError, MissingDependency
 from ..encoders.checkpoints import sha256
 from ..extraction.extractor import Computed, Prepare
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "face_landmarker.task"
 
-#: Mesh vertex of each of the 68 points, in iBUG order (py-feat's table; 31..35 differ a little from dlib's).
+#: Mesh vertex of each of the 68 points, in iBUG order (py-feat's table but for the jaw; 31..35 differ a little from
+#: dlib's). The jaw's are those of the mesh's outline nearest to nine places as far from one another, ear to chin, in
+#: the median of 13,403 photographs, alike on both sides; py-feat's has 11 points down to the chin on one, 6 on the
+#: other.
 MESH_TO_68: tuple[int, ...] = (
-    *(127, 234, 93, 132, 58, 172, 136, 150, 176, 148, 152, 377, 400, 379, 365, 397, 356),  # jaw
+    *(127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356),  # jaw
     *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),  # brows
     *(168, 6, 195, 4, 240, 75, 1, 305, 460),  # nose
     *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),  # eyes
@@ -103,7 +106,7 @@ class MediaPipeDetector:
         self._prepare = FindFace(model)
         self._spec = {
             "kind": "mediapipe",
-            "version": 1,
+            "version": 2,
             "weights": sha256(Path(model)),
             "smallest_side": SMALLEST_SIDE,
             "borders": list(BORDERS),
@@ -155,6 +158,20 @@ def build(weights: str | None = None) -> MediaPipeDetector:
 
 
 def _detect(model: str, pixels: NDArray[np.uint8], border: float) -> NDArray[np.float32] | None:
+    found = find_mesh(model, pixels, border)
+    if found is None:
+        return None
+    mesh, shapes = found
+    face = np.concatenate([mesh[list(MESH_TO_68), :2].ravel(), [1.0], shapes])
+    return face.astype(np.float32) if np.isfinite(face).all() else None
+
+
+def find_mesh(model: str, pixels: NDArray[np.uint8], border: float) -> tuple[Doubles, Doubles] | None:
+    """Return the mesh (478, 3) of the face in pixels of the picture and its blendshapes (52,); None without a face.
+
+    `pixels` (H, W, 3) are enlarged to `SMALLEST_SIDE` and padded by `border` of the smaller side. z grows away from
+    the camera, in the units of x.
+    """
     import cv2
     import mediapipe
 
@@ -177,14 +194,11 @@ def _detect(model: str, pixels: NDArray[np.uint8], border: float) -> NDArray[np.
             result = landmarker.detect(picture)
     if not result.face_landmarks:
         return None
-    mesh = result.face_landmarks[0]
-    points = np.array([(mesh[vertex].x, mesh[vertex].y) for vertex in MESH_TO_68], dtype=np.float64)
-    points = (points * (padded.shape[1], padded.shape[0]) - margin) * (width / size[0], height / size[1])
+    mesh = np.array([(p.x, p.y, p.z) for p in result.face_landmarks[0]], dtype=np.float64)
+    mesh = mesh * (padded.shape[1], padded.shape[0], padded.shape[1]) - (margin, margin, 0)
+    mesh *= (width / size[0], height / size[1], width / size[0])
     score = {shape.category_name: shape.score for shape in result.face_blendshapes[0]}
-    face = np.concatenate([points.ravel(), [1.0], [score.get(name, 0.0) for name in BLENDSHAPES]])
-    if not np.isfinite(face).all():
-        return None
-    return face.astype(np.float32)
+    return mesh, np.array([score.get(name, 0.0) for name in BLENDSHAPES], dtype=np.float64)
 
 
 def _open(model: str) -> Any:

@@ -140,8 +140,15 @@ def test_no_face_and_several_faces_are_data(astronaut: Image.Image) -> None:
     assert framing(pair) == detection.SEVERAL_FACES
 
 
-def test_a_face_crop_is_taken_whole(astronaut: Image.Image) -> None:
-    crop = astronaut.crop((165, 55, 285, 175)).resize((240, 240))
-    assert Framing(str(YUNET))(crop) == whole_frame(crop)
+def test_only_small_pictures_are_taken_whole(astronaut: Image.Image) -> None:
+    """A portrait comes in the same frame as the whole photograph does, however much of it the face spans."""
+    portrait = astronaut.crop((165, 55, 285, 175)).resize((240, 240))
+    framing = Framing(str(YUNET))
+    whole, close = framing(astronaut), framing(portrait)
+    assert isinstance(whole, Frame)
+    assert isinstance(close, Frame)
+    np.testing.assert_allclose(close.side / 2, whole.side, rtol=0.1)
+    middle = np.array(close.to_picture) @ (0.5, 0.5, 1) / 2 + (165, 55)
+    np.testing.assert_allclose(middle, np.array(whole.to_picture) @ (0.5, 0.5, 1), atol=6)
     small = Image.new("RGB", (100, 100))
-    assert Framing(str(YUNET))(small) == whole_frame(small)
+    assert framing(small) == whole_frame(small)
