@@ -20,6 +20,8 @@ from ..core.numeric import normalized, softmax
 
 #: Sharpness values tried, evenly spaced in the logarithm.
 SHARPNESS = np.exp(np.linspace(np.log(0.2), np.log(16.0), 19))
+#: Least and greatest sharpness.
+SHARPNESS_LIMITS = (0.2, 16.0)
 #: Votes and means are held above this, so that a class nobody voted for has a finite log-likelihood ratio.
 LEAST_VOTE = 1e-7
 #: Steps of the EM algorithm while a sharpness is tried, and for the one chosen.
@@ -81,11 +83,22 @@ def reliance(share: float) -> float:
 
 
 def fit_sharpness(log_ratios: Doubles, given: Doubles, prior: Doubles) -> float:
-    """Return the sharpness under which the given labels (N, C) are likeliest; the ratios must not know them."""
-    likelihood = [
-        float(np.log(np.maximum((distribution(log_ratios, prior, s) * given).sum(1), 1e-12)).sum()) for s in SHARPNESS
-    ]
-    return float(SHARPNESS[int(np.argmax(likelihood))])
+    """Return the s in `SHARPNESS_LIMITS` under which the given labels (N, C) are likeliest, unknown to the ratios.
+
+    The log-likelihood of softmax(log prior + s log_ratio) is concave in s, so that one search along log s finds it.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if len(log_ratios) == 0:
+        return SHARPNESS_LIMITS[0]
+
+    def loss(log_s: float) -> float:
+        share = (distribution(log_ratios, prior, float(np.exp(log_s))) * given).sum(1)
+        return -float(np.log(np.maximum(share, 1e-12)).sum())
+
+    low, high = np.log(SHARPNESS_LIMITS)
+    best = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(best.x))
 
 
 @dataclass(frozen=True, eq=False)

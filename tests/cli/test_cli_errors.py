@@ -472,12 +472,12 @@ def test_a_refined_file_cut_short(here):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("image,label\nelsewhere.png,joy\n", "none of its 1 faces is in the refined set"),
+        ("image,label\nelsewhere.png,joy\n", "none of its 1 names belongs to a face of the set"),
         ("image,label\nnowhere/0.png,joyless\n", "joyless"),
-        ("image,label\n", "holds no rows"),
+        ("image,label\n", "has a header but no rows"),
         (
             "picture,label\nnowhere/0.png,joy\n",
-            "Name the image column 'image', or say which it is: --image-column NAME",
+            "or name it: --image-column NAME",
         ),
         ("image,other\nnowhere/0.png,joy\n", "has no label column"),
         ("image,anger,fear\nnowhere/0.png,1,2\n", "no votes column for class 'happiness'"),

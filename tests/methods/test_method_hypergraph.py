@@ -151,10 +151,10 @@ def test_the_sharpness_is_the_likeliest_one():
     for scale in (1.0, 3.0, 20.0):
         rows = log_ratios / scale + given / scale
         prior = oracle.label_frequencies(given)
-        found = module.likeliest_sharpness(rows, given, np.asarray(prior))
+        found = module.fit_sharpness(rows, given, np.asarray(prior))
         assert found == pytest.approx(oracle.likeliest_sharpness(rows, given, prior), rel=2e-3)
         assert 0.2 < found < 16.0 or scale == 20.0
-    assert module.likeliest_sharpness(log_ratios[:0], given[:0], np.full(3, 1 / 3)) == 0.2
+    assert module.fit_sharpness(log_ratios[:0], given[:0], np.full(3, 1 / 3)) == 0.2
 
 
 @pytest.mark.parametrize("folds", [3, 5])

@@ -28,6 +28,7 @@ from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import gather, refine
 from fercleaner.results.assemble import input_digest
 from fercleaner.results.parquet import load, write
+from fercleaner.similarity import whitening
 from fercleaner.similarity.whitening import JOINT
 
 NAMES = ("anger", "fear", "happiness", "neutral")
@@ -341,8 +342,8 @@ def test_progress_names_its_stages():
 def test_landmarks_become_a_view_that_is_not_whitened_again(monkeypatch):
     samples, truth = make_samples()
     whitened = []
-    whiten = pipeline.whiten
-    monkeypatch.setattr(pipeline, "whiten", lambda view: whitened.append(view.view) or whiten(view))
+    whiten = whitening.whiten
+    monkeypatch.setattr(whitening, "whiten", lambda view: whitened.append(view.view) or whiten(view))
     method, book = looking("neighbors", "landmarks", optional=("joint",)), Notebook()
     landmarks = make_landmarks(samples, np.arange(N) != 4)
     refined = run(samples, make_view("a", samples, truth), method=method, landmarks=landmarks, callbacks=book.callbacks)

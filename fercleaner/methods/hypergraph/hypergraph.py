@@ -22,6 +22,7 @@ from ...noise.label_model import (
     expected_transition,
     explained,
     fit_noise,
+    fit_sharpness,
     frequencies,
     log_ratio,
     mean_vote,
@@ -36,8 +37,6 @@ from .view_weights import fitting_k, view_weights
 
 #: Random signs that estimate a label's share in its own score.
 SIGNS = 16
-#: Least and greatest sharpness.
-SHARPNESS_LIMITS = (0.2, 16.0)
 #: What votes weigh at least against labels.
 LEAST_CREDIT = 0.02
 #: By how much a label leads that the margin has held back.
@@ -168,7 +167,7 @@ class HypergraphPropagation:
         prior = frequencies(given)
         sites = sites_of(samples)
         log_ratios = log_ratio(scores, mean_vote(scores, spoken))
-        sharpness = likeliest_sharpness(log_ratios[rows], given[rows], prior)
+        sharpness = fit_sharpness(log_ratios[rows], given[rows], prior)
         share = explained(distribution(log_ratios[rows], prior, sharpness), given[rows], prior)
         beyond = share - chance(given[rows], prior)
         trust, credited = reliance(share), credit(beyond)
@@ -255,25 +254,6 @@ def _others(scores: Floats, trust: Floats, influence: Floats, samples: Samples) 
     own = influence[:, None, None] * trust[:, :, None] * samples.given[:, None, :]
     result: Floats = np.clip(scores - own, 0, None)
     return result
-
-
-def likeliest_sharpness(log_ratios: Doubles, given: Doubles, prior: Doubles) -> float:
-    """Return the s in `SHARPNESS_LIMITS` under which the given labels (N, C) are likeliest, unknown to the ratios.
-
-    The log-likelihood of softmax(log prior + s log_ratio) is concave in s, so that one search along log s finds it.
-    """
-    from scipy.optimize import minimize_scalar
-
-    if len(log_ratios) == 0:
-        return SHARPNESS_LIMITS[0]
-
-    def loss(log_s: float) -> float:
-        share = (distribution(log_ratios, prior, float(np.exp(log_s))) * given).sum(1)
-        return -float(np.log(np.maximum(share, 1e-12)).sum())
-
-    low, high = np.log(SHARPNESS_LIMITS)
-    best = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(best.x))
 
 
 def credit(share: float) -> float:
