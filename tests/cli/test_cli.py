@@ -299,13 +299,13 @@ def test_show_leaves_out_empty_lists_and_names_faces_without_evidence(vectors):
     held = np.load("v.npy")
     held[[5, 9]] = np.nan
     np.save("w.npy", held)
-    quiet = ("--method", "hypergraph", "--set", "alpha=0", *SMALL)
+    quiet = ("--method", "hypergraph", *SMALL)
     run("refine", "clean.csv", "--view", "w=w.npy", *quiet)
     shown = run("show", "clean.refined.parquet", "--top", "3").stdout
     assert "Most often changed" not in shown
     assert "not flagged" in shown
     lines = shown.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("Without evidence: "))
+    start = next(i for i, line in enumerate(lines) if line.startswith("Without evidence, "))
     assert [line.split()[0] for line in lines[start + 2 : start + 4]] == ["nowhere/5.png", "nowhere/9.png"]
     assert "no view of this face" in lines[start + 2]
 
