@@ -12,31 +12,35 @@ NaN, or of no mass on the set's classes, says that the model knows nothing of th
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.arrays import Doubles, Strings
+from ..core.arrays import Doubles
 from ..core.errors import InputError
 from ..core.expressions import canonical
 from ..core.types import Posteriors, Samples
+from . import npy
+from .faces import check_unique, face_column, match
+from .table import measured, read_table
 
 #: Endings that `read_posteriors` knows.
 ENDINGS = (".csv", ".json", ".npy", ".npz", ".parquet", ".pq")
-#: Names of the column that tells faces apart.
-KEYS = ("id", "image", "path")
 #: Rows that miss sum 1 by more than this were not distributions over the set's classes, which is said.
 ROW_SUM = 1e-3
 
 
 class PosteriorTable(NamedTuple):
-    """What a file holds: values (M, K); ids (M,) and class names (K), where it names them."""
+    """What a file holds: values (M, K); names of the faces (M) and of the classes (K), where it has them.
+
+    `numeric` says that the names of the faces are numbers in the file, which may have lost leading zeros.
+    """
 
     values: Doubles
-    ids: Strings | None
+    names: list[str] | None
     classes: tuple[str, ...] | None
+    numeric: bool = False
 
 
 def read_posteriors(
@@ -62,7 +66,7 @@ def read_posteriors(
     where = f"posteriors '{name}': {file}"
     if not file.is_file():
         raise InputError(f"{where} {'is a folder' if file.is_dir() else 'does not exist'}.")
-    table = _read(where, file)
+    table = _read(where, file, samples)
     said = []
     values = table.values
     if table.classes is None:
@@ -72,7 +76,7 @@ def read_posteriors(
                 f"set's classes in order ({', '.join(samples.classes)}); give another file with class names."
             )
     else:
-        columns = {canonical(label): column for column, label in enumerate(table.classes)}
+        columns = _columns_of(where, table.classes)
         missing = [label for label in samples.classes if canonical(label) not in columns]
         if missing:
             raise InputError(
@@ -84,7 +88,7 @@ def read_posteriors(
         if dropped:
             said.append(f"Posteriors '{name}': dropped {', '.join(dropped)}, which this set does not have.")
         values = values[:, chosen]
-    aligned = _aligned(where, values, table.ids, samples)
+    aligned = _aligned(where, table._replace(values=values), samples)
     bad = (aligned < 0) | np.isinf(aligned)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
@@ -104,44 +108,51 @@ def read_posteriors(
     return Posteriors(name, samples.ids, samples.classes, rows, found, learned=learned, near=near), tuple(said)
 
 
-def _read(where: str, file: Path) -> PosteriorTable:
-    suffix = file.suffix.lower()
-    try:
-        if suffix == ".npy":
-            return PosteriorTable(_numbers(where, np.load(file, allow_pickle=False)), None, None)
-        if suffix == ".npz":
-            with np.load(file, allow_pickle=False) as held:
-                missing = [key for key in ("values", "ids", "classes") if key not in held]
-                if missing:
-                    raise InputError(
-                        f"{where} has no array '{missing[0]}'. Expected numpy.savez(FILE, values=, ids=, classes=)."
-                    )
-                names = tuple(held["classes"].astype(np.str_).tolist())
-                return PosteriorTable(_numbers(where, held["values"]), held["ids"].astype(np.str_), names)
-        if suffix == ".json":
-            from .fiftyone import read_predictions
+def _columns_of(where: str, classes: tuple[str, ...]) -> dict[str, int]:
+    """Return the column of each class by its canonical name; InputError where two columns are one class."""
+    columns: dict[str, int] = {}
+    for column, label in enumerate(classes):
+        first = columns.setdefault(canonical(label), column)
+        if first != column:
+            raise InputError(f"{where}: '{classes[first]}' and '{label}' are one class. Keep one of the two columns.")
+    return columns
 
-            return PosteriorTable(*read_predictions(where, file))
-        if suffix in ENDINGS:
-            return _columns(where, file, suffix)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{where} cannot be read: {' '.join(str(error).split())}.") from error
+
+def _read(where: str, file: Path, samples: Samples) -> PosteriorTable:
+    suffix = file.suffix.lower()
+    if suffix == ".npy":
+        return PosteriorTable(_numbers(where, npy.load_npy(file)), None, None)
+    if suffix == ".npz":
+        wanted = ("values", "ids", "classes")
+        (held, ids, classes), _ = npy.load_npz(file, wanted, "numpy.savez(FILE, values=, ids=, classes=)")
+        values = _numbers(where, held)
+        names, numeric = npy.names_of(ids, file, len(values))
+        return PosteriorTable(values, names, tuple(npy.names_of(classes, file, values.shape[1])[0]), numeric)
+    if suffix == ".json":
+        from .fiftyone import read_predictions
+
+        try:
+            values, ids, labels = read_predictions(where, file)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{where} cannot be read: {' '.join(str(error).split())}.") from error
+        return PosteriorTable(values, ids.tolist(), labels)
+    if suffix in ENDINGS:
+        return _from_table(file, samples)
     raise InputError(f"{where} is none of {', '.join(ENDINGS)}.")
 
 
-def _columns(where: str, file: Path, suffix: str) -> PosteriorTable:
-    import pandas as pd
-
-    table = pd.read_csv(file) if suffix == ".csv" else pd.read_parquet(file)
-    key = next((name for name in KEYS if name in table.columns), None)
-    if key is None:
-        raise InputError(f"{where} has none of the columns {', '.join(KEYS)} to tell faces by.")
-    numeric = table.drop(columns=key).select_dtypes("number")
-    return PosteriorTable(
-        _numbers(where, numeric.to_numpy(dtype=np.float64)),
-        table[key].to_numpy(dtype=np.str_),
-        tuple(str(column) for column in numeric.columns),
-    )
+def _from_table(file: Path, samples: Samples) -> PosteriorTable:
+    """Return the columns of a table; those of classes that the set does not have are not read as numbers."""
+    table = read_table(file)
+    face = face_column(table, option="rename the column")
+    known = {canonical(label) for label in samples.classes}
+    classes = tuple(column for column in table.columns if column != face)
+    values = [
+        measured(table.columns[name], table.where, name) if canonical(name) in known else np.zeros(len(table))
+        for name in classes
+    ]
+    stacked = np.column_stack(values) if values else np.zeros((len(table), 0))
+    return PosteriorTable(stacked, table.columns[face], classes, face in table.numeric)
 
 
 def _numbers(where: str, values: Any) -> Doubles:
@@ -152,19 +163,13 @@ def _numbers(where: str, values: Any) -> Doubles:
     return np.asarray(values, dtype=np.float64)
 
 
-def _aligned(where: str, values: Doubles, ids: Strings | None, samples: Samples) -> Doubles:
+def _aligned(where: str, table: PosteriorTable, samples: Samples) -> Doubles:
     """Return the rows of the set's faces, NaN where the file has none."""
-    if ids is None:
+    values, names = table.values, table.names
+    if names is None:
         if len(values) != len(samples):
             raise InputError(f"{where} has {len(values):,} rows, the set {len(samples):,} faces. Give ids with them.")
         return values
-    if len(ids) != len(values) or len(np.unique(ids)) < len(ids):
-        raise InputError(f"{where}: {len(ids):,} ids for {len(values):,} rows; expected one each, none twice.")
-    row_of = {key: row for row, key in enumerate(ids.tolist())}
-    rows = np.array(
-        [row_of.get(a, row_of.get(b, -1)) for a, b in zip(samples.ids.tolist(), samples.paths.tolist(), strict=True)],
-        dtype=np.int64,
-    )
-    if (rows < 0).all():
-        raise InputError(f"{where}: none of its ids is in the set (there '{ids[0]}', here '{samples.ids[0]}').")
+    check_unique(names, where, lambda row: f"row {row}")
+    rows = match(samples.ids, samples.paths, names, where, numeric=table.numeric)
     return np.where((rows >= 0)[:, None], values[rows], np.nan)

@@ -8,6 +8,7 @@ import pytest
 from consensus_cases import make_samples
 
 from fercleaner.core.errors import InputError
+from fercleaner.core.types import Samples
 from fercleaner.datasets.posteriors import read_posteriors
 
 SAMPLES = make_samples(np.eye(3)[[0, 1, 2, 0]])
@@ -74,8 +75,8 @@ def test_what_is_wrong_is_named(tmp_path):
             read_posteriors("mine", file, SAMPLES)
     for message, rows, ids in (
         ("3 rows, the set 4", ROWS[:3], None),
-        ("none of its ids is in the set", ROWS, np.array(list("abcd"))),
-        ("none twice", ROWS, np.array(list("aabc"))),
+        ("none of its 4 names belongs to a face of the set", ROWS, np.array(list("abcd"))),
+        ("1 rows repeat a face", ROWS, np.array(list("aabc"))),
         ("says nothing of any face", np.full((4, 3), np.nan), SAMPLES.ids),
     ):
         file = written(tmp_path, ".npy", rows) if ids is None else written(tmp_path, ".npz", rows, ids=ids)
@@ -83,10 +84,32 @@ def test_what_is_wrong_is_named(tmp_path):
             read_posteriors("mine", file, SAMPLES)
 
 
-@pytest.mark.parametrize("name", ["said.txt", "broken.npz", "nokey.csv"])
+@pytest.mark.parametrize("kind", [".csv", ".parquet"])
+def test_ids_that_look_like_numbers_stay_what_they_are(tmp_path, kind):
+    """Zero-padded ids of unlike lengths, as FER2013's; Parquet holds them as numbers."""
+    ids = np.array([f"{number:05d}" for number in (9, 98, 10199, 7)])
+    samples = Samples(ids, SAMPLES.classes, SAMPLES.given, SAMPLES.labeled, SAMPLES.paths)
+    file = written(tmp_path, kind, ids=ids if kind == ".csv" else ids.astype(np.int64))
+    table, _ = read_posteriors("mine", file, samples)
+    assert table.found.all()
+    np.testing.assert_allclose(table.values, ROWS, atol=1e-6)
+
+
+def test_two_columns_of_one_class_are_an_error(tmp_path):
+    file = written(tmp_path, ".csv", np.column_stack([ROWS, ROWS[:, 0]]), ("anger", "disgust", "fear", "angry"))
+    with pytest.raises(InputError, match=r"'anger' and 'angry' are one class\. Keep one"):
+        read_posteriors("mine", file, SAMPLES)
+
+
+@pytest.mark.parametrize("name", ["said.txt", "broken.npz", "broken.json", "nokey.csv"])
 def test_files_of_another_kind_are_errors(tmp_path, name):
     file = tmp_path / name
     file.write_text("anger,disgust,fear\n.1,.2,.7\n")
-    message = {"said.txt": "is none of", "broken.npz": "cannot be read", "nokey.csv": "none of the columns"}[name]
+    message = {
+        "said.txt": "is none of",
+        "broken.npz": "cannot be read",
+        "broken.json": "cannot be read",
+        "nokey.csv": "no column names the face",
+    }[name]
     with pytest.raises(InputError, match=message):
         read_posteriors("mine", file, SAMPLES)
