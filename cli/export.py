@@ -41,7 +41,7 @@ def export(
     set_: Annotated[
         Path | None,
         typer.Option(
-            "--set",
+            "--dataset",
             metavar="SET",
             help="The set that was refined, by default the one the file says: for its own format, and pictures inside.",
             rich_help_panel=FOLDER,
@@ -87,7 +87,7 @@ def export(
     """Write labels, weights and distributions for a trainer; in a .csv, reasons and neighbors too; or a cleaned set.
 
     Examples: fercleaner export rafdb.refined.parquet rafdb.csv --split train --drop-flagged --drop-unseen;
-    fercleaner export rafdb.refined.parquet clean --to own --set rafdb
+    fercleaner export rafdb.refined.parquet clean --to own --dataset rafdb
     """
     from fercleaner.results import parquet
     from fercleaner.results.export import Selection

@@ -36,7 +36,7 @@ def review(
     set_: Annotated[
         Path | None,
         typer.Option(
-            "--set",
+            "--dataset",
             metavar="SET",
             help="The set itself, for pictures inside a csv or a Hugging Face set and for face boxes.",
             show_default=False,

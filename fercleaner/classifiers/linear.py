@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 #: of length 1 a view. Measured on FER2013's labels against votes, 300 to 28,709 faces: this is stronger than what
 #: fits held-out given labels best (those are wrong too), and weaker than where rare classes are lost.
 RIDGE = 0.1
-#: The same for a head on kernel features (`kernel`), whose rows have a length of about 1 whatever the number of views.
-KERNEL_RIDGE = 0.025
 #: Full-batch steps of the linear head; the held-out loss is flat from there on.
 LINEAR_STEPS = 50
 #: Rows whose scores are held at once.

@@ -88,7 +88,7 @@ def _renamed(target: Path, check: Callable[[], None] = lambda: None) -> Iterator
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _create_beside(target: Path) -> tuple[int, Path]:
@@ -96,7 +96,7 @@ def _create_beside(target: Path) -> tuple[int, Path]:
     return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush the rename itself, where the system lets folders be opened."""
     if not hasattr(os, "O_DIRECTORY"):
         return

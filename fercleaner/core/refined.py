@@ -125,6 +125,21 @@ def _check(refined: RefinedSet) -> None:
             raise InputError(f"RefinedSet.evidence '{name}' holds infinity or has no name.")
 
 
+def rows_of(refined: RefinedSet, ids: Strings) -> Ints:
+    """Return the row of each refined face among the ids (M,) of the set that was refined, (N,) int64.
+
+    InputError names the first face that the set lacks.
+    """
+    at = {name: row for row, name in enumerate(ids.tolist())}
+    rows = np.array([at.get(name, -1) for name in refined.ids.tolist()], dtype=np.int64)
+    if (rows < 0).any():
+        raise InputError(
+            f"{int((rows < 0).sum()):,} of {len(rows):,} faces of the refined file are not in the set (first: "
+            f"'{refined.ids[rows < 0][0]}'). Name the set that was refined, with the same --column and --split."
+        )
+    return rows
+
+
 def _column(name: str, values: Any, dtype: Any, shape: tuple[int, ...]) -> Any:
     array = frozen_array(values, dtype)
     if array.shape != shape:

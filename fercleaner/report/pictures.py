@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..core.arrays import Floats, Ints, Progress
+from ..core.arrays import Floats, Progress
 from ..core.errors import InputError
-from ..core.refined import RefinedSet
+from ..core.refined import RefinedSet, rows_of
 from ..core.types import Samples
 from ..extraction.images import FileImages, SelectedImages, UnreadableImage, open_face
 
@@ -71,7 +71,7 @@ def faces_of(refined: RefinedSet, samples: Samples | None = None, root: Path | N
             split=refined.split if refined.split.any() else None,
             images=FileImages(paths) if any(paths) else None,
         )
-    rows = rows_of(refined.ids, samples.ids, "the set")
+    rows = rows_of(refined, samples.ids)
     if len(rows) == len(samples) and (rows == np.arange(len(rows))).all():
         return samples
 
@@ -88,18 +88,6 @@ def faces_of(refined: RefinedSet, samples: Samples | None = None, root: Path | N
         layout=samples.layout,
         **{name: taken(getattr(samples, name)) for name in ("votes", "split", "group", "site", "boxes", "points")},
     )
-
-
-def rows_of(wanted: Any, ids: Any, what: str) -> Ints:
-    """Return the row of each of `wanted` (N,) among `ids` (M,), (N,) int64; InputError names one that is missing."""
-    at = {name: row for row, name in enumerate(ids.tolist())}
-    rows = np.array([at.get(name, -1) for name in wanted.tolist()], dtype=np.int64)
-    if (rows < 0).any():
-        raise InputError(
-            f"{int((rows < 0).sum()):,} of {len(rows):,} faces of the refined file are not in {what} (first: "
-            f"'{wanted[rows < 0][0]}'). Name the set that it was made from, with the same --column and --split."
-        )
-    return rows
 
 
 def _two(classes: tuple[str, ...]) -> tuple[str, ...]:

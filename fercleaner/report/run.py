@@ -10,14 +10,13 @@ import numpy as np
 
 from ..core.arrays import Ints, Strings
 from ..core.evidence import Evidence
-from ..core.refined import RefinedSet
+from ..core.refined import RefinedSet, rows_of
 from ..core.types import Samples
 from ..methods.base import Method, parameters, require_labels
 from ..pipeline.inputs import Callbacks, Resources, Sources
 from ..pipeline.refine import gather, run
 from ..results.assemble import assembled
 from .material import Material
-from .pictures import rows_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def gather_for_audit(
 
     `columns` (N,) are in the order of `samples`.
     """
-    rows_of(refined.ids, samples.ids, "the set")
+    rows_of(refined, samples.ids)
     evidence = gather(samples, cast(Method, _Asked()), sources, resources, callbacks)
     return aligned(replace(_material(samples, evidence, evidence.posteriors), columns=columns), refined)
 
@@ -70,7 +69,7 @@ def aligned(material: Material, refined: RefinedSet) -> Material:
     """Return the material with its arrays in the order of the refined set; `samples` is matched by id when used."""
     if material.samples is None:
         return material
-    rows = rows_of(refined.ids, material.samples.ids, "the set")
+    rows = rows_of(refined, material.samples.ids)
     if len(rows) == len(material.samples) and (rows == np.arange(len(rows))).all():
         return material
     return replace(

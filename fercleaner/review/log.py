@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError, StoreError
+from ..core.files import sync_folder
 
 #: What can be decided about a face.
 LABEL, AMBIGUOUS, NOT_A_FACE, SKIP = "label", "ambiguous", "not a face", "skip"
@@ -165,7 +166,7 @@ class DecisionLog:
                         written += stream.write(data[written:])
                     os.fsync(stream.fileno())
                 if new:
-                    _sync_folder(self.path.absolute().parent)
+                    sync_folder(self.path.absolute().parent)
         except OSError as error:
             raise StoreError(
                 f"{self.path} cannot be written: {error.strerror or error}. Nothing was lost before."
@@ -248,13 +249,3 @@ def _locked(stream: Any) -> Iterator[None]:
         yield
     finally:
         fcntl.flock(stream, fcntl.LOCK_UN)
-
-
-def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,11 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..core.arrays import Ints
 from ..core.errors import InputError
-from ..core.refined import RefinedSet
+from ..core.refined import RefinedSet, rows_of
 from ..core.types import Samples
 from ..extraction.images import FileImages, UnreadableImage, decode, open_face, read_bytes
 
@@ -42,7 +39,9 @@ class ShownPictures:
     """
 
     def __init__(self, refined: RefinedSet, roots: list[Path] | None = None, samples: Samples | None = None) -> None:
-        self._samples, self._row_in = samples, None if samples is None else _rows_in(refined, samples)
+        if samples is not None and samples.images is None:
+            raise InputError("--dataset: this set has no pictures.")
+        self._samples, self._row_in = samples, None if samples is None else rows_of(refined, samples.ids)
         self._paths = refined.paths if self._row_in is None or samples is None else samples.paths[self._row_in]
         if roots:
             for root in roots:
@@ -88,17 +87,6 @@ class ShownPictures:
         real = os.path.realpath(path)
         if not any(os.path.commonpath([real, root]) == root for root in self.roots):
             raise UnreadableImage("outside the set's folder")
-
-
-def _rows_in(refined: RefinedSet, samples: Samples) -> Ints:
-    """Return the row of each refined face in the set; InputError where the set lacks one or has no pictures."""
-    place = {name: row for row, name in enumerate(samples.ids.tolist())}
-    missing = [name for name in refined.ids.tolist() if name not in place]
-    if missing:
-        raise InputError(f"--set: it has no face '{missing[0]}' ({len(missing):,} are missing). Name the set refined.")
-    if samples.images is None:
-        raise InputError("--set: this set has no pictures.")
-    return np.array([place[name] for name in refined.ids.tolist()], dtype=np.int64)
 
 
 def common_folder(paths: list[str]) -> list[Path]:

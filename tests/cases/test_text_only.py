@@ -38,7 +38,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "s.csv"
 
 
-def no_harm(text: str) -> None:
+def assert_harmless(text: str) -> None:
     assert [c for c in HARMFUL if c in text] == []
 
 
@@ -47,22 +47,22 @@ def test_terminal_output(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(size=(len(EVIL), 4)))
     out = tmp_path / "o.parquet"
     done = run("refine", file, "--view", f"v={tmp_path}/v.npy", "--no-cache", "--out", out, "--set", "k=3")
-    no_harm(done.stderr)
+    assert_harmless(done.stderr)
     shown_ = run("show", out)
-    no_harm(shown_.stdout + shown_.stderr)
+    assert_harmless(shown_.stdout + shown_.stderr)
     as_json = run("show", out, "--json").stdout
-    no_harm(as_json)
+    assert_harmless(as_json)
     assert json.loads(as_json)["faces"] == len(EVIL)
 
 
 @pytest.mark.parametrize("label", ["\x1b]0;title\x07", "a\u202eb", "c\x9bd"])
 def test_messages(tmp_path: Path, label: str) -> None:
     (tmp_path / "s.csv").write_text(f"image,label\na,happy\nb,sad\nc,{label}\n", encoding="utf-8")
-    no_harm(fails("read", tmp_path / "s.csv"))
+    assert_harmless(fails("read", tmp_path / "s.csv"))
     (tmp_path / "t.csv").write_text(f"image,label\na,x\nb,y\nc,{label}\n", encoding="utf-8")
     done = run("read", tmp_path / "t.csv")
-    no_harm(done.stdout + done.stderr)
-    no_harm(run("read", tmp_path / "t.csv", "--json").stdout)
+    assert_harmless(done.stdout + done.stderr)
+    assert_harmless(run("read", tmp_path / "t.csv", "--json").stdout)
 
 
 def refined() -> RefinedSet:

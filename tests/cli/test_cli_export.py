@@ -49,8 +49,10 @@ def test_a_set_in_its_own_format_finds_the_set_by_itself(work):
 
 def test_a_set_that_moved_must_be_named(work):
     (work / "faces.csv").rename(work / "moved.csv")
-    assert "name the set that was refined, --set SET" in fails("export", "faces.refined.parquet", "c", "--to", "own")
-    run("export", "faces.refined.parquet", "c", "--to", "own", "--set", "moved.csv", "--pictures", "none")
+    assert "name the set that was refined, --dataset SET" in fails(
+        "export", "faces.refined.parquet", "c", "--to", "own"
+    )
+    run("export", "faces.refined.parquet", "c", "--to", "own", "--dataset", "moved.csv", "--pictures", "none")
 
 
 def test_what_goes_wrong_is_said(work):

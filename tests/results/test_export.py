@@ -15,8 +15,15 @@ from review_cases import CLASSES, HOSTILE, refined_set, with_pictures
 from fercleaner import read
 from fercleaner.core.errors import InputError, StoreError
 from fercleaner.results.export import FORMATS, MARK, Selection, export, export_to
-from fercleaner.results.export.folders import UNLABELED, original_ids
+from fercleaner.results.export.folders import NAMES as NAMES_FILE
+from fercleaner.results.export.folders import UNLABELED
 from fercleaner.results.export.selection import chosen
+
+
+def original_ids(folder):
+    """Id as `fercleaner.read` gives it -> id of the face before the export."""
+    with open(folder / NAMES_FILE, encoding="utf-8", newline="") as stream:
+        return {file: name for file, name, *_ in list(csv.reader(stream))[1:]}
 
 
 def refined_of(samples, change=(), flagged=None):
@@ -245,7 +252,7 @@ def test_folders_of_pictures_inside_a_csv(tmp_path):
     samples = read(source)
     export_to(refined_of(samples), "folders", tmp_path / "out", source=source, samples=samples)
     assert len(read(tmp_path / "out")) == 3
-    with pytest.raises(StoreError, match=r"has no picture file. Name the set that holds it, --set SET"):
+    with pytest.raises(StoreError, match=r"has no picture file. Name the set that holds it, --dataset SET"):
         export_to(refined_of(samples), "folders", tmp_path / "again")
 
 
@@ -356,14 +363,14 @@ def test_formats_say_what_they_cannot_do(tmp_path):
             export_to(refined, target, tmp_path / "out", label="distribution")
     for target, known in FORMATS.items():
         if known.layouts:
-            with pytest.raises(InputError, match="name the set that was refined, --set SET"):
+            with pytest.raises(InputError, match="name the refined set, --dataset SET"):
                 export_to(refined, target, tmp_path / "out")
     with pytest.raises(InputError, match=r"choose one of .* Did you mean 'folders'\?"):
         export_to(refined, "folder", tmp_path / "out")
     with pytest.raises(InputError, match="--pictures move: choose one of"):
         export_to(refined, "folders", tmp_path / "out", pictures="move")
     source = SETS["rafdb"](tmp_path / "in")
-    with pytest.raises(InputError, match=r"--set: it has no face 'face 000.png' \(40 of 40 are missing\)"):
+    with pytest.raises(InputError, match=r"40 of 40 faces .* not in the set \(first: 'face 000.png'\)"):
         export_to(refined, "rafdb", tmp_path / "out", source=source, samples=read(source))
     samples = read(source)
     with pytest.raises(InputError, match=r"has the layout rafdb. A set is written in its own format"):

@@ -196,5 +196,5 @@ def test_pictures_inside_a_csv_are_shown_by_way_of_the_set(tmp_path):
     refined = refined_set(ids=samples.ids.tolist()[::-1])
     data, _ = ShownPictures(refined, samples=samples).read(0)
     assert Image.open(io.BytesIO(data)).convert("L").getpixel((0, 0)) == 3
-    with pytest.raises(InputError, match="it has no face 'other'"):
+    with pytest.raises(InputError, match=r"are not in the set \(first: 'other'\)"):
         ShownPictures(refined_set(ids=["other"]), samples=samples)

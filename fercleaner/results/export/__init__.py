@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...core.errors import InputError, StoreError, did_you_mean
 from ...core.files import replacing
-from ...core.refined import RefinedSet
+from ...core.refined import RefinedSet, rows_of
 from ...core.types import Samples
 from . import affectnet, cleanlab, expw, fer2013, folders, huggingface, label_studio, manifest, rafdb
 from .csv_file import csv_content
@@ -140,7 +140,7 @@ def export_to(
         The folder is there already, or cannot be written.
     """
     if target == OWN and samples is None:
-        raise InputError("--to own: name the set that was refined, --set SET.")
+        raise InputError("--to own: name the set that was refined, --dataset SET.")
     if target == OWN and samples is not None:
         own = [name for name, known in FORMATS.items() if samples.layout in known.layouts]
         target = own[0] if own else samples.layout
@@ -150,7 +150,7 @@ def export_to(
         raise InputError(f"--pictures {pictures}: choose one of {', '.join(PICTURES)}.")
     rows = (selection or Selection()).rows(refined)
     if samples is not None:
-        _check_same(refined, samples)
+        rows_of(refined, samples.ids)
     labels = chosen(refined, rows, label, fill)
     job = Job(refined, rows, labels, None if source is None else Path(source), samples, pictures)
     place = Path(folder)
@@ -167,16 +167,6 @@ def export_to(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return len(rows)
-
-
-def _check_same(refined: RefinedSet, samples: Samples) -> None:
-    known = set(samples.ids.tolist())
-    missing = [name for name in refined.ids.tolist() if name not in known]
-    if missing:
-        raise InputError(
-            f"--set: it has no face '{missing[0]}' ({len(missing):,} of {len(refined):,} are missing). Name the set "
-            "that was refined."
-        )
 
 
 def _check_folder(place: Path, overwrite: bool) -> None:

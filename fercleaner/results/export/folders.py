@@ -56,13 +56,6 @@ def write(job: Job, folder: Path) -> None:
         csv.writer(stream).writerows([("file", "id"), *names.items()])
 
 
-def original_ids(folder: Path) -> dict[str, str]:
-    """Return id as `fercleaner.read` gives it -> id of the face before the export."""
-    with open(folder / NAMES, encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream))
-    return {file: name for file, name, *_ in rows[1:]}
-
-
 def _file_name(name: str, split: str, layout: object, path: str) -> str:
     if layout == "folders":
         parts = name.split("/")
@@ -89,7 +82,7 @@ def _put(job: Job, row: int, target: Path) -> None:
             return
         path = str(job.samples.paths[own])
     if not path:
-        raise StoreError(f"'{job.refined.ids[row]}' has no picture file. Name the set that holds it, --set SET.")
+        raise StoreError(f"'{job.refined.ids[row]}' has no picture file. Name the set that holds it, --dataset SET.")
     if not os.path.isfile(path):
         raise StoreError(f"{path}: no such picture. Run the command where the paths of the refined file start.")
     place(Path(path), target, job.pictures)

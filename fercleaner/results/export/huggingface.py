@@ -136,7 +136,7 @@ def _picture(job: Job, row: int, own: int | None) -> dict[str, Any]:
                 return {"bytes": held.getvalue(), "path": None}
             return {"bytes": read_bytes(job.samples.images, own), "path": Path(path).name or None}
         if not path:
-            raise UnreadableImage("no picture file; name the set that holds it with --set SET, or --pictures none")
+            raise UnreadableImage("no picture file; name the set that holds it with --dataset SET, or --pictures none")
         return {"bytes": read_bytes(FileImages([path]), 0), "path": Path(path).name}
     except UnreadableImage as error:
         raise UnreadableImage(f"'{name}': {error}. Pictures can be left out with --pictures none.") from error

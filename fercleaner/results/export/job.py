@@ -66,7 +66,7 @@ class Job:
     def own_source(self, target: str, layouts: Collection[str]) -> Path:
         """Return the set whose lists are to be rewritten; InputError where it is not named or has another layout."""
         if self.source is None or self.samples is None:
-            raise InputError(f"--to {target} rewrites the set's own list: name the set that was refined, --set SET.")
+            raise InputError(f"--to {target} rewrites the set's own list: name the refined set, --dataset SET.")
         if self.samples.layout not in layouts:
             raise InputError(
                 f"--to {target}: {self.source} has the layout {self.samples.layout}. A set is written in its own "
@@ -123,10 +123,3 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 with the line ends that the text has; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode("utf-8"))
-
-
-def check_line_ids(ids: Iterable[str], target: str) -> None:
-    """Raise InputError for an id that a list of lines cannot hold."""
-    for name in ids:
-        if name != name.strip() or len(name.splitlines()) != 1 or "\0" in name:
-            raise InputError(f"--to {target}: the id {name!r} cannot stand in a list of lines.")
