@@ -5,9 +5,10 @@
 
 Sets, sizes, noises and seeds are those of `DRAWS`, fixed before any constant of `fercleaner.pipeline.trial` was chosen;
 constants were chosen with --first-seed 100 (but see docs/trial-notes.md on two choices that were not).
-A draw takes faces with a clear truth at random (what a trial says of others cannot be checked), puts its noise on their true
-labels ("human" without a rate: keeps the labels that they came with), and runs a trial of all methods but `SLOW`. Compared with the truth are the average precision of every method on
-these labels and the precision of its flags, beside what the trial said. Writes results/trial_check.json.
+A draw takes faces with a clear truth at random (what a trial says of others cannot be checked), puts its noise on their
+true labels ("human" without a rate: keeps the labels that they came with), and runs a trial of all methods but `SLOW`.
+Compared with the truth are the average precision of every method on these labels and the precision of its flags, beside
+what the trial said. Writes results/trial_check.json.
 
 Aims: the leading method (recommended where no other is level with it) within .01 of the best true average precision in
 at least 11 of the 12 draws; the expected precision of its flags within .05 of the true.

@@ -66,9 +66,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     """Write a table to stdout: the first `left` columns left-aligned, the rest right-aligned.
 
     On a terminal it is drawn by rich; piped, it is plain columns that other programs can read. Control characters in
-    cells are written as their codes.
+    cells and headings are written as their codes.
     """
     rows = [[one_line(cell) for cell in row] for row in rows]
+    columns = [one_line(name) for name in columns]
     title = plain(title)
     if sys.stdout.isatty():
         from rich.box import SIMPLE_HEAD

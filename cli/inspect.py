@@ -51,7 +51,7 @@ def show(
         show_difference(file, against, top, json_)
         return
     from fercleaner.results import parquet
-    from fercleaner.results.summary import summarize
+    from fercleaner.results.summary import nearly_lost, summarize
 
     from .console import note, print_json, print_table, share, words
 
@@ -80,7 +80,7 @@ def show(
     )
     if lost := [f"{row.name} ({row.given:,} given)" for row in summary.classes if row.given and not row.refined]:
         note(f"No face is refined to {', '.join(lost)}.")
-    for sentence in refined.metadata.get("notes", []):
+    for sentence in [*nearly_lost(refined), *refined.metadata.get("notes", [])]:
         note(sentence)
     if summary.confused:
         print_table(
@@ -184,9 +184,9 @@ def _few(texts: Sequence[str], most: int = 4) -> str:
 
 def _print_noise(summary: Summary) -> None:
     """Write the expected transition matrix."""
-    from .console import note, print_table
+    from .console import note, one_line, print_table
 
-    noise, names = summary.noise, [row.name for row in summary.classes]
+    noise, names = summary.noise, [one_line(row.name) for row in summary.classes]
     if noise.rate is None:
         return
     rows, columns = _headings(names)

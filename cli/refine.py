@@ -86,7 +86,7 @@ def refine(
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
     from fercleaner.results import parquet
-    from fercleaner.results.summary import unseen
+    from fercleaner.results.summary import nearly_lost, unseen
 
     from .console import note, print_json, progress_callbacks, share, words
 
@@ -141,8 +141,10 @@ def refine(
             f"No evidence about {share(no_evidence, len(refined))} faces: their given labels stay, at the weight of "
             f"one that nothing contradicts, and `reason` says why. {left_out} leaves them out."
         )
+    for sentence in nearly_lost(refined):
+        note(sentence)
     if labeled and not flagged:
-        trial = f"fercleaner trial {set_options.again(dataset)} --inject symmetric:0.2"
+        trial = f"fercleaner trial {set_options.again(dataset)}"
         note(
             "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
             f"size. Which of the two: {trial}"

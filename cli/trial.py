@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 TRIAL = "Trial"
 
-#: What `--methods` takes for every method, and the library's default of `--seeds`.
-ALL, SEEDS = "all", 3
+#: What `--methods` takes for every method.
+ALL = "all"
 
 
 @with_set_options
@@ -27,7 +27,8 @@ def trial(
         list[str] | None,
         typer.Option(
             metavar="KIND:RATE",
-            help="Noise to put on the given labels: symmetric, asymmetric, sparse, instance, human; repeatable.",
+            help="Noise to put on the given labels: symmetric, asymmetric, sparse, instance, human; "
+            "repeatable; by default four kinds, 5 % each.",
             rich_help_panel=TRIAL,
             show_default=False,
         ),
@@ -38,25 +39,32 @@ def trial(
             "--methods", metavar="A,B,...", help="Methods to try; all by default; repeatable.", rich_help_panel=TRIAL
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each noise.", rich_help_panel=TRIAL)] = SEEDS,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs of each noise; by default 3 of each that is named.",
+            rich_help_panel=TRIAL,
+            show_default=False,
+        ),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     set_options: SetOptions,
 ) -> None:
     """Find out which method suits a set: flip labels on purpose and see which method finds the flips.
 
-    Example: fercleaner trial faces/ --inject symmetric:0.2 --inject human:0.2 --methods hypergraph,consensus
+    Example: fercleaner trial faces/ --methods hypergraph,consensus
     """
     from fercleaner import methods
     from fercleaner.core.errors import InputError
     from fercleaner.noise import injection
-    from fercleaner.pipeline.trial import run_trial
+    from fercleaner.pipeline.trial import NOISES, SEEDS, run_trial
     from fercleaner.results import parquet
 
     from .console import print_json, progress_callbacks, words
 
-    if not inject:
-        raise typer.BadParameter("name at least one, such as --inject symmetric:0.2.", param_hint="'--inject'")
-    noises = [injection.parse(text) for text in inject]
+    noises = [injection.parse(text) for text in inject or []] or list(NOISES)
+    seeds = seeds or (SEEDS if inject else None)
     named = [name.strip() for text in tried or [ALL] for name in text.split(",") if name.strip()]
     everyone = named == [ALL]
     names = list(methods.available()) if everyone else named

@@ -14,6 +14,8 @@ from ..core.refined import RefinedSet
 from ..evaluation.metrics import confusion_matrix
 from ..noise.estimate import NoiseEstimate, estimate_noise
 
+#: A class of at least so many labels that loses this share of them is named.
+FEW_LABELS, NEARLY_ALL = 10, 0.9
 #: Rows of the two lists, by default.
 TOP = 10
 #: Evidence that says how much spoke: 0 is none.
@@ -200,6 +202,20 @@ def _confused(refined: RefinedSet, top: int) -> tuple[ConfusedPair, ...]:
         for cell in order.tolist()
         if counts.flat[cell]
     )
+
+
+def nearly_lost(refined: RefinedSet) -> list[str]:
+    """Return a sentence on each class of which almost all given labels are changed, the largest class first."""
+    label, sentences = refined.given_label, []
+    for c in np.argsort(-np.bincount(label[refined.labeled], minlength=len(refined.classes)), kind="stable").tolist():
+        own = refined.labeled & (label == c)
+        given, changed = int(own.sum()), int(refined.changed[own].sum())
+        if given >= FEW_LABELS and changed >= NEARLY_ALL * given:
+            sentences.append(
+                f"{changed:,} of {given:,} {refined.classes[c]} labels are changed ({100 * changed / given:.1f} %). "
+                "Look at some of these faces before you use the refined labels."
+            )
+    return sentences
 
 
 def _suspects(refined: RefinedSet, top: int) -> tuple[Suspect, ...]:

@@ -14,6 +14,7 @@ from ..core.arrays import Ints
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import canonical
 from ..core.refined import RefinedSet
+from ..core.text import shown
 from ..datasets.table import read_table
 from .decisions import Decisions, merged
 from .log import AMBIGUOUS, LABEL, NOT_A_FACE, Decision, Entry, iso, read_log
@@ -110,7 +111,7 @@ def parsed(text: str, classes: Sequence[str], where: str, given: str = "", refin
         if len(pair) == 2 and pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
             return Decision(AMBIGUOUS, (pair[0], pair[1]))
     raise InputError(
-        f"{where}: decision '{word}' is neither a class ({', '.join(classes)}), two of them with ';' between, "
+        f"{where}: decision '{shown(word)}' is neither a class ({', '.join(classes)}), two of them with ';' between, "
         f"'{NOT_A_FACE}', 'keep' nor 'accept'.{did_you_mean(word, classes)}"
     )
 
@@ -126,12 +127,19 @@ def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
     who = next((table.columns[name] for name in WHO if name in table.columns), [file.stem] * len(table))
     given, refined = (table.columns.get(name, [""] * len(table)) for name in ("given_label", "label"))
     at = _changed_at(file)
-    entries = []
+    entries: dict[tuple[str, str], tuple[int, Entry]] = {}
     for i, text in enumerate(said):
         decision = parsed(text, classes, table.where(i), given[i], refined[i])
-        if decision is not None:
-            entries.append(Entry(names[i], who[i] or file.stem, "imported", decision, at=at))
-    return entries
+        if decision is None:
+            continue
+        person = who[i] or file.stem
+        first, entry = entries.setdefault((names[i], person), (i, Entry(names[i], person, "imported", decision, at=at)))
+        if entry.after != decision:
+            raise InputError(
+                f"{table.where(first)} and {table.where(i)} decide '{shown(names[i])}' in two ways. Keep one, "
+                "or name two people in a column 'who'."
+            )
+    return [entry for _, entry in entries.values()]
 
 
 def _from_label_studio(file: Path, classes: Sequence[str]) -> list[Entry]:

@@ -65,6 +65,20 @@ def test_messages(tmp_path: Path, label: str) -> None:
     assert_harmless(run("read", tmp_path / "t.csv", "--json").stdout)
 
 
+def test_headings(tmp_path: Path) -> None:
+    """Classes stand in the headings of a table, too."""
+    labels = ["\x1b[2J", "\x1b]0;title\x07", "b"] * 6
+    (tmp_path / "s.csv").write_text(
+        "id,label\n" + "".join(f"f{i},{x}\n" for i, x in enumerate(labels)), encoding="utf-8"
+    )
+    np.save(tmp_path / "v.npy", np.eye(3)[np.arange(18) % 3] + 0.1 * np.random.default_rng(0).normal(size=(18, 3)))
+    out = tmp_path / "o.parquet"
+    run("refine", tmp_path / "s.csv", "--view", f"v={tmp_path}/v.npy", "--no-cache", "--out", out, "--set", "k=3")
+    shown_ = run("show", out).stdout
+    assert "Expected noise" in shown_
+    assert_harmless(shown_)
+
+
 def refined() -> RefinedSet:
     n = len(EVIL)
     given = np.eye(2, dtype="f4")[np.arange(n) % 2]

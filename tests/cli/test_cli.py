@@ -183,7 +183,7 @@ def test_no_flag_at_all_is_no_promise(vectors):
     np.save("noise.npy", np.random.default_rng(1).normal(size=(48, 6)))
     said = run("refine", "faces.csv", "--view", "v=noise.npy", "--method", "hypergraph", *SMALL).stderr
     assert "flagged 0 of 48" in said
-    again = "fercleaner trial faces.csv --view v=noise.npy --device cpu --inject symmetric:0.2"
+    again = "fercleaner trial faces.csv --view v=noise.npy --device cpu"
     assert "No label is flagged: they are right, or this evidence does not tell the classes apart" in said
     assert f"Which of the two: {again}\n" in said
     assert "No label is flagged" not in run("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--force").stderr
@@ -569,6 +569,15 @@ def test_a_view_cannot_take_the_name_of_the_boxs_landmarks(drawn, here):
     np.save(here / "v.npy", np.random.default_rng(0).normal(size=(42, 4)))
     message = fails("refine", drawn, "--encoder", "builtin", "--view", "landmarks=v.npy")
     assert "Two views are called 'landmarks'" in message
+
+
+def test_export_never_overwrites_the_set_itself(vectors):
+    run("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
+    before = Path("faces.csv").read_bytes()
+    for force in ((), ("--force",)):
+        said = fails("export", "faces.refined.parquet", "faces.csv", *force)
+        assert "never overwritten. Choose another name, such as faces.clean.csv" in said
+    assert Path("faces.csv").read_bytes() == before
 
 
 def test_export_of_flagged_faces_alone_is_a_list_to_review(refined):

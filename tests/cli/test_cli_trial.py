@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from cli_runs import NAMES, fails, labeled_vectors, manifest, run
 from fercleaner.cli import evaluate as judging
-from fercleaner.cli import trial as command
 from fercleaner.cli.options import SetOptions
 
 import fercleaner
 from fercleaner.evaluation import against_truth
-from fercleaner.pipeline import trial, trial_figures
+from fercleaner.pipeline import trial_figures
 
 VIEW = ("--view", "v=v.npy", "--device", "cpu")
 TRIAL = ("trial", "faces.csv", *VIEW, "--methods", "hypergraph,threshold", "--seeds", "2")
@@ -109,7 +108,6 @@ def test_methods_named_one_by_one_are_all_tried(here):
         (["evaluate", "a.parquet", "--truth", "clean.csv", "--seeds", "2"], "fercleaner trial SET --seeds N"),
         (["evaluate", "a.parquet", "--truth", "clean.csv", "--methods", "x"], "fercleaner trial SET --methods A,B"),
         (["evaluate", "a.parquet", "--truth", "clean.csv", "--view", "v=v.npy"], "No such option"),
-        (["trial", "faces.csv"], "'--inject': name at least one, such as --inject symmetric:0.2"),
         (["trial", "faces.csv", "--truth", "clean.csv"], "fercleaner evaluate FILE --truth FILE"),
         (["trial", "faces.csv", "--inject", "symmetric:0.2", "--seeds", "0"], "'--seeds'"),
         (["refine", "faces.csv", "--landmark-weights", "x"], "it is now --weights DETECTOR=FILE"),
@@ -177,7 +175,6 @@ def test_trials_that_cannot_be_run(here, options, message):
 
 
 def test_the_command_knows_the_librarys_defaults():
-    assert command.SEEDS == trial.SEEDS
     assert judging.MIN_VOTES == against_truth.MIN_VOTES
     assert SetOptions().named == []
     assert SetOptions(encoder=["hog"], group_by="none", no_cache=True, workers=0).named == [

@@ -64,6 +64,15 @@ def test_what_cannot_be_understood_names_file_row_and_value(tmp_path):
         read_decisions([tmp_path / "nowhere.jsonl"], CLASSES)
 
 
+def test_one_person_who_decides_a_face_in_two_ways_is_asked(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,decision\na,anger\nb,fear\na,fear\n")
+    with pytest.raises(InputError, match=r"a.csv row 2 and a.csv row 4 decide 'a' in two ways"):
+        read_decisions([path], CLASSES)
+    path.write_text("id,who,decision\na,ann,anger\na,bob,fear\na,ann,anger\n")
+    assert len(read_decisions([path], CLASSES).conflicts) == 1
+
+
 def test_spellings():
     assert parsed(" Happy ", CLASSES, "here") == Decision("label", ("happiness",))
     assert parsed("happy/sad", (*CLASSES, "sadness"), "here") == Decision("ambiguous", ("happiness", "sadness"))

@@ -126,7 +126,7 @@ class Consensus:
         quality, weight = judged(samples, refined, spoken)
         refined, kept = surest_stay(refined, given, labels.rows)
         notes += tuple(
-            f"All {samples.classes[c]} labels would have changed; the {count:,} surest keep theirs."
+            f"All {samples.classes[c]} labels would have changed; the surest keep theirs: {count:,}."
             for c, count in kept.items()
         )
         shares = shares_on_label(samples, experts, first, external)

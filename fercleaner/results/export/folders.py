@@ -80,7 +80,7 @@ def _put(job: Job, row: int, target: Path) -> None:
         if job.samples.images is not None and (not job.samples.paths[own] or known_box(job.samples, own) is not None):
             _save(job.samples, own, target)
             return
-        path = str(job.samples.paths[own])
+        path = path if os.path.isfile(path) else str(job.samples.paths[own])
     if not path:
         raise StoreError(f"'{job.refined.ids[row]}' has no picture file. Name the set that holds it, --dataset SET.")
     if not os.path.isfile(path):
