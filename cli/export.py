@@ -164,5 +164,18 @@ def _to_folder(refined: RefinedSet, to: str, out: Path, dataset: Path | None, as
     dataset, samples = _set_of(refined, dataset)
     kept = export_to(refined, to, out, source=dataset, samples=samples, **asked)
     note(f"Wrote {out}: {share(kept, len(refined))} faces, label: {asked['label']}.")
-    if to not in ("label-studio", "cleanlab"):
-        note(f"Next: train on it, or {words('fercleaner', 'refine', out)} again.")
+    if readable := _readable(out):
+        note(f"Next: train on it, or look at it: {words('fercleaner', 'read', readable)}")
+
+
+def _readable(out: Path) -> Path | None:
+    """Return what of an export can be read as a set: the folder, or its one table."""
+    from fercleaner import datasets
+    from fercleaner.core.errors import InputError
+
+    try:
+        datasets.recognize(out)
+    except InputError:
+        tables = sorted(out.glob("*.csv"))
+        return tables[0] if len(tables) == 1 else None
+    return out

@@ -224,6 +224,8 @@ class SetOptions:
         searched = known_index(self.index)
         tags = encoder_tags(self.encoder, bool(view_files(self.view)))
         given, builtin_posteriors = posterior_files(self.posteriors, tags)
+        if given and BUILTIN in tags and not builtin_posteriors:
+            note("The builtin model's posteriors are not used beside these; --posteriors builtin adds them.")
         weights = weights_of(self.weights, tags, self.landmarks)
         check_files(self.action_units, self.landmarks)
         use_gpu(self.device)

@@ -97,6 +97,11 @@ class RefinedSet:
         """Index of the given label (first of equals), (N,) int64; -1 where not labeled."""
         return np.where(self.labeled, self.given.argmax(1), -1).astype(np.int64)
 
+    @property
+    def decided(self) -> Bools:
+        """Faces that people decided (metadata "decisions"), (N,) bool."""
+        return np.isin(self.ids, self.metadata.get("decisions", {}).get("ids", []))
+
     def _repr_html_(self) -> str:
         """Return the set as a notebook shows it: `report.notebook.shown`, imported when a notebook asks."""
         shown: str = import_module("fercleaner.report.notebook").shown(self)

@@ -77,7 +77,7 @@ class Summary:
     confused : tuple of ConfusedPair, most faces first
     weight_deciles : tuple of 11 floats, or empty for an empty set
         Smallest weight, then the weights that 10 %, 20 %, ... 100 % of the faces do not exceed.
-    suspects : tuple of Suspect, lowest quality first
+    suspects : tuple of Suspect, lowest quality first; faces that people decided are none
     no_evidence : tuple of Suspect, in the order of the set
         The first faces without evidence; `given` is "" for those without a label.
     noise : NoiseEstimate
@@ -219,7 +219,7 @@ def nearly_lost(refined: RefinedSet) -> list[str]:
 
 
 def _suspects(refined: RefinedSet, top: int) -> tuple[Suspect, ...]:
-    rows = np.flatnonzero(refined.labeled)
+    rows = np.flatnonzero(refined.labeled & ~refined.decided)
     return _faces(refined, rows[np.argsort(refined.quality[rows], kind="stable")[:top]])
 
 

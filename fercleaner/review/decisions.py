@@ -116,7 +116,8 @@ class Decisions:
             flagged        y is none of the classes decided, or it is not a face
             reason         what was decided and by whom
 
-        `given` and `labeled` are those of `samples` for all faces. Metadata "decisions" counts what was decided.
+        `given` and `labeled` are those of `samples` for all faces. Metadata "decisions" names the faces and
+        counts what was decided.
         """
         if not np.array_equal(refined.ids, samples.ids):
             raise InputError("Decisions: the refined set and the samples are not the same faces in the same order.")
@@ -150,7 +151,7 @@ class Decisions:
             metadata={
                 **refined.metadata,
                 "input_digest": input_digest(samples),
-                "decisions": self._counts(decided, flagged[rows], len(self) - len(rows)),
+                "decisions": self._counts(samples.ids[rows].tolist(), decided, flagged[rows], len(self) - len(rows)),
             },
         )
 
@@ -159,11 +160,12 @@ class Decisions:
         by = ", ".join(self.who.get(str(samples.ids[row]), ()))
         return f"{given}; decided: {decision}{f' ({by})' if by else ''}"
 
-    def _counts(self, decided: list[Decision], against: Bools, elsewhere: int) -> dict[str, Any]:
+    def _counts(self, ids: list[str], decided: list[Decision], against: Bools, elsewhere: int) -> dict[str, Any]:
         kinds = Counter(decision.kind for decision in decided)
         people = Counter(name for names in self.who.values() for name in names)
         return {
             "faces": len(decided),
+            "ids": ids,
             "one_class": kinds[LABEL],
             "two_classes": kinds[AMBIGUOUS],
             "not_a_face": kinds[NOT_A_FACE],

@@ -39,11 +39,12 @@ def order(refined: RefinedSet, by: str = "gain") -> Ints:
         `expected_gain`, that one times the faces that a face is a neighbor of, or with neighbors spread out) it gave
         the best labels on one half of FER2013's training faces; figures of the other half and of a posed set are in
         results/review-gain-*.json (`benchmarks/review_gain.py`). "quality": lowest first, unlabeled faces last.
+        Faces whose decisions the file holds already come after all others.
     """
     if by == "gain":
-        return np.argsort(margin(refined), kind="stable").astype(np.int64)
+        return np.lexsort((margin(refined), refined.decided)).astype(np.int64)
     if by == "quality":
-        return np.lexsort((refined.quality, ~refined.labeled)).astype(np.int64)
+        return np.lexsort((refined.quality, ~refined.labeled, refined.decided)).astype(np.int64)
     raise InputError(f"Review: '{by}' is not an order ({', '.join(ORDERS)}).")
 
 

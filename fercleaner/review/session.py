@@ -71,7 +71,7 @@ class Session:
         self._mine: dict[int, Decision] = {}
         self._older: dict[int, list[Decision | None]] = {}
         self._closed = np.zeros(len(refined), dtype=np.bool_)
-        decided = np.zeros(len(refined), dtype=np.bool_)
+        decided = np.array(refined.decided)
         strangers = 0
         for (name, person), entry in standing(contents.entries).items():
             row = self._row_of.get(name)

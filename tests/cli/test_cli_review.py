@@ -69,6 +69,14 @@ def test_a_csv_goes_out_and_comes_back_as_decisions(work):
     before = fercleaner.load("faces.refined.parquet")
     assert np.array_equal(refined.given, before.given)
     assert refined.metadata["input_digest"] == before.metadata["input_digest"]
+    decided = {line["id"] for line in rows[:5]}  # they are settled: none is to be looked at again
+    assert set(refined.ids[refined.decided].tolist()) == decided
+    run("review", "with.refined.parquet", "--top", "6", "--out", "again.csv")
+    with open("again.csv", newline="") as file:
+        assert not decided & {line["id"] for line in csv.DictReader(file)}
+    suspects = json.loads(run("show", "with.refined.parquet", "--json").stdout)["suspects"]
+    assert suspects
+    assert not decided & {face["id"] for face in suspects}
 
 
 def test_refining_over_an_older_file_says_what_the_decisions_changed(work):

@@ -76,6 +76,7 @@ def test_the_answer_holds_decisions_as_certain_and_the_sets_own_labels():
     assert done.metadata["input_digest"] == input_digest(samples)
     assert done.metadata["decisions"] == {
         "faces": 4,
+        "ids": ["face 000.png", "face 001.png", "face 002.png", "face 009.png"],
         "one_class": 2,
         "two_classes": 1,
         "not_a_face": 1,
