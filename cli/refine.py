@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from .options import METHOD, SetOptions, with_set_options
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
+    from fercleaner.noise.annotators import Annotations, DawidSkene
     from fercleaner.review.decisions import Decisions
 
 #: Endings of a refined file.
@@ -83,6 +84,7 @@ def refine(
     from fercleaner import methods
     from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_writable
+    from fercleaner.noise.annotators import report
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
     from fercleaner.results import parquet
@@ -106,7 +108,7 @@ def refine(
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
-        samples, people = _annotated(samples, annotators)
+        samples, *people = _annotated(samples, annotators)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
     if wild and balanced_by_hand(samples.given):
         note(
@@ -124,7 +126,8 @@ def refine(
         _say_what_changed(refined, target)
     refined = replace(refined, metadata={**refined.metadata, "made_from": _said(dataset)})
     if people is not None:
-        refined = replace(refined, metadata={**refined.metadata, "annotators": people})
+        about = report(*people, samples.ids, refined.distribution)
+        refined = replace(refined, metadata={**refined.metadata, "annotators": about})
     parquet.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
@@ -155,22 +158,20 @@ def refine(
     )
 
 
-def _annotated(samples: Samples, file: Path) -> tuple[Samples, dict[str, Any]]:
-    """Return the samples with what several people say as given labels, and how good these people are."""
+def _annotated(samples: Samples, file: Path) -> tuple[Samples, Annotations, DawidSkene]:
+    """Return the samples with what several people say as given labels, the people's labels, and what they come to."""
     from fercleaner.datasets.annotators import annotated, read_annotations
-    from fercleaner.noise.annotators import report
 
     from .console import note, share
 
     annotations = read_annotations(file, samples)
     started, found = annotated(samples, annotations)
-    about = report(annotations, found, samples.ids)
     note(
         f"Annotators: {len(annotations.face):,} labels by {len(annotations.people):,} people; "
         f"{share(int(annotations.labeled.sum()), len(samples))} faces have one. Dawid-Skene's distributions are the "
         "given labels; `fercleaner show` says how good each person is."
     )
-    return started, about
+    return started, annotations, found
 
 
 def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | None:

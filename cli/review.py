@@ -91,8 +91,9 @@ def review(
         from fercleaner.review.log import DecisionLog
         from fercleaner.review.session import Session, digest_of
 
-        log = log or default_log(file)
-        session = Session(refined, DecisionLog(log), who or getpass.getuser(), by=by, digest=digest_of(file))
+        decisions = DecisionLog(log or default_log(file))
+        decisions.check()
+        session = Session(refined, decisions, who or getpass.getuser(), by=by, digest=digest_of(file))
         _serve(session, _pictures(refined, set_, images), port, no_browser)
 
 
