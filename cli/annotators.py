@@ -19,7 +19,7 @@ def print_annotators(about: Mapping[str, Any], top: int) -> None:
         return f"{100 * found['right']:.1f} %", span(found["low"], found["high"])
 
     print_table(
-        "Annotators: expected share of right labels, by Dawid-Skene and with the views heard beside (95 % intervals)",
+        "Annotators: expected share of right labels, by Dawid-Skene and with the views beside (95 % intervals)",
         ["annotator", "most often says", "for", "labels", "shared", "right", "interval", "with views", "interval"],
         [
             [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +16,6 @@ from .options import METHOD, SetOptions, with_set_options
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
-    from fercleaner.noise.annotators import Annotations, DawidSkene
     from fercleaner.review.decisions import Decisions
 
 #: Endings of a refined file.
@@ -84,7 +84,6 @@ def refine(
     from fercleaner import methods
     from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_writable
-    from fercleaner.noise.annotators import report
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
     from fercleaner.results import parquet
@@ -108,7 +107,7 @@ def refine(
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
-        samples, *people = _annotated(samples, annotators)
+        samples, people = _annotated(samples, annotators)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
     if wild and balanced_by_hand(samples.given):
         note(
@@ -126,8 +125,7 @@ def refine(
         _say_what_changed(refined, target)
     refined = replace(refined, metadata={**refined.metadata, "made_from": _said(dataset)})
     if people is not None:
-        about = report(*people, samples.ids, refined.distribution)
-        refined = replace(refined, metadata={**refined.metadata, "annotators": about})
+        refined = replace(refined, metadata={**refined.metadata, "annotators": people(refined.distribution)})
     parquet.write(refined, target, overwrite=force)
     labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
@@ -158,9 +156,10 @@ def refine(
     )
 
 
-def _annotated(samples: Samples, file: Path) -> tuple[Samples, Annotations, DawidSkene]:
-    """Return the samples with what several people say as given labels, the people's labels, and what they come to."""
+def _annotated(samples: Samples, file: Path) -> tuple[Samples, Callable[[Any], dict[str, Any]]]:
+    """Return the samples with what several people say as given labels, and what reports on them by a run's answer."""
     from fercleaner.datasets.annotators import annotated, read_annotations
+    from fercleaner.noise.annotators import report
 
     from .console import note, share
 
@@ -171,7 +170,7 @@ def _annotated(samples: Samples, file: Path) -> tuple[Samples, Annotations, Dawi
         f"{share(int(annotations.labeled.sum()), len(samples))} faces have one. Dawid-Skene's distributions are the "
         "given labels; `fercleaner show` says how good each person is."
     )
-    return started, annotations, found
+    return started, lambda distribution: report(annotations, found, samples.ids, distribution)
 
 
 def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | None:

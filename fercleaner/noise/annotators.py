@@ -121,8 +121,8 @@ def dawid_skene(annotations: Annotations) -> DawidSkene:
 def report(annotations: Annotations, found: DawidSkene, ids: Strings, refined: Doubles | None = None) -> dict[str, Any]:
     """Return how good each person is, how far pairs agree, and whom to ask next; JSON types.
 
-    `refined` (N, C) are the refined distributions of a run that started from Dawid-Skene's: there the views were heard
-    beside the people, as one more annotator.
+    `refined` (N, C) are the refined distributions of a run that started from Dawid-Skene's: there the views
+    spoke beside the people, as one more annotator.
 
     - people: labels given; expected share right, the mean of the posterior of the class said over faces that others
       labeled too, with a 95 % interval from the spread of that mean (the person's own label is in the posterior,
@@ -134,11 +134,11 @@ def report(annotations: Annotations, found: DawidSkene, ids: Strings, refined: D
     """
     chance = found.distribution[annotations.face, annotations.label]
     shared = np.bincount(annotations.face, minlength=annotations.faces)[annotations.face] > 1
-    heard = None if refined is None else np.asarray(refined, np.float64)[annotations.face, annotations.label]
+    views = None if refined is None else np.asarray(refined, np.float64)[annotations.face, annotations.label]
     people = []
     for p in range(len(annotations.people)):
-        views = None if heard is None else _mean_range(heard[annotations.person == p])
-        people.append({**_person(annotations, found, p, chance, shared), "with_views": views})
+        by_views = None if views is None else _mean_range(views[annotations.person == p])
+        people.append({**_person(annotations, found, p, chance, shared), "with_views": by_views})
     return {"people": people, "pairs": _pairs(annotations), "ask": _ask(annotations, found, ids)}
 
 
@@ -163,14 +163,13 @@ def _person(annotations: Annotations, found: DawidSkene, p: int, chance: Doubles
 def _mean_range(values: Doubles) -> dict[str, float | None]:
     """Return the mean of probabilities with the 95 % interval that their spread gives; None where there are too few."""
     n = len(values)
-    mean = float(values.mean()) if n else None
-    half = Z95 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None
-    known = mean is not None and half is not None
-    return {
-        "right": mean,
-        "low": max(0.0, mean - half) if known else None,
-        "high": min(1.0, mean + half) if known else None,
-    }
+    if not n:
+        return {"right": None, "low": None, "high": None}
+    mean = float(values.mean())
+    if n == 1:
+        return {"right": mean, "low": None, "high": None}
+    half = Z95 * float(values.std(ddof=1)) / math.sqrt(n)
+    return {"right": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half)}
 
 
 def _pairs(annotations: Annotations) -> list[dict[str, Any]]:
