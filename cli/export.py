@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .checks import apart
+
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
@@ -104,6 +106,7 @@ def export(
 
     from .console import note, share
 
+    apart(out, file, set_)
     refined = parquet.load(file)
     selection = Selection(
         splits=tuple(split or ()),

@@ -102,6 +102,7 @@ def refine(
         )
     if out is None:
         _check_made_from(target, dataset)
+    set_options.check_apart(target, dataset, decisions, annotators)
     check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, sources, resources = set_options.open(dataset)

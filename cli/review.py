@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .checks import apart
+
 if TYPE_CHECKING:
     from fercleaner.core.arrays import Ints
     from fercleaner.core.refined import RefinedSet
@@ -82,6 +84,9 @@ def review(
     """
     from fercleaner.results import parquet
 
+    for written in (out, log):
+        if written is not None:
+            apart(written, file, set_)
     refined = parquet.load(file)
     if conflicts:
         _list_conflicts(refined, conflicts, json_)
