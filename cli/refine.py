@@ -87,9 +87,8 @@ def refine(
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
     from fercleaner.results import parquet
-    from fercleaner.results.summary import nearly_lost, unseen
 
-    from .console import note, print_json, progress_callbacks, share, words
+    from .console import note, progress_callbacks
 
     if precision is not None and not 0 < precision < 1:
         raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
@@ -128,15 +127,28 @@ def refine(
     if people is not None:
         refined = replace(refined, metadata={**refined.metadata, "annotators": people(refined.distribution)})
     parquet.write(refined, target, overwrite=force)
-    labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
-        counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
-        asked = {
-            name: refined.metadata[name]
-            for name in ("precision", "decisions", "annotators")
-            if name in refined.metadata
-        }
-        print_json({"file": str(target), "method": method, **counts, **asked})
+        _print_counts(refined, target, method)
+    _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")
+
+
+def _print_counts(refined: RefinedSet, target: Path, method: str) -> None:
+    from .console import print_json
+
+    counts = {name: int(getattr(refined, name).sum()) for name in ("labeled", "flagged", "changed")}
+    kept = {
+        name: refined.metadata[name] for name in ("precision", "decisions", "annotators") if name in refined.metadata
+    }
+    print_json({"file": str(target), "method": method, "faces": len(refined), **counts, **kept})
+
+
+def _tell(refined: RefinedSet, target: Path, trial: str) -> None:
+    """Say what became of the set, what to mind, and what can be done next."""
+    from fercleaner.results.summary import nearly_lost, unseen
+
+    from .console import note, share, words
+
+    labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if no_evidence := int(unseen(refined).sum()):
         left_out = f"{words('fercleaner', 'export', target)} FILE.csv --drop-unseen"
         note(
@@ -146,7 +158,6 @@ def refine(
     for sentence in nearly_lost(refined):
         note(sentence)
     if labeled and not flagged:
-        trial = f"fercleaner trial {set_options.again(dataset)}"
         note(
             "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
             f"size. Which of the two: {trial}"

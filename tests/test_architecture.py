@@ -74,6 +74,17 @@ MANY_PARAMETERS = {
     "fercleaner/datasets/__init__.py:read": "public: one keyword for each option of `fercleaner read`",
     "fercleaner/results/export/__init__.py:export_to": "public: one keyword for each option of `fercleaner export`",
     "fercleaner/pipeline/trial.py:run_trial": "public: one keyword for each option of `fercleaner trial`",
+    "fercleaner/pipeline/trial.py:runs_of": "the steps of `run_trial`, which has these",
+    "fercleaner/evaluation/bootstrap.py:compare": "five arrays of one trial, and how they are drawn again",
+    "fercleaner/datasets/assemble.py:assemble": "the parts of a set as a reader has them, by keyword",
+    "fercleaner/datasets/truth.py:_counted": "what the reader of a truth has found out before",
+    "fercleaner/landmarks/action_units.py:_assemble": "the parts of a table of action units",
+    "fercleaner/methods/generated.py:make_evidence": "the sizes of made evidence, by keyword, for tests of a method",
+    "fercleaner/methods/ambiguous/experts.py:__init__": "LEAF's settings, by the paper's names",
+    "fercleaner/methods/ambiguous/experts.py:expert_posteriors": "LEAF's settings, by the paper's names",
+    "fercleaner/methods/landmark/contrast.py:fit_projection": "LA-Net's settings, by the paper's names",
+    "fercleaner/methods/landmark/pair_scores.py:fit_pair_scores": "LA-Net's settings, by the paper's names",
+    "fercleaner/similarity/neighbors.py:nearest": "one keyword for each choice of a search",
 }
 
 
