@@ -26,6 +26,7 @@ ROWS = (
     ("methods",),
     ("results",),
     ("report", "pipeline", "review"),
+    ("federation",),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
