@@ -18,6 +18,7 @@ from . import (
     doctor,
     evaluate,
     export,
+    extract,
     federate,
     inspect,
     listing,
@@ -32,13 +33,13 @@ from . import (
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
 #: Commands that compute vectors and keep them in the cache as they go.
-EXTRACTING = ("refine", "audit", "trial", "project", "federate", "site")
+EXTRACTING = ("refine", "audit", "trial", "project", "federate", "site", "extract")
 #: What a user wants, and the commands that do it; `--help` shows both in this order.
 WANTS: dict[str, tuple[Callable[..., None], ...]] = {
     "Clean": (refine.refine, read.read, trial.trial, listing.methods, demo.demo),
     "Look and decide": (audit.audit, review.review, inspect.show, evaluate.evaluate),
     "Hand over": (export.export, project.project),
-    "Beyond one machine": (federate.federate, coordinate.coordinate, site.site),
+    "Beyond one machine": (extract.extract, federate.federate, coordinate.coordinate, site.site),
     "About this machine": (doctor.doctor, cache.cache),
 }
 #: Options that went elsewhere: (command, or "" for any; option) -> what to write now.

@@ -57,9 +57,7 @@ def federate(
     dataset: Annotated[Path, typer.Argument(help="Folder, list or table of the set.", show_default=False)],
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where each site's refined file goes.", show_default=False)],
-    method: Annotated[
-        str, typer.Option(help="Rule to refine by; one that takes posteriors from outside.", rich_help_panel=METHOD)
-    ] = "consensus",
+    method: Annotated[str, typer.Option(help="Rule that each site refines by.", rich_help_panel=METHOD)] = "consensus",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),

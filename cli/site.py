@@ -23,9 +23,7 @@ def site(
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The key that the coordinator made.", show_default=False)
     ] = None,
-    method: Annotated[
-        str, typer.Option(help="Rule to refine by; one that takes posteriors from outside.", rich_help_panel=METHOD)
-    ] = "consensus",
+    method: Annotated[str, typer.Option(help="Rule that each site refines by.", rich_help_panel=METHOD)] = "consensus",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),

@@ -107,8 +107,8 @@ def test_nothing_of_a_face_leaves_a_site(tmp_path):
             assert set(message.fields) == set(KINDS[message.kind].fields)
             shapes |= {values.shape for values in message.arrays.values()}
             assert b".png" not in data
-            rows, _ = unit_views(here._views)
-            for vectors in (here._views["v"].values, rows):
+            rows, _ = unit_views(here.views)
+            for vectors in (here.views["v"].values, rows):
                 assert not any(row.tobytes() in data for row in vectors[:, :3])
             sent += 1
     assert shapes == {(done.terms.parts - 1, SMALL.columns + 1, 4)}
@@ -122,7 +122,7 @@ def test_nothing_of_a_face_leaves_a_site(tmp_path):
 
 def test_the_spread_that_a_site_tells_is_a_power_of_two():
     here, _ = site("one", 90)
-    rows, found = unit_views(here._views)
+    rows, found = unit_views(here.views)
     told = spread(rows, found)
     assert np.log2(told) == np.round(np.log2(told))
     apart = [np.sum((a.astype(float) - b) ** 2) for i, a in enumerate(rows) for b in rows[:i]]

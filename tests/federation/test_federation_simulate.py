@@ -69,7 +69,7 @@ def test_a_site_too_small_to_give_is_helped_all_the_same():
     refined, done = ended()
     assert done.sent["tiny"] < 500 < done.received["tiny"]
     assert refined["tiny"].metadata["federation"]["gave"] is False
-    assert refined["tiny"].metadata["federation"]["used"] is True
+    assert refined["tiny"].metadata["federation"]["share"] > 0.9
     truth = sites()["tiny"][1]
     assert area(refined["tiny"], truth) > area(alone("tiny"), truth)
 
@@ -130,10 +130,24 @@ def test_too_few_sites_or_faces_are_an_error():
         Settings(columns=63)
 
 
-def test_a_method_that_takes_no_posteriors_is_refused():
+def test_any_method_can_be_a_sites_own():
+    samples, view, truth = faces("a", 60, seed=3)
+    own = Participant("a", samples, build("hypergraph", {}), Sources(views=(view,)), QUIET, Callbacks())
+    refined = own_and_large(own)
+    assert refined.metadata["method"] == "hypergraph"
+    assert area(refined, truth) > 0.8
+
+
+def own_and_large(own):
+    done = federate([own, sites()["large"][0]], SMALL)
+    return finish([own], done, Callbacks())["a"]
+
+
+def test_a_view_of_landmarks_alone_is_refused():
     samples, view, _ = faces("a", 60)
-    with pytest.raises(SiteError, match="Method 'hypergraph' takes no posteriors from outside"):
-        Participant("a", samples, build("hypergraph", {}), Sources(views=(view,)), QUIET, Callbacks())
+    alone = Sources(views=(replace(view, view="landmarks"),))
+    with pytest.raises(SiteError, match="landmarks alone"):
+        Participant("a", samples, build("consensus", {}), alone, QUIET, Callbacks())
 
 
 def test_each_site_of_a_set_sees_its_own_rows_alone():
@@ -145,8 +159,8 @@ def test_each_site_of_a_set_sees_its_own_rows_alone():
     assert [one.name for one in here] == ["north", "south"]
     for number, one in enumerate(here):
         rows = np.arange(150) % 3 == number
-        assert np.array_equal(one._plain.ids, samples.ids[rows])
-        assert np.array_equal(one._views["v"].values, view.values[rows])
+        assert np.array_equal(one.samples.ids, samples.ids[rows])
+        assert np.array_equal(one.views["v"].values, view.values[rows])
 
 
 def test_the_command_writes_a_file_a_site(tmp_path):
