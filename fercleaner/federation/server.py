@@ -122,7 +122,7 @@ class Server(ThreadingHTTPServer):
         except (ssl.SSLError, OSError):
             return
         try:
-            super().finish_request(secured, client_address)  # type: ignore[arg-type]
+            super().finish_request(secured, client_address)
         except OSError:
             return
         finally:
