@@ -19,6 +19,7 @@ runs in which one site shuffles its classes or scales its steps. Writes results/
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from beds import Bed, open_bed
 from stamp import command, stamp, tell, write_json
 
 from fercleaner.core.arrays import Doubles, Ints
+from fercleaner.core.errors import InputError
 from fercleaner.core.groups import fold_numbers, group_numbers
 from fercleaner.core.numeric import normalized
 from fercleaner.evaluation.metrics import average_precision
@@ -219,6 +221,7 @@ def main(arguments: Sequence[str] | None) -> None:
     parser.add_argument("--half", choices=("tune", "report", "all"), default="report")
     parser.add_argument("--rounds", type=int, default=Settings().rounds)
     parser.add_argument("--lies", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="keep the other deals of an earlier run in the file")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "federation.json")
     args = parser.parse_args(arguments)
     bed = open_bed(args.data)
@@ -227,6 +230,12 @@ def main(arguments: Sequence[str] | None) -> None:
         half = group_numbers(bed.samples.ids, bed.samples.group)[rows] % 2
         rows = rows[half == (0 if args.half == "tune" else 1)]
     bed, settings, entries = bed.subset(rows), Settings(rounds=args.rounds), list[dict[str, Any]]()
+    if args.keep and args.out.exists():
+        held = json.loads(args.out.read_text(encoding="utf-8"))
+        if (held["faces"], held["half"]) != (args.faces, args.half):
+            raise InputError(f"{args.out} was measured on other faces. Leave --keep out.")
+        again = {(alpha, seed) for alpha in args.alphas for seed in args.seeds}
+        entries = [entry for entry in held["entries"] if (entry["alpha"], entry["seed"]) not in again]
     for seed in args.seeds:
         for alpha in args.alphas:
             entry, context = measured(bed, alpha, args.faces, seed, settings)

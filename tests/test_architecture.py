@@ -51,6 +51,8 @@ HOMES = {
     "crowdkit": {"noise/annotators.py"},
     "starlette": {"review"},
     "uvicorn": {"review"},
+    "flwr": {"federation/flower.py"},
+    "cryptography": {"federation/keys.py"},
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},

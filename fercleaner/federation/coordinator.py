@@ -161,8 +161,11 @@ class Coordinator:
             self.tick()
             return True
 
-    def tick(self) -> None:
-        """Close the round where all sites that are waited for have answered, or have had their time."""
+    def tick(self, *, over: bool = False) -> None:
+        """Close the round where all sites that are waited for have answered, or have had their time (or it is `over`).
+
+        A round needs two answers.
+        """
         with self._lock:
             if self.terms is None or self.done:
                 return
@@ -170,7 +173,7 @@ class Coordinator:
                 n for n, hello in self.hellos.items() if hello.faces >= self.terms.least_faces and n in self.parts
             }
             missing = giving - self._absent - set(self._came)
-            late = self._now() - self._opened > self.plan.patience
+            late = over or self._now() - self._opened > self.plan.patience
             if (missing and not late) or len(self._came) < 2:
                 return
             for name in sorted(missing):

@@ -64,7 +64,7 @@ class Participant:
         self.views = shared_views(self._evidence.features)
         self._rows, self.found = unit_views(self.views)
         self._alone: Refinement | None = None
-        self._terms: Terms | None = None
+        self.terms: Terms | None = None
         self._part = 0
         self._step: Step | None = None
 
@@ -86,7 +86,7 @@ class Participant:
     def begin(self, terms: Terms, part: int) -> None:
         """Take the terms and the part that the coordinator gave; refine alone, if the site has faces enough to give."""
         check(self.hello(), terms)
-        self._terms, self._part = terms, part
+        self.terms, self._part = terms, part
         self._design = design(self._rows, self.found, terms)
         if self.faces >= terms.least_faces:
             targets = self.alone().distribution.astype(np.float64)[:, columns_of(self.samples.classes, terms)]
@@ -106,11 +106,11 @@ class Participant:
 
     def shared(self, heads: Floats) -> Posteriors:
         """Return what the head that never learned from this site says of its faces."""
-        if self._terms is None:
+        if self.terms is None:
             raise SiteError(f"Site '{self.name}' has not begun.")
         said = posteriors(self._design, self.found, heads[self._part])
         values = np.zeros_like(said)
-        values[:, columns_of(self.samples.classes, self._terms)] = said
+        values[:, columns_of(self.samples.classes, self.terms)] = said
         return Posteriors(SHARED, self.samples.ids, self.samples.classes, values, self.found)
 
     def finish(self, heads: Floats, rounds: int) -> RefinedSet:
