@@ -10,17 +10,36 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from . import audit, cache, demo, doctor, evaluate, export, inspect, listing, project, read, refine, review, trial
+from . import (
+    audit,
+    cache,
+    coordinate,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    extract,
+    federate,
+    inspect,
+    listing,
+    project,
+    read,
+    refine,
+    review,
+    site,
+    trial,
+)
 
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
 #: Commands that compute vectors and keep them in the cache as they go.
-EXTRACTING = ("refine", "audit", "trial", "project")
+EXTRACTING = ("refine", "audit", "trial", "project", "federate", "site", "extract")
 #: What a user wants, and the commands that do it; `--help` shows both in this order.
 WANTS: dict[str, tuple[Callable[..., None], ...]] = {
     "Clean": (refine.refine, read.read, trial.trial, listing.methods, demo.demo),
     "Look and decide": (audit.audit, review.review, inspect.show, evaluate.evaluate),
     "Hand over": (export.export, project.project),
+    "Beyond one machine": (extract.extract, federate.federate, coordinate.coordinate, site.site),
     "About this machine": (doctor.doctor, cache.cache),
 }
 #: Options that went elsewhere: (command, or "" for any; option) -> what to write now.

@@ -217,3 +217,13 @@ def known_index(name: str) -> Any:
     if name not in INDEXES:
         raise InputError(f"--index {name}: choose one of {', '.join(INDEXES)}.{did_you_mean(name, INDEXES)}")
     return name
+
+
+def host_and_port(text: str, option: str) -> tuple[str, int]:
+    """Return host and port of HOST:PORT, such as 127.0.0.1:8443 or [::1]:8443; port 0 takes a free one."""
+    from fercleaner.core.errors import InputError
+
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InputError(f"{option} {text}: expected HOST:PORT, such as 127.0.0.1:8443.")
+    return host.strip("[]"), int(port)

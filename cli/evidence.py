@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from fercleaner.core.types import ActionUnits, Features, Landmarks, Samples
+    from fercleaner.extraction.cache import FeatureCache
+    from fercleaner.extraction.extractor import Extractor
 
 
 class Known(NamedTuple):
@@ -45,3 +47,20 @@ def read_beside(
         kind, _, points = landmarks.strip().partition(":")
         marks = PointsFile(points.strip()).read(samples) if kind == "points" else None
     return Known(samples, found, marks, units, vectors)
+
+
+def from_shards(
+    folder: Path, dataset: Path, samples: Samples, encoders: list[Extractor], detector: Any
+) -> tuple[Samples, FeatureCache]:
+    """Return the samples with no pictures but those in finished shards of `folder`, and the shards' cache."""
+    from fercleaner.core.errors import InputError
+    from fercleaner.extraction.shards import FinishedImages, cache_of, extracted, extractors_of
+
+    from .console import note
+
+    runs = extractors_of(encoders, detector)
+    if samples.images is None or not runs:
+        raise InputError("--features: no encoder runs over the pictures of this set. Leave it out.")
+    held = extracted(folder, samples, runs)
+    note(held.sentence(str(dataset), folder))
+    return samples.replacing(images=FinishedImages(samples.images, held)), cache_of(folder)

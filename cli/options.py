@@ -29,7 +29,7 @@ from .checks import (
     vote_rules,
     weights_of,
 )
-from .evidence import Known, read_beside
+from .evidence import Known, from_shards, read_beside
 
 if TYPE_CHECKING:
     from fercleaner.core.types import Samples
@@ -185,6 +185,14 @@ class SetOptions:
     cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Where vectors are kept.", rich_help_panel=RUN)] = (
         None
     )
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Vectors of fercleaner extract: takes what is there, says what is missing, computes none.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no vectors.", rich_help_panel=RUN)] = False
     workers: Annotated[
         int | None,
@@ -245,6 +253,9 @@ class SetOptions:
             note(f"builtin: {'the set says where the faces are; after that, ' if boxed else ''}{framed}.")
         detector = known.landmarks or self._detector(samples, tags, weights)
         encoders = [self._encoder(tag, weights.get(tag), framing) for tag in tags]
+        cache = None if self.no_cache else FeatureCache(self.cache)
+        if self.features is not None:
+            samples, cache = from_shards(self.features, dataset, samples, encoders, detector)
         return Opened(
             samples,
             Sources(
@@ -257,7 +268,7 @@ class SetOptions:
                 builtin_posteriors=builtin_posteriors,
             ),
             Resources(
-                cache=None if self.no_cache else FeatureCache(self.cache),
+                cache=cache,
                 workers=usable_cores() if self.workers is None else self.workers,
                 device=self.device,
                 index=searched,

@@ -26,6 +26,7 @@ ROWS = (
     ("methods",),
     ("results",),
     ("report", "pipeline", "review"),
+    ("federation",),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
@@ -50,6 +51,8 @@ HOMES = {
     "crowdkit": {"noise/annotators.py"},
     "starlette": {"review"},
     "uvicorn": {"review"},
+    "flwr": {"federation/flower.py"},
+    "cryptography": {"federation/keys.py"},
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},

@@ -1,0 +1,68 @@
+"""`fercleaner coordinate`: join what sites send, round by round; it sees no face, embedding or label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .federate import COLUMNS, LEAST_FACES, PARTS, ROUNDS, Columns, LeastFaces, Parts, Rounds, Trim
+
+
+def coordinate(
+    sites: Annotated[int, typer.Option(min=2, help="Begin when so many sites have joined.", show_default=False)],
+    state: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Where keys and state are kept; a run goes on with it.", show_default=False),
+    ],
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where sites reach it.")] = "127.0.0.1:8443",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Name of a site to make a key for; site-1, site-2, ... by default."),
+    ] = None,
+    rounds: Rounds = ROUNDS,
+    columns: Columns = COLUMNS,
+    parts: Parts = PARTS,
+    least_faces: LeastFaces = LEAST_FACES,
+    trim: Trim = 0.0,
+    patience: Annotated[
+        float, typer.Option(min=1.0, help="Seconds that a round waits for a site that does not answer.")
+    ] = 600.0,
+    seed: Annotated[int, typer.Option(help="Of the random features.")] = 0,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Serve on after the last round, for sites that come later.")
+    ] = False,
+    keys_only: Annotated[bool, typer.Option("--keys-only", help="Make the sites' keys and stop.")] = False,
+) -> None:
+    """Bring sites together that may not share faces: average the heads that they send, and send them back.
+
+    Keys for the sites are written to DIR/keys; hand each to its site by a way that both trust. Killed, it goes on where
+    it was. Example: fercleaner coordinate --sites 3 --state federation/ --listen 0.0.0.0:8443
+    """
+    from fercleaner.federation.coordinator import Coordinator, Plan
+    from fercleaner.federation.keys import KeyRing
+    from fercleaner.federation.server import Server
+    from fercleaner.federation.terms import Settings
+
+    from .checks import host_and_port
+    from .console import note, words
+
+    address = host_and_port(listen, "--listen")
+    wanted = Settings(rounds, columns, parts, least_faces, seed=seed)
+    keys = KeyRing(state / "keys")
+    names = name or ([] if len(keys.sites) >= sites else [f"site-{number}" for number in range(1, sites + 1)])
+    for path in keys.invite(names):
+        note(f"Key for its site: {path}")
+    if keys_only:
+        note(f"{len(keys.sites)} sites have keys.")
+        return
+    coordinator = Coordinator(state, Plan(sites, wanted, trim, patience), note)
+    server = Server(address, coordinator, keys)
+    where = f"{address[0]}:{server.server_address[1]}"
+    note(
+        f"Listening on {where}; {len(keys.sites)} sites have keys. At a site: "
+        f"{words('fercleaner', 'site', 'SET', '--coordinator', where, '--key', 'FILE')}"
+    )
+    server.run(stay=stay)
+    note(f"Done: {coordinator.round} rounds, {len(coordinator.hellos)} sites. State: {state}")

@@ -1,0 +1,89 @@
+"""`fercleaner site`: refine a set with what other sites learned; no picture, embedding or label leaves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .checks import host_and_port, pairs
+from .federate import Noise
+from .options import METHOD, SetOptions, with_set_options
+from .refine import set_name
+
+
+@with_set_options
+def site(
+    dataset: Annotated[Path, typer.Argument(help="Folder, list or table of the set.", show_default=False)],
+    *,
+    coordinator: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the coordinator is.", show_default=False)
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The key that the coordinator made.", show_default=False)
+    ] = None,
+    method: Annotated[str, typer.Option(help="Rule that each site refines by.", rich_help_panel=METHOD)] = "consensus",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),
+    ] = None,
+    noise: Noise = 0.0,
+    wait: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to try again where the coordinator cannot be reached.")
+    ] = 60.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would leave this site, and send nothing.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write; SET.refined.parquet here by default.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    set_options: SetOptions,
+) -> None:
+    """Refine a set's labels together with other sites; what leaves is written down first, in FILE.messages.
+
+    Killed, run it again: it goes on where the federation stands.
+    Example: fercleaner site faces/ --coordinator 10.0.0.1:8443 --key site-1.key
+    """
+    from fercleaner import methods
+    from fercleaner.core.errors import InputError
+    from fercleaner.core.files import check_writable
+    from fercleaner.federation.client import Link, take_part
+    from fercleaner.federation.keys import SiteKey
+    from fercleaner.federation.messages import MessageLog
+    from fercleaner.federation.participant import Participant, rehearsed
+    from fercleaner.results import parquet
+
+    from .console import note, progress_callbacks, share, size, words
+
+    if not dry_run and (coordinator is None or key is None):
+        raise InputError("A site needs --coordinator HOST:PORT and --key FILE; --dry-run shows what would leave it.")
+    target = out or Path(f"{set_name(dataset)}.refined.parquet")
+    rule = methods.build(method, pairs(settings, "--set"))
+    own = None if key is None else SiteKey.read(key)
+    link = None
+    if not dry_run and own is not None and coordinator is not None:
+        link = Link(host_and_port(coordinator, "--coordinator"), own, wait, note)
+    if not dry_run:
+        check_writable(target, force)
+    samples, sources, resources = set_options.open(dataset)
+    samples = samples.replacing(site=None)
+    log = MessageLog(target.with_name(f"{target.name}.messages"))
+    with progress_callbacks() as callbacks:
+        here = Participant("this site" if own is None else own.site, samples, rule, sources, resources, callbacks)
+        if link is None:
+            for text in rehearsed(here, noise):
+                typer.echo(text)
+            note("Nothing was sent.")
+            return
+        heads, rounds = take_part(here, link, log, noise=noise)
+        refined = here.finish(heads, rounds)
+    parquet.write(refined, target, overwrite=force)
+    labeled = int(refined.labeled.sum())
+    note(
+        f"Sent {size(log.bytes)}, all of it in {log.folder}.\nWrote {target}: {len(refined):,} faces; flagged "
+        f"{share(int(refined.flagged.sum()), labeled)}, changed {share(int(refined.changed.sum()), labeled)}.\n"
+        f"Next: {words('fercleaner', 'show', target)}"
+    )

@@ -1,0 +1,272 @@
+"""Shards of a set: parts whose vectors are computed anywhere, in any order, each with a mark that says it is done.
+
+    FOLDER/vectors/                   a feature cache (`cache`): checksummed files, each written whole
+    FOLDER/marks/0003-of-0064.json    this part is done: of which set, by which encoders, rows from and to
+
+A shard is a range of rows. It may be computed by any program that can run a command (a Slurm array, an indexed job,
+GNU parallel); killed, it is started again and computes what is missing; run twice, it finds its mark. Vectors are kept
+by the content of their picture, so a mark says only which rows were gone through.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.arrays import Bools, Progress, Strings, spec_digest
+from ..core.errors import InputError, StoreError
+from ..core.files import write_whole
+from ..core.types import ImageSource, Samples
+from .cache import FeatureCache
+from .extractor import Extractor
+from .images import UnreadableImage
+from .run import RunLog, extract
+
+#: Version of the marks.
+FORMAT = 1
+VECTORS, MARKS = "vectors", "marks"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` of `count`, from 1; rows are shared out as evenly as can be, in order."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "3/64"."""
+        found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
+        if found is None or not 1 <= int(found[1]) <= int(found[2]):
+            raise InputError(f"--shard {text}: expected NUMBER/COUNT, such as 3/64; numbers start at 1.")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def rows(self, faces: int) -> tuple[int, int]:
+        """Return the first row and the row after the last, of a set of so many faces."""
+        return faces * (self.number - 1) // self.count, faces * self.number // self.count
+
+    @property
+    def file(self) -> str:
+        """Name of its mark."""
+        return f"{self.number:04d}-of-{self.count:04d}.json"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What says that a shard is done.
+
+    Parameters
+    ----------
+    shard : str
+    set : str
+        `set_digest` of the whole set.
+    faces : int
+        Of the whole set.
+    encoders : mapping of name -> str
+        Digest of each encoder's spec.
+    unreadable : int
+        Pictures of the shard that could not be read.
+    format : int
+    """
+
+    shard: str
+    set: str
+    faces: int
+    encoders: Mapping[str, str]
+    unreadable: int
+    format: int = FORMAT
+
+
+def set_digest(ids: Strings) -> str:
+    """Return the first 16 hex digits of the SHA-256 of the ids in order: which set, and which rows are which faces."""
+    text = "\n".join(json.dumps(name) for name in ids.tolist())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def cache_of(folder: Path) -> FeatureCache:
+    """Return the cache in which a folder's shards keep their vectors."""
+    return FeatureCache(folder / VECTORS)
+
+
+def write_shard(
+    shard: Shard,
+    part: Samples,
+    whole: Samples,
+    extractors: Sequence[Extractor],
+    folder: Path,
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> list[RunLog]:
+    """Compute the vectors of a shard and set its mark; return what each encoder's run did, none if it was done before.
+
+    Parameters
+    ----------
+    part : Samples
+        The rows `shard.rows` of `whole`.
+    folder : path
+        Shared by all shards.
+
+    Raises
+    ------
+    StoreError
+        The folder holds shards of another set, count, encoder or version (`check_marks`), or cannot be written.
+    FeatureError
+        None of the shard's pictures can be read.
+    """
+    known = check_marks(folder, whole, extractors, shard.count)
+    if str(shard) in known:
+        return []
+    cache = cache_of(folder)
+    logs = [extract(part, one, cache=cache, workers=workers, progress=progress).log for one in extractors]
+    unreadable = max((sum(log.unreadable.values()) for log in logs), default=0)
+    mark = Mark(str(shard), set_digest(whole.ids), len(whole), _digests(extractors), unreadable)
+    try:
+        (folder / MARKS).mkdir(parents=True, exist_ok=True)
+        write_whole(folder / MARKS / shard.file, [json.dumps(asdict(mark), indent=1).encode()])
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: shard {shard} cannot be marked as done ({error.strerror or error}). Its vectors are kept: make "
+            "room and run it again."
+        ) from error
+    return logs
+
+
+def check_marks(
+    folder: Path, samples: Samples, extractors: Sequence[Extractor], count: int | None = None
+) -> dict[str, Mark]:
+    """Return the marks of a folder by shard; StoreError, which names the shard, where one is of something else."""
+    wanted, encoders, marks = set_digest(samples.ids), _digests(extractors), dict[str, Mark]()
+    for path in sorted((folder / MARKS).glob("*.json")):
+        mark = _read(path)
+        if mark.format != FORMAT:
+            raise StoreError(
+                f"{path}: shard {mark.shard} was written by another version of fercleaner. Use another folder."
+            )
+        if (mark.set, mark.faces) != (wanted, len(samples)):
+            raise StoreError(
+                f"{path}: shard {mark.shard} is of another set ({mark.faces:,} faces, digest {mark.set}; this one has "
+                f"{len(samples):,}, {wanted}). Name the set that was extracted, read with the same options, or another "
+                "folder."
+            )
+        for name in sorted(set(encoders) | set(mark.encoders)):
+            if encoders.get(name) != mark.encoders.get(name):
+                have, want = mark.encoders.get(name, "none"), encoders.get(name, "none")
+                raise StoreError(
+                    f"{path}: shard {mark.shard} was made with another encoder '{name}' ({have}) than this run's "
+                    f"({want}). Use the same --encoder, --weights, --crop and --landmarks, or another folder."
+                )
+        other = Shard.parse(mark.shard).count
+        count = other if count is None else count
+        if other != count:
+            raise StoreError(f"{path}: shard {mark.shard} stands beside shards of {count}. Use another folder.")
+        marks[mark.shard] = mark
+    return marks
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a folder of shards holds for a set.
+
+    Parameters
+    ----------
+    count : int
+        Shards that the set was cut into; 0 where none is done.
+    missing : tuple of Shard
+        Those without a mark.
+    rows : (N,) bool
+        Faces whose shard is done.
+    """
+
+    count: int
+    missing: tuple[Shard, ...]
+    rows: Bools
+
+    def sentence(self, dataset: str, folder: Path) -> str:
+        """Return what is there and what is missing, for people."""
+        done, n = self.count - len(self.missing), len(self.rows)
+        text = f"Vectors: {done} of {self.count} shards are done, {int(self.rows.sum()):,} of {n:,} faces."
+        if not self.missing:
+            return text
+        first = ", ".join(str(shard) for shard in self.missing[:5]) + (", ..." if len(self.missing) > 5 else "")
+        return (
+            f"{text} Missing: {first}. Faces of these have no vectors; fercleaner extract {dataset} --shard "
+            f"{self.missing[0]} --to {folder} makes them."
+        )
+
+
+def extracted(folder: Path, samples: Samples, extractors: Sequence[Extractor]) -> Extracted:
+    """Return which shards of a set are done in a folder.
+
+    StoreError where none is, or one is of another set, encoder or version.
+    """
+    marks = check_marks(folder, samples, extractors)
+    if not marks:
+        raise StoreError(
+            f"{folder} holds no finished shard. Make one: fercleaner extract SET --shard 1/1 --to {folder}"
+        )
+    count = Shard.parse(next(iter(marks))).count
+    missing = tuple(s for s in (Shard(number + 1, count) for number in range(count)) if str(s) not in marks)
+    rows = np.ones(len(samples), dtype=np.bool_)
+    for shard in missing:
+        start, end = shard.rows(len(samples))
+        rows[start:end] = False
+    return Extracted(count, missing, rows)
+
+
+class FinishedImages:
+    """Pictures of a set of which only those in finished shards are read; others say which shard is missing."""
+
+    def __init__(self, source: ImageSource, held: Extracted) -> None:
+        self._source, self._held = source, held
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, row: int) -> bytes:
+        """Return the encoded picture of `row`; UnreadableImage where its shard is not done."""
+        if not self._held.rows[row]:
+            n = len(self._held.rows)
+            shard = next(s for s in self._held.missing if s.rows(n)[0] <= row < s.rows(n)[1])
+            raise UnreadableImage(f"shard {shard} is not extracted")
+        return self._source.read(row)
+
+    def name(self, row: int) -> str:
+        """Return the picture's name."""
+        return self._source.name(row)
+
+
+def extractors_of(encoders: Sequence[Extractor], landmarks: object) -> list[Extractor]:
+    """Return all that runs over pictures: the encoders and, where it is one that computes, the landmark detector."""
+    detector: Any = landmarks
+    return [*encoders, *([detector] if callable(getattr(detector, "compute", None)) else [])]
+
+
+def _digests(extractors: Sequence[Extractor]) -> dict[str, str]:
+    """Return the digest of each extractor's spec by its name, numbered where two of one kind run."""
+    digests: dict[str, str] = {}
+    for one in extractors:
+        again = sum(name.split("#")[0] == one.name for name in digests)
+        digests[f"{one.name}#{again + 1}" if again else one.name] = spec_digest(one.spec)
+    return digests
+
+
+def _read(path: Path) -> Mark:
+    try:
+        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        mark = Mark(**held)
+        Shard.parse(mark.shard)
+        return mark
+    except (OSError, ValueError, TypeError, InputError) as error:
+        raise StoreError(f"{path} is no mark of a shard, or is damaged. Remove it and run that shard again.") from error

@@ -1,0 +1,123 @@
+"""A site on the network: asks its coordinator where things stand, sends what is due, and waits out what breaks."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import messages
+from .keys import SiteKey
+from .messages import Message, MessageLog, check_leaving, of_hello, of_update
+from .participant import Participant
+from .terms import PROTOCOL, SiteError, Terms
+
+#: Seconds between questions, and that an answer may take.
+POLL, ANSWER = 1.0, 60.0
+
+
+class Link:
+    """Requests to one coordinator, each on a connection of its own.
+
+    Parameters
+    ----------
+    address : (str, int)
+    key : SiteKey
+    wait : float
+        Seconds to try again while the coordinator cannot be reached, before giving up.
+    tell : callable
+    """
+
+    def __init__(self, address: tuple[str, int], key: SiteKey, wait: float, tell: Callable[[str], None]) -> None:
+        self._host, self._port = address
+        self.address = f"{self._host}:{self._port}"
+        self.key, self._wait, self._tell, self._context = key, wait, tell, key.context()
+
+    def get(self, path: str) -> Any:
+        """Return what the coordinator answers: a Message, or JSON types."""
+        return self._asked("GET", path, b"")
+
+    def post(self, path: str, body: bytes) -> Any:
+        """Send a message that was written down, and return the answer."""
+        return self._asked("POST", path, body)
+
+    def _asked(self, method: str, path: str, body: bytes) -> Any:
+        since, said = time.monotonic(), False
+        while True:
+            try:
+                return self._once(method, path, body)
+            except ssl.SSLCertVerificationError as error:
+                raise SiteError(
+                    f"Site '{self.key.site}': {self.address} is not the coordinator that this key is for (its "
+                    f"certificate is another: {error.verify_message}). Nothing was sent."
+                ) from error
+            except (OSError, http.client.HTTPException) as error:
+                if time.monotonic() - since >= self._wait:
+                    raise SiteError(
+                        f"Site '{self.key.site}': the coordinator {self.address} cannot be reached ({error}). Run the "
+                        "same command again when it is there: nothing is lost."
+                    ) from error
+                if not said:
+                    self._tell(f"The coordinator {self.address} cannot be reached ({error}); trying again.")
+                    said = True
+                time.sleep(min(POLL, self._wait))
+
+    def _once(self, method: str, path: str, body: bytes) -> Any:
+        connection = http.client.HTTPSConnection(self._host, self._port, timeout=ANSWER, context=self._context)
+        try:
+            connection.request(method, path, body or None, {"Authorization": f"Bearer {self.key.secret}"})
+            answer = connection.getresponse()
+            data = answer.read(messages.MOST_BYTES + 1)
+        finally:
+            connection.close()
+        if answer.getheader("Content-Type") == "application/octet-stream":
+            return messages.decode(data, f"the coordinator {self.address}")
+        try:
+            held = json.loads(data)
+        except ValueError as error:
+            raise SiteError(f"{self.address} answered what no coordinator answers ({answer.status}).") from error
+        if answer.status == 401:
+            raise SiteError(f"Site '{self.key.site}': {self.address} does not know this key. Ask for a new one.")
+        if answer.status != 200:
+            raise SiteError(f"{self.address} refused: {held.get('error', answer.status)}")
+        return held
+
+
+def take_part(
+    site: Participant, link: Link, log: MessageLog, *, noise: float = 0.0, poll: float = POLL
+) -> tuple[Any, int]:
+    """Join, answer every round, and return the last heads (P, D + 1, C) and how many rounds there were.
+
+    Nothing is kept between calls: a site that was killed starts again, and finds where the federation stands.
+    """
+    link.post("/hello", log.keep(of_hello(site.hello(), PROTOCOL), "hello.msg"))
+    terms: Terms | None = None
+    while True:
+        stands = link.get("/status")
+        site.callbacks.progress("rounds", stands["round"], stands["rounds"])
+        if not stands["began"]:
+            time.sleep(poll)
+            continue
+        if terms is None:
+            message = _expected(link.get("/terms"), "terms")
+            terms = Terms.from_dict(message.fields["terms"])
+            site.begin(terms, message.fields["part"])
+        if stands["done"] or (site.gives and not stands["have"]):
+            message = _expected(link.get("/heads"), "heads")
+            heads, number = message.arrays["heads"], message.fields["round"]
+            if number >= terms.rounds:
+                return heads, terms.rounds
+            update = of_update(site.update(heads, noise), number + 1)
+            check_leaving(update, terms)
+            link.post("/update", log.keep(update, f"round-{number + 1:03d}.msg"))
+        else:
+            time.sleep(poll)
+
+
+def _expected(answer: Any, kind: str) -> Message:
+    if not isinstance(answer, Message) or answer.kind != kind:
+        raise SiteError(f"The coordinator answered something else than '{kind}'. Use the same version of fercleaner.")
+    return answer

@@ -1,0 +1,262 @@
+"""The coordinator without its network: who has joined, which round it is, what is kept on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.arrays import Floats
+from ..core.errors import StoreError
+from ..core.files import write_whole
+from . import messages, rounds
+from .messages import Message
+from .terms import PROTOCOL, Hello, Settings, SiteError, Terms, agree, check
+
+FEDERATION, HEADS, UPDATES = "federation.json", "heads.msg", "updates"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a coordinator runs.
+
+    Parameters
+    ----------
+    sites : int
+        It begins when so many have joined; more may join later.
+    settings : Settings
+    trim : float
+        As of `rounds.averaged`.
+    patience : float
+        Seconds that a round waits for sites that took part before; those that did not answer are waited for no more
+        until they come back.
+    """
+
+    sites: int
+    settings: Settings
+    trim: float = rounds.TRIM
+    patience: float = 600.0
+
+
+class Coordinator:
+    """Joins the sites' steps round by round; all that it knows is on disk before a site is answered.
+
+    Parameters
+    ----------
+    folder : path
+        Where the state is kept; one that holds a federation goes on with it.
+    plan : Plan
+    tell : callable
+        Told a sentence as things happen.
+    now : callable
+        Seconds that only grow.
+    """
+
+    def __init__(
+        self, folder: Path, plan: Plan, tell: Callable[[str], None], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.folder, self.plan, self._tell, self._now = folder, plan, tell, now
+        self._lock = threading.RLock()
+        self.hellos: dict[str, Hello] = {}
+        self.parts: dict[str, int] = {}
+        self.terms: Terms | None = None
+        self.round = 0
+        self.heads: Floats | None = None
+        self._came: dict[str, rounds.Update] = {}
+        self._absent: set[str] = set()
+        self._fetched: set[str] = set()
+        self._opened = now()
+        self._load()
+
+    @property
+    def done(self) -> bool:
+        """Whether the last round is over."""
+        return self.terms is not None and self.round >= self.terms.rounds
+
+    @property
+    def all_served(self) -> bool:
+        """Whether every site that joined has fetched the last heads."""
+        with self._lock:
+            return self.done and set(self.hellos) <= self._fetched
+
+    def hello(self, site: str, message: Message) -> None:
+        """Take in a site; SiteError where it does not fit or goes by another name than its key's."""
+        said = messages.to_hello(message, PROTOCOL)
+        if said.site != site:
+            raise SiteError(f"The key of site '{site}' was used by one that calls itself '{said.site}'.")
+        with self._lock:
+            if self.terms is not None:
+                check(said, self.terms)
+            else:
+                first = next((hello for name, hello in self.hellos.items() if name != site), None)
+                if first is not None:
+                    agree([first, said], _any_size(self.plan.settings))  # says at once who does not fit
+            known = site in self.hellos
+            self.hellos[site] = said
+            if self.terms is not None and site not in self.parts:
+                self.parts[site] = rounds.next_part(self.parts, self.terms.parts)
+            self._save()
+            if not known:
+                self._tell(f"Site '{site}' joined: {said.faces:,} labeled faces.")
+            if self.terms is None and len(self.hellos) >= self.plan.sites:
+                self._begin()
+
+    def status(self, site: str) -> dict[str, Any]:
+        """Return where the federation stands, for a site; JSON types."""
+        with self._lock:
+            self.tick()
+            return {
+                "joined": site in self.hellos,
+                "began": self.terms is not None and site in self.parts,
+                "round": self.round,
+                "rounds": self.plan.settings.rounds if self.terms is None else self.terms.rounds,
+                "have": site in self._came,
+                "done": self.done,
+            }
+
+    def terms_for(self, site: str) -> Message:
+        """Return the terms and the part of a site; SiteError before all have joined."""
+        with self._lock:
+            if self.terms is None or site not in self.parts:
+                raise SiteError(f"Site '{site}': the federation has not begun.")
+            return Message("terms", {"terms": self.terms.to_dict(), "site": site, "part": self.parts[site]})
+
+    def current(self, site: str) -> Message:
+        """Return the heads as they are; SiteError before the federation has begun."""
+        with self._lock:
+            if self.heads is None or site not in self.parts:
+                raise SiteError(f"Site '{site}': the federation has not begun.")
+            if self.done:
+                self._fetched.add(site)
+            return Message("heads", {"round": self.round}, {"heads": self.heads})
+
+    def update(self, site: str, message: Message) -> bool:
+        """Take a site's steps; return whether they count. Steps of a round that is over do not.
+
+        SiteError, which is reported, where they are not what they must be.
+        """
+        with self._lock:
+            if self.terms is None or site not in self.parts:
+                raise SiteError(f"Site '{site}': the federation has not begun.")
+            update, number = messages.to_update(message), message.fields["round"]
+            try:
+                if update.site != site or update.part != self.parts[site]:
+                    raise SiteError(f"Site '{site}' sent steps as site '{update.site}', part {update.part}.")
+                if update.faces > self.hellos[site].faces:
+                    raise SiteError(f"Site '{site}' joined with {self.hellos[site].faces} faces, and now says more.")
+                rounds.check_update(update, self.terms)
+            except SiteError as error:
+                self._tell(f"Round {self.round + 1}: {error}")
+                raise
+            if number != self.round + 1 or self.done:
+                return False
+            self._keep(site, message)
+            self._came[site] = update
+            self._absent.discard(site)
+            self.tick()
+            return True
+
+    def tick(self, *, over: bool = False) -> None:
+        """Close the round where all sites that are waited for have answered, or have had their time (or it is `over`).
+
+        A round needs two answers.
+        """
+        with self._lock:
+            if self.terms is None or self.done:
+                return
+            giving = {
+                n for n, hello in self.hellos.items() if hello.faces >= self.terms.least_faces and n in self.parts
+            }
+            missing = giving - self._absent - set(self._came)
+            late = over or self._now() - self._opened > self.plan.patience
+            if (missing and not late) or len(self._came) < 2:
+                return
+            for name in sorted(missing):
+                self._tell(f"Round {self.round + 1}: site '{name}' did not answer; the round goes on without it.")
+            self._absent |= missing
+            self._close()
+
+    def _begin(self) -> None:
+        self.terms = agree(list(self.hellos.values()), self.plan.settings)
+        self.parts = rounds.dealt(list(self.hellos), self.terms.parts)
+        self.heads = rounds.start(self.terms)
+        self._opened = self._now()
+        self._write(HEADS, messages.encode(Message("heads", {"round": 0}, {"heads": self.heads})))
+        self._save()
+        self._tell(f"All {len(self.hellos)} sites have joined; {self.terms.rounds} rounds begin.")
+
+    def _close(self) -> None:
+        assert self.terms is not None  # rounds are closed after the federation began
+        assert self.heads is not None
+        heads = rounds.averaged(self.heads, list(self._came.values()), self.terms, self.plan.trim)
+        number = self.round + 1
+        self._write(HEADS, messages.encode(Message("heads", {"round": number}, {"heads": heads})))
+        self.heads, self.round = heads, number
+        self._tell(f"Round {number} of {self.terms.rounds}: {len(self._came)} sites.")
+        self._came = {}
+        self._opened = self._now()
+        shutil.rmtree(self.folder / UPDATES / f"{number:03d}", ignore_errors=True)
+
+    def _keep(self, site: str, message: Message) -> None:
+        number = sorted(self.hellos).index(site)
+        folder = f"{UPDATES}/{self.round + 1:03d}"
+        self._write(f"{folder}/{number:04d}.msg", messages.encode(message))
+
+    def _save(self) -> None:
+        held = {
+            "protocol": PROTOCOL,
+            "terms": None if self.terms is None else self.terms.to_dict(),
+            "parts": self.parts,
+            "sites": {name: asdict(hello) for name, hello in self.hellos.items()},
+        }
+        self._write(FEDERATION, json.dumps(held, indent=1).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        try:
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, [content])
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder}: the coordinator's state cannot be written ({error.strerror or error}). What was "
+                "written before is whole: make room and start the coordinator again."
+            ) from error
+
+    def _load(self) -> None:
+        path = self.folder / FEDERATION
+        if not path.exists():
+            return
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            if held["protocol"] != PROTOCOL:
+                raise StoreError(f"{path} is of protocol {held['protocol']}, this is {PROTOCOL}. Use another --state.")
+            self.parts = {str(name): int(part) for name, part in held["parts"].items()}
+            for name, said in held["sites"].items():
+                views = tuple((str(view), int(width), str(encoder)) for view, width, encoder in said["views"])
+                self.hellos[name] = Hello(**{**said, "classes": tuple(said["classes"]), "views": views})
+            self.terms = None if held["terms"] is None else Terms.from_dict(held["terms"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{path} is damaged ({error}). Use another --state, or put it back from a copy."
+            ) from error
+        if self.terms is None:
+            return
+        message = messages.decode((self.folder / HEADS).read_bytes(), f"the file {self.folder / HEADS}")
+        self.heads, self.round = message.arrays["heads"], message.fields["round"]
+        for file in sorted((self.folder / UPDATES / f"{self.round + 1:03d}").glob("*.msg")):
+            update = messages.to_update(messages.decode(file.read_bytes(), f"the file {file}"))
+            self._came[update.site] = update
+        self._tell(
+            f"Goes on with {len(self.hellos)} sites after round {self.round} of {self.terms.rounds}; "
+            f"{len(self._came)} have answered already."
+        )
+
+
+def _any_size(settings: Settings) -> Settings:
+    """Return settings under which two sites can be compared however few faces they have."""
+    return Settings(settings.rounds, settings.columns, settings.parts, 1, settings.most_norm, settings.seed)

@@ -1,0 +1,178 @@
+"""The same messages carried by Flower (flwr): a server app and a client app around the functions of this folder.
+
+What runs at a site is the fercleaner that is installed there: Flower carries bytes of `messages`, and an app that wants
+to use this is a few lines (docs/federation.md). Flower reports its use to its makers unless that is turned off;
+importing this module turns it off for this process (`OFF`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import FercleanerError, MissingDependency
+from ..results.parquet import write
+from . import messages
+from .coordinator import Coordinator
+from .messages import MessageLog, check_leaving, of_hello, of_update
+from .participant import Participant
+from .terms import PROTOCOL, SiteError, Terms
+
+#: Set before flwr is imported.
+OFF = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+os.environ.update(OFF)
+#: Name of the record that holds our bytes.
+RECORD = "fercleaner"
+HELLO, TRAIN, FINISH = "query.hello", "train", "query.finish"
+
+
+def server_app(coordinator: Coordinator, *, timeout: float | None = None) -> Any:
+    """Return a Flower ServerApp that runs all rounds among the nodes that are connected.
+
+    Parameters
+    ----------
+    coordinator : Coordinator
+        Keeps the state on disk; one that was killed goes on with its round.
+    timeout : float, optional
+        Seconds that a round waits for nodes; those that do not answer are left out of it.
+
+    Raises
+    ------
+    MissingDependency
+        flwr is not installed.
+    """
+    flower = _flower()
+    app = flower.ServerApp()
+
+    @app.main()
+    def main(grid: Any, context: Any) -> None:
+        nodes = sorted(grid.get_node_ids())
+        names: dict[int, str] = {}
+        for node, held in _asked(grid, HELLO, {node: {} for node in nodes}, timeout).items():
+            message = messages.decode(held["message"], f"node {node}")
+            names[node] = str(message.fields["site"])
+            coordinator.hello(names[node], message)
+        if coordinator.terms is None:
+            raise SiteError(f"{len(names)} nodes have joined; {coordinator.plan.sites} sites are waited for.")
+        while not coordinator.done:
+            number = coordinator.round
+            for node, held in _asked(grid, TRAIN, _orders(coordinator, names), timeout).items():
+                if "message" not in held:
+                    continue
+                try:
+                    coordinator.update(names[node], messages.decode(held["message"], f"site '{names[node]}'"))
+                except FercleanerError:
+                    continue  # the coordinator has told of it; the others go on
+            coordinator.tick(over=True)
+            if coordinator.round == number:
+                raise SiteError(f"Round {number + 1}: fewer than two sites answered. Run it again: it goes on there.")
+        _asked(grid, FINISH, _orders(coordinator, names), timeout)
+
+    return app
+
+
+def client_app(open_site: Callable[[Any], Participant], out: Callable[[Any], Path], noise: float = 0.0) -> Any:
+    """Return a Flower ClientApp that is one site.
+
+    Parameters
+    ----------
+    open_site : callable
+        Returns the site for a Flower context; called once a process and node.
+    out : callable
+        Where the refined file of a context goes; messages are logged beside it before they are sent.
+    noise : float
+        As of `heads.Step.send`.
+    """
+    flower = _flower()
+    app, sites = flower.ClientApp(), dict[int, Participant]()
+
+    def here(context: Any) -> Participant:
+        if context.node_id not in sites:
+            sites[context.node_id] = open_site(context)
+        return sites[context.node_id]
+
+    def log(context: Any) -> MessageLog:
+        return MessageLog(out(context).with_name(f"{out(context).name}.messages"))
+
+    @app.query("hello")
+    def hello(message: Any, context: Any) -> Any:
+        data = log(context).keep(of_hello(here(context).hello(), PROTOCOL), "hello.msg")
+        return _reply(message, {"message": data})
+
+    @app.train()
+    def train(message: Any, context: Any) -> Any:
+        site, terms, heads, number = _begun(here(context), message)
+        if not site.gives:
+            return _reply(message, {"gives": False})
+        update = of_update(site.update(heads, noise), number + 1)
+        check_leaving(update, terms)
+        return _reply(message, {"message": log(context).keep(update, f"round-{number + 1:03d}.msg")})
+
+    @app.query("finish")
+    def finish(message: Any, context: Any) -> Any:
+        site, terms, heads, _ = _begun(here(context), message)
+        write(site.finish(heads, terms.rounds), out(context), overwrite=True)
+        return _reply(message, {"done": True})
+
+    return app
+
+
+def _begun(site: Participant, message: Any) -> tuple[Participant, Terms, Any, int]:
+    """Return the site, begun under the terms in a Flower message, with the terms, the heads and their round."""
+    held = message.content[RECORD]
+    said = messages.decode(held["terms"], "the coordinator")
+    heads = messages.decode(held["heads"], "the coordinator")
+    terms = Terms.from_dict(said.fields["terms"])
+    if site.terms != terms:
+        site.begin(terms, said.fields["part"])
+    return site, terms, heads.arrays["heads"], heads.fields["round"]
+
+
+def _orders(coordinator: Coordinator, names: Mapping[int, str]) -> dict[int, dict[str, Any]]:
+    """Return what each node is sent: its terms and the heads."""
+    return {
+        node: {
+            "terms": messages.encode(coordinator.terms_for(name)),
+            "heads": messages.encode(coordinator.current(name)),
+        }
+        for node, name in names.items()
+    }
+
+
+def _asked(
+    grid: Any, kind: str, contents: Mapping[int, Mapping[str, Any]], timeout: float | None
+) -> dict[int, Mapping[str, Any]]:
+    """Send each node its content and return the answers of those that gave one."""
+    flower = _flower()
+    sent = [
+        flower.Message(flower.RecordDict({RECORD: flower.ConfigRecord(dict(content))}), node, kind)
+        for node, content in contents.items()
+    ]
+    answers: Iterable[Any] = grid.send_and_receive(sent, timeout=timeout)
+    return {a.metadata.src_node_id: a.content[RECORD] for a in answers if not a.has_error()}
+
+
+def _reply(message: Any, content: Mapping[str, Any]) -> Any:
+    flower = _flower()
+    return flower.Message(flower.RecordDict({RECORD: flower.ConfigRecord(dict(content))}), reply_to=message)
+
+
+class _Flower:
+    """The names of flwr that are used here."""
+
+    def __init__(self) -> None:
+        from flwr.app import ConfigRecord, Message, RecordDict
+        from flwr.clientapp import ClientApp
+        from flwr.serverapp import ServerApp
+
+        self.ConfigRecord, self.Message, self.RecordDict = ConfigRecord, Message, RecordDict
+        self.ClientApp, self.ServerApp = ClientApp, ServerApp
+
+
+def _flower() -> _Flower:
+    try:
+        return _Flower()
+    except ImportError as error:
+        raise MissingDependency("flwr", "A federation over Flower", extra="federated") from error

@@ -1,0 +1,163 @@
+"""Who is who: the coordinator's certificate, and a key file for each site that pins it."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import MissingDependency, StoreError
+from ..core.files import write_whole
+from .terms import SiteError
+
+#: Years that a coordinator's certificate is good for.
+YEARS = 5
+CERTIFICATE, PRIVATE, KNOWN = "certificate.pem", "private.pem", "keys.json"
+
+
+@dataclass(frozen=True)
+class SiteKey:
+    """What a site is given once, by a way that both trust: who it is, its secret, and the coordinator's certificate."""
+
+    site: str
+    secret: str
+    certificate: str
+
+    @classmethod
+    def read(cls, path: Path) -> SiteKey:
+        """Return the key in a file; SiteError where it holds none."""
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            return cls(str(held["site"]), str(held["secret"]), str(held["certificate"]))
+        except FileNotFoundError as error:
+            raise SiteError(f"--key {path}: no such file. The coordinator makes one for each site.") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SiteError(f"--key {path} is no key file of a coordinator.") from error
+
+    def context(self) -> ssl.SSLContext:
+        """Return how this site speaks to its coordinator: TLS, and with nobody whose certificate is another."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False  # the certificate itself is pinned; where it is served from says nothing more
+        try:
+            context.load_verify_locations(cadata=self.certificate)
+        except (ssl.SSLError, ValueError) as error:
+            raise SiteError(f"The key of site '{self.site}' holds no certificate. Ask for a new one.") from error
+        return context
+
+
+class KeyRing:
+    """The coordinator's folder of keys: its certificate and private key, and the digests of the sites' secrets.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing, for its owner alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not (folder / CERTIFICATE).exists():
+                certificate, private = self_signed()
+                _private(folder / PRIVATE, private)
+                write_whole(folder / CERTIFICATE, [certificate])
+            held = folder / KNOWN
+            self._known: dict[str, str] = json.loads(held.read_text(encoding="utf-8")) if held.exists() else {}
+        except OSError as error:
+            raise StoreError(f"{folder}: keys cannot be kept there ({error.strerror or error}).") from error
+        except ValueError as error:
+            raise StoreError(
+                f"{folder / KNOWN} is damaged. Put it back from a copy, or start in another folder."
+            ) from error
+
+    @property
+    def sites(self) -> list[str]:
+        """Names of the sites that have a key."""
+        return sorted(self._known)
+
+    def invite(self, names: Sequence[str]) -> list[Path]:
+        """Make key files for the sites that have none, and return where they lie."""
+        made = []
+        certificate = (self.folder / CERTIFICATE).read_text(encoding="utf-8")
+        for name in names:
+            if name in self._known:
+                continue
+            secret = secrets.token_hex(32)
+            path = self.folder / f"{name}.key"
+            text = json.dumps({"site": name, "secret": secret, "certificate": certificate}, indent=1)
+            _private(path, text.encode())
+            self._known[name] = _digest(secret)
+            made.append(path)
+        write_whole(self.folder / KNOWN, [json.dumps(self._known, indent=1, sort_keys=True).encode()])
+        return made
+
+    def owner(self, secret: str) -> str | None:
+        """Return the site whose secret this is, or None."""
+        digest = _digest(secret)
+        found = None
+        for name, held in self._known.items():
+            if hmac.compare_digest(held, digest):
+                found = name
+        return found
+
+    def context(self) -> ssl.SSLContext:
+        """Return how the coordinator serves: TLS with its own certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        try:
+            context.load_cert_chain(self.folder / CERTIFICATE, self.folder / PRIVATE)
+        except (OSError, ssl.SSLError) as error:
+            raise StoreError(f"{self.folder}: the coordinator's certificate cannot be read ({error}).") from error
+        return context
+
+
+def self_signed() -> tuple[bytes, bytes]:
+    """Return a new certificate and its private key, PEM."""
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ImportError as error:
+        raise MissingDependency("cryptography", "A coordinator's certificate", extra="federated") from error
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fercleaner coordinator")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365 * YEARS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), private
+
+
+def _private(path: Path, content: bytes) -> None:
+    """Write a file that its owner alone can read."""
+    partial = path.with_name(f".{path.name}.tmp")
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

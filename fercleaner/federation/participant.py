@@ -1,0 +1,167 @@
+"""One site: its faces, its labels, its method; what it says to the others and what it makes of what they learned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..core.arrays import Floats
+from ..core.groups import fold_numbers
+from ..core.refined import RefinedSet
+from ..core.types import Posteriors, Refinement, Samples
+from ..methods.base import Method, parameters, require_labels
+from ..methods.hypergraph.hypergraph import judged
+from ..pipeline.inputs import Callbacks, Resources, Sources
+from ..pipeline.refine import emptied, gather, run
+from ..results.assemble import assembled
+from .features import design, shared_views, spread, unit_views
+from .heads import Step, columns_of, posteriors
+from .messages import check_leaving, encode, of_hello, of_update, text_of
+from .reading import read_labels, share_of_others, together
+from .rounds import Update, start
+from .terms import LEAST_FACES, PROTOCOL, Hello, Settings, SiteError, Terms, agree, check, hello_of
+
+#: Name of the posteriors of the head that other sites' faces trained.
+SHARED = "sites"
+#: Folds in which a site counts its own noise.
+FOLDS = 5
+
+
+class Participant:
+    """A site of a federation; nothing but `hello` and `update` leaves it.
+
+    The site refines its labels alone, by any method. What it holds its faces to be then (r) trains the shared heads,
+    round after round (`heads.Step`). In the end the head of its part, which never learned from it, says what its faces
+    show; the site reads its labels beside that through a transition matrix and class frequencies of its own
+    (`reading.read_labels`), and joins the answer with its own, the more the fewer faces it has and as far as its own
+    labels bear the head out (`reading.together`).
+
+    Parameters
+    ----------
+    name : str
+    samples : Samples
+        The site's faces alone.
+    method : Method
+    sources, resources, callbacks
+        As of `pipeline.refine`.
+
+    Source
+    ------
+    AMY-style: AMY (TCSVT 2024) refines labels at each site by its own hypergraph and estimate of uncertainty, trains on
+    them, and averages what is shared; its equations were not available.
+    """
+
+    def __init__(
+        self, name: str, samples: Samples, method: Method, sources: Sources, resources: Resources, callbacks: Callbacks
+    ) -> None:
+        if any(table.name == SHARED for table in sources.posteriors):
+            raise SiteError(f"Posteriors cannot be called '{SHARED}' at a site: those of other sites are. Rename them.")
+        require_labels(samples, method.name)
+        self.name, self.method, self.resources, self.callbacks = name, method, resources, callbacks
+        self._evidence = gather(samples, method, sources, resources, callbacks)
+        self.samples = self._evidence.samples
+        self.views = shared_views(self._evidence.features)
+        self._rows, self.found = unit_views(self.views)
+        self._alone: Refinement | None = None
+        self.terms: Terms | None = None
+        self._part = 0
+        self._step: Step | None = None
+
+    @property
+    def faces(self) -> int:
+        """Labeled faces with a vector."""
+        return int((self.found & self.samples.labeled).sum())
+
+    def hello(self) -> Hello:
+        """Return what the site says of itself."""
+        return hello_of(self.name, self.samples, self.views, spread(self._rows, self.found), self.faces)
+
+    def alone(self) -> Refinement:
+        """Return what the site's method says of its labels by itself."""
+        if self._alone is None:
+            self._alone = run(self.method, self._evidence, self.resources.seed)
+        return self._alone
+
+    def begin(self, terms: Terms, part: int) -> None:
+        """Take the terms and the part that the coordinator gave; refine alone, if the site has faces enough to give."""
+        check(self.hello(), terms)
+        self.terms, self._part = terms, part
+        self._design = design(self._rows, self.found, terms)
+        if self.faces >= terms.least_faces:
+            targets = self.alone().distribution.astype(np.float64)[:, columns_of(self.samples.classes, terms)]
+            weight = (self.found & self.samples.labeled).astype(np.float64)
+            self._step = Step(self._design, targets, weight, terms)
+
+    @property
+    def gives(self) -> bool:
+        """Whether the site has faces enough to send anything."""
+        return self._step is not None
+
+    def update(self, heads: Floats, noise: float = 0.0) -> Update:
+        """Return the site's steps on the heads (P, D + 1, C); SiteError before `begin` or with too few faces."""
+        if self._step is None:
+            raise SiteError(f"Site '{self.name}' has too few labeled faces to send anything ({self.faces}).")
+        return Update(self.name, self._part, self.faces, self._step.send(heads, self._part, noise))
+
+    def shared(self, heads: Floats) -> Posteriors:
+        """Return what the head that never learned from this site says of its faces."""
+        if self.terms is None:
+            raise SiteError(f"Site '{self.name}' has not begun.")
+        said = posteriors(self._design, self.found, heads[self._part])
+        values = np.zeros_like(said)
+        values[:, columns_of(self.samples.classes, self.terms)] = said
+        return Posteriors(SHARED, self.samples.ids, self.samples.classes, values, self.found)
+
+    def finish(self, heads: Floats, rounds: int) -> RefinedSet:
+        """Return the site's refined labels, with what the others learned; heads of zeros say nothing."""
+        refinement, evidence = self.alone(), self._evidence
+        used, share = bool(heads[self._part].any()), 0.0
+        if used:
+            said = self.shared(heads)
+            refinement, share = self._joined(refinement, said)
+            evidence = replace(evidence, posteriors={**evidence.posteriors, SHARED: said})
+        for sentence in refinement.notes:
+            self.callbacks.note(sentence)
+        for name in emptied(self.samples, refinement):
+            self.callbacks.note(f"No face is refined to {name}: all labels of that class are held to be wrong.")
+        about = {"site": self.name, "part": self._part, "rounds": rounds, "gave": self.gives, "share": share}
+        return assembled(
+            self.samples,
+            evidence,
+            replace(refinement, params=parameters(self.method)),
+            index=self.resources.index,
+            seed=self.resources.seed,
+            about={"notes": list(refinement.notes), "federation": about},
+        )
+
+    def _joined(self, alone: Refinement, said: Posteriors) -> tuple[Refinement, float]:
+        """Return the site's answer with the others', labels of less than .5 flagged, and how much the others count."""
+        samples = self.samples
+        fold = fold_numbers(samples.ids, samples.group, FOLDS, self.resources.seed)
+        given = samples.given.astype(np.float64)
+        others, borne_out = read_labels(said.values.astype(np.float64), given, self.found, fold)
+        share = share_of_others(self.faces) * borne_out
+        refined = together(alone.distribution.astype(np.float64), others, self.found, share)
+        quality, weight = judged(samples, refined, self.found)
+        joined = replace(
+            alone,
+            distribution=refined.astype(np.float32),
+            quality=np.where(self.found, quality, alone.quality).astype(np.float32),
+            weight=np.where(self.found, weight, alone.weight).astype(np.float32),
+            flagged=np.where(self.found, samples.labeled & (quality < 0.5), alone.flagged),
+        )
+        return joined, share
+
+
+def rehearsed(site: Participant, noise: float = 0.0) -> list[str]:
+    """Return as text what a site would send: its hello and, if it gives, its first step, under terms made up for it."""
+    hello = of_hello(site.hello(), PROTOCOL)
+    texts = [text_of(hello, len(encode(hello)))]
+    if site.faces < LEAST_FACES:
+        return [*texts, f"Nothing else: {site.faces} labeled faces with a vector are fewer than {LEAST_FACES}."]
+    terms = agree([site.hello(), replace(site.hello(), site="another site")], Settings())
+    site.begin(terms, 0)
+    update = of_update(site.update(start(terms), noise), 1)
+    check_leaving(update, terms)
+    return [*texts, text_of(update, len(encode(update))), f"The same again in each of {terms.rounds} rounds."]

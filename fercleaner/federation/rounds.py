@@ -1,0 +1,125 @@
+"""The coordinator's side of a round: the steps of many sites become one, and no site alone decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.arrays import Doubles, Floats
+from .terms import SiteError, Terms
+
+#: A step longer than this many times the median step of its head is shortened to it.
+LONGEST = 2.0
+#: Share of the weight that is cut off at either end of every number, by default.
+TRIM = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """What one site sent in a round.
+
+    Parameters
+    ----------
+    site : str
+    part : int
+    faces : int
+        Labeled faces it learned from, as it says.
+    steps : (P - 1, D + 1, C) float32
+        On the heads of all parts but its own, in order.
+    """
+
+    site: str
+    part: int
+    faces: int
+    steps: Floats
+
+
+def start(terms: Terms) -> Floats:
+    """Return the heads before the first round, zeros (P, D + 1, C)."""
+    return np.zeros(terms.shape, dtype=np.float32)
+
+
+def dealt(sites: Sequence[str], parts: int) -> dict[str, int]:
+    """Return the part of each site: in alphabetical order, one after the other."""
+    return {name: number % parts for number, name in enumerate(sorted(sites))}
+
+
+def next_part(parts: Mapping[str, int], count: int) -> int:
+    """Return the part of a site that joins later: the one with fewest sites, the first of equals."""
+    held = [list(parts.values()).count(part) for part in range(count)]
+    return int(np.argmin(held))
+
+
+def check_update(update: Update, terms: Terms) -> None:
+    """Raise SiteError, which names the site, unless what it sent has the shape and the numbers that it must have."""
+    parts, *head = terms.shape
+    if update.steps.shape != (parts - 1, *head):
+        raise SiteError(f"Site '{update.site}' sent shape {update.steps.shape}; expected {(parts - 1, *head)}.")
+    if not np.isfinite(update.steps).all():
+        count = int((~np.isfinite(update.steps)).sum())
+        raise SiteError(f"Site '{update.site}' sent NaN or infinity ({count:,} numbers); its step does not count.")
+    if not 0 <= update.part < parts:
+        raise SiteError(f"Site '{update.site}' says that it is of part {update.part}; parts are 0 to {parts - 1}.")
+    if update.faces < terms.least_faces:
+        raise SiteError(
+            f"Site '{update.site}' sent what {update.faces} faces say; at least {terms.least_faces} are needed."
+        )
+
+
+def averaged(heads: Floats, updates: Sequence[Update], terms: Terms, trim: float = TRIM) -> Floats:
+    """Return the heads after a round, (P, D + 1, C) float32.
+
+    To each head the mean step of the sites of other parts is added, a site weighed by its faces, but by no more than
+    all others together. Steps longer than `LONGEST` times the median are shortened before, to the terms' `most_norm`
+    in any case; with `trim` > 0 this share of the weight is cut off at both ends of every number (near .5: the median).
+    A head that no site sent a step for stays as it is.
+
+    Raises
+    ------
+    SiteError
+        An update that `check_update` refuses; leave it out before.
+
+    Source
+    ------
+    FedAvg: McMahan, Moore, Ramage, Hampson and Aguera y Arcas, AISTATS 2017. Trimmed mean: Yin, Chen, Ramchandran and
+    Bartlett, ICML 2018. Differs from them in: bounded weights, and steps shortened to the median's length.
+    """
+    for update in updates:
+        check_update(update, terms)
+    result = heads.astype(np.float64)
+    for part in range(terms.parts):
+        sent = [update for update in sorted(updates, key=lambda u: u.site) if update.part != part]
+        if not sent:
+            continue
+        steps = np.stack([u.steps[part - (part > u.part)] for u in sent]).astype(np.float64)
+        weight = bounded(np.array([u.faces for u in sent], dtype=np.float64))
+        norm = np.sqrt((steps**2).sum((1, 2)))
+        longest = min(LONGEST * float(np.median(norm)), terms.most_norm)
+        steps *= np.minimum(1.0, longest / np.maximum(norm, 1e-30))[:, None, None]
+        result[part] += trimmed_mean(steps, weight, trim)
+    return result.astype(np.float32)
+
+
+def bounded(faces: Doubles) -> Doubles:
+    """Return weights (S,) that sum to 1, in proportion to faces, none above one half."""
+    if len(faces) == 1:
+        return np.ones(1)
+    most = faces.sum() - faces.max()
+    held = np.minimum(faces, max(most, 1e-30))
+    result: Doubles = held / held.sum()
+    return result
+
+
+def trimmed_mean(values: Doubles, weight: Doubles, trim: float) -> Doubles:
+    """Return the weighted mean over the first axis of values (S, ...) without `trim` of the weight at either end."""
+    if trim <= 0:
+        return np.asarray(np.tensordot(weight, values, 1))
+    order = np.argsort(values, axis=0, kind="stable")
+    ranked = np.take_along_axis(values, order, 0)
+    upper = np.cumsum(weight[order], axis=0)
+    lower = upper - weight[order]
+    kept = np.clip(np.minimum(upper, 1 - trim) - np.maximum(lower, trim), 0.0, None)
+    result: Doubles = (kept * ranked).sum(0) / kept.sum(0)
+    return result

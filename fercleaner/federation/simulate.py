@@ -1,0 +1,184 @@
+"""Many sites on one machine: the messages that would travel, byte for byte, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.arrays import Floats, Ints
+from ..core.refined import RefinedSet
+from ..core.types import ActionUnits, Features, Landmarks, Posteriors, Samples
+from ..datasets.assemble import select
+from ..methods.base import Method
+from ..pipeline.inputs import Callbacks, Resources, Sources
+from . import rounds
+from .messages import Message, MessageLog, check_leaving, decode, encode, of_hello, of_update, to_hello, to_update
+from .participant import Participant
+from .rounds import Update
+from .terms import PROTOCOL, Settings, SiteError, Terms, agree
+
+#: Changes what a site sends in a round, or returns None: it sends nothing. Tests and benchmarks lie with it.
+Tamper = Callable[[Update, int], Update | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Federated:
+    """What a federation ends with.
+
+    Parameters
+    ----------
+    terms : Terms
+    parts : mapping of site -> int
+    heads : (P, D + 1, C) float32
+    sent, received : mapping of site -> bytes
+    refused : tuple of str
+        Why steps did not count, a sentence each.
+    """
+
+    terms: Terms
+    parts: dict[str, int]
+    heads: Floats
+    sent: dict[str, int]
+    received: dict[str, int]
+    refused: tuple[str, ...]
+
+
+def sites_of(samples: Samples) -> dict[str, Ints]:
+    """Return the rows of each site by name; SiteError where the set names fewer than two."""
+    if samples.site is None:
+        raise SiteError("The set names no sites. Name the column that holds them: --site-by COLUMN.")
+    names = [str(name) for name in np.unique(samples.site) if name != ""]
+    if len(names) < 2:
+        raise SiteError(f"The set has {len(names)} site ({', '.join(names) or 'none'}); at least 2 are needed.")
+    return {name: np.flatnonzero(samples.site == name) for name in names}
+
+
+def participants(
+    samples: Samples, method: Method, sources: Sources, resources: Resources, callbacks: Callbacks
+) -> list[Participant]:
+    """Return each site of a set with its own faces, and nothing of the others."""
+    found = []
+    rows = sites_of(samples)
+    for number, (name, chosen) in enumerate(rows.items()):
+        callbacks.progress("sites", number, len(rows))
+        own = select(samples, chosen).replacing(site=None)
+        found.append(Participant(name, own, method, rows_of(sources, chosen), resources, callbacks))
+    callbacks.progress("sites", len(rows), len(rows))
+    return found
+
+
+def rows_of(sources: Sources, rows: Ints) -> Sources:
+    """Return the sources of some faces alone."""
+
+    def taken(table: Any) -> Any:
+        if not isinstance(table, Features | Landmarks | ActionUnits | Posteriors):
+            return table
+        arrays: dict[str, Any] = {k: value[rows] for k, value in vars(table).items() if isinstance(value, np.ndarray)}
+        return replace(table, **arrays)
+
+    return replace(
+        sources,
+        views=tuple(taken(view) for view in sources.views),
+        posteriors=tuple(taken(table) for table in sources.posteriors),
+        landmarks=taken(sources.landmarks),
+        action_units=taken(sources.action_units),
+        identity=taken(sources.identity),
+    )
+
+
+def federate(
+    sites: Iterable[Participant],
+    settings: Settings,
+    *,
+    trim: float = rounds.TRIM,
+    noise: float = 0.0,
+    log: Path | None = None,
+    callbacks: Callbacks | None = None,
+    tamper: Tamper | None = None,
+) -> Federated:
+    """Run all rounds of a federation; `Participant.finish` gives each site its refined labels then.
+
+    Parameters
+    ----------
+    sites : iterable of Participant
+    settings : Settings
+    trim : float in [0, .5)
+        As of `rounds.averaged`.
+    noise : float
+        As of `heads.Step.send`.
+    log : path, optional
+        Folder in which each site's messages are kept, a folder a site.
+    tamper : callable, optional
+        Changes what a site sends.
+    """
+    callbacks = callbacks or Callbacks()
+    by_name = {site.name: site for site in sites}
+    logs = {name: None if log is None else MessageLog(log / folder_name(name)) for name in by_name}
+    sent, received, refused = dict.fromkeys(by_name, 0), dict.fromkeys(by_name, 0), list[str]()
+
+    def travels(name: str, message: Message, file: str, terms: Terms | None) -> Message:
+        check_leaving(message, terms)
+        keeper = logs[name]
+        data = encode(message) if keeper is None else keeper.keep(message, file)
+        sent[name] += len(data)
+        return decode(data, f"site '{name}'")
+
+    hellos = [travels(n, of_hello(site.hello(), PROTOCOL), "hello.msg", None) for n, site in by_name.items()]
+    terms = agree([to_hello(message, PROTOCOL) for message in hellos], settings)
+    parts = rounds.dealt(list(by_name), terms.parts)
+    for number, (name, site) in enumerate(by_name.items()):
+        callbacks.progress("each site alone", number, len(by_name))
+        site.begin(terms, parts[name])
+    callbacks.progress("each site alone", len(by_name), len(by_name))
+    heads = rounds.start(terms)
+    for number in range(1, terms.rounds + 1):
+        callbacks.progress("rounds", number - 1, terms.rounds)
+        came: list[Update] = []
+        spoken = encode(Message("heads", {"round": number}, {"heads": heads}))
+        for name, site in by_name.items():
+            received[name] += len(spoken)
+            update = site.update(heads, noise) if site.gives else None
+            update = update if tamper is None or update is None else tamper(update, number)
+            if update is None:
+                continue
+            update = to_update(travels(name, of_update(update, number), f"round-{number:03d}.msg", terms))
+            try:
+                rounds.check_update(update, terms)
+            except SiteError as error:
+                refused.append(f"Round {number}: {error}")
+                continue
+            came.append(update)
+        heads = rounds.averaged(heads, came, terms, trim)
+    callbacks.progress("rounds", terms.rounds, terms.rounds)
+    return Federated(terms, parts, heads, sent, received, tuple(refused))
+
+
+def folder_name(site: str) -> str:
+    """Return the name of a site as a name of files: letters, digits, "-", "_" and "."; others as "_"."""
+    text = "".join(c if c.isalnum() or c in "-_." else "_" for c in site)
+    return text.lstrip(".") or "_"
+
+
+def file_names(samples: Samples) -> dict[str, str]:
+    """Return `folder_name` of each site of a set; SiteError where two would be the same."""
+    names = {name: folder_name(name) for name in sites_of(samples)}
+    for name, file in names.items():
+        other = next((n for n, f in names.items() if f.lower() == file.lower() and n != name), None)
+        if other is not None:
+            raise SiteError(f"Sites '{name}' and '{other}' would write the same file '{file}'. Rename one of them.")
+    return names
+
+
+def finish(sites: Iterable[Participant], done: Federated, callbacks: Callbacks) -> dict[str, RefinedSet]:
+    """Return the refined labels of each site, with what the others learned."""
+    refined = {}
+    every = list(sites)
+    for number, site in enumerate(every):
+        callbacks.progress("each site with the others", number, len(every))
+        refined[site.name] = site.finish(done.heads, done.terms.rounds)
+    callbacks.progress("each site with the others", len(every), len(every))
+    return refined

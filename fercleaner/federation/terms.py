@@ -1,0 +1,205 @@
+"""What sites and coordinator agree on before the first round, and who does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.arrays import spec_digest
+from ..core.errors import FercleanerError
+from ..core.types import Features, Samples
+
+#: Version of messages and of the arithmetic behind them: sites of another one are refused.
+PROTOCOL = 1
+#: Columns of the random features. On 9,000 faces of FER2013 512 serve as 2,048 do (accuracy .807 and .811).
+COLUMNS = 512
+#: Rounds of averaging.
+ROUNDS = 20
+#: Parts that sites are dealt to: the head that judges a part learned from all others.
+PARTS = 5
+#: A site with fewer labeled faces sends nothing and is sent the heads all the same.
+LEAST_FACES = 50
+#: Ridge of the shared head, over the root of the number of faces, as that of `classifiers.ridge`.
+RIDGE = 0.1
+#: Largest norm of what a site adds to a head in a round.
+MOST_NORM = 20.0
+#: Vectors of the user's own have no encoder to compare: views of this kind go by name and width.
+OWN_VECTORS = "vectors"
+
+
+class SiteError(FercleanerError):
+    """A site, a coordinator or a message that does not fit; the message names the site."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a site says of itself before it takes part: no array.
+
+    Parameters
+    ----------
+    site : str
+    classes : tuple of C str
+        In alphabetical order, whatever the site's own.
+    views : tuple of (name, width, encoder)
+        In alphabetical order; `encoder` is the digest of the encoder's spec, or `OWN_VECTORS`.
+    faces : int
+        Labeled faces with a vector.
+    spread : float
+        Median squared distance of two faces, rounded to a power of two.
+    """
+
+    site: str
+    classes: tuple[str, ...]
+    views: tuple[tuple[str, int, str], ...]
+    faces: int
+    spread: float
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all sites of a federation share, fixed when it starts.
+
+    Parameters
+    ----------
+    classes, views
+        As in `Hello`.
+    columns, seed, spread
+        Of the random features (`features.design`); `columns` is even.
+    check : str
+        Digest of the frequencies drawn: they depend on the version of numpy.
+    ridge : float
+    rounds, parts, least_faces : int
+    most_norm : float
+    """
+
+    classes: tuple[str, ...]
+    views: tuple[tuple[str, int, str], ...]
+    columns: int
+    seed: int
+    spread: float
+    check: str
+    ridge: float
+    rounds: int = ROUNDS
+    parts: int = PARTS
+    least_faces: int = LEAST_FACES
+    most_norm: float = MOST_NORM
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of all heads: parts, columns and a constant, classes."""
+        return self.parts, self.columns + 1, len(self.classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON types."""
+        return asdict(self) | {"classes": list(self.classes), "views": [list(view) for view in self.views]}
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> Terms:
+        """Return the terms that `to_dict` wrote."""
+        views = tuple((str(name), int(width), str(encoder)) for name, width, encoder in held["views"])
+        return cls(**{**held, "classes": tuple(held["classes"]), "views": views})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What whoever runs a federation decides; the rest of `Terms` follows from the sites."""
+
+    rounds: int = ROUNDS
+    columns: int = COLUMNS
+    parts: int = PARTS
+    least_faces: int = LEAST_FACES
+    most_norm: float = MOST_NORM
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("rounds", 1), ("columns", 2), ("parts", 2), ("least_faces", 1)):
+            if getattr(self, name) < least:
+                raise SiteError(f"{name} is {getattr(self, name)}; expected at least {least}.")
+        if self.columns % 2:
+            raise SiteError(f"columns is {self.columns}; expected an even number.")
+        if not self.most_norm > 0:
+            raise SiteError(f"most_norm is {self.most_norm:g}; expected a number above 0.")
+
+
+def hello_of(site: str, samples: Samples, features: Mapping[str, Features], spread: float, faces: int) -> Hello:
+    """Return what a site says of itself."""
+    views = []
+    for name in sorted(features):
+        spec = features[name].spec
+        encoder = OWN_VECTORS if spec.get("kind") == OWN_VECTORS or not spec else spec_digest(spec)
+        views.append((name, int(features[name].values.shape[1]), encoder))
+    return Hello(site, tuple(sorted(samples.classes)), tuple(views), faces, spread)
+
+
+def agree(hellos: Sequence[Hello], settings: Settings) -> Terms:
+    """Return the terms of sites that want to begin together; the first one's classes and views are everybody's.
+
+    Raises
+    ------
+    SiteError
+        No site, two of one name, too few faces to begin with, or a site that does not fit (`check`).
+    """
+    from .features import frequencies_digest
+
+    if not hellos:
+        raise SiteError("No site has joined.")
+    names = [hello.site for hello in hellos]
+    for name in names:
+        if names.count(name) > 1:
+            raise SiteError(f"Two sites are called '{name}'. Give one of them another name.")
+    first = hellos[0]
+    giving = [hello for hello in hellos if hello.faces >= settings.least_faces]
+    if len(giving) < 2:
+        raise SiteError(
+            f"{len(giving)} of {len(hellos)} sites have the {settings.least_faces} labeled faces that a site needs to "
+            "send anything; at least 2 are needed."
+        )
+    spread = float(2.0 ** np.median(np.log2([hello.spread for hello in giving])))
+    width = sum(width for _, width, _ in first.views)
+    terms = Terms(
+        classes=first.classes,
+        views=first.views,
+        columns=settings.columns,
+        seed=settings.seed,
+        spread=spread,
+        check=frequencies_digest(width, settings.columns, settings.seed, spread),
+        ridge=RIDGE / float(np.sqrt(sum(hello.faces for hello in giving))),
+        rounds=settings.rounds,
+        parts=min(settings.parts, len(giving)),
+        least_faces=settings.least_faces,
+        most_norm=settings.most_norm,
+    )
+    for hello in hellos:
+        check(hello, terms)
+    return terms
+
+
+def check(hello: Hello, terms: Terms) -> None:
+    """Raise SiteError where a site has other classes or views than the federation."""
+    if hello.classes != terms.classes:
+        more = ", ".join(sorted(set(hello.classes) - set(terms.classes))) or "none"
+        less = ", ".join(sorted(set(terms.classes) - set(hello.classes))) or "none"
+        raise SiteError(
+            f"Site '{hello.site}' has another class set: it alone has {more}; it lacks {less}. Read its set with "
+            f"--classes {','.join(terms.classes)}, or map names with --alias X=Y."
+        )
+    have = {name: (width, encoder) for name, width, encoder in hello.views}
+    want = {name: (width, encoder) for name, width, encoder in terms.views}
+    if set(have) != set(want):
+        raise SiteError(
+            f"Site '{hello.site}' has the views {', '.join(sorted(have)) or 'none'}; the federation has "
+            f"{', '.join(sorted(want))}. Use the same --encoder and --view."
+        )
+    for name, (width, encoder) in sorted(have.items()):
+        if width != want[name][0]:
+            raise SiteError(
+                f"Site '{hello.site}': view '{name}' has {width} columns; the federation's has {want[name][0]}."
+            )
+        if encoder != want[name][1]:
+            raise SiteError(
+                f"Site '{hello.site}': view '{name}' comes from another encoder ({encoder}) than the federation's "
+                f"({want[name][1]}). Use the same encoder, weights and version of fercleaner."
+            )

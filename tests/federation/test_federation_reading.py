@@ -1,0 +1,121 @@
+"""A site's labels beside what others learned: the formula by loops, known noise found, and who counts how much."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fercleaner.federation.reading import (
+    LEAST,
+    NOISE_FACES,
+    RIGHT,
+    SHARE_FACES,
+    SHARPENED,
+    STEPS,
+    read_labels,
+    share_of_others,
+    together,
+)
+
+
+def drawn(n=400, c=3, seed=0, wrong=0.3):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(c, size=n)
+    said = np.exp(1.5 * np.eye(c)[truth] + 0.5 * rng.normal(size=(n, c)))
+    label = np.where((truth == 0) & (rng.random(n) < wrong), 1, truth)
+    return said / said.sum(1, keepdims=True), np.eye(c)[label], truth, np.arange(n) % 5
+
+
+def by_loops(said, given, fold):
+    n, c = said.shape
+    p = said**SHARPENED
+    p /= p.sum(1, keepdims=True)
+    mean, answer = p.mean(0), np.zeros((n, c))
+    for b in set(fold):
+        transition = np.array([[RIGHT * (i == j) + (1 - RIGHT) / c for j in range(c)] for i in range(c)])
+        frequency = mean.copy()
+
+        def read(i, transition, frequency):
+            row = np.array([p[i, k] * frequency[k] / mean[k] * (transition[k] @ given[i]) for k in range(c)])
+            return row / row.sum()
+
+        for _ in range(STEPS):
+            counts = NOISE_FACES * np.array([[RIGHT * (i == j) + (1 - RIGHT) / c for j in range(c)] for i in range(c)])
+            total = SHARE_FACES * mean
+            for i in range(n):
+                if fold[i] != b:
+                    row = read(i, transition, frequency)
+                    counts += np.outer(row, given[i])
+                    total = total + row
+            transition = counts / counts.sum(1, keepdims=True)
+            frequency = total / total.sum()
+        for i in np.flatnonzero(fold == b):
+            answer[i] = read(i, transition, frequency)
+    return answer
+
+
+def test_the_formula_by_loops():
+    said, given, _, fold = drawn(n=40)
+    read, _ = read_labels(said, given, np.ones(40, dtype=bool), fold)
+    assert np.allclose(read, by_loops(said, given, fold), atol=1e-9)
+
+
+def test_a_site_that_calls_one_class_another_is_read_so():
+    said, given, truth, fold = drawn()
+    read, borne_out = read_labels(said, given, np.ones(400, dtype=bool), fold)
+    assert borne_out == 1.0
+    assert (read.argmax(1) == truth).mean() > (given.argmax(1) == truth).mean() + 0.03
+    turned = (given.argmax(1) == 1) & (truth == 0)
+    right = (given.argmax(1) == 1) & (truth == 1)
+    assert read[turned, 1].mean() < 0.5 < 0.8 < read[right, 1].mean()
+
+
+def test_labels_of_a_fold_move_the_matrix_of_the_others_alone():
+    """Of faces whose own label stays, one of the fold whose labels change keeps its answer to the last bit."""
+    said, given, _, fold = drawn(n=60)
+    known, other = np.ones(60, dtype=bool), given.copy()
+    changed = np.flatnonzero(fold == 2)[1:]
+    other[changed] = np.roll(other[changed], 1, axis=1)
+    before, after = read_labels(said, given, known, fold)[0], read_labels(said, other, known, fold)[0]
+    stays = np.flatnonzero(fold == 2)[0]
+    assert np.array_equal(before[stays], after[stays])
+    assert (before[fold != 2] != after[fold != 2]).any(1).all()
+
+
+def test_a_head_that_says_nothing_of_this_site_does_not_count():
+    said, given, _, fold = drawn()
+    known, order = np.ones(400, dtype=bool), np.random.default_rng(0).permutation(400)
+    assert read_labels(said[order], given, known, fold)[1] == 0.0
+    assert read_labels(np.zeros_like(said), given, np.zeros(400, dtype=bool), fold)[1] == 0.0
+
+
+def test_unknown_and_unlabeled_faces():
+    said, given, _, fold = drawn(n=50)
+    said[3], given[4] = 0, 0
+    read, _ = read_labels(said, given, said.any(1), fold)
+    assert not read[3].any()
+    assert np.isclose(read[4].sum(), 1)
+    assert read[4].argmax() == said[4].argmax()
+
+
+def test_classes_can_be_renamed_and_faces_renumbered():
+    said, given, _, fold = drawn(n=60)
+    known, order, turn = np.ones(60, dtype=bool), np.random.default_rng(1).permutation(60), [2, 0, 1]
+    plain, _ = read_labels(said, given, known, fold)
+    assert np.allclose(read_labels(said[order], given[order], known, fold[order])[0], plain[order], atol=1e-12)
+    assert np.allclose(read_labels(said[:, turn], given[:, turn], known, fold)[0], plain[:, turn], atol=1e-12)
+
+
+def test_the_fewer_faces_the_more_the_others_count():
+    assert share_of_others(0) == 1.0
+    assert share_of_others(300) == pytest.approx(0.5)
+    assert share_of_others(30_000) < 0.01
+
+
+def test_answers_are_joined_by_their_logarithms():
+    alone, others = np.array([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0]]), np.array([[0.1, 0.8, 0.1], [0.0, 0.0, 1.0]])
+    joined = together(alone, others, np.array([True, False]), 0.25)
+    wanted = (alone[0] + LEAST) ** 0.75 * (others[0] + LEAST) ** 0.25
+    assert np.allclose(joined[0], wanted / wanted.sum())
+    assert np.array_equal(joined[1], alone[1])
+    assert np.allclose(together(alone, others, np.ones(2, dtype=bool), 0.0), (alone + LEAST) / (1 + 3 * LEAST))

@@ -1,0 +1,184 @@
+"""What a site sends and what the coordinator makes of it: closed forms, loops, and sites that lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fercleaner.federation.heads import CONSTANT_RIDGE, HOLD, Step, posteriors, shortened
+from fercleaner.federation.rounds import (
+    Update,
+    averaged,
+    bounded,
+    check_update,
+    dealt,
+    next_part,
+    start,
+    trimmed_mean,
+)
+from fercleaner.federation.terms import SiteError, Terms
+
+TERMS = Terms(("a", "b", "c"), (("v", 4, "vectors"),), 8, 0, 1.0, "", 0.02, rounds=3, parts=3, least_faces=5)
+
+
+def data(seed, n=60):
+    rng = np.random.default_rng(seed)
+    design = np.concatenate([rng.normal(size=(n, 8)) / 3, np.ones((n, 1))], axis=1).astype(np.float32)
+    return design, rng.dirichlet(np.ones(3), n), rng.random(n)
+
+
+def ridge_head(designs, targets, weights):
+    """The weighted ridge head of all faces, by the normal equations."""
+    x, r, w = np.concatenate(designs).astype(float), np.concatenate(targets), np.concatenate(weights)
+    gram = sum(w[i] * np.outer(x[i], x[i]) for i in range(len(x))) / w.sum()
+    right = sum(w[i] * np.outer(x[i], r[i]) for i in range(len(x))) / w.sum()
+    return np.linalg.solve(gram + np.diag([TERMS.ridge] * 8 + [CONSTANT_RIDGE]), right)
+
+
+def test_a_step_is_the_ridge_head_held_to_the_shared_one():
+    design, targets, weight = data(0)
+    head = np.random.default_rng(1).normal(size=(9, 3))
+    x = design.astype(float)
+    gram = (x * weight[:, None]).T @ x / weight.sum()
+    right = (x * weight[:, None]).T @ targets / weight.sum()
+    ridge = np.diag([TERMS.ridge] * 8 + [CONSTANT_RIDGE])
+    wanted = np.linalg.solve(gram + ridge + HOLD * np.eye(9), right + HOLD * head)
+    assert np.allclose(head + Step(design, targets, weight, TERMS).of(head), wanted, atol=1e-9)
+
+
+def test_steps_lead_a_site_to_its_ridge_head():
+    design, targets, weight = data(0)
+    step, head = Step(design, targets, weight, TERMS), np.zeros((9, 3))
+    for _ in range(60):
+        head = head + step.of(head)
+    assert np.allclose(head, ridge_head([design], [targets], [weight]), atol=1e-6)
+
+
+def test_rounds_lead_sites_of_like_faces_to_the_head_of_all_in_one_place():
+    parts = [data(seed, 600) for seed in range(3)]
+    everyone = [np.ones(len(w)) for *_, w in parts]
+    steps = [Step(x, r, w, TERMS) for (x, r, _), w in zip(parts, everyone, strict=True)]
+    heads = start(TERMS)
+    for _ in range(60):
+        came = [Update(str(i), i, 600, step.send(heads, i)) for i, step in enumerate(steps)]
+        heads = averaged(heads, came, TERMS)
+    others = ridge_head([x for x, *_ in parts[1:]], [r for _, r, _ in parts[1:]], everyone[1:])
+    alone = ridge_head([parts[1][0]], [parts[1][1]], everyone[1:2])
+    assert np.abs(heads[0] - others).max() < 0.1 * np.abs(alone - others).max()
+
+
+def test_a_head_never_learns_from_its_own_part():
+    heads = start(TERMS)
+    rng = np.random.default_rng(3)
+
+    def after(seed):
+        design, targets, weight = data(seed)
+        first = Update("first", 0, 60, Step(design, targets, weight, TERMS).send(heads, 0))
+        rest = [Update(str(p), p, 60, Step(*data(10 + p), TERMS).send(heads, p)) for p in (1, 2)]
+        return averaged(heads, [first, *rest], TERMS)
+
+    one, other = after(0), after(int(rng.integers(50, 99)))
+    assert np.array_equal(one[0], other[0])
+    assert not np.allclose(one[1], other[1])
+    assert not np.allclose(one[2], other[2])
+
+
+def updates(seeds=(0, 1, 2, 3, 4, 5)):
+    heads = start(TERMS)
+    return [Update(f"s{i}", i % 3, 60, Step(*data(i), TERMS).send(heads, i % 3)) for i in seeds]
+
+
+def test_the_mean_is_that_of_loops():
+    came = [replace(update, faces=50 + 10 * i) for i, update in enumerate(updates())]
+    heads = averaged(start(TERMS), came, TERMS)
+    for part in range(3):
+        total, weights = np.zeros((9, 3)), 0.0
+        for update in came:
+            if update.part == part:
+                continue
+            position = [q for q in range(3) if q != update.part].index(part)
+            total += update.faces * update.steps[position].astype(float)
+            weights += update.faces
+        assert np.allclose(heads[part], total / weights, atol=1e-6)
+
+
+def test_the_order_in_which_sites_answer_changes_no_bit():
+    came = updates()
+    assert np.array_equal(averaged(start(TERMS), came, TERMS), averaged(start(TERMS), came[::-1], TERMS))
+
+
+@pytest.mark.parametrize("trim", [0.0, 0.2])
+def test_scaled_weights_do_not_move_the_heads_far(trim):
+    came = updates()
+    honest = averaged(start(TERMS), came, TERMS, trim)
+    lie = replace(came[0], steps=came[0].steps * np.float32(-1e6))
+    lied = averaged(start(TERMS), [lie, *came[1:]], TERMS, trim)
+    norm = np.median([np.linalg.norm(step) for update in came for step in update.steps])
+    assert np.linalg.norm(lied - honest, axis=(1, 2)).max() < norm
+
+
+def test_a_site_that_boasts_of_faces_weighs_as_much_as_all_others():
+    assert np.allclose(bounded(np.array([1e9, 30.0, 10.0])), [0.5, 0.375, 0.125])
+    assert np.allclose(bounded(np.array([20.0, 30.0, 10.0])), [1 / 3, 1 / 2, 1 / 6])
+    assert bounded(np.array([7.0])).tolist() == [1.0]
+
+
+def test_trimming_near_one_half_is_the_median_and_none_is_the_mean():
+    values = np.array([[3.0, -1.0], [1.0, 5.0], [2.0, 2.0], [100.0, -50.0], [-7.0, 2.5]])
+    even = np.full(5, 0.2)
+    assert np.allclose(trimmed_mean(values, even, 0.0), values.mean(0))
+    assert np.allclose(trimmed_mean(values, even, 0.49), np.median(values, axis=0))
+    assert np.allclose(trimmed_mean(values, even, 0.2), [np.mean([1, 2, 3]), np.mean([-1, 2, 2.5])])
+    heavy = np.array([0.6, 0.1, 0.1, 0.1, 0.1])
+    assert np.allclose(trimmed_mean(values, heavy, 0.45), values[0])
+
+
+def test_what_cannot_be_is_refused_and_names_the_site():
+    good = updates()[0]
+    bad = good.steps.copy()
+    bad[0, 0, 0] = np.nan
+    with pytest.raises(SiteError, match=r"Site 's0' sent NaN or infinity \(1 numbers\)"):
+        check_update(replace(good, steps=bad), TERMS)
+    with pytest.raises(SiteError, match=r"Site 's0' sent shape \(1, 9, 3\); expected \(2, 9, 3\)"):
+        check_update(replace(good, steps=good.steps[:1]), TERMS)
+    with pytest.raises(SiteError, match="Site 's0' sent what 4 faces say; at least 5"):
+        check_update(replace(good, faces=4), TERMS)
+    with pytest.raises(SiteError, match="part 3; parts are 0 to 2"):
+        check_update(replace(good, part=3), TERMS)
+
+
+def test_a_site_of_few_faces_sends_nothing():
+    design, targets, weight = data(0)
+    with pytest.raises(SiteError, match="4 labeled faces with a vector are fewer than the 5"):
+        Step(design, targets, np.where(np.arange(60) < 4, weight, 0), TERMS)
+
+
+def test_a_step_is_shortened_and_noise_is_as_long_as_asked():
+    assert np.isclose(np.linalg.norm(shortened(np.full((3, 3), 9.0), 2.0)), 2.0)
+    assert np.array_equal(shortened(np.full((3, 3), 0.1), 2.0), np.full((3, 3), 0.1))
+    step, heads = Step(*data(0), TERMS), start(TERMS)
+    clear, noisy = step.send(heads, 0), step.send(heads, 0, 1.0, np.random.default_rng(0))
+    apart = np.linalg.norm(noisy - clear, axis=(1, 2))
+    assert np.allclose(apart, TERMS.most_norm, rtol=0.5)
+
+
+def test_broken_heads_are_refused():
+    with pytest.raises(SiteError, match="The heads hold NaN"):
+        Step(*data(0), TERMS).send(np.full(TERMS.shape, np.nan, dtype=np.float32), 0)
+
+
+def test_what_a_head_says_is_a_distribution():
+    design, *_ = data(0)
+    found = np.arange(60) % 7 > 0
+    said = posteriors(design, found, np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32))
+    assert np.allclose(said[found].sum(1), 1)
+    assert (said[found] > 0).all()
+    assert not said[~found].any()
+
+
+def test_sites_are_dealt_evenly_and_later_ones_fill_up():
+    parts = dealt(["d", "a", "c", "b"], 3)
+    assert parts == {"a": 0, "b": 1, "c": 2, "d": 0}
+    assert next_part(parts, 3) == 1
