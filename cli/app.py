@@ -10,7 +10,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from . import audit, cache, demo, doctor, evaluate, export, inspect, listing, project, read, refine, review, trial
+from . import (
+    audit,
+    cache,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    inspect,
+    listing,
+    project,
+    read,
+    refine,
+    review,
+    train,
+    trial,
+)
 
 #: Exit codes beside 0 (done) and 2 (usage, Typer's own).
 FAILED, INTERRUPTED = 1, 130
@@ -20,7 +35,7 @@ EXTRACTING = ("refine", "audit", "trial", "project")
 WANTS: dict[str, tuple[Callable[..., None], ...]] = {
     "Clean": (refine.refine, read.read, trial.trial, listing.methods, demo.demo),
     "Look and decide": (audit.audit, review.review, inspect.show, evaluate.evaluate),
-    "Hand over": (export.export, project.project),
+    "Hand over": (export.export, project.project, train.train),
     "About this machine": (doctor.doctor, cache.cache),
 }
 #: Options that went elsewhere: (command, or "" for any; option) -> what to write now.
