@@ -45,6 +45,7 @@ COMMON: dict[str, Any] = {"batch": 128, "rate": 3e-3, "head_rate": 3e-3, "schedu
 #: What the papers' settings become in trainings of some ten epochs.
 SHORTER: dict[str, dict[str, Any]] = {
     "dnfer": {"warm_up": 2},
+    "la-net": {"momentum": 0.99},
 }
 
 

@@ -17,7 +17,9 @@ from ..core.errors import InputError, did_you_mean
 from .backbones import Backbone, Classifier
 from .checkpoint import load_network
 from .dnfer import Dnfer
+from .evidence import with_landmarks, with_units
 from .faces import Faces, collate
+from .la_net import LaNet
 from .labels import TrainingSet, decoded, from_refined, from_samples, held_back, split_of
 from .loop import Run, fit
 from .losses import mixup, smoothed, soft_cross_entropy, symmetric_kl_bits
@@ -27,15 +29,16 @@ from .soft import Soft
 from .views import Plain, Strong, Weak
 
 #: Every recipe by name, in the order in which help shows them.
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Soft, Dnfer)}
+RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Soft, Dnfer, LaNet)}
 
 __all__ = [
     "RECIPES",
     "Backbone",
+    "Classifier",
     "Dnfer",
     "EpochSampler",
     "Faces",
-    "Classifier",
+    "LaNet",
     "Plain",
     "Recipe",
     "Run",
@@ -58,6 +61,8 @@ __all__ = [
     "soft_cross_entropy",
     "split_of",
     "symmetric_kl_bits",
+    "with_landmarks",
+    "with_units",
 ]
 
 

@@ -44,7 +44,7 @@ class TrainingSet:
     units : (M, U) float32 in [0, 1], optional
         Probability that each action unit is active; NaN where it is not known.
     unit_names : tuple of U str
-        Such as "12".
+        Such as "AU12".
     """
 
     samples: Samples

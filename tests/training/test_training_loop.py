@@ -26,11 +26,13 @@ from fercleaner.training.labels import face_of
 BY_HEART: dict[str, dict[str, Any]] = {
     "soft": {},
     "dnfer": {"warm_up": 25, "alpha": 0.1},
+    "la-net": {"queue": 64, "momentum": 0.9, "balance": "none"},
 }
 #: Settings under which three epochs show all that a recipe does.
 FEW: dict[str, dict[str, Any]] = {
     "soft": {"mixing": 0.5},
     "dnfer": {"warm_up": 1},
+    "la-net": {"queue": 64},
 }
 
 
