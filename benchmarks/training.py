@@ -46,6 +46,7 @@ COMMON: dict[str, Any] = {"batch": 128, "rate": 3e-3, "head_rate": 3e-3, "schedu
 SHORTER: dict[str, dict[str, Any]] = {
     "dnfer": {"warm_up": 2},
     "la-net": {"momentum": 0.99},
+    "leaf": {"momentum": 0.99},
 }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LABELS, NETWORK, RUNNING = "Labels and faces", "Network and recipe", "Running"
 #: As in the library, so that `--help` need not import it.
-NAMES = "soft or dnfer"
+NAMES = "soft, dnfer, la-net or leaf"
 
 
 def train(
@@ -74,6 +74,15 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Where a manifest's relative paths start.", rich_help_panel=LABELS),
     ] = None,
+    landmarks: Annotated[
+        str,
+        typer.Option(
+            metavar="TAG",
+            help="For recipes that learn from landmarks: the set's own, else builtin (auto), mediapipe, "
+            "face-alignment, points:FILE.",
+            rich_help_panel=LABELS,
+        ),
+    ] = "auto",
     train_split: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Train on this split; repeatable.", rich_help_panel=LABELS),
@@ -116,6 +125,8 @@ def train(
     chosen = training.build(recipe, asked)
     network = training.Backbone(backbone, size, weights)
     faces, tests = _faces(source, dataset, images, labels)
+    if chosen.needs_landmarks:
+        faces = _marked(faces, landmarks, device)
     if test_split:
         tested = training.split_of(tests, tuple(test_split))
         learned = training.split_of(faces, tuple(train_split)) if train_split else _others(faces, test_split)
@@ -153,6 +164,21 @@ def _faces(source: Path, dataset: Path | None, images: Path | None, labels: str)
         raise InputError(f"--labels {labels} needs a refined file: fercleaner refine {source} makes one.")
     faces = training.from_samples(datasets.read(source, images=images))
     return faces, faces
+
+
+def _marked(faces: TrainingSet, tag: str, device: str) -> TrainingSet:
+    """Return the faces with landmarks."""
+    from fercleaner import landmarks, training
+
+    from .console import progress_callbacks
+
+    with progress_callbacks() as callbacks:
+        if tag == "auto" and faces.samples.points is not None:
+            found = landmarks.from_samples(faces.samples)
+        else:
+            detector = landmarks.build("builtin" if tag == "auto" else tag, device=device)
+            found = landmarks.detect(faces.samples, detector, progress=callbacks.stage("landmarks"))
+        return training.with_landmarks(faces, found, callbacks.stage("sizes of pictures"))
 
 
 def _others(faces: TrainingSet, splits: list[str]) -> TrainingSet:

@@ -21,6 +21,7 @@ from .evidence import with_landmarks, with_units
 from .faces import Faces, collate
 from .la_net import LaNet
 from .labels import TrainingSet, decoded, from_refined, from_samples, held_back, split_of
+from .leaf import Leaf
 from .loop import Run, fit
 from .losses import mixup, smoothed, soft_cross_entropy, symmetric_kl_bits
 from .recipe import Recipe, System
@@ -29,7 +30,7 @@ from .soft import Soft
 from .views import Plain, Strong, Weak
 
 #: Every recipe by name, in the order in which help shows them.
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Soft, Dnfer, LaNet)}
+RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Soft, Dnfer, LaNet, Leaf)}
 
 __all__ = [
     "RECIPES",
@@ -39,6 +40,7 @@ __all__ = [
     "EpochSampler",
     "Faces",
     "LaNet",
+    "Leaf",
     "Plain",
     "Recipe",
     "Run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,16 +66,20 @@ class Body(nn.Module):
 
 
 class Classifier(nn.Module):
-    """A body and a linear classifier, with dropout between them."""
+    """A body and a linear classifier, with dropout and what a recipe puts there (`neck`) between them.
 
-    def __init__(self, body: Body, n_classes: int, dropout: float = 0.0) -> None:
+    The neck, nothing by default, maps features (B, width) to features of the same width.
+    """
+
+    def __init__(self, body: Body, n_classes: int, dropout: float = 0.0, neck: nn.Module | None = None) -> None:
         super().__init__()
         self.body, self.dropout = body, nn.Dropout(dropout)
+        self.neck = nn.Identity() if neck is None else neck
         self.classifier = nn.Linear(body.width, n_classes)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the class scores (B, C)."""
-        scores: Tensor = self.classifier(self.dropout(self.body(pictures)))
+        scores: Tensor = self.classifier(self.neck(self.dropout(self.body(pictures))))
         return scores
 
 
@@ -115,8 +120,8 @@ class Backbone:
         """Edge of the pictures, pixels."""
         return self.size or (LARGE_SIZE if self.tag.startswith(TORCHVISION) else SMALL_SIZE)
 
-    def build(self, n_classes: int, dropout: float = 0.0) -> Classifier:
-        """Return the network, its classifier at random (torch's global generator).
+    def build(self, n_classes: int, dropout: float = 0.0, neck: Callable[[int], nn.Module] | None = None) -> Classifier:
+        """Return the network, its classifier and neck (made for the body's width) random, by torch's global generator.
 
         Raises
         ------
@@ -133,7 +138,7 @@ class Backbone:
             body = _torchvision_body(self.tag.removeprefix(TORCHVISION), self.edge, self.weights)
         if (file := self._file()) is not None and (state := _own_state(file)):
             checkpoints.load_all(body, state, file, f"--backbone {self.tag}")
-        return Classifier(body, n_classes, dropout)
+        return Classifier(body, n_classes, dropout, None if neck is None else neck(body.width))
 
     def _file(self) -> Path | None:
         return None if self.weights in (None, NONE) else checkpoints.given_file(Path(str(self.weights)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,6 +121,9 @@ def load_network(path: str | Path) -> tuple[Classifier, dict[str, Any]]:
     about = loaded.about
     # random weights of the same sizes, which are then all replaced
     backbone = Backbone(about["backbone"], about["size"], NONE if about["backbone"] != "builtin" else str(path))
-    network = backbone.build(len(about["classes"]))
+    from . import RECIPES, build
+
+    names = [f.name for f in fields(RECIPES[about["recipe"]])]
+    network = build(about["recipe"], {name: about[name] for name in names}).network(backbone, len(about["classes"]))
     network.load_state_dict(loaded.tensors)
     return network.eval(), about

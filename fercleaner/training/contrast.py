@@ -98,7 +98,12 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 @torch.no_grad()
-def follow(copy: nn.Module, model: nn.Module, momentum: float) -> None:
-    """Move the parameters of a copy towards a model's: m c + (1 - m) p."""
+def follow(copy: nn.Module, model: nn.Module, momentum: float, *, buffers: bool = False) -> None:
+    """Move the parameters of a copy towards a model's: m c + (1 - m) p; where asked, batch statistics alike."""
     for slow, fast in zip(copy.parameters(), model.parameters(), strict=True):
         slow.lerp_(fast, 1 - momentum)
+    for old, new in zip(copy.buffers(), model.buffers(), strict=True) if buffers else ():
+        if old.is_floating_point():
+            old.lerp_(new, 1 - momentum)
+        else:
+            old.copy_(new)

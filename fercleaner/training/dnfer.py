@@ -119,4 +119,4 @@ class Dnfer(Recipe):
 
     def system(self, backbone: Backbone, faces: TrainingSet) -> DnferSystem:
         """Return a network and its loss."""
-        return DnferSystem(backbone.build(len(faces.classes), self.dropout), self.warm_up, self.alpha)
+        return DnferSystem(self.network(backbone, len(faces.classes)), self.warm_up, self.alpha)

@@ -131,7 +131,7 @@ class TwoSpaces(nn.Module):
     def __init__(self, body: Body) -> None:
         super().__init__()
         self.body, self.branch = body, LandmarkBranch(body)
-        self.project = nn.ModuleList((Projection(body.width), Projection(BRANCH_WIDTH)))
+        self.project_u, self.project_v = Projection(body.width), Projection(BRANCH_WIDTH)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return expression features, landmark features, heat maps."""
@@ -156,8 +156,8 @@ class LaNetSystem(System):
         self.keys = copy.deepcopy(self.spaces).requires_grad_(False)
         self.edge = self.spaces.branch.edge
         self.scores = nn.ModuleList((PairScores(network.body.width), PairScores(BRANCH_WIDTH)))
-        self.queues = nn.ModuleList(KeyQueue(recipe.queue) for _ in range(2))
-        self.fresh: list[tuple[Tensor, Tensor]] = []
+        self.expression_queue, self.landmark_queue = KeyQueue(recipe.queue), KeyQueue(recipe.queue)
+        self.fresh: tuple[Tensor, Tensor, Tensor]
         self.register_buffer("bank", torch.from_numpy(faces.distribution.copy()))
 
     def target(self, features: tuple[Tensor, Tensor], p: Tensor) -> Tensor:
@@ -195,19 +195,20 @@ class LaNetSystem(System):
         """Return both directions' contrast, and hold this batch's keys until the step is done."""
         with torch.no_grad():
             ku, kv, _ = self.keys(batch["weak"])
-            keys = [project(k.float()) for project, k in zip(self.keys.project, (ku, kv), strict=True)]
+            key_u, key_v = self.keys.project_u(ku.float()), self.keys.project_v(kv.float())
         pseudo = pseudo_labels(bank, batch["place"], self.recipe.confidence)
-        queries = [project(x) for project, x in zip(self.spaces.project, features, strict=True)]
-        total = queries[0].new_zeros(())
-        for query, key, queue in ((queries[0], keys[1], self.queues[1]), (queries[1], keys[0], self.queues[0])):
-            total = total + across_spaces(query, key, pseudo, queue.keys, queue.pseudo, self.recipe.temperature)
-        self.fresh = [(key, pseudo) for key in keys]
-        return total
+        u, v = self.spaces.project_u(features[0]), self.spaces.project_v(features[1])
+        self.fresh = (key_u, key_v, pseudo)
+        t, by_u, by_v = self.recipe.temperature, self.expression_queue, self.landmark_queue
+        return across_spaces(u, key_v, pseudo, by_v.keys, by_v.pseudo, t) + across_spaces(
+            v, key_u, pseudo, by_u.keys, by_u.pseudo, t
+        )
 
     def stepped(self, clock: Clock) -> None:
         """Put the batch's keys into the queues, and let the keys' networks follow."""
-        for queue, (key, pseudo) in zip(self.queues, self.fresh, strict=True):
-            queue.push(key, pseudo)
+        key_u, key_v, pseudo = self.fresh
+        self.expression_queue.push(key_u, pseudo)
+        self.landmark_queue.push(key_v, pseudo)
         follow(self.keys, self.spaces, self.recipe.momentum)
 
 
@@ -289,4 +290,4 @@ class LaNet(Recipe):
 
     def system(self, backbone: Backbone, faces: TrainingSet) -> LaNetSystem:
         """Return networks, bank and queues."""
-        return LaNetSystem(backbone.build(len(faces.classes), self.dropout), faces, self)
+        return LaNetSystem(self.network(backbone, len(faces.classes)), faces, self)

@@ -257,8 +257,8 @@ def decoded(
             "--dataset SET, or where its pictures are with --images DIR."
         )
     if not readable.all():
-        told = "; ".join(f"{reason} (first: {name})" for reason, name in reasons.items())
-        note(f"{int((~readable).sum()):,} of {m:,} pictures cannot be read and are left out: {told}.")
+        said = "; ".join(f"{reason} (first: {name})" for reason, name in reasons.items())
+        note(f"{int((~readable).sum()):,} of {m:,} pictures cannot be read and are left out: {said}.")
         return faces.taking(readable), None if held is None else held[readable]
     return faces, held
 

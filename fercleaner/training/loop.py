@@ -273,7 +273,7 @@ def one_epoch(
     torch.manual_seed(stream("epoch", run.seed, epoch))
     where = next(system.parameters()).device
     faces.set_epoch(epoch)
-    order = EpochSampler(faces.faces.sampled, recipe.epochs, recipe.balance, run.seed)
+    order = EpochSampler(faces.faces.sampled, recipe.epochs, recipe.balance, run.seed, paired=recipe.uses_unlabeled)
     lengths = []
     for e in (*range(recipe.epochs), epoch):  # epochs may differ in length
         order.set_epoch(e)

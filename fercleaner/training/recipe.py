@@ -143,6 +143,10 @@ class Recipe(ABC):
         """Return the views that a batch holds."""
         return {"weak": self.weak()}
 
+    def network(self, backbone: Backbone, n_classes: int) -> Classifier:
+        """Return the network that is kept in the end, untrained."""
+        return backbone.build(n_classes, self.dropout)
+
     @abstractmethod
     def system(self, backbone: Backbone, faces: TrainingSet) -> System:
         """Return the system for training faces, its random weights drawn from torch's global generator."""

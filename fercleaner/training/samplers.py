@@ -60,12 +60,18 @@ class EpochSampler(Sampler[tuple[int, int]]):
         Every face once; every class alike; from the one to the other as epochs go by.
     seed : int
         The order depends on it and on the epoch alone.
+    paired : bool
+        Where there are faces of class -1: faces with and without a class by turns, the fewer of them again and again,
+        so that a batch holds as many of both.
     """
 
-    def __init__(self, label: Ints, epochs: int, balance: Balance = "none", seed: int = 0) -> None:
+    def __init__(
+        self, label: Ints, epochs: int, balance: Balance = "none", seed: int = 0, *, paired: bool = False
+    ) -> None:
         if balance not in get_args(Balance):
             raise InputError(f"balance is '{balance}'; choose {', '.join(get_args(Balance))}.")
         self.label, self.epochs, self.balance, self.seed = np.asarray(label), epochs, balance, seed
+        self.paired = paired and bool((self.label < 0).any()) and bool((self.label >= 0).any())
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -80,16 +86,32 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return progressive_counts(sizes, self.epoch if self.balance == "progressive" else 0, max(1, self.epochs))
 
     def __len__(self) -> int:
-        return sum(self.counts()) + int((self.label < 0).sum())
+        known, other = sum(self.counts()), int((self.label < 0).sum())
+        return 2 * max(known, other) if self.paired else known + other
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(stream("order", self.seed, self.epoch))
-        draws = [(int(place), 0) for place in np.flatnonzero(self.label < 0)]
+        known: list[tuple[int, int]] = []
         for c, count in enumerate(self.counts()):
             places = np.flatnonzero(self.label == c).tolist()
             copies, rest = divmod(count, len(places)) if places else (0, 0)
-            draws += [(place, copy) for copy in range(copies) for place in places]
+            known += [(place, copy) for copy in range(copies) for place in places]
             chosen = torch.randperm(len(places), generator=generator)[:rest].tolist()
-            draws += [(places[i], copies) for i in chosen]
-        for i in torch.randperm(len(draws), generator=generator).tolist():
-            yield draws[i]
+            known += [(places[i], copies) for i in chosen]
+        other = [(int(place), 0) for place in np.flatnonzero(self.label < 0)]
+        if not self.paired:
+            yield from _shuffled(known + other, len(known) + len(other), generator)
+            return
+        half = max(len(known), len(other))
+        for pair in zip(_shuffled(known, half, generator), _shuffled(other, half, generator), strict=True):
+            yield from pair
+
+
+def _shuffled(draws: list[tuple[int, int]], count: int, generator: torch.Generator) -> Iterator[tuple[int, int]]:
+    """Yield `count` draws in random order; once through all of them, again in another, with further copies."""
+    copies = 1 + max((copy for _, copy in draws), default=0)
+    for done in range(0, count, max(1, len(draws))):
+        order = torch.randperm(len(draws), generator=generator).tolist()
+        for i in order[: count - done]:
+            place, copy = draws[i]
+            yield place, copy + copies * (done // len(draws))

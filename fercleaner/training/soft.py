@@ -63,4 +63,4 @@ class Soft(Recipe):
 
     def system(self, backbone: Backbone, faces: TrainingSet) -> SoftSystem:
         """Return a network and its loss."""
-        return SoftSystem(backbone.build(len(faces.classes), self.dropout), self.smoothing, self.mixing)
+        return SoftSystem(self.network(backbone, len(faces.classes)), self.smoothing, self.mixing)

@@ -39,6 +39,17 @@ def test_a_refined_file_is_trained_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert Path("a.dnfer/model.safetensors").is_file()
 
 
+def test_landmarks_come_from_a_file_or_the_builtin_model(tmp_path: Path) -> None:
+    short = [*SHORT, "--recipe", "la-net", "--set", "queue=16", "--test-split", "test"]
+    points = f"points:{drawn_folder() / 'landmarks.npz'}"
+    done = run(drawn_folder(), *short, "--landmarks", points, "--out", tmp_path / "file", "--json")
+    assert done.exit_code == 0, done.output
+    assert 0 < json.loads(done.stdout)["last"]["landmarks"] < 40
+    done = run(drawn_folder(), *short, "--landmarks", "none", "--out", tmp_path / "none")
+    assert done.exit_code == 1
+    assert "la-net learns from landmarks, and no face has any" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -152,14 +152,20 @@ def test_a_batch_moves_the_bank_by_a_tenth_and_score_nets_learn_through_it():
     whole = parts["label"] + parts["landmarks"] + parts["bank"] + 0.1 * parts["contrast"]
     torch.testing.assert_close(parts["loss"], whole)
     parts["loss"].backward()
-    for module in (*system.scores, *system.spaces.project, system.spaces.branch.maps, system.network.classifier):
+    for module in (
+        *system.scores,
+        system.spaces.project_u,
+        system.spaces.project_v,
+        system.spaces.branch.maps,
+        system.network.classifier,
+    ):
         for parameter in module.parameters():
             assert parameter.grad is not None
             assert parameter.grad.abs().sum() > 0
     assert all(p.grad is None for p in system.keys.parameters())
-    assert (system.queues[0].pseudo < 0).all(), "keys are queued after the step"
+    assert (system.expression_queue.pseudo < 0).all(), "keys are queued after the step"
     system.stepped(Clock(0, 1, 0, 4))
-    assert system.queues[0].pseudo[:16].tolist() == batch["given"].tolist(), "given labels are sure at first"
+    assert system.expression_queue.pseudo[:16].tolist() == batch["given"].tolist(), "given labels are sure at first"
     kept = system.kept().state_dict()
     assert not [name for name in kept if "branch" in name or "project" in name]
 

@@ -27,12 +27,14 @@ BY_HEART: dict[str, dict[str, Any]] = {
     "soft": {},
     "dnfer": {"warm_up": 25, "alpha": 0.1},
     "la-net": {"queue": 64, "momentum": 0.9, "balance": "none"},
+    "leaf": {"momentum": 0.5, "dropout": 0.0, "weight_decay": 0.0, "label_weight": 1.0},
 }
 #: Settings under which three epochs show all that a recipe does.
 FEW: dict[str, dict[str, Any]] = {
     "soft": {"mixing": 0.5},
     "dnfer": {"warm_up": 1},
     "la-net": {"queue": 64},
+    "leaf": {"momentum": 0.9},
 }
 
 
