@@ -88,7 +88,11 @@ def versions(bed: Bed, args: argparse.Namespace, work: Path) -> dict[str, traini
     made = {"given": given, "truth": truth}
     if "refined" in args.labels:
         made["refined"] = training.from_refined(refined(bed, args.method, work), bed.samples)
-    return {name: replace(faces, points=points) for name, faces in made.items()}
+    made = {name: replace(faces, points=points) for name, faces in made.items()}
+    if bed.landmarks is not None:
+        units = training.measured_units(bed.landmarks, given.classes, training.Poi().table)
+        made = {name: training.with_units(faces, units) for name, faces in made.items()}
+    return made
 
 
 def settings_of(recipe: str, labels: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LABELS, NETWORK, RUNNING = "Labels and faces", "Network and recipe", "Running"
 #: As in the library, so that `--help` need not import it.
-NAMES = "soft, dnfer, la-net or leaf"
+NAMES = "soft, dnfer, la-net, leaf, poi or amy"
 
 
 def train(
@@ -126,7 +126,7 @@ def train(
     network = training.Backbone(backbone, size, weights)
     faces, tests = _faces(source, dataset, images, labels)
     if chosen.needs_landmarks:
-        faces = _marked(faces, landmarks, device)
+        faces = _marked(faces, landmarks, device, getattr(chosen, "table", None))
     if test_split:
         tested = training.split_of(tests, tuple(test_split))
         learned = training.split_of(faces, tuple(train_split)) if train_split else _others(faces, test_split)
@@ -166,8 +166,8 @@ def _faces(source: Path, dataset: Path | None, images: Path | None, labels: str)
     return faces, faces
 
 
-def _marked(faces: TrainingSet, tag: str, device: str) -> TrainingSet:
-    """Return the faces with landmarks."""
+def _marked(faces: TrainingSet, tag: str, device: str, table: str | None) -> TrainingSet:
+    """Return the faces with landmarks, and with action units where an AU table is named."""
     from fercleaner import landmarks, training
 
     from .console import progress_callbacks
@@ -178,6 +178,8 @@ def _marked(faces: TrainingSet, tag: str, device: str) -> TrainingSet:
         else:
             detector = landmarks.build("builtin" if tag == "auto" else tag, device=device)
             found = landmarks.detect(faces.samples, detector, progress=callbacks.stage("landmarks"))
+        if table is not None:
+            faces = training.with_units(faces, training.measured_units(found, faces.classes, table))
         return training.with_landmarks(faces, found, callbacks.stage("sizes of pictures"))
 
 

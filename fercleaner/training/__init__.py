@@ -14,26 +14,29 @@ from dataclasses import fields
 from typing import Any
 
 from ..core.errors import InputError, did_you_mean
+from .amy import Amy
 from .backbones import Backbone, Classifier
 from .checkpoint import load_network
 from .dnfer import Dnfer
-from .evidence import with_landmarks, with_units
+from .evidence import measured_units, with_landmarks, with_units
 from .faces import Faces, collate
 from .la_net import LaNet
 from .labels import TrainingSet, decoded, from_refined, from_samples, held_back, split_of
 from .leaf import Leaf
 from .loop import Run, fit
 from .losses import mixup, smoothed, soft_cross_entropy, symmetric_kl_bits
+from .poi import Poi
 from .recipe import Recipe, System
 from .samplers import EpochSampler, progressive_counts
 from .soft import Soft
 from .views import Plain, Strong, Weak
 
 #: Every recipe by name, in the order in which help shows them.
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Soft, Dnfer, LaNet, Leaf)}
+RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Soft, Dnfer, LaNet, Leaf, Poi, Amy)}
 
 __all__ = [
     "RECIPES",
+    "Amy",
     "Backbone",
     "Classifier",
     "Dnfer",
@@ -42,6 +45,7 @@ __all__ = [
     "LaNet",
     "Leaf",
     "Plain",
+    "Poi",
     "Recipe",
     "Run",
     "Soft",
@@ -57,6 +61,7 @@ __all__ = [
     "from_samples",
     "held_back",
     "load_network",
+    "measured_units",
     "mixup",
     "progressive_counts",
     "smoothed",

@@ -9,6 +9,8 @@ import numpy as np
 from ..core.arrays import Floats, Progress
 from ..core.types import ActionUnits, Landmarks
 from ..extraction.images import UnreadableImage, open_face
+from ..landmarks import action_units
+from ..methods.au_prior.tables import prior
 from .labels import TrainingSet
 
 #: Coordinates within this range are shares of the crop already: no picture is two pixels wide.
@@ -42,6 +44,14 @@ def _sizes(faces: TrainingSet, progress: Progress | None) -> Floats:
         if progress is not None and (place % 256 == 255 or place + 1 == len(faces)):
             progress(place + 1, len(faces))
     return sizes
+
+
+def measured_units(landmarks: Landmarks, classes: tuple[str, ...], table: str) -> ActionUnits:
+    """Return the action units of landmarks, from blendshapes where there are some, at the mean rates of an AU table."""
+    rates = prior(table).base_rates(classes)
+    if landmarks.blendshapes is not None:
+        return action_units.from_blendshapes(landmarks, base_rate=rates)
+    return action_units.from_landmarks(landmarks, base_rate=rates)
 
 
 def with_units(faces: TrainingSet, units: ActionUnits) -> TrainingSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -12,9 +11,18 @@ import numpy as np
 import torch
 
 from fercleaner import datasets
-from fercleaner.core.types import Samples
+from fercleaner.core.types import Landmarks, Samples
 from fercleaner.demo import draw_dataset
-from fercleaner.training import Backbone, Run, TrainingSet, fit, from_samples
+from fercleaner.training import (
+    Backbone,
+    Run,
+    TrainingSet,
+    fit,
+    from_samples,
+    measured_units,
+    with_landmarks,
+    with_units,
+)
 
 #: Small pictures and a small network: a recipe's whole training takes about two seconds.
 SMALL = Backbone("small", 32, "none")
@@ -40,7 +48,9 @@ def drawn_faces() -> TrainingSet:
     with np.load(drawn_folder() / "landmarks.npz", allow_pickle=False) as held:
         place = {str(name): k for k, name in enumerate(held["ids"])}
         points = held["points"][[place[str(name)] for name in samples.ids]]
-    return replace(from_samples(samples), points=(points / 100).astype(np.float32))
+    marks = Landmarks(samples.ids, points, np.ones(64, dtype=bool), np.ones(64))
+    units = measured_units(marks, samples.classes, "du2014")
+    return with_units(with_landmarks(from_samples(samples), marks), units)
 
 
 def trained(recipe: Any, out: Path, faces: TrainingSet | None = None, **run: Any) -> dict[str, Any]:
@@ -58,4 +68,4 @@ def tensors(out: Path, name: str = "model.safetensors") -> dict[str, torch.Tenso
 
 def check_gradient(function: Any, *inputs: torch.Tensor) -> None:
     """Assert that a function's gradient is that of finite differences, in float64."""
-    assert torch.autograd.gradcheck(function, tuple(x.double().requires_grad_(True) for x in inputs))
+    assert torch.autograd.gradcheck(function, tuple(x.detach().double().clone().requires_grad_(True) for x in inputs))

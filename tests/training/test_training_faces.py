@@ -125,6 +125,7 @@ def test_a_batch_holds_views_labels_and_landmarks():
     assert {name: tuple(batch[name].shape) for name in batch} == {
         **dict.fromkeys(("weak", "strong", "mirror", "plain"), (8, 3, 32, 32)),
         "distribution": (8, 7),
+        "units": (8, len(drawn_faces().unit_names)),
         **dict.fromkeys(("given", "weight", "row", "place", "has_points"), (8,)),
         "points": (8, 19, 2),
         "heatmaps": (8, 19, 8, 8),

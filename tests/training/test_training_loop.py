@@ -28,6 +28,8 @@ BY_HEART: dict[str, dict[str, Any]] = {
     "dnfer": {"warm_up": 25, "alpha": 0.1},
     "la-net": {"queue": 64, "momentum": 0.9, "balance": "none"},
     "leaf": {"momentum": 0.5, "dropout": 0.0, "weight_decay": 0.0, "label_weight": 1.0},
+    "poi": {},
+    "amy": {"relabel_from": 1.0},
 }
 #: Settings under which three epochs show all that a recipe does.
 FEW: dict[str, dict[str, Any]] = {
@@ -35,6 +37,8 @@ FEW: dict[str, dict[str, Any]] = {
     "dnfer": {"warm_up": 1},
     "la-net": {"queue": 64},
     "leaf": {"momentum": 0.9},
+    "poi": {},
+    "amy": {"relabel_from": 0.3, "lead": -0.5},
 }
 
 
