@@ -27,6 +27,7 @@ from . import (
     refine,
     review,
     site,
+    train,
     trial,
 )
 
@@ -38,7 +39,7 @@ EXTRACTING = ("refine", "audit", "trial", "project", "federate", "site", "extrac
 WANTS: dict[str, tuple[Callable[..., None], ...]] = {
     "Clean": (refine.refine, read.read, trial.trial, listing.methods, demo.demo),
     "Look and decide": (audit.audit, review.review, inspect.show, evaluate.evaluate),
-    "Hand over": (export.export, project.project),
+    "Hand over": (export.export, project.project, train.train),
     "Beyond one machine": (extract.extract, federate.federate, coordinate.coordinate, site.site),
     "About this machine": (doctor.doctor, cache.cache),
 }

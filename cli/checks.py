@@ -13,6 +13,8 @@ AUTO = "auto"
 
 #: The builtin model: one pass serves encoder, landmarks and posteriors.
 BUILTIN = "builtin"
+#: The probe on mirrored pictures, as posteriors.
+MIRROR = "mirror"
 #: What finds faces in larger pictures.
 YUNET = "yunet"
 #: Landmark detectors that take weights of their own.
@@ -101,7 +103,9 @@ def posterior_files(texts: list[str] | None, tags: list[str]) -> tuple[list[Post
     plain = [text.strip() for text in texts or [] if "=" not in text]
     for text in plain:
         if text not in ("builtin", "none"):
-            raise InputError(f"--posteriors '{text}' is not builtin, none or NAME=FILE, such as mine=posteriors.csv")
+            raise InputError(
+                f"--posteriors '{text}' is not builtin, none, mirror or NAME=FILE, such as mine=posteriors.csv"
+            )
     if "none" in plain and len(texts or []) > 1:
         raise InputError("--posteriors none leaves all out. Drop it, or the other --posteriors.")
     for text in (text for text in texts or [] if "=" in text):

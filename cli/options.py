@@ -15,6 +15,7 @@ import typer
 from .checks import (
     AUTO,
     BUILTIN,
+    MIRROR,
     YUNET,
     apart,
     check_files,
@@ -106,9 +107,9 @@ class SetOptions:
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="builtin (default where it runs), none, or NAME=FILE: class probabilities as .csv, .npy, .npz or "
-            "Parquet. Add ,validated if the model was validated on such faces, ,learned if it was trained on these "
-            "labels; repeatable.",
+            help="builtin (default where it runs), none, mirror (the probe on mirrored pictures, for threshold), or "
+            "NAME=FILE: class probabilities as .csv, .npy, .npz or Parquet. Add ,validated if the model was "
+            "validated on such faces, ,learned if it was trained on these labels; repeatable.",
             rich_help_panel=EVIDENCE,
         ),
     ] = None
@@ -232,7 +233,8 @@ class SetOptions:
 
         searched = known_index(self.index)
         tags = encoder_tags(self.encoder, bool(view_files(self.view)))
-        given, builtin_posteriors = posterior_files(self.posteriors, tags)
+        said = [text for text in self.posteriors or [] if text.strip() != MIRROR]
+        given, builtin_posteriors = posterior_files(said, tags)
         if given and BUILTIN in tags and not builtin_posteriors:
             note("The builtin model's posteriors are not used beside these; --posteriors builtin adds them.")
         weights = weights_of(self.weights, tags, self.landmarks)
@@ -266,6 +268,7 @@ class SetOptions:
                 identity=known.identity,
                 posteriors=posteriors,
                 builtin_posteriors=builtin_posteriors,
+                mirrored=len(said) < len(self.posteriors or []),
             ),
             Resources(
                 cache=cache,

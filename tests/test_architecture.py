@@ -26,7 +26,7 @@ ROWS = (
     ("methods",),
     ("results",),
     ("report", "pipeline", "review"),
-    ("federation",),
+    ("federation", "training"),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
@@ -35,11 +35,11 @@ MOST_FOLDERS = 18
 
 #: Where a heavy or optional package may be imported at all: a folder, or one file of it.
 HOMES = {
-    "torch": {"core/devices.py", "encoders", "landmarks", "classifiers", "methods", "pipeline/doctor.py"},
-    "torchvision": {"encoders"},
+    "torch": {"core/devices.py", "encoders", "landmarks", "classifiers", "methods", "pipeline/doctor.py", "training"},
+    "torchvision": {"encoders", "training"},
     "timm": {"encoders"},
     "open_clip": {"encoders"},
-    "safetensors": {"encoders"},
+    "safetensors": {"encoders", "training"},
     "faiss": {"similarity/neighbors.py", "pipeline/doctor.py"},
     "pyarrow": {"results/parquet.py", "results/checks.py", "datasets", "encoders/vectors.py"},
     "pandas": {"datasets", "encoders", "landmarks", "results/export/manifest.py", "noise/annotators.py"},
@@ -65,7 +65,7 @@ HOMES = {
     "dill": set(),
 }
 #: Imported as their module is imported; every other heavy import waits inside a function.
-AT_ONCE = {("encoders/facenet.py", "torch"), ("cli", "typer")}
+AT_ONCE = {("encoders/facenet.py", "torch"), ("training", "torch"), ("cli", "typer")}
 LONGEST = 400
 LONGEST_FUNCTION, MOST_PARAMETERS = 60, 7
 #: Longer functions, and why they are not cut.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from .linear import fit_linear
 
 #: Name of the posteriors that are fitted to the given labels, out of fold.
 PROBE = "probe"
+
+#: Name of what the same heads say of the mirrored faces.
+MIRROR = "mirror"
 
 #: Strength, in faces, of the belief that the temperature is 1.
 TEMPERATURE_PRIOR = 5.0
@@ -109,7 +113,63 @@ def cross_fit(
     return _posteriors(samples, order, values, np.asarray(judges.any(1)), margin)
 
 
-def side_by_side(samples: Samples, features: Mapping[str, Features], order: Ints | None = None) -> tuple[Floats, Bools]:
+def mirror_fit(
+    samples: Samples,
+    features: Mapping[str, Features],
+    mirrored: Mapping[str, Features],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    device: str = "auto",
+) -> Posteriors:
+    """Return what the heads of `cross_fit` say of the mirrored faces, out of fold too.
+
+    The heads are fitted to the faces as they are, on the same folds, with the same temperature; the mirrored vectors
+    are standardized by those of the faces as they are.
+
+    Parameters
+    ----------
+    samples, features, folds, seed, device
+        As in `cross_fit`.
+    mirrored : mapping of view -> Features
+        Views of the mirrored pictures, by name; a view that is not there is taken as it is.
+
+    Returns
+    -------
+    Posteriors
+        `name` "mirror", `learned`.
+    """
+    order = np.argsort(samples.ids, kind="stable")
+    design, found = side_by_side(samples, features, order)
+    other, seen = side_by_side(samples, features, order, instead=mirrored)
+    fold = assign_folds(samples, folds, seed, usable=_scattered(found, order))[order]
+    given = np.asarray(samples.given, dtype=np.float32)[order]
+    used = found & samples.labeled[order]
+    trains, judges = roles(fold, used, found)
+    n = len(order)
+    nothing = np.zeros_like(trains)
+    logits, _ = fit_linear(
+        np.concatenate((design, other)),
+        np.concatenate((given, np.zeros_like(given))),
+        np.concatenate((trains, nothing)),
+        torch_device(device),
+        None,
+    )
+    temperature = calibrate(logits[:n], given, judges & used[:, None])
+    asked = judges & seen[:, None]
+    share = asked / np.maximum(asked.sum(1, keepdims=True), 1)
+    values = np.einsum("nf,nfc->nc", share, softmax((logits[n:] / temperature).astype(np.float64)))
+    answer = _posteriors(samples, order, values, np.asarray(asked.any(1)), np.zeros(n))
+    return replace(answer, name=MIRROR, margin=None)
+
+
+def side_by_side(
+    samples: Samples,
+    features: Mapping[str, Features],
+    order: Ints | None = None,
+    *,
+    instead: Mapping[str, Features] | None = None,
+) -> tuple[Floats, Bools]:
     """Return the views set side by side as (N, D) float32, and which faces have a vector in any view.
 
     Within a view every column is brought to mean 0 and deviation 1 over the faces that have a vector, then every
@@ -120,6 +180,8 @@ def side_by_side(samples: Samples, features: Mapping[str, Features], order: Ints
     ----------
     order : (N,) int64, optional
         Row numbers: the order of the answer's rows; that of `samples` by default.
+    instead : mapping of view -> Features, optional
+        Other vectors of the same encoders to set side by side: everything but the vectors is that of `features`.
     """
     for name, view in features.items():
         if not np.array_equal(view.ids, samples.ids):
@@ -129,9 +191,10 @@ def side_by_side(samples: Samples, features: Mapping[str, Features], order: Ints
     any_found = np.zeros(len(rows), dtype=np.bool_)
     again = repeated({name: (view.values, view.found) for name, view in features.items()})
     for view in (features[name] for name in sorted(features) if name not in again and features[name].found.any()):
-        found = view.found[rows]
-        blocks.append(_standardized(view.values[rows], found))
-        if not found.all():
+        shown = (instead or {}).get(view.view, view)
+        found = shown.found[rows]
+        blocks.append(_standardized(shown.values[rows], found, view.values[view.found]))
+        if not view.found.all():
             blocks.append((~found)[:, None].astype(np.float32))
         any_found |= found
     if not blocks:
@@ -139,8 +202,8 @@ def side_by_side(samples: Samples, features: Mapping[str, Features], order: Ints
     return np.concatenate(blocks, axis=1), any_found
 
 
-def _standardized(values: Floats, found: Bools) -> Floats:
-    have = values[found]
+def _standardized(values: Floats, found: Bools, have: Floats) -> Floats:
+    """Return vectors by mean and deviation of `have`, each of length 1; zeros where not found."""
     mean = have.mean(0, dtype=np.float64)
     deviation = have.std(0, dtype=np.float64)
     # a column that hardly moves beside the others is rounding, and is not blown up

@@ -146,6 +146,38 @@ class SelectedImages:
         return self._source.name(int(self._rows[row]))
 
 
+class MirroredImages:
+    """The faces of a set, cropped to their boxes and mirrored; `read` encodes one as PNG.
+
+    Parameters
+    ----------
+    samples : Samples
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def read(self, row: int) -> bytes:
+        """Return the mirrored face as PNG; raise UnreadableImage where there is none."""
+        from PIL import ImageOps
+
+        buffer = io.BytesIO()
+        ImageOps.mirror(open_face(self._samples, row)).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+
+    def name(self, row: int) -> str:
+        """Return the picture's name."""
+        return f"{self._samples.ids[row]}, mirrored"
+
+
+def mirrored(samples: Samples) -> Samples:
+    """Return the set with every face mirrored; boxes and landmarks, which lay in the pictures as they were, go."""
+    return samples.replacing(images=MirroredImages(samples), boxes=None, points=None)
+
+
 def read_bytes(images: ImageSource, row: int) -> bytes:
     """Return the encoded picture of `row`; or raise UnreadableImage, such as "file not found"."""
     try:

@@ -37,9 +37,9 @@ class Threshold:
     sums over its classes, such as <y, mu>. An unlabeled face gets q_i, with its largest entry as weight. A face
     without posterior keeps its given label with weight 1 (uniform, weight 0, where unlabeled).
 
-    With a second posterior for mirrored or augmented pictures (`view`), each of the two has its own thresholds,
-    w_i is the mean of both, a label is kept if the mean posterior reaches the mean threshold, and the symmetric
-    divergence of the two in bits is evidence of ambiguity.
+    With a second posterior for mirrored or augmented pictures (`view`; `--posteriors mirror` makes one), each of the
+    two has its own thresholds, w_i is the mean of both, a label is kept if the mean posterior reaches the mean
+    threshold, and the symmetric divergence of the two in bits is evidence of ambiguity.
 
     Quality, by which faces are ranked, is (1 + P_i,y - max over other c of P_i,c) / 2: the normalized margin of
     confident learning (Northcutt et al., JAIR 2021; cleanlab), not DNFER's. With `rank` "threshold" it is DNFER's own,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -79,6 +80,9 @@ class Sources:
         (`Posteriors.learned`). None is called "probe", which is fitted here.
     builtin_posteriors : bool
         Whether the builtin model, where it is among the encoders, gives its posteriors too, or its views alone.
+    mirrored : bool
+        Whether the probe is asked about mirrored pictures too, as posteriors "mirror", for methods that use posteriors:
+        encoders then run twice; vectors, landmarks and action units stay as they are.
     identity : Features, optional
         Vectors that tell persons apart (a face-verification network's): no view, but pictures of one person are kept
         apart by them.
@@ -90,4 +94,15 @@ class Sources:
     action_units: ActionUnits | None = None
     posteriors: Sequence[Posteriors] = field(default_factory=tuple)
     builtin_posteriors: bool = True
+    mirrored: bool = False
     identity: Features | None = None
+
+
+def encoder_names(encoders: Sequence[Extractor]) -> list[str]:
+    """Return the view name of each encoder: its own, numbered where two of a kind are run ("clip", "clip-2")."""
+    seen: Counter[str] = Counter()
+    names = []
+    for encoder in encoders:
+        seen[encoder.name] += 1
+        names.append(encoder.name if seen[encoder.name] == 1 else f"{encoder.name}-{seen[encoder.name]}")
+    return names

@@ -23,12 +23,12 @@ from ..results.assemble import assembled
 from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
 from .held_out import hide, judge_hidden
-from .inputs import Callbacks, Resources, Sources
+from .inputs import Callbacks, Resources, Sources, encoder_names
+from .mirror import MIRROR, mirror_encoders, mirror_posteriors
 from .neighborhoods import keep_apart, search
 
 if TYPE_CHECKING:
     from ..encoders.builtin import BuiltinExtractor
-    from ..extraction.extractor import Extractor
     from ..extraction.run import RunLog
     from ..landmarks import Detector
 
@@ -161,6 +161,7 @@ def gather_for(
     """Compute once what any of `methods` asks for; `evidence_for` gives each its own part."""
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
     _check_names(sources)  # before the first picture is read
+    encoders = mirror_encoders(sources) if "posteriors" in wanted else ()
     sources = _builtin_expanded(samples, sources, resources, callbacks)
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
@@ -173,6 +174,8 @@ def gather_for(
     posteriors = {p.name: p for p in sources.posteriors}
     if "posteriors" in wanted and views:
         posteriors[PROBE] = _probe(samples, views, resources, callbacks)
+        if encoders:
+            posteriors[MIRROR] = mirror_posteriors(samples, views, encoders, resources, callbacks)
     units = _action_units(sources, landmarks, views) if "action_units" in wanted else None
     return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device)
 
@@ -307,7 +310,7 @@ def _views(
 
     for view in sources.views:
         add(view)
-    for name, encoder in zip(_encoder_names(sources.encoders), sources.encoders, strict=True):
+    for name, encoder in zip(encoder_names(sources.encoders), sources.encoders, strict=True):
         view = features(
             samples,
             encoder,
@@ -327,19 +330,9 @@ def _views(
     return views
 
 
-def _encoder_names(encoders: Sequence[Extractor]) -> list[str]:
-    """Return the view name of each encoder: its own, numbered where two of a kind are run ("clip", "clip-2")."""
-    seen: Counter[str] = Counter()
-    names = []
-    for encoder in encoders:
-        seen[encoder.name] += 1
-        names.append(encoder.name if seen[encoder.name] == 1 else f"{encoder.name}-{seen[encoder.name]}")
-    return names
-
-
 def _check_names(sources: Sources) -> None:
     """Raise InputError where two views, or two posteriors, would have one name."""
-    names = [view.view for view in sources.views] + _encoder_names(sources.encoders)
+    names = [view.view for view in sources.views] + encoder_names(sources.encoders)
     if JOINT in names:
         raise InputError(f"A view cannot be called '{JOINT}': that is all views side by side. Give it another name.")
     builtin = _builtin_of(sources)

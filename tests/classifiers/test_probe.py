@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fercleaner.classifiers import linear as heads
-from fercleaner.classifiers.probe import assign_folds, calibrate, cross_fit, side_by_side
+from fercleaner.classifiers.probe import assign_folds, calibrate, cross_fit, mirror_fit, side_by_side
 from fercleaner.core.devices import torch_device
 from fercleaner.core.errors import InputError
 from fercleaner.core.numeric import softmax
@@ -333,3 +333,31 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch) -> None:
     assert torch_device("auto") == "cpu"
     with pytest.raises(InputError, match="--device cuda:0: torch sees no GPU here"):
         torch_device("cuda:0")
+
+
+def test_the_mirror_is_what_the_same_heads_say_of_other_vectors() -> None:
+    samples, views, _ = _faces(300, 3, flips=0.2, spread=1.0)
+    samples = samples.replacing(
+        labeled=np.arange(300) % 10 > 0, given=samples.given * (np.arange(300) % 10 > 0)[:, None].astype(np.float32)
+    )
+    same = mirror_fit(samples, views, views, device="cpu")
+    probe = cross_fit(samples, views, device="cpu")
+    assert (same.name, same.learned, same.margin) == ("mirror", True, None)
+    np.testing.assert_allclose(same.values, probe.values, atol=2e-3)
+    moved = {"a": replace(views["a"], values=views["a"].values + np.float32(0.3))}
+    found = mirror_fit(samples, views, moved, device="cpu")
+    assert np.abs(found.values - probe.values).max() > 0.05, (
+        "vectors are standardized by those of the faces as they are"
+    )
+    half = replace(moved["a"], found=np.arange(300) < 150, values=moved["a"].values * (np.arange(300) < 150)[:, None])
+    assert mirror_fit(samples, views, {"a": half}, device="cpu").found.tolist() == (np.arange(300) < 150).tolist()
+
+
+def test_the_mirror_is_out_of_fold() -> None:
+    """A label that is learned by heart by a head that saw it is not known to the one that is asked."""
+    rng = np.random.default_rng(0)
+    samples, views, _ = _faces(60, 3)
+    random = samples.replacing(given=np.eye(3, dtype=np.float32)[rng.integers(0, 3, 60)])
+    wide = {"a": replace(views["a"], values=rng.normal(size=(60, 400)).astype(np.float32))}
+    said = mirror_fit(random, wide, wide, device="cpu").values
+    assert (said.argmax(1) == random.label).mean() < 0.6

@@ -1,0 +1,191 @@
+"""`fercleaner train`: a network from a set or a refined file, by a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .checks import pairs
+from .refine import ENDINGS, set_name
+
+if TYPE_CHECKING:
+    from fercleaner.core.types import Samples
+    from fercleaner.training import TrainingSet
+
+LABELS, NETWORK, RUNNING = "Labels and faces", "Network and recipe", "Running"
+#: As in the library, so that `--help` need not import it.
+NAMES = "soft, dnfer, la-net, leaf, poi or amy"
+
+
+def train(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SET_OR_FILE", help="A set, or a refined Parquet file of one.", show_default=False),
+    ],
+    recipe: Annotated[str, typer.Option(help=f"{NAMES}.", rich_help_panel=NETWORK)] = "soft",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the recipe.", rich_help_panel=NETWORK),
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="torchvision:NAME, builtin or small.", rich_help_panel=NETWORK)
+    ] = "torchvision:resnet18",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|none",
+            help="What the network starts from; its own published weights by default, none for random ones.",
+            rich_help_panel=NETWORK,
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Edge of the pictures, pixels; 224, or 48 for builtin and small.",
+            rich_help_panel=NETWORK,
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="If not the recipe's.", rich_help_panel=NETWORK, show_default=False)
+    ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="WHICH",
+            help="Of a refined file: refined (distribution times weight), given, weight (given times weight), drop "
+            "(given, flagged left out) or relabel.",
+            rich_help_panel=LABELS,
+        ),
+    ] = "refined",
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SET",
+            help="The set that was refined, for pictures and groups; else pictures are found by their paths.",
+            rich_help_panel=LABELS,
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where a manifest's relative paths start.", rich_help_panel=LABELS),
+    ] = None,
+    landmarks: Annotated[
+        str,
+        typer.Option(
+            metavar="TAG",
+            help="For recipes that learn from landmarks: the set's own, else builtin (auto), mediapipe, "
+            "face-alignment, points:FILE.",
+            rich_help_panel=LABELS,
+        ),
+    ] = "auto",
+    train_split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Train on this split; repeatable.", rich_help_panel=LABELS),
+    ] = None,
+    test_split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Test on this split, by given labels; repeatable.", rich_help_panel=LABELS),
+    ] = None,
+    hold_back: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Where no test split is named: share of the faces to test on, groups kept together.",
+            rich_help_panel=LABELS,
+        ),
+    ] = 0.2,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write; SET.RECIPE here by default.", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda or cpu.", rich_help_panel=RUNNING)] = "auto",
+    amp: Annotated[bool, typer.Option("--amp", help="Run networks in bfloat16.", rich_help_panel=RUNNING)] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw views.", rich_help_panel=RUNNING)] = 0,
+    seed: Annotated[int, typer.Option(help="Of every random choice.", rich_help_panel=RUNNING)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Start again where DIR holds another training.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Train a network on refined or given labels, as a paper did; go on where a run was broken off.
+
+    Examples: fercleaner train rafdb.refined.parquet --dataset rafdb --train-split train --test-split test;
+    fercleaner train rafdb --recipe dnfer --weights none
+    """
+    from fercleaner import training
+
+    from .console import note, print_json, progress_callbacks
+
+    asked: dict[str, str | float | int | bool] = dict(pairs(settings, "--set"))
+    if epochs is not None:
+        asked["epochs"] = epochs
+    chosen = training.build(recipe, asked)
+    network = training.Backbone(backbone, size, weights)
+    faces, tests = _faces(source, dataset, images, labels)
+    if chosen.needs_landmarks:
+        faces = _marked(faces, landmarks, device, getattr(chosen, "table", None))
+    if test_split:
+        tested = training.split_of(tests, tuple(test_split))
+        learned = training.split_of(faces, tuple(train_split)) if train_split else _others(faces, test_split)
+    else:
+        if train_split:
+            faces, tests = (training.split_of(part, tuple(train_split)) for part in (faces, tests))
+        learned, tested = training.held_back(faces, hold_back, seed)[0], training.held_back(tests, hold_back, seed)[1]
+    target = out or Path(f"{set_name(source)}.{recipe}")
+    run = training.Run(device, amp, workers, seed, force)
+    with progress_callbacks() as callbacks:
+        figures = training.fit(chosen, network, learned, tested, target, run, callbacks)
+    last, best = figures["last"], figures["best"]
+    if json_:
+        print_json({"folder": str(target), **{k: figures[k] for k in ("faces", "tested", "last", "best", "settings")}})
+    note(
+        f"Last epoch ({last['epoch']}): test accuracy {last['accuracy']:.4f}, mean recall {last['mean_recall']:.4f} on "
+        f"{figures['tested']:,} faces. Best epoch ({best['epoch']}, chosen by the test faces): {best['accuracy']:.4f}."
+        f"\nWrote {target}: model.safetensors (last epoch), best.safetensors, log.csv, figures.json, MODEL_CARD.md."
+    )
+
+
+def _faces(source: Path, dataset: Path | None, images: Path | None, labels: str) -> tuple[TrainingSet, TrainingSet]:
+    """Return the faces with the labels to train on, and with the labels to test on."""
+    from fercleaner import datasets, training
+    from fercleaner.core.errors import InputError
+    from fercleaner.results import parquet
+
+    if source.suffix.lower() in ENDINGS and parquet.is_refined(source):
+        refined = parquet.load(source)
+        samples: Samples | None = None if dataset is None else datasets.read(dataset, images=images)
+        return training.from_refined(refined, samples, labels), training.from_refined(refined, samples, "given")
+    if dataset is not None:
+        raise InputError(f"--dataset goes with a refined file, and {source} is none. Leave it out.")
+    if labels not in ("refined", "given"):
+        raise InputError(f"--labels {labels} needs a refined file: fercleaner refine {source} makes one.")
+    faces = training.from_samples(datasets.read(source, images=images))
+    return faces, faces
+
+
+def _marked(faces: TrainingSet, tag: str, device: str, table: str | None) -> TrainingSet:
+    """Return the faces with landmarks, and with action units where an AU table is named."""
+    from fercleaner import landmarks, training
+
+    from .console import progress_callbacks
+
+    with progress_callbacks() as callbacks:
+        if tag == "auto" and faces.samples.points is not None:
+            found = landmarks.from_samples(faces.samples)
+        else:
+            detector = landmarks.build("builtin" if tag == "auto" else tag, device=device)
+            found = landmarks.detect(faces.samples, detector, progress=callbacks.stage("landmarks"))
+        if table is not None:
+            faces = training.with_units(faces, training.measured_units(found, faces.classes, table))
+        return training.with_landmarks(faces, found, callbacks.stage("sizes of pictures"))
+
+
+def _others(faces: TrainingSet, splits: list[str]) -> TrainingSet:
+    """Return the faces of all splits but some."""
+    import numpy as np
+
+    assert faces.samples.split is not None  # a test split was found in it
+    return faces.taking(~np.isin(faces.samples.split[faces.rows], splits))

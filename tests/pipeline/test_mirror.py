@@ -1,0 +1,67 @@
+"""Mirrored pictures as a second view: DNFER's consistency from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fercleaner.cli.app import app
+from training_cases import drawn, drawn_folder
+from typer.testing import CliRunner
+
+from fercleaner import encoders, methods
+from fercleaner.core.errors import InputError
+from fercleaner.core.types import Features
+from fercleaner.extraction.images import mirrored, open_face
+from fercleaner.pipeline.inputs import Resources, Sources
+from fercleaner.pipeline.refine import gather, refine
+from fercleaner.results.parquet import load
+
+CPU = Resources(device="cpu")
+COLUMN = "view_divergence_bits"
+
+
+def test_faces_are_mirrored_within_their_boxes() -> None:
+    samples = drawn().replacing(boxes=np.tile(np.float32([10, 20, 60, 90]), (64, 1)))
+    turned = mirrored(samples)
+    assert turned.boxes is None
+    for row in (0, 9):
+        wanted = np.asarray(open_face(samples, row))[:, ::-1]
+        np.testing.assert_array_equal(np.asarray(open_face(turned, row)), wanted)
+
+
+def test_threshold_gets_two_views_where_it_is_asked_for() -> None:
+    threshold = methods.build("threshold")
+    sources = Sources(encoders=[encoders.build("hog")], mirrored=True)
+    evidence = gather(drawn(), threshold, sources, CPU, _quiet())
+    assert set(evidence.posteriors) == {"probe", "mirror"}
+    refined = refine(drawn(), threshold, sources, CPU)
+    found = refined.evidence[COLUMN]
+    assert np.isfinite(found).all()
+    assert found.max() > 0
+    p, q = (evidence.posteriors[name].values.astype(float) for name in ("probe", "mirror"))
+    by_hand = ((p - q) * (np.log2(p) - np.log2(q))).sum(1)
+    np.testing.assert_allclose(found, by_hand, rtol=1e-3, atol=1e-5)
+    alone = refine(drawn(), threshold, Sources(encoders=[encoders.build("hog")]), CPU)
+    assert COLUMN not in alone.evidence
+
+
+def test_vectors_alone_cannot_be_mirrored() -> None:
+    view = Features("mine", drawn().ids, np.random.default_rng(0).normal(size=(64, 4)), np.ones(64, dtype=bool))
+    with pytest.raises(InputError, match="mirrored pictures need an encoder that sees pictures: add --encoder"):
+        refine(drawn(), methods.build("threshold"), Sources(views=[view], mirrored=True), CPU)
+
+
+def test_the_command_line_reaches_it(tmp_path: Path) -> None:
+    out = tmp_path / "a.parquet"
+    words = ["refine", str(drawn_folder()), "--method", "threshold", "--encoder", "hog", "--posteriors", "mirror"]
+    done = CliRunner().invoke(app, [*words, "--device", "cpu", "--no-cache", "--workers", "0", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert COLUMN in load(out).evidence
+
+
+def _quiet() -> object:
+    from fercleaner.pipeline.inputs import Callbacks
+
+    return Callbacks()
