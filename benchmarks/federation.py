@@ -195,6 +195,8 @@ def lied(context: list[Any], settings: Settings, how: str, trim: float) -> dict[
     def tamper(update: Update, number: int) -> Update | None:
         if update.site != liar:
             return update
+        if how == "honest":
+            return update
         if how == "scaled":
             return replace(update, steps=update.steps * np.float32(-1e3), faces=10**7)
         return replace(update, steps=np.roll(update.steps, 1, axis=2))

@@ -52,7 +52,7 @@ class Coordinator:
         Where the state is kept; one that holds a federation goes on with it.
     plan : Plan
     tell : callable
-        Told a sentence as things happen.
+        Gets a sentence as things happen.
     now : callable
         Seconds that only grow.
     """
