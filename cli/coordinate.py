@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .federate import COLUMNS, LEAST_FACES, PARTS, ROUNDS, Columns, LeastFaces, Parts, Rounds, Trim
+from .federate import COLUMNS, LEAST_FACES, PARTS, ROUNDS, Columns, LeastFaces, Parts, Rounds
 
 
 def coordinate(
@@ -25,7 +25,6 @@ def coordinate(
     columns: Columns = COLUMNS,
     parts: Parts = PARTS,
     least_faces: LeastFaces = LEAST_FACES,
-    trim: Trim = 0.0,
     patience: Annotated[
         float, typer.Option(min=1.0, help="Seconds that a round waits for a site that does not answer.")
     ] = 600.0,
@@ -57,7 +56,7 @@ def coordinate(
     if keys_only:
         note(f"{len(keys.sites)} sites have keys.")
         return
-    coordinator = Coordinator(state, Plan(sites, wanted, trim, patience), note)
+    coordinator = Coordinator(state, Plan(sites, wanted, patience), note)
     server = Server(address, coordinator, keys)
     where = f"{address[0]}:{server.server_address[1]}"
     note(

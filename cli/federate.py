@@ -33,15 +33,6 @@ LeastFaces = Annotated[
         min=1, help="A site with fewer labeled faces receives and sends nothing.", rich_help_panel=ROUNDS_PANEL
     ),
 ]
-Trim = Annotated[
-    float,
-    typer.Option(
-        min=0.0,
-        max=0.49,
-        help="Share of the weight cut off at both ends of every number: against sites that lie.",
-        rich_help_panel=ROUNDS_PANEL,
-    ),
-]
 Noise = Annotated[
     float,
     typer.Option(
@@ -66,7 +57,6 @@ def federate(
     columns: Columns = COLUMNS,
     parts: Parts = PARTS,
     least_faces: LeastFaces = LEAST_FACES,
-    trim: Trim = 0.0,
     noise: Noise = 0.0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
@@ -94,7 +84,7 @@ def federate(
         check_writable(file, force)
     with progress_callbacks() as callbacks:
         sites = simulate.participants(samples, rule, sources, resources, callbacks)
-        done = simulate.federate(sites, wanted, trim=trim, noise=noise, log=out / "messages", callbacks=callbacks)
+        done = simulate.federate(sites, wanted, noise=noise, log=out / "messages", callbacks=callbacks)
         refined = simulate.finish(sites, done, callbacks)
     for name, answer in refined.items():
         parquet.write(answer, files[name], overwrite=force)

@@ -30,8 +30,6 @@ class Plan:
     sites : int
         It begins when so many have joined; more may join later.
     settings : Settings
-    trim : float
-        As of `rounds.averaged`.
     patience : float
         Seconds that a round waits for sites that took part before; those that did not answer are waited for no more
         until they come back.
@@ -39,7 +37,6 @@ class Plan:
 
     sites: int
     settings: Settings
-    trim: float = rounds.TRIM
     patience: float = 600.0
 
 
@@ -52,7 +49,7 @@ class Coordinator:
         Where the state is kept; one that holds a federation goes on with it.
     plan : Plan
     tell : callable
-        Told a sentence as things happen.
+        Gets a sentence as things happen.
     now : callable
         Seconds that only grow.
     """
@@ -193,7 +190,7 @@ class Coordinator:
     def _close(self) -> None:
         assert self.terms is not None  # rounds are closed after the federation began
         assert self.heads is not None
-        heads = rounds.averaged(self.heads, list(self._came.values()), self.terms, self.plan.trim)
+        heads = rounds.averaged(self.heads, list(self._came.values()), self.terms)
         number = self.round + 1
         self._write(HEADS, messages.encode(Message("heads", {"round": number}, {"heads": heads})))
         self.heads, self.round = heads, number

@@ -94,7 +94,6 @@ def federate(
     sites: Iterable[Participant],
     settings: Settings,
     *,
-    trim: float = rounds.TRIM,
     noise: float = 0.0,
     log: Path | None = None,
     callbacks: Callbacks | None = None,
@@ -106,8 +105,6 @@ def federate(
     ----------
     sites : iterable of Participant
     settings : Settings
-    trim : float in [0, .5)
-        As of `rounds.averaged`.
     noise : float
         As of `heads.Step.send`.
     log : path, optional
@@ -152,7 +149,7 @@ def federate(
                 refused.append(f"Round {number}: {error}")
                 continue
             came.append(update)
-        heads = rounds.averaged(heads, came, terms, trim)
+        heads = rounds.averaged(heads, came, terms)
     callbacks.progress("rounds", terms.rounds, terms.rounds)
     return Federated(terms, parts, heads, sent, received, tuple(refused))
 
