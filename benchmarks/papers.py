@@ -1,6 +1,7 @@
 """The papers' headline protocol with our refined labels: noisy training split, official test split.
 
     python benchmarks/papers.py --data RAF-DB --set rafdb --weights resnet18_msceleb.pth --recipe dnfer
+    python benchmarks/papers.py --data RAF-DB --set rafdb --weights resnet18_msceleb.pth --system la-net --labels given
     python benchmarks/papers.py --data AffectNet --set affectnet7 --weights none --rates 0.3 --labels given soft
 
 For every rate and seed: each training label is replaced with that chance by one of the other classes (as in the code of
@@ -36,6 +37,7 @@ from peers.base import Verdict
 from published import PROTOCOLS, UNREFINED, page
 from recipes import RECIPES, Backbone, checked_weights, described, train
 from stamp import as_written, command, measured, stamp, tell, write_json, write_text
+from systems import system_of, train_system
 from targets import WAYS, Targets, ways
 
 from fercleaner import encoders, landmarks
@@ -52,6 +54,7 @@ from fercleaner.methods import available, build, parameters
 from fercleaner.noise.injection import symmetric
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import refine
+from fercleaner.training import RECIPES as SYSTEMS
 
 RESULTS = Path(__file__).parent / "results" / "papers"
 #: Stream of the noise's random numbers.
@@ -182,14 +185,17 @@ class Job:
 def jobs(splits: Splits, weights: Path | None, args: argparse.Namespace) -> Iterator[Job]:
     """Yield every training that is asked for, by rate, seed and labels."""
     recipe = RECIPES[args.recipe]
+    name = args.recipe if args.system is None else f"{args.system} whole"
     shared = {
         "set": args.set,
         "faces": list(splits.faces),
         "classes": list(splits.train.classes),
         "backbone": args.backbone,
         "weights": None if weights is None else sha256(weights),
-        "recipe": args.recipe,
-        "training": described(recipe, args.epochs or recipe.epochs),
+        "recipe": name,
+        "training": described(recipe, args.epochs or recipe.epochs)
+        if args.system is None
+        else system_of(args).settings(),
     }
     tool = {
         "method": args.method,
@@ -202,8 +208,9 @@ def jobs(splits: Splits, weights: Path | None, args: argparse.Namespace) -> Iter
         for seed in args.seeds:
             for labels in args.labels:
                 own = {"rate": rate, "seed": seed, "labels": labels} | ({} if labels in UNREFINED else tool)
-                name = labels if labels in UNREFINED else f"{args.method}-{labels}"
-                file = args.results / f"{args.set}-{args.backbone}-{args.recipe}-{rate:g}-{seed}-{name}.json"
+                version = labels if labels in UNREFINED else f"{args.method}-{labels}"
+                training = name.replace(" ", "-")
+                file = args.results / f"{args.set}-{args.backbone}-{training}-{rate:g}-{seed}-{version}.json"
                 yield Job(file, rate, seed, labels, as_written(shared | own))
 
 
@@ -234,17 +241,7 @@ def run(splits: Splits, args: argparse.Namespace, tell: Callable[[str], None]) -
         tell(f"  {job.file.name}")
         targets = versions[job.labels]
         with measured() as cost:
-            found = train(
-                RECIPES[args.recipe],
-                backbone,
-                (splits.train, np.arange(len(splits.train)), targets),
-                (splits.test, np.arange(len(splits.test))),
-                job.seed,
-                epochs=job.settings["training"]["epochs"],
-                device=args.device,
-                workers=args.workers,
-                tell=tell,
-            )
+            found = trained(splits, targets, backbone, job, args, tell)
         guess = targets.distribution.argmax(1)
         content = {
             "settings": job.settings,
@@ -256,6 +253,30 @@ def run(splits: Splits, args: argparse.Namespace, tell: Callable[[str], None]) -
             **stamp(),
         }
         write_json(job.file, content)
+
+
+def trained(
+    splits: Splits,
+    targets: Targets,
+    backbone: Backbone,
+    job: Job,
+    args: argparse.Namespace,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train by a recipe under our loss, or by a whole system."""
+    if args.system is not None:
+        return train_system((splits.train, splits.test), targets, backbone, job.seed, args, tell)
+    return train(
+        RECIPES[args.recipe],
+        backbone,
+        (splits.train, np.arange(len(splits.train)), targets),
+        (splits.test, np.arange(len(splits.test))),
+        job.seed,
+        epochs=job.settings["training"]["epochs"],
+        device=args.device,
+        workers=args.workers,
+        tell=tell,
+    )
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -278,6 +299,11 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--backbone", default="resnet18", choices=["resnet18", "small"])
     parser.add_argument("--weights", metavar="FILE|none", help="checkpoint that the backbone starts from")
     parser.add_argument("--recipe", default="dnfer", choices=list(RECIPES))
+    parser.add_argument(
+        "--system",
+        choices=list(SYSTEMS),
+        help="train by all that a paper adds to the loss (fercleaner.training), in place of --recipe",
+    )
     parser.add_argument("--epochs", type=int, help="if not the recipe's")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode pictures")

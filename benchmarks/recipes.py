@@ -1,7 +1,7 @@
 """How the papers train: backbone, optimizer, schedule and changes of the pictures, as their code has them.
 
 Only the loss is ours: cross-entropy against a label distribution, times a sample weight. What else a paper adds to it
-(selection, consistency, landmarks, contrast) is what refined labels stand in for.
+(selection, consistency, landmarks, contrast) is what refined labels stand in for; systems.py trains with all of it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from fercleaner.core.errors import FeatureError, InputError
 from fercleaner.core.types import Samples
 from fercleaner.encoders.checkpoints import load_all, quiet, read_state
 from fercleaner.extraction.images import UnreadableImage, open_face
+from fercleaner.training.losses import cross_entropies
+from fercleaner.training.views import IMAGENET, MS_CELEB
 
-#: Per channel, red green blue; those of MS-Celeb-1M, which LA-Net takes, are not known to us.
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NONE = "none"
 
 
@@ -47,6 +47,8 @@ class Recipe:
     pad : int, optional
         Reflected border of which a crop of the picture's size is taken; None takes random parts of 75 to 100 % of its
         area instead, with color jitter of 0.4 and, by a chance of 0.2, 2 to 20 % of it erased.
+    statistics : pair of triples
+        Mean and standard deviation of red, green and blue that pictures are standardized by.
     """
 
     source: str
@@ -57,6 +59,7 @@ class Recipe:
     decay: float | None
     balancing: bool
     pad: int | None
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
 
 
 RECIPES = {
@@ -79,6 +82,7 @@ RECIPES = {
         decay=None,
         balancing=True,
         pad=None,
+        statistics=MS_CELEB,
     ),
 }
 
@@ -177,7 +181,7 @@ def changes(recipe: Recipe, size: int) -> tuple[Callable[[Any], Tensor], Callabl
     """Return what is done to a picture of `size` in training and in testing."""
     from torchvision import transforms as t
 
-    standard = [t.ToTensor(), t.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    standard = [t.ToTensor(), t.Normalize(*recipe.statistics)]
     if recipe.pad is not None:
         steps = [t.RandomCrop(size, padding=recipe.pad, padding_mode="reflect"), t.RandomHorizontalFlip(), *standard]
     else:
@@ -273,7 +277,7 @@ def train(
         for pictures, places, readable in batches:
             seen = readable.to(where, torch.float32)
             chosen = places.to(where)
-            losses = nn.functional.cross_entropy(network(pictures.to(where)), target[chosen], reduction="none")
+            losses = cross_entropies(network(pictures.to(where)), target[chosen])
             optimizer.zero_grad()
             (losses * weight[chosen] * seen).mean().backward()
             optimizer.step()

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.errors import InputError, did_you_mean
 from .amy import Amy
-from .backbones import Backbone, Classifier
+from .backbones import NONE, Backbone, Classifier
 from .checkpoint import load_network
 from .dnfer import Dnfer
 from .evidence import measured_units, with_landmarks, with_units
@@ -35,6 +35,7 @@ from .views import Plain, Strong, Weak
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (Soft, Dnfer, LaNet, Leaf, Poi, Amy)}
 
 __all__ = [
+    "NONE",
     "RECIPES",
     "Amy",
     "Backbone",

@@ -346,4 +346,5 @@ class Tester:
             "accuracy": accuracy(guess, label),
             "mean_recall": mean_recall(guess, label, p.shape[1]),
             "calibration_error": calibration_error(np.minimum(p.max(1), 1.0), guess == label),
+            "tested": len(faces),
         }

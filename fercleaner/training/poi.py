@@ -8,6 +8,7 @@ labels, an estimate of uncertainty that balances them). The formulas are ours.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,7 +48,7 @@ def log_evidence(p: Tensor, rates: Tensor, base: Tensor) -> Tensor:
 
 def entropies(rows: Tensor) -> Tensor:
     """Return the entropy of each distribution over log C, (...)."""
-    return -torch.xlogy(rows, rows).sum(-1) / np.log(rows.shape[-1])
+    return -torch.xlogy(rows, rows).sum(-1) / math.log(rows.shape[-1])
 
 
 def mixed_regions(parts: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ class PriorNetwork(nn.Module):
                 f"poi: AU table '{table}' has {int(known.sum())} of the classes {', '.join(classes)} and "
                 f"{len(names)} of the {len(units)} units measured; at least 2 and 1 are needed."
             )
-        chosen = rates[np.ix_(np.flatnonzero(known), [held.units.index(name) for name in names])]
+        chosen = rates[known][:, [held.units.index(name) for name in names]]
         self.columns = [there[name] for name in names]
         number = region_numbers(names)
         self.members = [np.flatnonzero(number == r).tolist() for r in range(len(REGIONS))]

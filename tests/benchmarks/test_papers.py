@@ -83,6 +83,19 @@ def test_the_protocol_on_drawn_faces_goes_on_where_it_stopped(
     assert "was run with another training. Replace it with --force" in capsys.readouterr().err
 
 
+def test_a_whole_system_is_trained_in_place_of_a_recipe(drawn: Path, tmp_path: Path) -> None:
+    arguments = asked(drawn, tmp_path, "--weights", "none", "--rates", "0.3", "--labels", "given")
+    for system in ("dnfer", "la-net"):
+        points = ["--landmarks", f"points:{drawn / 'landmarks.npz'}"]
+        assert papers.main([*arguments, *points, "--system", system]) == 0
+        found = json.loads((tmp_path / f"rafdb-small-{system}-whole-0.3-0-given.json").read_text())
+        assert found["settings"]["recipe"] == f"{system} whole"
+        assert found["last"]["tested"] == 14
+        assert found["unreadable"] == 0
+    assert papers.main([*arguments, "--system", "dnfer"]) == 0  # there already
+    assert "dnfer whole, 1 epochs" in (tmp_path / "papers.md").read_text()
+
+
 def test_noise_goes_to_the_other_classes_alone(drawn: Path) -> None:
     train = papers.read_splits(papers.parsed(asked(drawn, Path()))).train
     all_flipped = papers.noisy(train, 1.0, 0)
