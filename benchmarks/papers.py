@@ -3,6 +3,8 @@
     python benchmarks/papers.py --data RAF-DB --set rafdb --weights resnet18_msceleb.pth --recipe dnfer
     python benchmarks/papers.py --data AffectNet --set affectnet7 --weights none --rates 0.3 --labels given soft
 
+    python benchmarks/papers.py --data RAF-DB --set rafdb --weights resnet18_msceleb.pth --recipe la-net --own-loss
+
 For every rate and seed: each training label is replaced with that chance by one of the other classes (as in the code of
 LA-Net, EAC and SCN); the method refines the noisy training split; a network is trained by a paper's recipe on
 
@@ -13,9 +15,11 @@ LA-Net, EAC and SCN); the method refines the noisy training split; a network is 
     relabel   the refined label
     truth     the labels before the noise
 
-and tested on the official test split (AffectNet's validation split) after every epoch. The last epoch counts; the best
-one stands beside it, since the code of LA-Net and DNFER chooses it by the test split. Each training is a JSON file in
-results/papers; one that is there is not run again. papers.md there puts them next to published.json.
+by cross-entropy or, with --own-loss, by all that the paper's system adds to it (`fercleaner.training`: selection,
+consistency, landmarks, label banks, contrast; LEAF, POI-style and AMY-style only so); and tested on the official test
+split (AffectNet's validation split) after every epoch. The last epoch counts; the best one stands beside it, since the
+code of LA-Net and DNFER chooses it by the test split. Each training is a JSON file in results/papers; one that is there
+is not run again. papers.md there puts them next to published.json.
 
 Wanted: the sets from their owners, and for the papers' accuracies a ResNet-18 of MS-Celeb-1M or ImageNet as a file.
 A training of RAF-DB's 12,271 faces for 40 epochs is about 3e15 multiply-adds with ResNet-18: work for a GPU.
@@ -36,9 +40,11 @@ from peers.base import Verdict
 from published import PROTOCOLS, UNREFINED, page
 from recipes import RECIPES, Backbone, checked_weights, described, train
 from stamp import as_written, command, measured, stamp, tell, write_json, write_text
+from systems import settings_of
+from systems import train as train_system
 from targets import WAYS, Targets, ways
 
-from fercleaner import encoders, landmarks
+from fercleaner import encoders, landmarks, training
 from fercleaner.core.arrays import Ints
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Samples
@@ -179,17 +185,53 @@ class Job:
         return True
 
 
+def followed(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the recipe as it is followed, JSON types."""
+    if args.own_loss:
+        return settings_of(args.recipe, args.epochs)
+    return described(RECIPES[args.recipe], args.epochs or RECIPES[args.recipe].epochs)
+
+
+def trained(
+    job: Job, splits: Splits, samples: Samples, targets: Targets, backbone: Backbone, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Train once, by cross-entropy or by the paper's own loss on the noisy `samples`, and return the figures."""
+    if args.own_loss:
+        return train_system(
+            job.settings["training"],
+            backbone,
+            (samples, targets),
+            splits.test,
+            job.seed,
+            folder=job.file.with_suffix(""),
+            landmarks=args.landmarks,
+            device=args.device,
+            workers=args.workers,
+            tell=tell,
+        )
+    return train(
+        RECIPES[args.recipe],
+        backbone,
+        (splits.train, np.arange(len(splits.train)), targets),
+        (splits.test, np.arange(len(splits.test))),
+        job.seed,
+        epochs=job.settings["training"]["epochs"],
+        device=args.device,
+        workers=args.workers,
+        tell=tell,
+    )
+
+
 def jobs(splits: Splits, weights: Path | None, args: argparse.Namespace) -> Iterator[Job]:
     """Yield every training that is asked for, by rate, seed and labels."""
-    recipe = RECIPES[args.recipe]
     shared = {
         "set": args.set,
         "faces": list(splits.faces),
         "classes": list(splits.train.classes),
         "backbone": args.backbone,
         "weights": None if weights is None else sha256(weights),
-        "recipe": args.recipe,
-        "training": described(recipe, args.epochs or recipe.epochs),
+        "recipe": f"{args.recipe}, own loss" if args.own_loss else args.recipe,
+        "training": followed(args),
     }
     tool = {
         "method": args.method,
@@ -203,7 +245,8 @@ def jobs(splits: Splits, weights: Path | None, args: argparse.Namespace) -> Iter
             for labels in args.labels:
                 own = {"rate": rate, "seed": seed, "labels": labels} | ({} if labels in UNREFINED else tool)
                 name = labels if labels in UNREFINED else f"{args.method}-{labels}"
-                file = args.results / f"{args.set}-{args.backbone}-{args.recipe}-{rate:g}-{seed}-{name}.json"
+                how = f"{args.recipe}-own" if args.own_loss else args.recipe
+                file = args.results / f"{args.set}-{args.backbone}-{how}-{rate:g}-{seed}-{name}.json"
                 yield Job(file, rate, seed, labels, as_written(shared | own))
 
 
@@ -234,17 +277,7 @@ def run(splits: Splits, args: argparse.Namespace, tell: Callable[[str], None]) -
         tell(f"  {job.file.name}")
         targets = versions[job.labels]
         with measured() as cost:
-            found = train(
-                RECIPES[args.recipe],
-                backbone,
-                (splits.train, np.arange(len(splits.train)), targets),
-                (splits.test, np.arange(len(splits.test))),
-                job.seed,
-                epochs=job.settings["training"]["epochs"],
-                device=args.device,
-                workers=args.workers,
-                tell=tell,
-            )
+            found = trained(job, splits, samples, targets, backbone, args)
         guess = targets.distribution.argmax(1)
         content = {
             "settings": job.settings,
@@ -277,7 +310,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--backbone", default="resnet18", choices=["resnet18", "small"])
     parser.add_argument("--weights", metavar="FILE|none", help="checkpoint that the backbone starts from")
-    parser.add_argument("--recipe", default="dnfer", choices=list(RECIPES))
+    parser.add_argument("--recipe", default="dnfer", choices=list(training.RECIPES))
+    parser.add_argument(
+        "--own-loss", action="store_true", help="all that the paper's system adds, not its set-up alone"
+    )
     parser.add_argument("--epochs", type=int, help="if not the recipe's")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0, help="processes that decode pictures")
@@ -298,6 +334,10 @@ def main(arguments: Sequence[str] | None) -> None:
         )
     if args.encoder_weights is not None and not args.encoder_weights.is_file():
         raise InputError(f"--encoder-weights {args.encoder_weights}: there is no such file. Leave it out, or name one.")
+    if not args.own_loss and args.recipe not in RECIPES:
+        raise InputError(
+            f"--recipe {args.recipe}: of {', '.join(RECIPES)} alone the set-up stands without its loss. Add --own-loss."
+        )
     run(read_splits(args), args, tell)
     write_text(args.results / "papers.md", page(args.results))
     tell(f"Wrote {args.results / 'papers.md'}.")

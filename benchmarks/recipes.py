@@ -1,7 +1,7 @@
 """How the papers train: backbone, optimizer, schedule and changes of the pictures, as their code has them.
 
 Only the loss is ours: cross-entropy against a label distribution, times a sample weight. What else a paper adds to it
-(selection, consistency, landmarks, contrast) is what refined labels stand in for.
+(selection, consistency, landmarks, contrast) is what refined labels stand in for here; systems.py trains with it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from fercleaner.core.errors import FeatureError, InputError
 from fercleaner.core.types import Samples
 from fercleaner.encoders.checkpoints import load_all, quiet, read_state
 from fercleaner.extraction.images import UnreadableImage, open_face
+from fercleaner.training.views import IMAGENET, MS_CELEB
 
-#: Per channel, red green blue; those of MS-Celeb-1M, which LA-Net takes, are not known to us.
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NONE = "none"
 
 
@@ -47,6 +46,8 @@ class Recipe:
     pad : int, optional
         Reflected border of which a crop of the picture's size is taken; None takes random parts of 75 to 100 % of its
         area instead, with color jitter of 0.4 and, by a chance of 0.2, 2 to 20 % of it erased.
+    statistics : (3,), (3,) floats
+        Means and deviations that pictures are standardized by, red green blue.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Recipe:
     decay: float | None
     balancing: bool
     pad: int | None
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
 
 
 RECIPES = {
@@ -79,6 +81,7 @@ RECIPES = {
         decay=None,
         balancing=True,
         pad=None,
+        statistics=MS_CELEB,
     ),
 }
 
@@ -177,7 +180,7 @@ def changes(recipe: Recipe, size: int) -> tuple[Callable[[Any], Tensor], Callabl
     """Return what is done to a picture of `size` in training and in testing."""
     from torchvision import transforms as t
 
-    standard = [t.ToTensor(), t.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    standard = [t.ToTensor(), t.Normalize(*recipe.statistics)]
     if recipe.pad is not None:
         steps = [t.RandomCrop(size, padding=recipe.pad, padding_mode="reflect"), t.RandomHorizontalFlip(), *standard]
     else:

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import papers
 import published
 import recipes
+import systems
 from targets import Targets
 
 from fercleaner.core.errors import FeatureError, InputError
@@ -81,6 +82,43 @@ def test_the_protocol_on_drawn_faces_goes_on_where_it_stopped(
 
     assert papers.main([*arguments, "--labels", "given", "--epochs", "2"]) == 1
     assert "was run with another training. Replace it with --force" in capsys.readouterr().err
+
+
+def test_a_paper_s_own_loss_is_trained_with(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Any] = []
+    fit = systems.training.fit
+
+    def watched(recipe: Any, backbone: Any, faces: Any, test: Any, *more: Any) -> Any:
+        seen.append((recipe, faces, test))
+        return fit(recipe, backbone, faces, test, *more)
+
+    monkeypatch.setattr(systems.training, "fit", watched)
+    arguments = asked(drawn, tmp_path, "--weights", "none", "--rates", "0.3", "--own-loss", "--labels", "given")
+    points = f"points:{drawn / 'landmarks.npz'}"
+    for name in ("dnfer", "la-net", "poi"):
+        assert papers.main([*arguments, "--recipe", name, "--landmarks", points]) == 0
+        file = tmp_path / f"rafdb-small-{name}-own-0.3-0-given.json"
+        found = json.loads(file.read_text())
+        assert found["settings"]["recipe"] == f"{name}, own loss"
+        assert found["settings"]["training"]["recipe"] == name
+        assert found["last"]["accuracy"] == found["test_accuracy"][0]
+        assert not file.with_suffix("").exists(), "the state is gone once the figures are there"
+    noisy = papers.noisy(papers.read_splits(papers.parsed(arguments)).train, 0.3, 0)
+    for recipe, faces, test in seen:
+        assert recipe.epochs == 1
+        assert faces.label.tolist() == noisy.label.tolist()
+        assert set(test.samples.split[test.rows]) == {"test"}
+    assert np.isfinite(seen[1][1].points).all()
+    assert "AU12" in seen[2][1].unit_names
+    assert "dnfer, own loss, 1 epochs" in (tmp_path / "papers.md").read_text()
+    capsys.readouterr()
+    assert papers.main([*arguments, "--recipe", "la-net", "--force"]) == 1
+    assert "learns from landmarks, and the set ships none" in capsys.readouterr().err
+    without = asked(drawn, tmp_path, "--weights", "none", "--recipe", "leaf")
+    assert papers.main(without) == 1
+    assert "--recipe leaf: of dnfer, la-net alone the set-up stands without its loss" in capsys.readouterr().err
 
 
 def test_noise_goes_to_the_other_classes_alone(drawn: Path) -> None:
