@@ -12,7 +12,7 @@ PROJECTED = 64
 NOBODY = torch.iinfo(torch.int64).min
 
 
-class ContrastHead(nn.Module):
+class Projection(nn.Module):
     """Two layers to vectors (B, 64) of length 1."""
 
     def __init__(self, width: int) -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 LEAST_NOISE = 1e-2
 
 
-class ResidualExpert(nn.Module):
+class Expert(nn.Module):
     """A residual bottleneck: x + W2 relu(W1 x + b1) + b2, of half the width inside."""
 
     def __init__(self, width: int) -> None:
@@ -51,7 +51,7 @@ class Experts(nn.Module):
 
     def __init__(self, width: int, experts: int, kept: int) -> None:
         super().__init__()
-        self.experts = nn.ModuleList(ResidualExpert(width) for _ in range(experts))
+        self.experts = nn.ModuleList(Expert(width) for _ in range(experts))
         self.kept = kept
         self.gate, self.noise = nn.Linear(width, experts, bias=False), nn.Linear(width, experts, bias=False)
         for layer in (self.gate, self.noise):

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..core.errors import InputError
 from .backbones import Backbone, Body, Classifier
-from .contrast import ContrastHead, KeyQueue, across_spaces, follow, pseudo_labels
+from .contrast import KeyQueue, Projection, across_spaces, follow, pseudo_labels
 from .faces import Batch
 from .heatmaps import AFLW_19
 from .labels import TrainingSet
@@ -131,7 +131,7 @@ class TwoSpaces(nn.Module):
     def __init__(self, body: Body) -> None:
         super().__init__()
         self.body, self.branch = body, LandmarkBranch(body)
-        self.project_u, self.project_v = ContrastHead(body.width), ContrastHead(BRANCH_WIDTH)
+        self.project_u, self.project_v = Projection(body.width), Projection(BRANCH_WIDTH)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return expression features, landmark features, heat maps."""

@@ -29,14 +29,14 @@ FLOOR, CEILING = 0.8, 0.97
 CURVE = 50.0
 
 
-class PositiveClasses(NamedTuple):
+class Positives(NamedTuple):
     """Which classes of a pseudo-label count as right, (B, C) bool, and how much the face counts, (B,) in [0, 1]."""
 
     mask: Tensor
     weight: Tensor
 
 
-def fuzzy_positives(q: Tensor, most: int = 3, mass: float = 0.9) -> PositiveClasses:
+def fuzzy_positives(q: Tensor, most: int = 3, mass: float = 0.9) -> Positives:
     """Return the likeliest classes whose cumulative share stays below `mass`, and the weight of their lead.
 
     With q sorted, P_n its cumulative sums, K = min(most, C - 1) and h = q_(m + 1) the best of the others,
@@ -60,7 +60,7 @@ def fuzzy_positives(q: Tensor, most: int = 3, mass: float = 0.9) -> PositiveClas
         lead = (mu - ranked.gather(1, at)[:, 0]).clamp_min(0)
         omega = (torch.log1p(CURVE * lead) / torch.log1p(CURVE * mu)).clamp(0, 1)
         best = torch.arange(c, device=q.device)[None] < at
-        return PositiveClasses(torch.zeros_like(best).scatter(1, order, best), omega)
+        return Positives(torch.zeros_like(best).scatter(1, order, best), omega)
 
 
 def ambiguous_losses(logits: Tensor, positive: Tensor) -> Tensor:
