@@ -3,12 +3,14 @@
 One row a face, in the order of the dataset; `SCHEMA_TABLE` lists the columns. Any Parquet reader (pandas,
 polars, DuckDB, Arrow) opens it; absent values are nulls. The file metadata holds one key, "fercleaner": a
 JSON object with `schema` (number), `classes` (column order of `given` and `distribution`) and what the caller
-recorded about the run: method, parameters, encoder specs, versions, seed, digest of the input.
+recorded about the run: method, parameters, encoder specs, versions, seed, digest of the input. Beside it stand the
+SHA-256 of that object and of every column (`digests`), so that a file that was changed since is refused.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -23,6 +25,9 @@ from ..core.files import replacing, target_of
 from ..core.refined import RefinedSet, to_json
 from ..core.text import shown
 from ..datasets.parquet import check_size
+from .digests import DIGEST_KEY, changed_since, sealed
+
+log = logging.getLogger(__name__)
 
 __all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "load", "write"]
 
@@ -83,7 +88,8 @@ def load(path: str | os.PathLike[str]) -> RefinedSet:
     Raises
     ------
     StoreError
-        The file is missing, is not Parquet, is not ours, has a newer layout, or is damaged.
+        The file is missing, is not Parquet, is not ours, has a newer layout, or is damaged: a column or the metadata
+        is not what was written. A file of an earlier version has no digests; it is read, with a warning.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -181,7 +187,9 @@ def _to_table(refined: RefinedSet, target: Path) -> Any:
         columns[name] = pa.array(getattr(refined, name))
     for name, values in refined.evidence.items():
         columns[EVIDENCE_PREFIX + name] = pa.array(values, mask=np.isnan(values))
-    return pa.table([columns[name] for name in schema.names], schema=schema.with_metadata(metadata))
+    table = pa.table([columns[name] for name in schema.names], schema=schema)
+    metadata[DIGEST_KEY] = sealed(table, metadata[METADATA_KEY])
+    return table.replace_schema_metadata(metadata)
 
 
 def _float_lists(values: Floats, present: Bools | None) -> Any:
@@ -207,7 +215,19 @@ def _from_table(table: Any, path: Path, classes: tuple[str, ...], metadata: dict
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise _damaged(path, f"column '{missing[0]}' is missing")
-    table = table.select(schema.names).cast(schema).combine_chunks()
+    whole, found = table.select(schema.names).cast(schema).combine_chunks(), table.schema.metadata
+    refined = _rows(whole, path, classes, metadata)
+    differs = changed_since(whole, found[METADATA_KEY], found)
+    if differs is None:
+        log.warning("%s was written by an earlier version: it has no digests, so a change cannot be seen.", path)
+    elif differs:
+        raise _damaged(path, f"{differs}; something has changed the file since fercleaner wrote it")
+    return refined
+
+
+def _rows(table: Any, path: Path, classes: tuple[str, ...], metadata: dict[str, Any]) -> RefinedSet:
+    """Return the set that the columns hold, every one of them there and of its type."""
+    evidence = [n[len(EVIDENCE_PREFIX) :] for n in table.column_names if n.startswith(EVIDENCE_PREFIX)]
 
     def plain(name: str, dtype: Any) -> Any:
         column = table.column(name)
