@@ -10,6 +10,7 @@ import typer
 
 from .checks import pairs, vote_rules
 from .options import METHOD, SetOptions, with_set_options
+from .outputs import named
 from .refine import set_name
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def audit(
 
     Examples: fercleaner audit rafdb.refined.parquet --out audit; fercleaner audit faces/ --out audit --by age
     """
+    from fercleaner.core.files import check_spared
     from fercleaner.report import Options, check_folder
     from fercleaner.report import audit as make
     from fercleaner.results import parquet
@@ -99,6 +101,8 @@ def audit(
     title, seed = set_name(file), set_options.seed
     options = Options(title, shown=faces, checks=checks, detector=detector, layout=layout_of_map, seed=seed)
     is_file = file.is_file() and parquet.is_refined(file)
+    for name in (*FILES, *(() if is_file else (REFINED,))):
+        check_spared(out / name, named())
     check_folder(out, force)
     with progress_callbacks() as callbacks:
         if is_file:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from fercleaner.core.text import plain
@@ -26,12 +26,23 @@ def err() -> Console:
     """Return the console for progress, notes and errors (stderr)."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    console.on_broken_pipe = _gone  # type: ignore[method-assign]
+    return console
+
+
+def _gone() -> None:
+    """Say that nobody reads stderr any more; rich's own answer ends the process, and the work with it."""
+    raise BrokenPipeError
 
 
 def note(text: str) -> None:
-    """Write a note to stderr, without markup and with control characters written as their codes."""
-    err().print(plain(text), markup=False)
+    """Write a note to stderr, without markup and with control characters written as their codes.
+
+    Where stderr takes no more (a full disk, a reader that has gone), the note is lost and the work goes on.
+    """
+    with suppress(OSError):
+        err().print(plain(text), markup=False)
 
 
 def one_line(text: str) -> str:
@@ -135,12 +146,11 @@ def warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
     handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("fercleaner")
     before, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
+    handlers, logger.handlers = logger.handlers, [handler]
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = before
+        logger.handlers, logger.propagate = handlers, before
 
 
 @contextmanager

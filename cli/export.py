@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .outputs import check_output
+
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
@@ -96,6 +98,7 @@ def export(
     from .console import note, share
 
     refined = parquet.load(file)
+    check_output(out, refined)
     selection = Selection(
         splits=tuple(split or ()),
         drop_flagged=drop_flagged,
@@ -108,20 +111,8 @@ def export(
         asked = {"label": label, "pictures": pictures, "fill": fill, "selection": selection, "overwrite": force}
         _to_folder(refined, to, out, set_, asked)
         return
-    _check_not_the_set(refined, out)
     kept = write(refined, out, selection=selection, overwrite=force, escaped=_say_escaped)
     note(f"Wrote {out}: {share(kept, len(refined))} faces.")
-
-
-def _check_not_the_set(refined: RefinedSet, out: Path) -> None:
-    """Raise StoreError where OUT is there and is called as the set that the file was made from: not even --force."""
-    from fercleaner.core.errors import StoreError
-
-    if out.is_file() and out.name == refined.metadata.get("made_from"):
-        raise StoreError(
-            f"{out} is called as the set that the refined file was made from, which is never overwritten. Choose "
-            f"another name, such as {out.with_name(f'{out.stem}.clean{out.suffix}')}."
-        )
 
 
 def _say_escaped(rows: int) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from .checks import pairs
 from .options import METHOD, SetOptions, with_set_options
+from .outputs import check_output
 
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
@@ -101,6 +102,7 @@ def refine(
         )
     if out is None:
         _check_made_from(target, dataset)
+    check_output(target)
     check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, sources, resources = set_options.open(dataset)

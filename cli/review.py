@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .outputs import check_output
+
 if TYPE_CHECKING:
     from fercleaner.core.arrays import Ints
     from fercleaner.core.refined import RefinedSet
@@ -178,6 +180,9 @@ def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None
 
     if out.suffix.lower() not in ENDINGS:
         raise InputError(f"--out {out}: the name must end in {' or '.join(ENDINGS)}, which says the format.")
+    _check_not_filled_in(out, refined)
+    for written in (out, *((out.with_suffix(".xml"),) if out.suffix.lower() == ".json" else ())):
+        check_output(written, refined)
     escaped = 0
     if out.suffix.lower() == ".csv":
         text, escaped = exchange.review_csv(refined, rows)
@@ -192,6 +197,22 @@ def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None
     if escaped:
         note(f"{escaped:,} rows hold text that a spreadsheet would run or change; it is written as JSON strings.")
     note(f"Wrote {out}: {len(rows):,} faces.\nNext, once filled in: fercleaner refine SET {words('--decisions', out)}")
+
+
+def _check_not_filled_in(out: Path, refined: RefinedSet) -> None:
+    """Raise StoreError where OUT is a list that somebody has filled in: not even --force overwrites decisions."""
+    from fercleaner.core.errors import InputError, StoreError
+    from fercleaner.review.exchange import read_decisions
+
+    try:
+        decided = len(read_decisions([out], refined.classes)) if out.is_file() else 0
+    except InputError:  # no list of decisions
+        return
+    if decided:
+        raise StoreError(
+            f"{out} holds decisions about {decided:,} faces and is never overwritten. Use them (fercleaner refine SET "
+            f"--decisions {out}), and choose another name for the new list."
+        )
 
 
 def _list_conflicts(refined: RefinedSet, logs: list[Path], json_: bool) -> None:

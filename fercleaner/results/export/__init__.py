@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import InputError, StoreError, did_you_mean
-from ...core.files import replacing
+from ...core.files import check_spared, held, replacing, sweep, temporary_beside
 from ...core.refined import RefinedSet, rows_of
 from ...core.types import Samples
 from . import affectnet, cleanlab, expw, fer2013, folders, huggingface, label_studio, manifest, rafdb
@@ -154,14 +154,18 @@ def export_to(
     labels = chosen(refined, rows, label, fill)
     job = Job(refined, rows, labels, None if source is None else Path(source), samples, pictures)
     place = Path(folder)
+    restore(place)
     _check_folder(place, overwrite)
-    partial = place.absolute().parent / f".fercleaner-{secrets.token_hex(8)}.tmp"
+    check_spared(place, {} if source is None else {"the set": Path(source)})
+    partial = temporary_beside(place.absolute())
     try:
+        sweep(partial.parent)
         partial.mkdir()
-        FORMATS[target].write(job, partial)
-        about = {"format": target, "label": label, "faces": len(rows), "replaced": int(labels.replaced.sum())}
-        (partial / MARK).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        _move(partial, place)
+        with held(partial):
+            FORMATS[target].write(job, partial)
+            about = {"format": target, "label": label, "faces": len(rows), "replaced": int(labels.replaced.sum())}
+            (partial / MARK).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            _move(partial, place)
     except OSError as error:
         raise StoreError(f"{place} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -184,10 +188,26 @@ def _check_folder(place: Path, overwrite: bool) -> None:
 
 
 def _move(partial: Path, place: Path) -> None:
-    old = None
+    old = _aside(place)
     if place.exists():
-        old = partial.with_name(partial.name + ".old")
         place.rename(old)
-    partial.rename(place)
-    if old is not None:
-        shutil.rmtree(old)
+    try:
+        partial.rename(place)
+    except OSError:
+        restore(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(place: Path) -> None:
+    """Put an earlier export back that a killed run has moved aside, or remove it where the new one is in its place."""
+    old = _aside(place)
+    with contextlib.suppress(OSError):
+        if old.is_dir() and not place.exists():
+            old.rename(place)
+        elif old.is_dir() and (place / MARK).is_file():
+            shutil.rmtree(old)
+
+
+def _aside(place: Path) -> Path:
+    return place.absolute().with_name(f".fercleaner-{place.absolute().name}.old")
