@@ -39,7 +39,7 @@ def _gone() -> None:
 def note(text: str) -> None:
     """Write a note to stderr, without markup and with control characters written as their codes.
 
-    Where stderr takes no more (a full disk, a reader that has gone), the note is lost and the work goes on.
+    Where stderr is closed or full, the note is lost and the run goes on: its result is worth more.
     """
     with suppress(OSError):
         err().print(plain(text), markup=False)

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from .options import SetOptions, with_set_options
-from .outputs import check_output
 from .refine import set_name
 
 #: As in the library, so that `--help` need not import it.
@@ -41,7 +40,7 @@ def project(
 
     Example: fercleaner project rafdb/ --refined rafdb.refined.parquet; then numpy.load("rafdb.project.npz")["values"]
     """
-    from fercleaner.core.files import check_spared, check_writable
+    from fercleaner.core.files import check_writable
     from fercleaner.pipeline import embedding
     from fercleaner.results import parquet
 
@@ -50,9 +49,8 @@ def project(
 
     target = out or Path(f"{set_name(dataset)}.project.npz")
     embedding.check_ending(target)
-    check_output(target)
     labels_of = refined or Path(f"{set_name(dataset)}.refined.parquet")
-    check_spared(target, {"the refined file": labels_of})
+    set_options.check_apart(target, dataset, labels_of)
     check_writable(target, force)
     labels = parquet.load(labels_of)
     samples, sources, resources = set_options.open(dataset)

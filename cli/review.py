@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .outputs import check_output
+from .checks import apart
+from .export import check_not_the_set
 
 if TYPE_CHECKING:
     from fercleaner.core.arrays import Ints
@@ -84,6 +85,9 @@ def review(
     """
     from fercleaner.results import parquet
 
+    for written in (out, log):
+        if written is not None:
+            apart(written, file, set_, conflicts)
     refined = parquet.load(file)
     if conflicts:
         _list_conflicts(refined, conflicts, json_)
@@ -93,8 +97,9 @@ def review(
         from fercleaner.review.log import DecisionLog
         from fercleaner.review.session import Session, digest_of
 
-        log = log or default_log(file)
-        session = Session(refined, DecisionLog(log), who or getpass.getuser(), by=by, digest=digest_of(file))
+        decisions = DecisionLog(log or default_log(file))
+        decisions.check()
+        session = Session(refined, decisions, who or getpass.getuser(), by=by, digest=digest_of(file))
         _serve(session, _pictures(refined, set_, images), port, no_browser)
 
 
@@ -180,9 +185,8 @@ def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None
 
     if out.suffix.lower() not in ENDINGS:
         raise InputError(f"--out {out}: the name must end in {' or '.join(ENDINGS)}, which says the format.")
+    check_not_the_set(refined, out)
     _check_not_filled_in(out, refined)
-    for written in (out, *((out.with_suffix(".xml"),) if out.suffix.lower() == ".json" else ())):
-        check_output(written, refined)
     escaped = 0
     if out.suffix.lower() == ".csv":
         text, escaped = exchange.review_csv(refined, rows)

@@ -1,8 +1,4 @@
-"""Files that appear whole or not at all: written under a temporary name in their folder, flushed, renamed.
-
-A writer holds a lock on its temporary file, which the system lets go when the process dies; so what a killed run has
-left is told from what another run is writing, and is removed before the next file is written there.
-"""
+"""Files that appear whole or not at all: written under a temporary name in their folder, flushed, renamed."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +16,9 @@ from typing import Any
 from .errors import StoreError
 
 WAY_OUT = "Choose another name."
-#: Names of temporary files and folders: start and end.
+#: Beginning and end of the names of temporary files and folders, which lie beside what they become.
 TEMPORARY = (".fercleaner-", ".tmp")
-#: Seconds before a temporary file that nobody holds is removed: its writer may be about to lock it.
-UNLOCKED_SECONDS = 60.0
-#: The same where the system has no locks.
+#: Those of a killed run are removed when older than this.
 STALE_SECONDS = 24 * 3600.0
 
 
@@ -53,7 +47,6 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
             raise FileExistsError(errno.EEXIST, "it appeared while this run was writing", str(target))
 
     try:
-        sweep(target.parent)
         with _renamed(target, check) as stream:
             yield stream
     except OSError as error:
@@ -63,11 +56,11 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Raise the StoreError that `replacing` would raise for this path; call it before long work.
 
-    Creates and removes an empty file beside `path`.
+    Creates and removes an empty file beside `path`, and removes what killed runs left there (`sweep`).
     """
     target = target_of(path, overwrite)
+    sweep(target.parent)
     try:
-        sweep(target.parent)
         descriptor, temporary = _create_beside(target)
         os.close(descriptor)
         temporary.unlink()
@@ -75,26 +68,37 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Non
         raise _write_error(target, error) from error
 
 
-def check_spared(path: str | os.PathLike[str], read: Mapping[str, Path]) -> None:
-    """Raise StoreError where writing `path` would overwrite a file that is read, whatever name or link leads to it.
+def temporary_name() -> str:
+    """Return a new name for what will be renamed when it is whole."""
+    return secrets.token_hex(8).join(TEMPORARY)
 
-    Parameters
-    ----------
-    path : path
-        What is to be written, a file or a folder.
-    read : mapping of words -> path
-        What each file or folder is to the user ("the set", "--view"). A folder is spared whole: `path` may be a new
-        file in it, but not the folder itself nor one that holds it.
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files and folders of runs killed a day ago or earlier; never those of a run at work."""
+    now = time.time()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if not (name.startswith(TEMPORARY[0]) and name.endswith(TEMPORARY[1])):
+                continue
+            with contextlib.suppress(OSError):  # its writer has just renamed it, or it is not ours to remove
+                if now - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
+                    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def check_apart(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise StoreError where `path` is one of the files that a run reads, links of both kinds followed.
+
+    What names no file, such as the name of an encoder, is passed over.
     """
-    target = Path(os.path.realpath(path))
-    for said, file in read.items():
+    for source in inputs:
         try:
-            same = target.exists() and file.exists() and os.path.samefile(target, file)
-        except OSError:
+            same = os.path.isfile(source) and os.path.samefile(path, source)
+        except (OSError, ValueError):  # not there, or no file name
             continue
-        if same or (target.is_dir() and target in Path(os.path.realpath(file)).parents):
+        if same:
             raise StoreError(
-                f"{path} {'is' if same else 'holds'} {said} ({file}), which is read and never overwritten. {WAY_OUT}"
+                f"{path} is {source}, which this command reads; own input is never overwritten. Choose another name."
             )
 
 
@@ -112,72 +116,6 @@ def target_of(path: str | os.PathLike[str], overwrite: bool) -> Path:
     return target
 
 
-def temporary_beside(target: Path) -> Path:
-    """Return an unused name for a temporary file or folder beside `target`."""
-    return target.parent / f"{TEMPORARY[0]}{secrets.token_hex(8)}{TEMPORARY[1]}"
-
-
-def sweep(folder: Path) -> int:
-    """Remove temporary files and folders that killed runs have left in `folder`; return how many.
-
-    What another process is writing is locked, and stays.
-    """
-    removed = 0
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(TEMPORARY[0]) and entry.name.endswith(TEMPORARY[1]):
-                with contextlib.suppress(OSError):
-                    removed += _sweep_one(Path(entry.path))
-    return removed
-
-
-def _sweep_one(path: Path) -> bool:
-    if path.is_symlink() or time.time() - path.stat().st_mtime < UNLOCKED_SECONDS:
-        return False
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if not lock(descriptor):
-            return False
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def lock(descriptor: int, shared: bool = False) -> bool:
-    """Lock an open file or folder until it is closed, without waiting; return False where another process holds it.
-
-    Where the system has no locks, what is older than `STALE_SECONDS` counts as free.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return shared or time.time() - os.fstat(descriptor).st_mtime > STALE_SECONDS
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return shared or time.time() - os.fstat(descriptor).st_mtime > STALE_SECONDS
-    return True
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Lock a temporary folder while it is filled, so that no other run sweeps it away."""
-    descriptor = os.open(folder, os.O_RDONLY) if hasattr(os, "O_DIRECTORY") else None
-    try:
-        if descriptor is not None:
-            lock(descriptor)
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
 @contextmanager
 def _renamed(target: Path, check: Callable[[], None] = lambda: None) -> Iterator[Any]:
     """Yield a stream to a temporary file that is renamed to `target` in the end, `check` called just before."""
@@ -187,8 +125,8 @@ def _renamed(target: Path, check: Callable[[], None] = lambda: None) -> Iterator
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-            check()
-            os.replace(temporary, target)
+        check()
+        os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):  # the error that led here says more
             temporary.unlink(missing_ok=True)
@@ -197,10 +135,8 @@ def _renamed(target: Path, check: Callable[[], None] = lambda: None) -> Iterator
 
 
 def _create_beside(target: Path) -> tuple[int, Path]:
-    temporary = temporary_beside(target)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    lock(descriptor)
-    return descriptor, temporary
+    temporary = target.parent / temporary_name()
+    return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
 
 
 def sync_folder(folder: Path) -> None:

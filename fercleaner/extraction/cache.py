@@ -5,24 +5,27 @@ A vector is keyed by the digest of its picture and the digest of the spec that m
     FOLDER/<spec digest>/spec.json        what made these vectors
     FOLDER/<spec digest>/<unique>.shard   some of them, written once and never changed
 
-(`shards` has the format of one). Shards are written under a temporary name, synced and renamed, and their names
-are unique, so several processes may write at once; a shard that fails its checksum is removed with a warning and
-its vectors are made again. A run holds a shared lock on the folders it uses, so that ``cache --clear`` can say that
-they are in use. What is removed beside a run costs the run nothing: it keeps what it has open, and makes the folder
-again for what it adds.
+A shard is the 8 bytes ``FCSHARD1``, the length of the header (8 bytes, little endian), the header (JSON: spec
+digest, rows, width, notes), the picture digests (rows x 32 bytes), found (rows x 1 byte), the values (rows
+x width float32, little endian) and the SHA-256 of all that. Shards are written under a temporary name,
+synced and renamed, and their names are unique, so several processes may write at once; a shard that fails
+its checksum is removed with a warning and its vectors are made again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -31,13 +34,12 @@ import numpy as np
 
 from ..core.arrays import Bools, Bytes, Floats, spec_digest
 from ..core.errors import StoreError
-from ..core.files import lock, sweep, write_whole
-from .shards import DIGEST_SIZE, Shard, read_shard, shard_parts
+from ..core.files import sweep, write_whole
 
 log = logging.getLogger(__name__)
 
-#: Name of the file that says what made a folder's vectors, and ending of those that hold them.
-SPEC, SHARD = "spec.json", ".shard"
+MAGIC = b"FCSHARD1"
+DIGEST_SIZE = 32
 #: Vectors and seconds a killed run may lose.
 FLUSH_ROWS = 1024
 FLUSH_SECONDS = 10.0
@@ -101,7 +103,7 @@ class FeatureCache:
         found = {}
         for folder in self._folders(None):
             try:
-                found[folder.name] = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+                found[folder.name] = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue
         return found
@@ -112,7 +114,7 @@ class FeatureCache:
         for folder in self._folders(spec):
             specs += 1
             for path in folder.iterdir():
-                shards += path.suffix == SHARD
+                shards += path.suffix == ".shard"
                 try:
                     total += path.stat().st_size
                 except FileNotFoundError:  # another process merged it away
@@ -120,34 +122,29 @@ class FeatureCache:
         return CacheSize(specs, shards, total)
 
     def clear(self, spec: Mapping[str, Any] | None = None) -> int:
-        """Remove all vectors, or those of one spec; return the bytes freed. Touches nothing but our files.
-
-        A run that uses them meanwhile keeps what it has open and writes what it adds anew.
-        """
+        """Remove all vectors, or those of one spec; return the bytes freed. Touches nothing but our files."""
         freed = self.size(spec).bytes
         for folder in self._folders(spec):
             try:
-                sweep(folder)
-                for path in sorted(folder.iterdir(), key=lambda path: path.name == SPEC):  # what they are comes last
-                    if path.suffix == SHARD or path.name == SPEC:
-                        path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # a run has just added a shard, or it holds files of others
-                    folder.rmdir()
+                shutil.rmtree(folder)
             except OSError as error:
                 raise StoreError(f"{folder} cannot be removed: {_reason(error)}.") from error
         return freed
 
-    def prune(self, limit: int) -> int:
-        """Remove the shards used longest ago until at most `limit` bytes are left; return the bytes freed."""
+    def prune(self, most: int) -> int:
+        """Remove whole shards, those written longest ago first, until at most `most` bytes are left.
+
+        Returns the bytes freed. Vectors that are removed are made again when they are asked for; a run that has them
+        open keeps them.
+        """
         held = []
-        for folder in self._folders(None):
-            for path in folder.glob(f"*{SHARD}"):
-                with contextlib.suppress(FileNotFoundError):  # another process merged it away
-                    about = path.stat()
-                    held.append((about.st_mtime_ns, path, about.st_size))
-        total, freed = sum(size for _, _, size in held), 0
+        for path in (path for folder in self._folders(None) for path in folder.glob("*.shard")):
+            with contextlib.suppress(FileNotFoundError):  # another process merged it away
+                about = path.stat()
+                held.append((about.st_mtime_ns, path, about.st_size))
+        total, freed = sum(size for *_, size in held), 0
         for _, path, size in sorted(held):
-            if total - freed <= limit:
+            if total - freed <= most:
                 break
             try:
                 path.unlink(missing_ok=True)
@@ -156,10 +153,6 @@ class FeatureCache:
             freed += size
         return freed
 
-    def in_use(self, spec: Mapping[str, Any] | None = None) -> int:
-        """Return how many encoders' folders another run has open."""
-        return sum(not _free(folder) for folder in self._folders(spec))
-
     def _folders(self, spec: Mapping[str, Any] | None) -> list[Path]:
         """Folders of this cache that hold vectors; anything else that lies beside them is not ours."""
         if spec is not None:
@@ -167,8 +160,21 @@ class FeatureCache:
             return [folder] if folder.is_dir() else []
         if not self.folder.is_dir():
             return []
-        ours = (p for p in self.folder.iterdir() if len(p.name) == 16 and (p / SPEC).is_file())
+        ours = (p for p in self.folder.iterdir() if len(p.name) == 16 and (p / "spec.json").is_file())
         return sorted(ours)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    path: Path
+    digests: Bytes  # (rows, 32)
+    found: Bools
+    values: Floats  # (rows, width), a view of the file
+    notes: dict[int, str]
+
+    @property
+    def size(self) -> int:
+        return int(self.values.nbytes)
 
 
 class CachedView:
@@ -180,16 +186,14 @@ class CachedView:
     def __init__(self, root: Path, spec: Mapping[str, Any], width: int) -> None:
         self.spec_digest = spec_digest(spec)
         self.width = width
+        self._spec = spec
         self._root = root
         self._folder = root / self.spec_digest
-        self._shards: list[Shard] = []
+        self._shards: list[_Shard] = []
         self._where: dict[bytes, tuple[int, int]] = {}
         self._added: dict[bytes, CachedVector] = {}
         self._written = time.monotonic()
-        self._spec = spec
-        self._held: int | None = None
         self._prepare_folder(spec)
-        sweep(self._folder)
         for path in self._listing():
             self._take(path)
 
@@ -199,11 +203,9 @@ class CachedView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if not isinstance(error, StoreError):  # else the disk has just refused a write; do not ask it again
-                self.close()
-        finally:
-            self._let_go()
+        if isinstance(error, StoreError):  # the disk has just refused a write; do not ask it again
+            return
+        self.close()
 
     def __len__(self) -> int:
         return len(self._where) + len(self._added)
@@ -253,24 +255,11 @@ class CachedView:
         if len(small) > MERGE_ABOVE:
             self._merge(small)
 
-    def _let_go(self) -> None:
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
-
-    def _hold(self) -> None:
-        """Take a shared lock on the folder, where the system lets folders be opened."""
-        self._let_go()
-        if hasattr(os, "O_DIRECTORY"):
-            self._held = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            lock(self._held, shared=True)
-
     def _prepare_folder(self, spec: Mapping[str, Any]) -> None:
         wanted = json.loads(json.dumps(spec))
-        path = self._folder / SPEC
+        path = self._folder / "spec.json"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._hold()
             if path.exists():
                 try:
                     held = json.loads(path.read_text(encoding="utf-8"))
@@ -289,15 +278,12 @@ class CachedView:
             raise self._unwritable(error) from error
 
     def _listing(self) -> Iterator[Path]:
-        for path in sorted(self._folder.iterdir()):
-            if path.suffix == SHARD:
-                yield path
+        sweep(self._folder)
+        yield from sorted(path for path in self._folder.iterdir() if path.suffix == ".shard")
 
     def _take(self, path: Path) -> None:
         try:
-            shard = read_shard(path, self.spec_digest, self.width)
-            with contextlib.suppress(OSError):
-                os.utime(path)  # `prune` keeps what was used last
+            shard = self._read(path)
         except FileNotFoundError:
             # Another process merged it away; what it held is in a shard that we may not have listed.
             return
@@ -317,20 +303,58 @@ class CachedView:
         for row in range(len(shard.digests)):
             self._where.setdefault(digests[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE], (number, row))
 
+    def _read(self, path: Path) -> _Shard | None:
+        """Return the shard, its values mapped from the file, or None where it is not whole or not ours."""
+        start = len(MAGIC) + 8
+        if path.stat().st_size < start + DIGEST_SIZE:
+            return None
+        raw: Bytes = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+        end = len(raw) - DIGEST_SIZE
+        whole = hashlib.sha256(raw[:end].data).digest() == raw[end:].tobytes()
+        if not whole or raw[: len(MAGIC)].tobytes() != MAGIC:
+            return None
+        # From here on the file is what we wrote; it can still belong to another spec.
+        length = int.from_bytes(raw[len(MAGIC) : start].tobytes(), "little")
+        header = json.loads(raw[start : start + length].tobytes())
+        rows, width = int(header["rows"]), int(header["width"])
+        if (header["spec"], width) != (self.spec_digest, self.width):
+            return None
+        at = start + length
+        digests = raw[at : at + rows * DIGEST_SIZE].reshape(rows, DIGEST_SIZE)
+        at += rows * DIGEST_SIZE
+        found = raw[at : at + rows] != 0
+        at += rows
+        values = raw[at:end].view("<f4").reshape(rows, width)
+        return _Shard(path, digests, found, values, {int(row): note for row, note in header["notes"].items()})
+
     def _write(self, digests: Bytes, found: Bools, values: Floats, notes: Mapping[int, str]) -> Path:
-        parts = shard_parts(self.spec_digest, digests, found, values, notes)
-        path = self._folder / f"{uuid.uuid4().hex}{SHARD}"
+        rows, width = values.shape
+        header = {"spec": self.spec_digest, "rows": rows, "width": width, "notes": notes}
+        text = json.dumps(header, ensure_ascii=False).encode()
+        parts = [
+            MAGIC,
+            len(text).to_bytes(8, "little"),
+            text,
+            digests.tobytes(),
+            found.astype(np.uint8).tobytes(),
+            np.ascontiguousarray(values, dtype="<f4").tobytes(),
+        ]
+        checksum = hashlib.sha256()
+        for part in parts:
+            checksum.update(part)
+        path = self._folder / f"{uuid.uuid4().hex}.shard"
+        if not self._folder.is_dir():
+            log.warning("%s was removed during this run; it is made again for what follows", self._folder)
+            self._prepare_folder(self._spec)
         try:
-            if not (self._folder / SPEC).exists():  # cleared beside this run
-                self._prepare_folder(self._spec)
-            write_whole(path, parts)
+            write_whole(path, [*parts, checksum.digest()])
         except OSError as error:
             raise self._unwritable(error) from error
         return path
 
-    def _merge(self, shards: list[Shard]) -> None:
+    def _merge(self, shards: list[_Shard]) -> None:
         """Write `shards` again as few large ones, then remove them; who has them open keeps them."""
-        group: list[Shard] = []
+        group: list[_Shard] = []
         for shard in [*shards, None]:
             if shard is not None and sum(s.size for s in group) + shard.size <= MERGED_BYTES:
                 group.append(shard)
@@ -358,18 +382,6 @@ class CachedView:
             f"the feature cache {self._root} cannot be written to: {_reason(error)}. What it held before is "
             "intact. Make room there, name another folder with --cache, or go without: --no-cache."
         )
-
-
-def _free(folder: Path) -> bool:
-    """Return whether no run holds a folder's shared lock."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return True
-    try:
-        return lock(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import InputError, StoreError, did_you_mean
-from ...core.files import check_spared, held, replacing, sweep, temporary_beside
+from ...core.files import replacing, sweep, temporary_name
 from ...core.refined import RefinedSet, rows_of
 from ...core.types import Samples
 from . import affectnet, cleanlab, expw, fer2013, folders, huggingface, label_studio, manifest, rafdb
@@ -154,18 +154,17 @@ def export_to(
     labels = chosen(refined, rows, label, fill)
     job = Job(refined, rows, labels, None if source is None else Path(source), samples, pictures)
     place = Path(folder)
-    restore(place)
+    _check_apart(place, source)
+    _restore(place)
     _check_folder(place, overwrite)
-    check_spared(place, {} if source is None else {"the set": Path(source)})
-    partial = temporary_beside(place.absolute())
+    sweep(place.absolute().parent)
+    partial = place.absolute().parent / temporary_name()
     try:
-        sweep(partial.parent)
         partial.mkdir()
-        with held(partial):
-            FORMATS[target].write(job, partial)
-            about = {"format": target, "label": label, "faces": len(rows), "replaced": int(labels.replaced.sum())}
-            (partial / MARK).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-            _move(partial, place)
+        FORMATS[target].write(job, partial)
+        about = {"format": target, "label": label, "faces": len(rows), "replaced": int(labels.replaced.sum())}
+        (partial / MARK).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        _move(partial, place)
     except OSError as error:
         raise StoreError(f"{place} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -187,6 +186,12 @@ def _check_folder(place: Path, overwrite: bool) -> None:
             raise StoreError(f"{place} exists already. Overwrite it with --force, or choose another name.")
 
 
+def _check_apart(place: Path, source: str | os.PathLike[str] | None) -> None:
+    whole = Path(os.path.realpath(place))
+    if source is not None and whole in (Path(os.path.realpath(source)), *Path(os.path.realpath(source)).parents):
+        raise StoreError(f"{place} holds the set ({source}), which is read and never overwritten. Choose another name.")
+
+
 def _move(partial: Path, place: Path) -> None:
     old = _aside(place)
     if place.exists():
@@ -194,12 +199,12 @@ def _move(partial: Path, place: Path) -> None:
     try:
         partial.rename(place)
     except OSError:
-        restore(place)
+        _restore(place)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
-def restore(place: Path) -> None:
+def _restore(place: Path) -> None:
     """Put an earlier export back that a killed run has moved aside, or remove it where the new one is in its place."""
     old = _aside(place)
     with contextlib.suppress(OSError):
