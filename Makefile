@@ -1,5 +1,6 @@
 # make demo   sets up .venv and runs the main job on drawn faces
 # make test   sets up .venv and passes linters, types and tests; the manual is built by one of them
+# make check-all   the slow checks: long fuzzing, faults, many runs, pins, wheels; needs the package index
 # make docs   builds the manual into docs/_build/html; any warning is an error
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test check-all lint docs clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +35,19 @@ lint: $(VENV)/.test
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rs
+
+# Interpreters that wheel and sdist are installed under; cases a reader; runs in one process, processes on one cache.
+PYTHONS ?= python3
+CASES ?= 10000
+RUNS ?= 500
+PROCESSES ?= 200
+
+check-all: test
+	$(BIN)/python benchmarks/fuzz_readers.py --cases $(CASES) --out benchmarks/results/fuzz_readers.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/robustness.py --runs $(RUNS) --processes $(PROCESSES)
+	$(BIN)/python benchmarks/licenses.py
+	$(BIN)/python benchmarks/wheels.py --pins --out benchmarks/results/pins.json
+	$(BIN)/python benchmarks/wheels.py --python $(PYTHONS)
 
 docs: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html

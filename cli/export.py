@@ -120,16 +120,16 @@ def export(
         asked = {"label": label, "pictures": pictures, "fill": fill, "selection": selection, "overwrite": force}
         _to_folder(refined, to, out, _set_of(refined, set_, images), asked)
         return
-    _check_not_the_set(refined, out)
+    check_not_the_set(refined, out)
     kept = write(refined, out, selection=selection, overwrite=force, escaped=_say_escaped)
     note(f"Wrote {out}: {share(kept, len(refined))} faces.")
 
 
-def _check_not_the_set(refined: RefinedSet, out: Path) -> None:
+def check_not_the_set(refined: RefinedSet, out: Path) -> None:
     """Raise StoreError where OUT is there and is called as the set that the file was made from: not even --force."""
     from fercleaner.core.errors import StoreError
 
-    if out.is_file() and out.name == refined.metadata.get("made_from"):
+    if out.is_file() and refined.metadata.get("made_from") in (out.name, out.resolve().name):
         raise StoreError(
             f"{out} is called as the set that the refined file was made from, which is never overwritten. Choose "
             f"another name, such as {out.with_name(f'{out.stem}.clean{out.suffix}')}."

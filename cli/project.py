@@ -49,9 +49,10 @@ def project(
 
     target = out or Path(f"{set_name(dataset)}.project.npz")
     embedding.check_ending(target)
-    set_options.check_apart(target, dataset, refined)
+    labels_of = refined or Path(f"{set_name(dataset)}.refined.parquet")
+    set_options.check_apart(target, dataset, labels_of)
     check_writable(target, force)
-    labels = parquet.load(refined or Path(f"{set_name(dataset)}.refined.parquet"))
+    labels = parquet.load(labels_of)
     samples, sources, resources = set_options.open(dataset)
     with progress_callbacks() as callbacks:
         made = embedding.project_set(samples, labels, sources, resources, callbacks, dimensions=dimensions, share=share)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .checks import apart
+from .export import check_not_the_set
 
 if TYPE_CHECKING:
     from fercleaner.core.arrays import Ints
@@ -86,7 +87,7 @@ def review(
 
     for written in (out, log):
         if written is not None:
-            apart(written, file, set_)
+            apart(written, file, set_, conflicts)
     refined = parquet.load(file)
     if conflicts:
         _list_conflicts(refined, conflicts, json_)
@@ -184,6 +185,8 @@ def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None
 
     if out.suffix.lower() not in ENDINGS:
         raise InputError(f"--out {out}: the name must end in {' or '.join(ENDINGS)}, which says the format.")
+    check_not_the_set(refined, out)
+    _check_not_filled_in(out, refined)
     escaped = 0
     if out.suffix.lower() == ".csv":
         text, escaped = exchange.review_csv(refined, rows)
@@ -198,6 +201,22 @@ def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None
     if escaped:
         note(f"{escaped:,} rows hold text that a spreadsheet would run or change; it is written as JSON strings.")
     note(f"Wrote {out}: {len(rows):,} faces.\nNext, once filled in: fercleaner refine SET {words('--decisions', out)}")
+
+
+def _check_not_filled_in(out: Path, refined: RefinedSet) -> None:
+    """Raise StoreError where OUT is a list that somebody has filled in: not even --force overwrites decisions."""
+    from fercleaner.core.errors import InputError, StoreError
+    from fercleaner.review.exchange import read_decisions
+
+    try:
+        decided = len(read_decisions([out], refined.classes)) if out.is_file() else 0
+    except InputError:  # no list of decisions
+        return
+    if decided:
+        raise StoreError(
+            f"{out} holds decisions about {decided:,} faces and is never overwritten. Use them (fercleaner refine SET "
+            f"--decisions {out}), and choose another name for the new list."
+        )
 
 
 def _list_conflicts(refined: RefinedSet, logs: list[Path], json_: bool) -> None:

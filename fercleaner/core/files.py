@@ -128,7 +128,8 @@ def _renamed(target: Path, check: Callable[[], None] = lambda: None) -> Iterator
         check()
         os.replace(temporary, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error that led here says more
+            temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
 

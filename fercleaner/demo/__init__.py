@@ -6,6 +6,7 @@ looks     colors of a person, conditions of a picture
 canvas    curves and layers
 skin, features, drawing   control points -> picture
 dataset   all of it -> a RAF-DB folder
+replacing   which files a demo wrote
 """
 
 from .dataset import DemoSummary, draw_dataset

@@ -16,6 +16,7 @@ from .actions import ACTION_UNITS, CLASSES, corrupt_labels, sample_action_units,
 from .drawing import draw_face, encode
 from .faces import face_points, sample_pose, sample_shape
 from .looks import sample_camera, sample_looks
+from .replacing import MARK, Written, install, written_before
 
 NoiseKind: TypeAlias = Literal["pairs", "symmetric", "instance"]
 
@@ -28,7 +29,7 @@ LEAST_FACES: Final = 2 * len(CLASSES)
 
 _TEST_SHARE: Final = 0.2
 _TITLE: Final = "Drawn faces by fercleaner demo"
-_PARTIAL: Final = ".partial"
+_PARTIAL: Final = ".fercleaner-demo.partial"
 _ENTRIES: Final = ("EmoLabel", "Image", "clean_labels.csv", "landmarks.npz", "action_units.csv", "README.txt")
 
 # Labels, noise and faces draw random numbers from streams of their own: another noise leaves the faces be.
@@ -98,20 +99,21 @@ def draw_dataset(
         Not negative. The same seed and versions of NumPy and Pillow give the same bytes; the noise does not
         change the faces.
     overwrite : bool
-        Replace an earlier demo in `folder`; other files there stay.
+        Replace what an earlier demo wrote into `folder`; every other file there stays.
     progress : callable, optional
         Called with (faces drawn, faces).
 
     Raises
     ------
     InputError
-        For arguments out of range; for a folder that holds anything (unless `overwrite`), or another dataset.
+        For arguments out of range; for a folder that holds anything (unless `overwrite`), another dataset, or a demo
+        whose files were changed since.
     StoreError
         When the files cannot be written.
     """
     _check(faces, noise_rate, noise, seed)
     folder = Path(folder)
-    _check_folder(folder, overwrite)
+    before = _check_folder(folder, overwrite)
     rng = np.random.default_rng([seed, _LABEL_STREAM])
     sizes = 2 + share_out(faces - LEAST_FACES, np.sqrt(RAF_DB_SIZES))
     clean, ids, train = _deal(sizes, rng)
@@ -142,9 +144,7 @@ def draw_dataset(
         _write_labels(partial, ids, clean, given, intensity, points)
         wrong_train = int((given != clean)[:train].sum())
         (partial / "README.txt").write_text(_readme(summary, wrong_train), encoding="utf-8", newline="\n")
-        for entry in _ENTRIES:
-            _remove(folder / entry)
-            (partial / entry).replace(folder / entry)
+        install(partial, folder, before)
     except OSError as error:
         raise StoreError(
             f"{folder}: the drawn faces cannot be written ({error.strerror or error}). "
@@ -169,10 +169,12 @@ def _check(faces: int, noise_rate: float, noise: str, seed: int) -> None:
         raise InputError(f"seed is {seed}, expected 0 or more.")
 
 
-def _check_folder(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds something, unless it may be replaced; clear what a killed run left."""
+def _check_folder(folder: Path, overwrite: bool) -> Written:
+    """Refuse a folder that holds something but an earlier demo, whose files are returned; clear what was left half."""
     try:
         held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        held = [name for name in held if name not in (MARK, _PARTIAL)]
+        before = written_before(folder) if overwrite else {}
     except NotADirectoryError as error:
         raise InputError(f"{folder} is a file, expected a folder to draw into. Name another one.") from error
     except OSError as error:
@@ -184,27 +186,13 @@ def _check_folder(folder: Path, overwrite: bool) -> None:
             "demo there with --force."
         )
     clash = [name for name in held if name in _ENTRIES]
-    if clash and not _is_demo(folder):
+    if clash and not before:
         raise InputError(
             f"{folder} holds {clash[0]}, which no earlier demo wrote, and --force replaces nothing but a "
             "demo. Name another folder."
         )
     shutil.rmtree(folder / _PARTIAL, ignore_errors=True)
-
-
-def _is_demo(folder: Path) -> bool:
-    try:
-        with (folder / "README.txt").open(encoding="utf-8") as readme:
-            return readme.readline().strip() == _TITLE
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    return before
 
 
 def _deal(sizes: Ints, rng: np.random.Generator) -> tuple[Ints, Strings, int]:

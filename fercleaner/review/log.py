@@ -185,7 +185,7 @@ def read_log(path: str | os.PathLike[str]) -> LogContents:
     Raises
     ------
     InputError
-        The file is missing or cannot be read, or holds lines but no entry.
+        The file is missing or cannot be read, or holds lines but no entry (a first line that a crash has torn is none).
     """
     try:
         data = Path(path).read_bytes()
@@ -201,7 +201,8 @@ def read_log(path: str | os.PathLike[str]) -> LogContents:
             entries.append(_entry(json.loads(line.decode("utf-8"))))
         except (ValueError, KeyError, TypeError, AttributeError, InputError):
             bad.append(number)
-    if bad and not entries:
+    torn = bad == [data.count(b"\n") + 1] and data.startswith(b"{")  # its first line, cut off by a crash
+    if bad and not entries and not torn:
         raise InputError(f"{path} holds no decision that can be read. Name a log that fercleaner review wrote.")
     return LogContents(tuple(entries), tuple(bad))
 

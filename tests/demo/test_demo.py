@@ -28,6 +28,7 @@ from fercleaner.demo.actions import (
 from fercleaner.demo.drawing import draw_face
 from fercleaner.demo.faces import Pose, Shape, face_points, sample_pose, sample_shape
 from fercleaner.demo.looks import sample_camera, sample_looks
+from fercleaner.demo.replacing import MARK
 from fercleaner.landmarks.action_units import GEOMETRIC, raw_features
 from fercleaner.landmarks.points import PointsFile
 
@@ -72,7 +73,7 @@ def test_the_folder_is_laid_out_as_raf_db(demo: DemoSummary) -> None:
         with Image.open(demo.images / line.split()[0].replace(".jpg", "_aligned.jpg")) as picture:
             assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (100, 100))
     assert len(list(demo.images.iterdir())) == FACES
-    assert sorted(p.name for p in demo.folder.iterdir()) == sorted(dataset_module._ENTRIES)
+    assert sorted(p.name for p in demo.folder.iterdir()) == sorted([*dataset_module._ENTRIES, MARK])
 
 
 def test_the_reader_of_raf_db_takes_it_and_the_truth_aligns_by_id(demo: DemoSummary) -> None:
@@ -123,7 +124,7 @@ def test_another_seed_gives_other_faces_and_other_noise_the_same_faces(tmp_path:
     noise = draw_dataset(tmp_path / "b", faces=14, seed=0, noise_rate=0.5, noise="symmetric")
     other = draw_dataset(tmp_path / "c", faces=14, seed=1, noise_rate=0.5)
     changed = {name for name, digest in digests(first.folder).items() if digests(noise.folder)[name] != digest}
-    assert changed == {"EmoLabel/list_patition_label.txt", "README.txt"}
+    assert changed == {"EmoLabel/list_patition_label.txt", "README.txt", MARK}
     same = set(digests(first.folder).values()) & set(digests(other.folder).values())
     assert not same
 
@@ -328,11 +329,66 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
 def test_force_replaces_an_earlier_demo_and_nothing_else(tmp_path: Path) -> None:
     draw_dataset(tmp_path, faces=21, seed=1)
     (tmp_path / "refined.parquet").write_text("keep")
+    (tmp_path / "Image" / "aligned" / "holiday.jpg").write_bytes(b"a real face")
+    (tmp_path / "EmoLabel" / "notes.txt").write_text("keep")
     with pytest.raises(InputError, match=r"is not empty: it holds EmoLabel and 6 more"):
         draw_dataset(tmp_path, faces=14)
     draw_dataset(tmp_path, faces=14, seed=2, overwrite=True)
     assert (tmp_path / "refined.parquet").read_text() == "keep"
-    assert len(list((tmp_path / "Image" / "aligned").iterdir())) == 14
+    assert (tmp_path / "EmoLabel" / "notes.txt").read_text() == "keep"
+    assert (tmp_path / "Image" / "aligned" / "holiday.jpg").read_bytes() == b"a real face"
+    assert len(list((tmp_path / "Image" / "aligned").iterdir())) == 14 + 1
+
+
+def test_force_keeps_what_was_changed_or_put_in_place_of_a_drawn_file(tmp_path: Path) -> None:
+    labels = Path("EmoLabel") / "list_patition_label.txt"
+    drawn = Path("Image") / "aligned" / "train_00003_aligned.jpg"
+    for name, said in ((labels, "is not as the demo wrote it"), (drawn, "is not as the demo wrote it")):
+        folder = tmp_path / name.stem
+        draw_dataset(folder, faces=14, seed=1)
+        (folder / name).write_bytes(b"mine")
+        with pytest.raises(InputError, match=rf"{name.name} {said}"):
+            draw_dataset(folder, faces=14, seed=2, overwrite=True)
+        assert (folder / name).read_bytes() == b"mine"
+    new = tmp_path / "new"
+    draw_dataset(new, faces=14, seed=1)
+    (new / "Image" / "aligned" / "train_00012_aligned.jpg").write_bytes(b"mine")
+    before = digests(new)
+    with pytest.raises(InputError, match=r"train_00012_aligned.jpg is there, which no earlier demo wrote"):
+        draw_dataset(new, faces=16, seed=2, overwrite=True)
+    assert digests(new) == before
+    outside = tmp_path / "outside"
+    (tmp_path / "linked").mkdir()
+    draw_dataset(outside, faces=14)
+    kept = digests(outside)
+    for name in ("README.txt", ".fercleaner-demo.json"):
+        (tmp_path / "linked" / name).write_bytes((outside / name).read_bytes())
+    (tmp_path / "linked" / "Image").symlink_to(outside / "Image")
+    with pytest.raises(InputError, match="is not as the demo wrote it"):
+        draw_dataset(tmp_path / "linked", faces=14, overwrite=True)
+    assert digests(outside) == kept
+
+
+def test_a_run_killed_while_it_replaced_a_demo_can_be_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_dataset(tmp_path, faces=21, seed=1)
+    real, moved = Path.replace, []
+
+    def killed(self: Path, target: Path) -> Path:
+        moved.append(self)
+        if len(moved) == 6:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        draw_dataset(tmp_path, faces=14, seed=2, overwrite=True)
+    monkeypatch.undo()
+    draw_dataset(tmp_path, faces=14, seed=2, overwrite=True)
+    draw_dataset(tmp_path / "fresh", faces=14, seed=2)
+    fresh = digests(tmp_path / "fresh")
+    assert {name: value for name, value in digests(tmp_path).items() if not name.startswith("fresh")} == fresh
 
 
 def test_force_never_replaces_a_dataset_that_no_demo_wrote(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -153,6 +154,8 @@ def export_to(
     labels = chosen(refined, rows, label, fill)
     job = Job(refined, rows, labels, None if source is None else Path(source), samples, pictures)
     place = Path(folder)
+    _check_apart(place, source)
+    _restore(place)
     _check_folder(place, overwrite)
     sweep(place.absolute().parent)
     partial = place.absolute().parent / temporary_name()
@@ -183,11 +186,33 @@ def _check_folder(place: Path, overwrite: bool) -> None:
             raise StoreError(f"{place} exists already. Overwrite it with --force, or choose another name.")
 
 
+def _check_apart(place: Path, source: str | os.PathLike[str] | None) -> None:
+    whole = Path(os.path.realpath(place))
+    if source is not None and whole in (Path(os.path.realpath(source)), *Path(os.path.realpath(source)).parents):
+        raise StoreError(f"{place} holds the set ({source}), which is read and never overwritten. Choose another name.")
+
+
 def _move(partial: Path, place: Path) -> None:
-    old = None
+    old = _aside(place)
     if place.exists():
-        old = partial.with_name(partial.name + ".old")
         place.rename(old)
-    partial.rename(place)
-    if old is not None:
-        shutil.rmtree(old)
+    try:
+        partial.rename(place)
+    except OSError:
+        _restore(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(place: Path) -> None:
+    """Put an earlier export back that a killed run has moved aside, or remove it where the new one is in its place."""
+    old = _aside(place)
+    with contextlib.suppress(OSError):
+        if old.is_dir() and not place.exists():
+            old.rename(place)
+        elif old.is_dir() and (place / MARK).is_file():
+            shutil.rmtree(old)
+
+
+def _aside(place: Path) -> Path:
+    return place.absolute().with_name(f".fercleaner-{place.absolute().name}.old")

@@ -1,0 +1,185 @@
+"""One fault at one step of a command: the steps are counted in a first run, and each fails in a run of its own.
+
+A step is a file opened, written to, flushed to disk, renamed, removed, a folder made or listed (below one folder), or a
+picture decoded or made into a vector. Faults: an error of the system (ENOSPC, EIO, EMFILE), MemoryError, a signal
+(SIGKILL, SIGTERM), or "torn": half of a write is on disk, then the process is gone.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: Steps as Python's audit events name them, and ours.
+EVENTS = {
+    "open": "open",
+    "os.rename": "rename",
+    "os.remove": "remove",
+    "os.mkdir": "mkdir",
+    "os.rmdir": "remove",
+    "os.listdir": "list",
+    "os.scandir": "list",
+    "os.link": "link",
+    "os.symlink": "link",
+}
+#: Faults that make sense at each step.
+SYSTEM = ("ENOSPC", "EIO")
+FAULTS: dict[str, tuple[str, ...]] = {
+    "open": ("EMFILE", "EIO", "SIGKILL"),
+    "write": (*SYSTEM, "torn", "SIGTERM"),
+    "fsync": ("EIO", "SIGKILL"),
+    "rename": ("EIO", "SIGKILL"),
+    "remove": ("EIO", "SIGKILL"),
+    "mkdir": (*SYSTEM, "SIGKILL"),
+    "list": ("EIO", "EMFILE"),
+    "link": ("EIO", "SIGKILL"),
+    "decode": ("MemoryError", "SIGKILL"),
+    "encode": ("MemoryError", "SIGKILL"),
+}
+#: Exit status of a child whose error was not ours, and of one that was killed by its own fault "torn".
+FOREIGN, TORN = 99, 98
+
+
+@dataclass
+class Injector:
+    """Counts the steps below `folder`, and lets step number `at` (from 0) fail with `fault`."""
+
+    folder: Path
+    at: int = -1
+    fault: str = ""
+    steps: list[str] = field(default_factory=list)
+
+    def step(self, kind: str, tear: Callable[[], None] = lambda: None) -> None:
+        """Count a step, and fail where it is the one."""
+        number = len(self.steps)
+        self.steps.append(kind)
+        if number != self.at:
+            return
+        if self.fault == "MemoryError":
+            raise MemoryError
+        if self.fault == "torn":
+            tear()
+            os._exit(TORN)
+        if self.fault.startswith("SIG"):
+            os.kill(os.getpid(), getattr(signal, self.fault))
+            signal.pause()
+        number = getattr(errno, self.fault)
+        raise OSError(number, os.strerror(number))
+
+    def install(self) -> None:
+        """Watch this process from now on; there is no way back, so this is for a child."""
+        sys.addaudithook(self._audit)
+        self._watch_opening()
+        real = os.fsync
+
+        def fsync(descriptor: int) -> None:
+            self.step("fsync")
+            real(descriptor)
+
+        os.fsync = fsync
+        from fercleaner.encoders.hog import Hog
+        from fercleaner.extraction import images
+
+        self._before(images, "decode", "decode")
+        self._before(Hog, "compute", "encode")
+
+    def _before(self, owner: Any, name: str, kind: str) -> None:
+        real = getattr(owner, name)
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self.step(kind)
+            return real(*args, **kwargs)
+
+        setattr(owner, name, watched)
+
+    def _below(self, path: Any) -> bool:
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return False
+        return Path(os.path.abspath(os.fsdecode(path))).is_relative_to(self.folder)
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if event in EVENTS and self._below(args[0]):
+            self.step(EVENTS[event])
+
+    def _watch_opening(self) -> None:
+        real, step, below = io.open, self.step, self._below
+
+        class Watched(io.BufferedWriter):
+            def write(self, data: Any) -> int:
+                step("write", lambda: (super(Watched, self).write(memoryview(data)[: len(data) // 2]), self.flush()))  # type: ignore[func-returns-value]
+                return super().write(data)
+
+        class Unbuffered(io.FileIO):
+            def write(self, data: Any) -> int:
+                step("write", lambda: super(Unbuffered, self).write(memoryview(data)[: len(data) // 2]))  # type: ignore[arg-type, return-value]
+                return super().write(data)
+
+        def opened(file: Any, mode: str = "r", buffering: int = -1, *args: Any, **kwargs: Any) -> Any:
+            ours = isinstance(file, int) and "w" in mode
+            if not ours and not (below(file) and set(mode) & set("wax")):
+                return real(file, mode, buffering, *args, **kwargs)
+            plain = mode.replace("b", "").replace("t", "")
+            if buffering == 0:
+                return Unbuffered(file, plain)
+            writer = Watched(io.FileIO(file, plain))
+            if "b" in mode:
+                return writer
+            text = dict(zip(("encoding", "errors", "newline"), args, strict=False)) | kwargs
+            return io.TextIOWrapper(
+                writer, **{key: text[key] for key in ("encoding", "errors", "newline") if key in text}
+            )
+
+        builtins.open = io.open = opened  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended: its status (negative: a signal), its steps, and what it said on stderr."""
+
+    status: int
+    steps: tuple[str, ...]
+    said: str
+
+
+def in_child(injector: Injector, work: Callable[[], int], scratch: Path) -> Outcome:
+    """Run `work` in a fork of this process under an injector, stdout and stderr to a file in `scratch`."""
+    said, counted = scratch / "said.txt", scratch / "steps.txt"
+    for path in (said, counted):
+        path.write_text("")
+    child = os.fork()
+    if child == 0:
+        descriptor = os.open(said, os.O_WRONLY)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        status = FOREIGN
+        try:
+            injector.install()
+            status = work()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            if injector.at < 0:
+                counted.write_text("\n".join(injector.steps))
+            os._exit(status)
+    _, waited = os.waitpid(child, 0)
+    steps = tuple(counted.read_text().split("\n")) if injector.at < 0 else ()
+    return Outcome(os.waitstatus_to_exitcode(waited), steps, said.read_text(errors="replace"))
+
+
+def faults_of(steps: tuple[str, ...], every: int = 1) -> Iterator[tuple[int, str, str]]:
+    """Yield (step number, kind, fault) of each fault to try; `every` keeps one step in so many."""
+    for number, kind in enumerate(steps):
+        if number % every == 0:
+            for fault in FAULTS.get(kind, ()):
+                yield number, kind, fault

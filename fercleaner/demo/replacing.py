@@ -1,0 +1,71 @@
+"""What a demo wrote, by name and digest, so that drawing it again removes that and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TypeAlias
+
+from ..core.errors import InputError
+from ..core.files import write_whole
+
+#: Holds the files that a demo wrote; each with its SHA-256, two of them while one demo replaces another.
+MARK = ".fercleaner-demo.json"
+
+Written: TypeAlias = dict[str, list[str]]
+
+
+def written_before(folder: Path) -> Written:
+    """Return the files that an earlier demo wrote into `folder` and the digests that they may have; {} without one.
+
+    Raises InputError where one of them was changed since, or is a link.
+    """
+    try:
+        held = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        written = {str(name): [str(digest) for digest in digests] for name, digests in held.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise InputError(f"{folder / MARK} cannot be read. Remove the demo by hand, or name another folder.") from error
+    for name, digests in written.items():
+        path = folder / name
+        linked = any(place.is_symlink() for place in (path, *path.parents) if place.is_relative_to(folder / "."))
+        if ".." in path.parts or linked or (path.exists() and _digest(path) not in digests):
+            raise InputError(
+                f"{path} is not as the demo wrote it, and --force replaces nothing else. Move it away, or name "
+                "another folder."
+            )
+    return written
+
+
+def install(partial: Path, folder: Path, before: Written) -> None:
+    """Move the files of `partial` into `folder`, in place of those of an earlier demo; every other file stays.
+
+    A run that is killed meanwhile leaves a mark that knows the files of both, so that it can be run again.
+
+    Raises InputError where a file of another program has the name of one to be written.
+    """
+    names = sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file())
+    after = {name: [_digest(partial / name)] for name in names}
+    for name in names:
+        if (folder / name).exists() and name not in before:
+            raise InputError(
+                f"{folder / name} is there, which no earlier demo wrote, and --force replaces nothing but a demo. Move "
+                "it away, or name another folder."
+            )
+    _mark(folder, {name: [*before.get(name, []), *after.get(name, [])] for name in {**before, **after}})
+    for name in set(before) - set(after):
+        (folder / name).unlink(missing_ok=True)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (partial / name).replace(folder / name)
+    _mark(folder, after)
+
+
+def _mark(folder: Path, written: Written) -> None:
+    write_whole(folder / MARK, [json.dumps(written, indent=0, sort_keys=True).encode() + b"\n"])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
