@@ -39,7 +39,7 @@ HOMES = {
     "timm": {"encoders"},
     "open_clip": {"encoders"},
     "safetensors": {"encoders"},
-    "faiss": {"similarity/neighbors.py", "pipeline/doctor.py"},
+    "faiss": {"similarity/neighbors/backend.py", "pipeline/doctor.py"},
     "pyarrow": {"results/parquet.py", "results/checks.py", "datasets", "encoders/vectors.py"},
     "pandas": {"datasets", "encoders", "landmarks", "results/export/manifest.py", "noise/annotators.py"},
     "skimage": {"encoders"},
