@@ -34,7 +34,15 @@ MOST_FOLDERS = 18
 
 #: Where a heavy or optional package may be imported at all: a folder, or one file of it.
 HOMES = {
-    "torch": {"core/devices.py", "encoders", "landmarks", "classifiers", "methods", "pipeline/doctor.py"},
+    "torch": {
+        "core/devices.py",
+        "similarity/products.py",
+        "encoders",
+        "landmarks",
+        "classifiers",
+        "methods",
+        "pipeline/doctor.py",
+    },
     "torchvision": {"encoders"},
     "timm": {"encoders"},
     "open_clip": {"encoders"},

@@ -42,7 +42,7 @@ def test_search_is_as_deep_as_the_recall_needs_and_says_so(index, wanted):
 
 @pytest.mark.parametrize("index", ["hnsw", "ivf"])
 def test_more_recall_takes_a_deeper_search(index):
-    depths = [nearest(view(), 10, index=index, recall=r, device="cpu").search["depth"] for r in (0.5, 0.999)]
+    depths = [nearest(view(dims=80), 10, index=index, recall=r, device="cpu").search["depth"] for r in (0.5, 0.999)]
     assert depths[0] < depths[1]
 
 

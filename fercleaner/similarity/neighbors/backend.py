@@ -13,9 +13,9 @@ from ...core.errors import MissingDependency
 Index = Literal["auto", "exact", "hnsw", "ivf"]
 INDEXES: tuple[Index, ...] = ("auto", "exact", "hnsw", "ivf")
 
-#: Faces up to which all pairs are compared where the user names no index: above it HNSW takes less than half of the
-#: time of exact search on half-whitened views of real faces (docs/speed.md).
-EXACT_UP_TO = 50_000
+#: Faces up to which all pairs are compared where the user names no index: about here HNSW at `RECALL` begins to take
+#: less time than exact search on half-whitened views of real faces (docs/speed.md).
+EXACT_UP_TO = 100_000
 #: Share of the true nearest neighbors that an approximate index must find, by default.
 RECALL = 0.99
 

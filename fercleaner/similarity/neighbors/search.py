@@ -13,7 +13,7 @@ from ...core.types import Features, Neighbors
 from ..whitening import unit_rows
 from .backend import INDEXES, RECALL, Backend, Index, chosen
 from .exact import exact
-from .hnsw import hnsw
+from .hnsw import by_place, hnsw
 from .ivf import ivf
 from .scoring import EDGE, pair_similarities
 from .tuning import tune
@@ -96,6 +96,9 @@ def nearest(
     if center:
         values = (values - values.mean(0, dtype=np.float64)).astype(np.float32)
     vectors = unit_rows(values)
+    if index == "hnsw":
+        placed = by_place(vectors)
+        rows, vectors = rows[placed], vectors[placed]
     groups = group_numbers(features.ids, apart)[rows]
     backend = built(vectors, k, index, device, recall)
     asked = np.arange(len(rows)) if only is None else np.flatnonzero(only[rows])
