@@ -92,7 +92,7 @@ MANY_PARAMETERS = {
     "fercleaner/methods/ambiguous/experts.py:expert_posteriors": "LEAF's settings, by the paper's names",
     "fercleaner/methods/landmark/contrast.py:fit_projection": "LA-Net's settings, by the paper's names",
     "fercleaner/methods/landmark/pair_scores.py:fit_pair_scores": "LA-Net's settings, by the paper's names",
-    "fercleaner/similarity/neighbors.py:nearest": "one keyword for each choice of a search",
+    "fercleaner/similarity/neighbors/search.py:nearest": "one keyword for each choice of a search",
 }
 
 
