@@ -37,6 +37,7 @@ HOMES = {
     "torch": {
         "core/devices.py",
         "similarity/products.py",
+        "similarity/neighbors/on_torch.py",
         "encoders",
         "landmarks",
         "classifiers",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...core.arrays import Floats, Ints
-from ...core.devices import choose_device
+from ...core.devices import choose_device, torch_gpus
 from ...core.errors import MissingDependency
 
 Index = Literal["auto", "exact", "hnsw", "ivf"]
@@ -48,11 +48,11 @@ class Backend:
         return self.find(queries, want, self.depth)
 
 
-def chosen(index: Index, faces: int) -> Index:
-    """Return the index that "auto" stands for: exact up to `EXACT_UP_TO` faces, HNSW above."""
+def chosen(index: Index, faces: int, device: str = "cpu") -> Index:
+    """Return the index that "auto" stands for: exact up to `EXACT_UP_TO` faces and on a GPU, HNSW elsewhere."""
     if index != "auto":
         return index
-    return "exact" if faces <= EXACT_UP_TO else "hnsw"
+    return "exact" if faces <= EXACT_UP_TO or use_gpu(device) else "hnsw"
 
 
 def import_faiss() -> Any:
@@ -65,19 +65,26 @@ def import_faiss() -> Any:
 
 
 def to_gpu(faiss: Any, built: Any, device: str) -> Any:
-    """Return a FAISS index on the GPU that `device` means, or the same one."""
-    if not use_gpu(device):
+    """Return a FAISS index on the GPU that `device` means, or the same one where FAISS sees none."""
+    if not use_gpu(device) or faiss_gpus() == 0:
         return built
     number = int(device.partition(":")[2] or 0)
     return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, built)
 
 
 def use_gpu(device: str) -> bool:
-    """Return whether FAISS shall use a GPU, as in `choose_device`."""
+    """Return whether neighbors are searched on a GPU, as in `choose_device`.
+
+    Where FAISS sees none (faiss-cpu) and a GPU is asked for by name, it is torch that searches (`on_torch`).
+    """
 
     def count() -> int:
-        import faiss
-
-        return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
+        return faiss_gpus() or (torch_gpus() if device.startswith("cuda") else 0)
 
     return choose_device(device, count, "FAISS") != "cpu"
+
+
+def faiss_gpus() -> int:
+    """Return how many GPUs FAISS sees."""
+    faiss = import_faiss()
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0

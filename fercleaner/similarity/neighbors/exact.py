@@ -1,11 +1,12 @@
-"""All pairs, in blocks: FAISS's flat index."""
+"""All pairs, in blocks: FAISS's flat index, or torch on a GPU that FAISS does not see."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ...core.arrays import Floats, Ints
-from .backend import Backend, import_faiss, to_gpu
+from .backend import Backend, faiss_gpus, import_faiss, to_gpu, use_gpu
+from .on_torch import on_torch
 
 
 def exact(vectors: Floats, device: str) -> Backend:
@@ -14,6 +15,9 @@ def exact(vectors: Floats, device: str) -> Backend:
     Cost: 2 N D operations a query, at the speed of a matrix product.
     """
     faiss = import_faiss()
+    gpu = use_gpu(device)
+    if gpu and faiss_gpus() == 0:
+        return on_torch(vectors, device)
     flat = faiss.IndexFlatIP(vectors.shape[1])
     index = to_gpu(faiss, flat, device)
     index.add(vectors)
@@ -22,4 +26,4 @@ def exact(vectors: Floats, device: str) -> Backend:
         near: Ints = index.search(np.ascontiguousarray(queries), want)[1].astype(np.int64)
         return near
 
-    return Backend("exact", find)
+    return Backend("exact", find, about={"device": device} if gpu else {})

@@ -88,7 +88,7 @@ def nearest(
     if not 0 < recall <= 1:
         raise InputError(f"recall = {recall}: expected 0 < recall <= 1.")
     rows = np.flatnonzero(features.found)
-    index = chosen(index, len(rows))
+    index = chosen(index, len(rows), device)
     if index != "exact":  # an approximate answer hangs on the order in which faces are added
         rows = rows[np.argsort(features.ids[rows], kind="stable")]
     indices = np.full((n, k), -1, dtype=np.int64)
