@@ -181,7 +181,7 @@ class SetOptions:
             rich_help_panel=DATA,
         ),
     ] = "auto"
-    index: Annotated[str, typer.Option(help="Neighbor search: exact, ivf or hnsw.", rich_help_panel=RUN)] = "exact"
+    index: Annotated[str, typer.Option(help="Neighbor search: auto, exact, hnsw or ivf.", rich_help_panel=RUN)] = "auto"
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.", rich_help_panel=RUN)] = "auto"
     cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Where vectors are kept.", rich_help_panel=RUN)] = (
         None

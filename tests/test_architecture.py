@@ -35,12 +35,22 @@ MOST_FOLDERS = 18
 
 #: Where a heavy or optional package may be imported at all: a folder, or one file of it.
 HOMES = {
-    "torch": {"core/devices.py", "encoders", "landmarks", "classifiers", "methods", "pipeline/doctor.py", "training"},
+    "torch": {
+        "core/devices.py",
+        "similarity/products.py",
+        "similarity/neighbors/on_torch.py",
+        "encoders",
+        "landmarks",
+        "classifiers",
+        "methods",
+        "pipeline/doctor.py",
+        "training",
+    },
     "torchvision": {"encoders", "training"},
     "timm": {"encoders"},
     "open_clip": {"encoders"},
     "safetensors": {"encoders", "training"},
-    "faiss": {"similarity/neighbors.py", "pipeline/doctor.py"},
+    "faiss": {"similarity/neighbors/backend.py", "pipeline/doctor.py"},
     "pyarrow": {"results/parquet.py", "results/checks.py", "datasets", "encoders/vectors.py"},
     "pandas": {"datasets", "encoders", "landmarks", "results/export/manifest.py", "noise/annotators.py"},
     "skimage": {"encoders"},
@@ -87,7 +97,7 @@ MANY_PARAMETERS = {
     "fercleaner/methods/ambiguous/experts.py:expert_posteriors": "LEAF's settings, by the paper's names",
     "fercleaner/methods/landmark/contrast.py:fit_projection": "LA-Net's settings, by the paper's names",
     "fercleaner/methods/landmark/pair_scores.py:fit_pair_scores": "LA-Net's settings, by the paper's names",
-    "fercleaner/similarity/neighbors.py:nearest": "one keyword for each choice of a search",
+    "fercleaner/similarity/neighbors/search.py:nearest": "one keyword for each choice of a search",
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from .errors import InputError
 
@@ -33,10 +34,25 @@ def choose_device(device: str, count_gpus: Callable[[], int], who: str) -> str:
 
 def torch_device(device: str) -> str:
     """Return the torch device for `device`, as in `choose_device`."""
+    return choose_device(device, torch_gpus, "torch")
 
-    def count() -> int:
-        import torch
 
-        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+def torch_gpus() -> int:
+    """Return how many GPUs torch sees."""
+    import torch
 
-    return choose_device(device, count, "torch")
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Have torch compute float32 as float32 in here: a GPU otherwise rounds to 10 bits (TF32) in convolutions."""
+    import torch
+
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -254,12 +254,15 @@ class Neighbors:
         Row numbers, most similar first, never the face itself; -1 is padding and comes last.
     similarity : (N, k) float32 in [-1, 1]
         Cosine, non-increasing; 0 at padding.
+    search : mapping
+        How they were searched: index, and of an approximate one its depth and measured recall.
     """
 
     view: str
     ids: Strings
     indices: Ints
     similarity: Floats
+    search: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Bytes, Floats
+from ..core.devices import full_precision
 from ..core.errors import FeatureError, InputError
 from ..extraction.detection import NO_FACE, SEVERAL_FACES, Framing, whole_frame
 from ..extraction.extractor import Computed, Prepare
@@ -171,6 +172,8 @@ class BuiltinExtractor:
             "input": INPUT_SIZE,
             "framing": framing.spec,
         }
+        if pick_device(device).type != "cpu":  # sums go in another order there: kept apart in the cache
+            self.spec = {**self.spec, "device": pick_device(device).type}
 
     def compute(self, batch: Sequence[NDArray[Any]], /) -> Computed:
         """Run the network; a picture without a single face is not found."""
@@ -198,7 +201,7 @@ class BuiltinExtractor:
 
         network = _network(str(self._weights), str(pick_device(self._device)))
         device = next(network.parameters()).device
-        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False), full_precision():
             out = self._looked_at(network, self._filled(pictures), fine, mirror_names(self._about["blendshapes"]))
             posterior = (out.logits.double() / self._about["temperature"]).softmax(1).float()
             columns = {

@@ -44,8 +44,8 @@ class Resources:
         Processes that decode pictures; 0 decodes in this one.
     device : str
         "auto", "cuda" or "cpu".
-    index : {"exact", "ivf", "hnsw"}
-        How neighbors are searched.
+    index : {"auto", "exact", "hnsw", "ivf"}
+        How neighbors are searched; "auto" is exact up to `similarity.neighbors.EXACT_UP_TO` faces.
     seed : int
         Of every random choice.
     find_groups : bool
@@ -56,7 +56,7 @@ class Resources:
     cache: FeatureCache | None = None
     workers: int = 0
     device: str = "auto"
-    index: Index = "exact"
+    index: Index = "auto"
     seed: int = 0
     find_groups: bool = True
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.arrays import Strings
+from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors, Samples
 from ..similarity.groups import alike_pairs, grouped, person_pairs
 from ..similarity.neighbors import nearest
+from ..similarity.neighbors.side import SEARCHED_UP_TO, WIDER, from_views
 from ..similarity.whitening import JOINT, join
 from .inputs import Callbacks, Resources
 
@@ -33,34 +35,47 @@ def search(
     ready : mapping of view -> Features
         Prepared as for comparison.
 
-    Cost: one search a table; faces that have neighbors in a group found are searched a second time.
+    Cost: one search a view, and one of all side by side in sets of up to `SEARCHED_UP_TO` faces.
     """
     if k >= len(samples):
         others = len(samples) - 1
         rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
         callbacks.note(f"k = {k}, but a face has only {others} {rest}.")
         k = max(1, others)
-    views = dict(ready)
-    if joint and len(views) > 1:
-        views[JOINT] = join(views)
-    tables = {}
-    for name, view in views.items():
-        stage = callbacks.stage(f"neighbors: {name}")
-        tables[name] = nearest(
-            view,
-            k,
-            apart=samples.group,
-            center=False,
-            index=resources.index,
-            device=resources.device,
-            progress=stage,
-        )
+    tables, side = _tables(samples, k, joint and len(ready) > 1, ready, resources, callbacks)
     whole = tables.get(JOINT) if len(ready) > 1 else next(iter(tables.values()), None)
     parted = keep_apart(samples, ready, identity, resources, callbacks, table=whole)
     if parted is samples:
-        return samples, tables
+        return samples, {name: _cut(table, k) for name, table in tables.items()}
     assert parted.group is not None  # something was found
-    return parted, {name: _parted(table, views[name], parted.group, resources) for name, table in tables.items()}
+    again = {
+        name: _parted(table, ready[name], parted.group, k, resources) for name, table in tables.items() if name in ready
+    }
+    if side is not None and JOINT in tables:
+        again[JOINT] = _parted(tables[JOINT], side, parted.group, k, resources, again)
+    return parted, {name: _cut(again[name], k) for name in tables}
+
+
+def _tables(
+    samples: Samples, k: int, joint: bool, ready: Mapping[str, Features], resources: Resources, callbacks: Callbacks
+) -> tuple[dict[str, Neighbors], Features | None]:
+    """Return the tables of all views, and all views side by side where a table of them is asked for.
+
+    In larger sets the neighbors by all views are chosen among those of the single ones (`side.from_views`), whose
+    tables are `WIDER` for it; they are cut to k when groups are known.
+    """
+    among = joint and resources.index != "exact" and len(samples) > SEARCHED_UP_TO
+    tables = {}
+    for name, view in ready.items():
+        tables[name] = _searched(view, (k, max(k, WIDER) if among else k), samples.group, resources, callbacks)
+    if not joint:
+        return tables, None
+    side = join(ready)
+    if among:
+        tables[JOINT] = from_views(side, tables, k, apart=samples.group)
+    else:
+        tables[JOINT] = _searched(side, (k, k), samples.group, resources, callbacks)
+    return tables, side
 
 
 def keep_apart(
@@ -100,16 +115,72 @@ def keep_apart(
     return samples.replacing(group=found)
 
 
-def _parted(table: Neighbors, view: Features, group: Strings, resources: Resources) -> Neighbors:
-    """Return a neighbor table with members of one group taken out, others moved up from further away."""
-    valid = table.indices >= 0
-    mates = valid & (group[table.indices] == group[:, None]) & (group != "")[:, None]
-    rows = mates.any(1)
-    if not rows.any():
-        return table
-    again = nearest(view, table.k, apart=group, center=False, index=resources.index, device=resources.device, only=rows)
-    return replace(
-        table,
-        indices=np.where(rows[:, None], again.indices, table.indices),
-        similarity=np.where(rows[:, None], again.similarity, table.similarity),
+def _searched(
+    view: Features, k: tuple[int, int], group: Strings | None, resources: Resources, callbacks: Callbacks
+) -> Neighbors:
+    """Return the table of one view, k = (what is used, what is looked at), and say so where it is approximate."""
+    table = nearest(
+        view,
+        k[1],
+        apart=group,
+        center=False,
+        index=resources.index,
+        device=resources.device,
+        recall_at=k[0],
+        progress=callbacks.stage(f"neighbors: {view.view}"),
     )
+    if "recall" in table.search:
+        callbacks.note(_said(table))
+    return table
+
+
+def _said(table: Neighbors) -> str:
+    """Return what a user is told of an approximate search."""
+    how = table.search
+    return (
+        f"neighbors: {table.view}: searched approximately ({how['index']}, depth {how['depth']}); "
+        f"{100 * how['recall']:.1f} % of the true {how['recall_at']} nearest are found, measured on "
+        f"{how['recall_faces']:,} faces. --index exact finds all and takes longer."
+    )
+
+
+def _cut(table: Neighbors, k: int) -> Neighbors:
+    """Return the first k columns of a table."""
+    if table.k <= k:
+        return table
+    return replace(table, indices=table.indices[:, :k], similarity=table.similarity[:, :k])
+
+
+def _parted(
+    table: Neighbors,
+    view: Features,
+    group: Strings,
+    k: int,
+    resources: Resources,
+    tables: Mapping[str, Neighbors] | None = None,
+) -> Neighbors:
+    """Return a neighbor table with members of one group taken out, others moved up from further away.
+
+    The first k columns are complete: faces that have fewer left are searched again, all others compared.
+
+    Parameters
+    ----------
+    tables : mapping of view -> Neighbors, optional
+        Those of the single views, parted already, for a table that was chosen among them.
+    """
+    numbers = group_numbers(table.ids, group)
+    valid = table.indices >= 0
+    mates = valid & (numbers[table.indices] == numbers[:, None])
+    if not mates.any():
+        return table
+    if tables is not None and table.search.get("index") == "views":
+        return from_views(view, tables, table.k, apart=group)
+    keep = valid & ~mates
+    order = np.argsort(~keep, axis=1, kind="stable")
+    indices = np.take_along_axis(np.where(keep, table.indices, -1), order, 1)
+    similarity = np.take_along_axis(np.where(keep, table.similarity, np.float32(0)), order, 1)
+    short = mates.any(1) & valid[:, -1] & (keep.sum(1) < k)
+    if short.any():
+        again = nearest(view, table.k, apart=group, center=False, index="exact", device=resources.device, only=short)
+        indices[short], similarity[short] = again.indices[short], again.similarity[short]
+    return replace(table, indices=indices, similarity=similarity)

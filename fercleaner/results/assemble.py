@@ -68,6 +68,7 @@ def assembled(
                 for name, view in evidence.features.items()
             ],
             "index": index,
+            "neighbors": {name: dict(table.search) for name, table in evidence.neighbors.items()},
             "seed": seed,
             "grouped": samples.group is not None,
             "sites": 0 if samples.site is None else len(set(samples.site.tolist()) - {""}),

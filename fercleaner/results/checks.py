@@ -27,8 +27,8 @@ FAR = 3.5
 TINY, TINY_SHARE = 32, 0.5
 #: Dark: 95 % of the pixels lie under this gray level. Bright: 95 % lie over that. Flat: less contrast.
 DARK, BRIGHT, FLAT = 0.35, 0.6, 0.05
-#: Neighbors whose mean similarity says whether a face is like any other; sets of more faces are searched approximately.
-LIKE, LARGE = 5, 100_000
+#: Neighbors whose mean similarity says whether a face is like any other.
+LIKE = 5
 #: What detectors note of faces that they did not take.
 NO_FACE, SEVERAL_FACES = "no face", "several faces"
 #: Ratio of the largest class to the smallest from which classes are called imbalanced.
@@ -237,7 +237,7 @@ def outlier_check(refined: RefinedSet, joint: Features | None) -> tuple[Check, F
     none = np.zeros(0, dtype=np.int64)
     if joint is None or joint.found.sum() <= LIKE:
         return Check("outlier", title, meaning, none, 0, "Not checked: no vectors were at hand."), nearness
-    table = nearest(joint, LIKE, center=False, index="exact" if len(refined) <= LARGE else "hnsw")
+    table = nearest(joint, LIKE, center=False)
     spoke = (table.indices >= 0).sum(1)
     rows = np.flatnonzero(joint.found & (spoke > 0))
     nearness[rows] = table.similarity[rows].sum(1) / spoke[rows]

@@ -21,6 +21,7 @@ from scipy import sparse
 from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.errors import InputError
 from ..core.types import Neighbors
+from .products import Product, gram_product
 
 Form = Literal["random-walk", "symmetric"]
 
@@ -68,16 +69,20 @@ class Hypergraph:
         a = (sparse.diags(root) @ self.incidence @ sparse.diags(edge)).astype(np.float32).tocsr()
         return a, a.T.tocsr()
 
+    @cached_property
+    def theta(self) -> Product:
+        """The symmetric operator, x (N, M) float32 -> Theta x."""
+        return gram_product(*self._scaled)
+
     def smooth(self, values: Floats, form: Form = "random-walk") -> Floats:
         """Apply the operator once to `values` (N, M): hypergraph convolution without its learned matrix.
 
         Rows of faces without any hyperedge become zero.
         """
-        a, at = self._scaled
         root = np.sqrt(self.vertex_degree).astype(np.float32)[:, None]
         if form == "symmetric":
-            return np.asarray(a @ (at @ values.astype(np.float32)))
-        inner = np.asarray(a @ (at @ (root * values).astype(np.float32)))
+            return self.theta(values.astype(np.float32))
+        inner = self.theta((root * values).astype(np.float32))
         return inner * np.sqrt(_inverse(self.vertex_degree)).astype(np.float32)[:, None]
 
 
@@ -191,7 +196,7 @@ def propagate(
     isolated = root[:, 0] == 0
     scaled = start if form == "symmetric" else start * root
     chunks = np.array_split(np.arange(start.shape[1]), max(1, math.ceil(start.shape[1] / COLUMNS)))
-    graph._scaled  # noqa: B018 - computed once, before the threads ask for it
+    graph.theta  # noqa: B018 - made once, before the threads ask for it
     with ThreadPoolExecutor(max_workers=min(len(chunks), 4)) as pool:
         parts = list(pool.map(lambda c: _chebyshev(graph, scaled[:, c], alpha, tolerance), chunks))
     solved: Floats = np.concatenate(parts, axis=1)
@@ -203,7 +208,7 @@ def propagate(
 
 def _chebyshev(graph: Hypergraph, right: Floats, alpha: float, tolerance: float) -> Floats:
     """Solve (I - alpha Theta) X = (1 - alpha) `right` with Theta symmetric, spectrum in [0, 1]."""
-    a, at = graph._scaled
+    theta = graph.theta
     center, half = 1 - alpha / 2, alpha / 2
     sigma = center / half
     decay = 1 / (sigma + math.sqrt(sigma**2 - 1))
@@ -214,7 +219,7 @@ def _chebyshev(graph: Hypergraph, right: Floats, alpha: float, tolerance: float)
     solution = np.zeros_like(residual)
     for _ in range(steps):
         solution += step
-        residual -= step - np.float32(alpha) * (a @ (at @ step))
+        residual -= step - np.float32(alpha) * theta(step)
         following = 1 / (2 * sigma - rho)
         step = np.float32(following * rho) * step + np.float32(2 * following / half) * residual
         rho = following
@@ -252,6 +257,25 @@ def estimated_influence(graph: Hypergraph, alpha: float, signs: Floats) -> Doubl
     mean = max(float(returned[joined].mean()), 0.0) if joined.any() else 0.0
     diagonal: Doubles = (1 - alpha) * (1 + alpha * step) + np.where(joined, mean, 0.0)
     return diagonal
+
+
+def left_out_scores(graph: Hypergraph, labels: Floats, fold: Ints, alpha: float, **options: Any) -> Floats:
+    """Return entry [i, fold[i]] of `leave_out_propagate`, (N, C) float32, without keeping the others in memory.
+
+    Cost: that of `leave_out_propagate`; memory of `COLUMNS` columns a few times.
+    """
+    n, c = labels.shape
+    folds = int(fold.max()) + 1
+    scores = np.empty((n, c), dtype=np.float32)
+    at_once = max(1, COLUMNS // max(1, c))
+    for first in range(0, folds, at_once):
+        several = np.arange(first, min(first + at_once, folds))
+        kept = fold[:, None] != several
+        stacked = (kept[:, :, None] * labels[:, None, :]).reshape(n, -1)
+        solved = propagate(graph, stacked, alpha, **options).reshape(n, len(several), c)
+        own = np.flatnonzero((fold >= first) & (fold <= several[-1]))
+        scores[own] = solved[own, fold[own] - first]
+    return scores
 
 
 def leave_out_propagate(graph: Hypergraph, labels: Floats, fold: Ints, alpha: float, **options: Any) -> Floats:

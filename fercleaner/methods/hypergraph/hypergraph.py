@@ -30,7 +30,14 @@ from ...noise.label_model import (
 )
 from ...noise.sites import Sites, posterior, sites_of
 from ...similarity.distinct import distinct_views
-from ...similarity.hypergraph import Hypergraph, build, estimated_influence, leave_out_propagate, propagate
+from ...similarity.hypergraph import (
+    Hypergraph,
+    build,
+    estimated_influence,
+    leave_out_propagate,
+    left_out_scores,
+    propagate,
+)
 from ..base import keep_given, own_share, require
 from .uncertainty import estimate
 from .view_weights import fitting_k, view_weights
@@ -210,12 +217,11 @@ class HypergraphPropagation:
         """
         samples = evidence.samples
         fold = self._folds(samples, seed)
-        own_fold = (np.arange(len(fold)), fold)
         if self.rounds > 1:
             runs, graph = self.runs(evidence, fold)
-            return runs[own_fold].astype(np.float64), graph
+            return runs[np.arange(len(fold)), fold].astype(np.float64), graph
         graph = self._graph(evidence)
-        return leave_out_propagate(graph, samples.given, fold, self.alpha)[own_fold].astype(np.float64), graph
+        return left_out_scores(graph, samples.given, fold, self.alpha).astype(np.float64), graph
 
     def runs(self, evidence: Evidence, fold: Ints) -> tuple[Floats, Hypergraph]:
         """Return what speaks about each face in the run of each fold, (N, folds, C) >= 0; and the graph.

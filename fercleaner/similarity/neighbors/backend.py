@@ -1,0 +1,90 @@
+"""What every neighbor index offers, and which one a set of some size gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...core.arrays import Floats, Ints
+from ...core.devices import choose_device, torch_gpus
+from ...core.errors import MissingDependency
+
+Index = Literal["auto", "exact", "hnsw", "ivf"]
+INDEXES: tuple[Index, ...] = ("auto", "exact", "hnsw", "ivf")
+
+#: Faces up to which all pairs are compared where the user names no index: about here HNSW at `RECALL` begins to take
+#: less time than exact search on half-whitened views of real faces (docs/speed.md).
+EXACT_UP_TO = 100_000
+#: Share of the true nearest neighbors that an approximate index must find, by default.
+RECALL = 0.99
+
+
+@dataclass
+class Backend:
+    """An index over unit vectors.
+
+    Parameters
+    ----------
+    name : str
+    find : callable
+        (queries (q, D), want, depth) -> candidate rows (q, want) int64, -1 where there are no more.
+    depths : sequence of int
+        How far a search may look, rising; empty where it looks at everything.
+    depth : int
+        In use; set by `tuning.tune`.
+    about : dict
+        What the metadata say of it.
+    """
+
+    name: str
+    find: Callable[[Floats, int, int], Ints]
+    depths: Sequence[int] = ()
+    depth: int = 0
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def candidates(self, queries: Floats, want: int) -> Ints:
+        """Return the rows of `want` candidates of each query, (q, want)."""
+        return self.find(queries, want, self.depth)
+
+
+def chosen(index: Index, faces: int, device: str = "cpu") -> Index:
+    """Return the index that "auto" stands for: exact up to `EXACT_UP_TO` faces and on a GPU, HNSW elsewhere."""
+    if index != "auto":
+        return index
+    return "exact" if faces <= EXACT_UP_TO or use_gpu(device) else "hnsw"
+
+
+def import_faiss() -> Any:
+    """Return FAISS, or raise `MissingDependency`."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingDependency("faiss-cpu", "Finding neighbors") from error
+    return faiss
+
+
+def to_gpu(faiss: Any, built: Any, device: str) -> Any:
+    """Return a FAISS index on the GPU that `device` means, or the same one where FAISS sees none."""
+    if not use_gpu(device) or faiss_gpus() == 0:
+        return built
+    number = int(device.partition(":")[2] or 0)
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, built)
+
+
+def use_gpu(device: str) -> bool:
+    """Return whether neighbors are searched on a GPU, as in `choose_device`.
+
+    Where FAISS sees none (faiss-cpu) and a GPU is asked for by name, it is torch that searches (`on_torch`).
+    """
+
+    def count() -> int:
+        return faiss_gpus() or (torch_gpus() if device.startswith("cuda") else 0)
+
+    return choose_device(device, count, "FAISS") != "cpu"
+
+
+def faiss_gpus() -> int:
+    """Return how many GPUs FAISS sees."""
+    faiss = import_faiss()
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0

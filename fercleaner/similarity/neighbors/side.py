@@ -1,0 +1,68 @@
+"""Neighbors by all views side by side, chosen among the neighbors in each view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...core.arrays import Floats, Ints, Strings
+from ...core.groups import group_numbers
+from ...core.types import Features, Neighbors
+from .scoring import pair_similarities
+
+#: Faces up to which the joint view is searched itself; `from_views` saves as much time as the views take together.
+SEARCHED_UP_TO = 30_000
+#: Neighbors of each view that are looked at, at least.
+WIDER = 40
+#: Faces at once.
+BLOCK = 4096
+
+
+def from_views(side: Features, tables: Mapping[str, Neighbors], k: int, *, apart: Strings | None = None) -> Neighbors:
+    """Return the k most similar faces in `side` among those that some view has in its table.
+
+    A face that is near in all views together but in no single one is missed: on FER2013's faces (two views, 40
+    neighbors each) .84 of the true 15 are found. What is made of them suffers nothing: the average precision of
+    `hypergraph` is .8478 with them and .8469 with the true ones, on flipped labels .9513 and .9510 (docs/speed.md).
+
+    Parameters
+    ----------
+    side : Features
+        All views side by side, as for comparison.
+    tables : mapping of view -> Neighbors
+        Of the views in it, `WIDER` or more neighbors each.
+    apart : (N,) str, optional
+        Faces that share a value here are never one another's neighbors.
+
+    Cost: O(N k views D): no search.
+    """
+    n = len(side)
+    indices = np.full((n, k), -1, dtype=np.int64)
+    similarity = np.zeros((n, k), dtype=np.float32)
+    groups = group_numbers(side.ids, apart)
+    for start in range(0, n, BLOCK):
+        rows = np.arange(start, min(start + BLOCK, n))
+        near = _once(np.concatenate([table.indices[rows] for table in tables.values()], axis=1))
+        near[(groups[near] == groups[rows][:, None]) | ~side.found[near]] = -1
+        best, value = _best(side.values, rows, near, k)
+        indices[rows, : best.shape[1]] = best
+        similarity[rows, : best.shape[1]] = value
+    return Neighbors(side.view, side.ids, indices, similarity, {"index": "views", "candidates": list(tables)})
+
+
+def _once(near: Ints) -> Ints:
+    """Return each row with every face once, -1 in place of its further entries."""
+    near = np.sort(near, axis=1)
+    near[:, 1:][near[:, 1:] == near[:, :-1]] = -1
+    return near
+
+
+def _best(values: Floats, rows: Ints, near: Ints, k: int) -> tuple[Ints, Floats]:
+    """Return the k most similar of the candidates and their similarities, ties by row number."""
+    pairs = np.clip(pair_similarities(values, rows, near), -1.0, 1.0).astype(np.float32)
+    scored = np.where(near >= 0, pairs, -np.inf)
+    order = np.lexsort((near, -scored), axis=1)[:, :k]
+    value = np.take_along_axis(scored, order, 1)
+    best = np.where(np.isfinite(value), np.take_along_axis(near, order, 1), -1)
+    return best, np.where(best >= 0, value, 0.0).astype(np.float32)

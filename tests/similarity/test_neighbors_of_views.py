@@ -1,0 +1,101 @@
+"""Neighbors of all views side by side, chosen among those of the single ones; members of a group taken out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fercleaner.core.types import Features, Samples
+from fercleaner.pipeline import neighborhoods
+from fercleaner.pipeline.inputs import Callbacks, Resources
+from fercleaner.similarity.neighbors import nearest
+from fercleaner.similarity.neighbors.side import from_views
+from fercleaner.similarity.whitening import JOINT, join
+
+N = 300
+
+
+def views(seed=0):
+    rng = np.random.default_rng(seed)
+    ids = np.array([f"f{i:05d}" for i in range(N)])
+    centers = rng.normal(size=(10, 12))
+    made = {}
+    for name in ("a", "b"):
+        values = centers[np.arange(N) % 10] + 0.8 * rng.normal(size=(N, 12))
+        made[name] = Features(name, ids, values.astype(np.float32), np.ones(N, dtype=bool))
+    return made
+
+
+def samples(group=None):
+    ids = next(iter(views().values())).ids
+    label = np.arange(N) % 3
+    return Samples(
+        ids=ids,
+        classes=("x", "y", "z"),
+        given=np.eye(3, dtype=np.float32)[label],
+        labeled=np.ones(N, dtype=bool),
+        paths=np.full(N, ""),
+        group=group,
+    )
+
+
+def search(group=None, **resources):
+    given = Resources(device="cpu", **resources)
+    return neighborhoods.search(samples(group), 5, True, views(), None, given, Callbacks())
+
+
+def test_of_all_faces_as_candidates_the_choice_is_the_exact_table():
+    ready = views()
+    apart = np.array([f"g{i}" for i in np.random.default_rng(1).integers(0, 60, N)])
+    tables = {name: nearest(view, N - 1, center=False, device="cpu") for name, view in ready.items()}
+    side = join(ready)
+    exact = nearest(side, 7, apart=apart, center=False, device="cpu")
+    among = from_views(side, tables, 7, apart=apart)
+    assert np.array_equal(among.indices, exact.indices)
+    assert among.similarity.tobytes() == exact.similarity.tobytes()
+    assert among.search == {"index": "views", "candidates": ["a", "b"]}
+
+
+def test_fewer_candidates_than_k_leave_padding():
+    ready = views()
+    tables = {name: nearest(view, 2, center=False, device="cpu") for name, view in ready.items()}
+    among = from_views(join(ready), tables, 9)
+    count = (among.indices >= 0).sum(1)
+    assert count.min() >= 2
+    assert count.max() <= 4
+
+
+@pytest.mark.parametrize(("index", "up_to", "how"), [("auto", 0, "views"), ("auto", N, "exact"), ("exact", 0, "exact")])
+def test_the_joint_table_is_searched_in_small_sets_and_where_exact_search_is_asked_for(monkeypatch, index, up_to, how):
+    monkeypatch.setattr(neighborhoods, "SEARCHED_UP_TO", up_to)
+    _, tables = search(index=index, find_groups=False)
+    assert tables[JOINT].search["index"] == how
+    assert {name: table.k for name, table in tables.items()} == {"a": 5, "b": 5, JOINT: 5}
+
+
+@pytest.mark.parametrize("up_to", [0, N])
+def test_taking_out_a_group_later_gives_the_table_of_a_search_that_knew_it(monkeypatch, up_to):
+    """Groups of 3 leave enough of a wide table; one of 60 does not, and is searched again."""
+    monkeypatch.setattr(neighborhoods, "SEARCHED_UP_TO", up_to)
+    late = np.array([f"g{i // 3}" for i in range(N)])
+    late[: N // 5] = "large"
+    monkeypatch.setattr(neighborhoods, "keep_apart", lambda given, *_, **__: given.replacing(group=late))
+    parted, tables = search()
+    assert np.array_equal(parted.group, late)
+    for name in ("a", "b"):
+        known = nearest(views()[name], 5, apart=late, center=False, device="cpu")
+        assert np.array_equal(tables[name].indices, known.indices)
+        assert tables[name].similarity.tobytes() == known.similarity.tobytes()
+    mates = late[tables[JOINT].indices] == late[:, None]
+    assert not (mates & (tables[JOINT].indices >= 0)).any()
+
+
+def test_a_user_is_told_of_approximate_tables_and_what_they_find():
+    notes = []
+    given = Resources(device="cpu", index="hnsw")
+    neighborhoods.search(samples(), 5, False, views(), None, given, replace(Callbacks(), note=notes.append))
+    told = [note for note in notes if "searched approximately (hnsw, depth" in note]
+    assert [note.split(":")[1].strip() for note in told] == ["a", "b"]
+    assert all("of the true 5 nearest are found, measured on 150 faces" in note for note in told)
