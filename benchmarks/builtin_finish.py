@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from builtin_batches import canonical, photograph_targets
 from builtin_data import Faces, read_faces, split_groups
+from builtin_figures import expression_figures, js_divergence, run_network, shape_figures
 from builtin_readouts import BATCH, FACES, PASSES, RATE
 from builtin_state import stored
-from evaluate_builtin import expression_figures, js_divergence, run_network, shape_figures
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
