@@ -1,10 +1,11 @@
 """Weigh the builtin network's two read-outs of expressions, and write what is to be copied to fercleaner/weights.
 
-    python benchmarks/builtin_finish.py --targets TARGETS --work WORK
+    python benchmarks/builtin_finish.py --targets TARGETS --work WORK [--judge REFINED]
 
 From WORK/body.safetensors it makes WORK/builtin.safetensors, builtin.json and trained_on.npy, and sources.json: figures
-of every weighing on the crops and photographs held back. (`builtin_home.py` makes home.npz, last.) What is chosen
-(`FaceNet.pool`), on those for choosing:
+of every weighing on the crops and photographs held back, with REFINED (all photographs after `fercleaner refine`)
+also against cleaned labels. (`builtin_home.py` makes home.npz, last.) What is chosen (`FaceNet.pool`), on those for
+choosing:
 
 - the temperature of the votes' read-out: the smallest divergence from FER2013's votes. `photographs` has none;
 - its share without detail: the largest accuracy + half the recall of votes - divergence on FER2013's crops;
@@ -123,13 +124,18 @@ def label_figures(logits: Tensor, labels: NDArray[np.str_]) -> dict[str, float]:
 
 
 def detailed_figures(
-    both: Tensor, some: photos.Photographs, rows: NDArray[np.intp], temperature: float
+    both: Tensor, some: photos.Photographs, rows: NDArray[np.intp], temperature: float, cleaned: NDArray[np.str_] | None
 ) -> list[dict[str, Any]]:
-    """Return the figures of every share on photographs: against their labels, and agreement with each teacher."""
+    """Return the figures of every share on photographs: against their labels, and agreement with each teacher.
+
+    `cleaned` are the labels of all photographs as they were cleaned.
+    """
     done = []
     for share in SHARES:
         logits = pooled(both, share, temperature)
         row: dict[str, Any] = {"share": share, **label_figures(logits, some.labels[rows])}
+        if cleaned is not None:
+            row["cleaned labels"] = label_figures(logits, cleaned[rows])
         for name, teacher in (("seven", some.expression[rows]), ("five", some.emotion[rows])):
             row[f"agrees with the {name}-expression teacher"] = float(
                 (logits[:, :7].argmax(1) == teacher[:, :7].argmax(1)).float().mean()
@@ -147,7 +153,9 @@ def choose_shares(small: list[dict[str, Any]], large: list[dict[str, Any]]) -> t
 
 def main() -> None:
     """Choose the exponents and write the files."""
-    args = options().parse_args()
+    parser = options()
+    parser.add_argument("--judge", type=Path, help="all photographs with cleaned labels, which judge only")
+    args = parser.parse_args()
     torch.set_num_threads(args.threads)
     splits = split_groups(read_faces(args.data).groups, args.groups, args.seed)
     faces = read_faces(args.data, splits["train"], args.targets / "ferplus_mesh.npz")
@@ -155,6 +163,9 @@ def main() -> None:
     parts = photos.split_photographs(some.groups, args.groups, args.seed)
     network = load_facenet(str(args.work / "body.safetensors"))
     wild = photograph_targets(some, some.expression, np.arange(len(some.labels)))
+    cleaned = None
+    if args.judge:
+        cleaned = np.array(EXPRESSIONS)[photos.cleaned_labels(args.judge, some.names)[0].argmax(1).numpy()]
     temperature, sources, outs = 1.0, {}, {}
     for name in ("choose", "test"):
         rows, kept = np.flatnonzero(splits[name]), np.flatnonzero(parts[name])
@@ -163,7 +174,7 @@ def main() -> None:
             temperature = votes_temperature(outs[name].logits, faces, rows)
         sources[name] = {
             "crops": small_figures(outs[name].logits, faces, rows, temperature),
-            "photographs": detailed_figures(photograph_logs(network, wild, kept), some, kept, temperature),
+            "photographs": detailed_figures(photograph_logs(network, wild, kept), some, kept, temperature, cleaned),
         }
         (args.work / "sources.json").write_text(json.dumps(sources, indent=1) + "\n")
     shares = choose_shares(sources["choose"]["crops"], sources["choose"]["photographs"])
