@@ -1,6 +1,6 @@
 """Weigh the builtin network's two read-outs of expressions, and write what is to be copied to fercleaner/weights.
 
-    python benchmarks/builtin_finish.py --targets TARGETS --work WORK [--judge REFINED]
+    python benchmarks/builtin_finish.py --targets TARGETS --work WORK [--judge-by REFINED]
 
 From WORK/body.safetensors it makes WORK/builtin.safetensors, builtin.json and trained_on.npy, and sources.json: figures
 of every weighing on the crops and photographs held back, with REFINED (all photographs after `fercleaner refine`)
@@ -28,6 +28,7 @@ from builtin_data import Faces, read_faces, split_groups
 from builtin_figures import expression_figures, js_divergence, run_network, shape_figures
 from builtin_readouts import BATCH, FACES, PASSES, RATE
 from builtin_state import stored
+from builtin_targets import pictures
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -35,7 +36,7 @@ from torch import Tensor, nn
 from train_builtin import PARTS, options
 
 from fercleaner.encoders.alignment import average_with_aligned
-from fercleaner.encoders.builtin import picture_digests, prepare_face
+from fercleaner.encoders.builtin import INPUT_SIZE, PrepareFace, picture_digests
 from fercleaner.encoders.facenet import (
     EXPRESSIONS,
     FaceNet,
@@ -45,6 +46,7 @@ from fercleaner.encoders.facenet import (
     load_facenet,
     mirror_names,
 )
+from fercleaner.extraction.detection import choose_framing
 from fercleaner.landmarks.action_units import BLENDSHAPES
 
 #: Shares of `photographs` and temperatures that are tried.
@@ -154,7 +156,7 @@ def choose_shares(small: list[dict[str, Any]], large: list[dict[str, Any]]) -> t
 def main() -> None:
     """Choose the exponents and write the files."""
     parser = options()
-    parser.add_argument("--judge", type=Path, help="all photographs with cleaned labels, which judge only")
+    parser.add_argument("--judge-by", type=Path, help="all photographs with cleaned labels, which judge only")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     splits = split_groups(read_faces(args.data).groups, args.groups, args.seed)
@@ -164,8 +166,8 @@ def main() -> None:
     network = load_facenet(str(args.work / "body.safetensors"))
     wild = photograph_targets(some, some.expression, np.arange(len(some.labels)))
     cleaned = None
-    if args.judge:
-        cleaned = np.array(EXPRESSIONS)[photos.cleaned_labels(args.judge, some.names)[0].argmax(1).numpy()]
+    if args.judge_by:
+        cleaned = np.array(EXPRESSIONS)[photos.cleaned_labels(args.judge_by, some.names)[0].argmax(1).numpy()]
     temperature, sources, outs = 1.0, {}, {}
     for name in ("choose", "test"):
         rows, kept = np.flatnonzero(splits[name]), np.flatnonzero(parts[name])
@@ -180,7 +182,7 @@ def main() -> None:
     shares = choose_shares(sources["choose"]["crops"], sources["choose"]["photographs"])
     network.pool.copy_(torch.tensor([[(1 - share) / temperature, share] for share in shares]))
     save_file(stored(network), args.work / "builtin.safetensors")
-    write_trained_on(args, faces.pictures[splits["train"]], wild.pictures[torch.from_numpy(parts["train"])])
+    write_trained_on(args, faces.pictures[splits["train"]], set(np.array(some.names)[parts["train"]].tolist()))
     outs = {name: out._replace(logits=pooled(out.logits, shares[0], temperature)) for name, out in outs.items()}
     spec = describe(network, faces, args) | {
         "shares": {"without detail": shares[0], "with detail": shares[1]},
@@ -194,14 +196,19 @@ def main() -> None:
     print(json.dumps(spec["shares"]), json.dumps(spec["choose"]), json.dumps(spec["test"]), flush=True)
 
 
-def write_trained_on(args: Any, crops: Tensor, photographs: Tensor) -> None:
-    """Write the digests of the pictures trained on, as the package prepares them whole.
+def write_trained_on(args: Any, crops: Tensor, photographs: set[str]) -> None:
+    """Write the digests of the pictures trained on, as the package prepares them: whole, and framed by YuNet.
 
-    Photographs are among them where WORK holds what the starting network said of them, without which none is learned.
+    Photographs (their names) are among them where WORK holds what the starting network said of them, without which none
+    is learned.
     """
     digests = [picture_digests(crops.numpy())]
-    if (args.work / "wild_start.npy").exists():
-        digests.append(picture_digests(np.stack([prepare_face(picture) for picture in photographs.numpy()])))
+    if (args.work / "wild_start.npy").exists() and args.without != "wild":
+        looks = [PrepareFace(), PrepareFace(choose_framing("auto", str(args.models))[0])]
+        for name, image in pictures(args.wild / "images.tar"):
+            if name in photographs:
+                seen = [look(image)[: INPUT_SIZE**2] for look in looks]
+                digests += [picture_digests(face[None]) for face in seen if len(face) == INPUT_SIZE**2]
     np.save(args.work / "trained_on.npy", np.unique(np.concatenate(digests)))
 
 
