@@ -8,8 +8,10 @@ also against cleaned labels. (`builtin_home.py` makes home.npz, last.) What is c
 choosing:
 
 - the temperature of the votes' read-out: the smallest divergence from FER2013's votes. `photographs` has none;
-- its share without detail: the largest accuracy + half the recall of votes - divergence on FER2013's crops;
-- its share with detail: the largest with which the mean recall of photographs' labels is within `LEEWAY` of the best.
+- its share without detail: the smallest whose accuracy + half the recall of votes - divergence on FER2013's crops is
+  within `ALIKE` of the best;
+- its share with detail: the largest with which accuracy and mean recall of photographs' labels (cleaned ones with
+  REFINED) are both within `LEEWAY` of the best.
   It knows what a network trained elsewhere knows, and the votes' read-out has FER2013's habits, so that as much of it
   is taken as photographs that neither was trained on allow.
 """
@@ -26,11 +28,10 @@ import torch
 from builtin_batches import canonical, photograph_targets
 from builtin_data import Faces, read_faces, split_groups
 from builtin_figures import expression_figures, js_divergence, run_network, shape_figures
-from builtin_readouts import BATCH, FACES, PASSES, RATE
+from builtin_readouts import BATCH, FACES, PASSES, RATE, metadata_of
 from builtin_state import stored
 from builtin_targets import pictures
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from train_builtin import PARTS, options
@@ -52,8 +53,8 @@ from fercleaner.landmarks.action_units import BLENDSHAPES
 #: Shares of `photographs` and temperatures that are tried.
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0)
 TEMPERATURES = tuple(0.5 * 1.04**k for k in range(32))
-#: Mean recall of photographs' labels that may be lost, about two standard errors.
-LEEWAY = 0.03
+#: What scores on crops differ by at random, and how much of photographs' labels may be lost: about two standard errors.
+ALIKE, LEEWAY = 0.005, 0.03
 SHAPES = mirror_names(BLENDSHAPES)
 
 
@@ -148,9 +149,16 @@ def detailed_figures(
 
 def choose_shares(small: list[dict[str, Any]], large: list[dict[str, Any]]) -> tuple[float, float]:
     """Return the shares without and with detail, by the rules above."""
-    best = max(small, key=lambda row: row["accuracy"] + 0.5 * row["vote_recall"] - row["js"])
-    top = max(row["mean_recall"] for row in large)
-    return best["share"], max(row["share"] for row in large if row["mean_recall"] >= top - LEEWAY)
+
+    def score(row: dict[str, Any]) -> float:
+        return float(row["accuracy"] + 0.5 * row["vote_recall"] - row["js"])
+
+    without = min(row["share"] for row in small if score(row) >= max(map(score, small)) - ALIKE)
+    kept = large
+    for name in ("accuracy", "mean_recall"):
+        told = [row.get("cleaned labels", row)[name] for row in large]
+        kept = [row for row, value in zip(large, told, strict=True) if row in kept and value >= max(told) - LEEWAY]
+    return without, max(row["share"] for row in kept)
 
 
 def main() -> None:
@@ -182,7 +190,8 @@ def main() -> None:
     shares = choose_shares(sources["choose"]["crops"], sources["choose"]["photographs"])
     network.pool.copy_(torch.tensor([[(1 - share) / temperature, share] for share in shares]))
     save_file(stored(network), args.work / "builtin.safetensors")
-    write_trained_on(args, faces.pictures[splits["train"]], set(np.array(some.names)[parts["train"]].tolist()))
+    if not (args.work / "trained_on.npy").exists():
+        write_trained_on(args, faces.pictures[splits["train"]], set(np.array(some.names)[parts["train"]].tolist()))
     outs = {name: out._replace(logits=pooled(out.logits, shares[0], temperature)) for name, out in outs.items()}
     spec = describe(network, faces, args) | {
         "shares": {"without detail": shares[0], "with detail": shares[1]},
@@ -214,8 +223,7 @@ def write_trained_on(args: Any, crops: Tensor, photographs: set[str]) -> None:
 
 def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
     """Return the description that stands beside the weights."""
-    with safe_open(args.work / "body.safetensors", "pt") as file:
-        rounds = int(file.metadata()["round"])
+    rounds = int(metadata_of(args.work / "body.safetensors").get("round", 0))
     return {
         "network": "FaceNet",
         "parameters": count_parameters(network),
