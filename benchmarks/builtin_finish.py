@@ -223,7 +223,10 @@ def write_trained_on(args: Any, crops: Tensor, photographs: set[str]) -> None:
 
 def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
     """Return the description that stands beside the weights."""
-    rounds = int(metadata_of(args.work / "body.safetensors").get("round", 0))
+    told = metadata_of(args.work / "body.safetensors")
+    rounds = int(told.get("round", 0))
+    body = {"rounds": rounds, "steps": args.steps, "batch": args.batch, "loss_weights": PARTS}
+    body |= {"cleaned labels": args.cleaned is not None, "share in the mix": float(told.get("share", 1))}
     return {
         "network": "FaceNet",
         "parameters": count_parameters(network),
@@ -236,9 +239,7 @@ def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
         "training": {
             "started from": earlier_training(Path(args.start)),
             "seed": args.seed,
-            "body": {"rounds": rounds, "steps": args.steps, "batch": args.batch, "loss_weights": PARTS}
-            if rounds
-            else None,
+            "body": body if rounds else None,
             "read-outs": {"faces a file": FACES, "passes": PASSES, "batch": BATCH, "learning_rate": RATE},
         },
     }

@@ -41,8 +41,8 @@ TEMPLATE = np.array([(0.314, 0.391), (0.686, 0.391), (0.5, 0.585), (0.348, 0.772
 DETECTOR_SIDE = 640
 #: Detections with a lower score are not faces.
 MIN_SCORE = 0.6
-#: The detector sees only half of a roll at a time: a face that lies turned by more than this (degrees) in what it looked
-#: at is turned upright and looked at again, so often at most.
+#: The detector sees only half of a roll at a time: a face that lies turned by more than this (degrees) in what it
+#: looked at is turned upright and looked at again, so often at most.
 TURNED, LOOKS = 6.0, 3
 #: Another face counts when its area is at least this share of the largest one's.
 RIVAL_AREA = 0.4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import sys
@@ -19,8 +20,11 @@ if not (BENCHMARKS / "train_builtin.py").is_file():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 sys.path.insert(0, str(BENCHMARKS))
 import builtin_batches as batches  # noqa: E402
+import builtin_mix as mixing  # noqa: E402
 import builtin_photographs as photographs  # noqa: E402
 import builtin_pictures as pictures  # noqa: E402
+
+from fercleaner.encoders.facenet import FaceNet  # noqa: E402
 
 
 def refined_set(names: list[str], distribution: np.ndarray, weight: list[float]) -> RefinedSet:
@@ -116,3 +120,31 @@ def test_conditions_are_told_in_quarters_and_in_the_hardest_tenth() -> None:
     assert [row["accuracy"] for row in dark] == pytest.approx([0.6, 1, 1, 1, 0])
     assert (dark[-1]["from"], dark[-1]["to"], dark[-1]["calibration_error"]) == (0, 3, pytest.approx(0.8))
     assert (turn[-1]["from"], turn[-1]["to"], turn[-1]["accuracy"]) == (36, 39, 1)
+
+
+def test_a_mixed_network_lies_between_both_and_takes_its_statistics_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    one, other = FaceNet(), FaceNet()
+    network = mixing.mixed(one, other, 0.25)
+    weight = 0.75 * one.classify.weight + 0.25 * other.classify.weight
+    assert torch.allclose(network.classify.weight, weight)
+    monkeypatch.setattr(mixing, "BATCHES", 2)
+    count, args = 16, argparse.Namespace(seed=0, batch=8, float32=True)
+    half = torch.full((count, 8), 1 / 8)
+    targets = batches.Targets(
+        pictures=torch.randint(0, 255, (count, 48, 48), dtype=torch.uint8),
+        frames=torch.eye(3)[:2].repeat(count, 1, 1),
+        votes=half,
+        photographs=half,
+        weight=torch.ones(count),
+        points=torch.rand(count, 68, 2),
+        blendshapes=torch.rand(count, 52),
+        found=torch.ones(count, dtype=torch.bool),
+        rows=np.arange(count),
+    )
+    before = network.norm.running_mean.clone()
+    mixing.take_statistics(network, (targets, targets), args)
+    assert not network.training
+    assert not torch.equal(network.norm.running_mean, before)
+    assert int(network.norm.num_batches_tracked) == 2
+    assert torch.allclose(network.classify.weight, weight)
