@@ -23,6 +23,10 @@ NO_FACE_WEIGHT = 0.3
 SHOWN_SMALL, SHOWN_ENLARGED = 0.35, 0.25
 #: Weights, in the geometric mean that `votes` learns of photographs, of the starting network and both teachers.
 TEACHERS = (0.5, 0.25, 0.25)
+#: Weight, beside these, of cleaned labels that are sure.
+CLEANED = 0.4
+#: Weights of both teachers in what `photographs` learns.
+BOTH = (0.5, 0.5)
 
 
 @dataclass
@@ -45,21 +49,31 @@ class Targets:
         return torch.from_numpy(rng.choice(self.rows, count, p=chance / chance.sum()))
 
 
-def crop_targets(faces: Faces, expression: Tensor, rows: NDArray[np.intp]) -> Targets:
-    """Return FER2013's crops as targets; `expression` is the teacher's posteriors (N, 8)."""
+def crop_targets(faces: Faces, teachers: tuple[Tensor, Tensor], rows: NDArray[np.intp]) -> Targets:
+    """Return FER2013's crops as targets; `teachers` is both teachers' posteriors, (N, 8) each."""
+    both = photos.geometric_mean(*zip(BOTH, teachers, strict=True))
     weight = balanced_weights(faces.votes, faces.weight, rows, RARITY)
     shapes = teacher_values(faces.blendshapes, faces)
     return Targets(
-        faces.pictures, None, faces.votes, expression, weight, faces.points, shapes, faces.found, rows
+        faces.pictures, None, faces.votes, both, weight, faces.points, shapes, faces.found, rows
     )  # fmt: skip
 
 
-def photograph_targets(some: photos.Photographs, ours: Tensor, rows: NDArray[np.intp]) -> Targets:
-    """Return the photographs as targets; `ours` is the starting network's posteriors (N, 8)."""
+def photograph_targets(
+    some: photos.Photographs, ours: Tensor, rows: NDArray[np.intp], cleaned: tuple[Tensor, Tensor] | None = None
+) -> Targets:
+    """Return the photographs as targets.
+
+    `ours` is the starting network's posteriors (N, 8), `cleaned` what `photos.cleaned_labels` gives.
+    """
     votes = photos.geometric_mean(*zip(TEACHERS, (ours, some.expression, some.emotion), strict=True))
+    if cleaned is not None:
+        share = CLEANED * cleaned[1]
+        votes = photos.geometric_mean((1 - share, votes), (share, cleaned[0]))
+    both = photos.geometric_mean(*zip(BOTH, (some.expression, some.emotion), strict=True))
     weight = balanced_weights(votes, torch.ones(len(votes)), rows, RARITY)
     return Targets(
-        *(some.pictures, some.frames, votes, some.expression, weight),
+        *(some.pictures, some.frames, votes, both, weight),
         *(some.points, some.blendshapes, some.found, rows),
     )
 

@@ -1,14 +1,17 @@
 """Weigh the builtin network's two read-outs of expressions, and write what is to be copied to fercleaner/weights.
 
-    python benchmarks/builtin_finish.py --targets TARGETS --work WORK
+    python benchmarks/builtin_finish.py --targets TARGETS --work WORK [--judge-by REFINED]
 
 From WORK/body.safetensors it makes WORK/builtin.safetensors, builtin.json and trained_on.npy, and sources.json: figures
-of every weighing on the crops and photographs held back. (`builtin_home.py` makes home.npz, last.) What is chosen
-(`FaceNet.pool`), on those for choosing:
+of every weighing on the crops and photographs held back, with REFINED (all photographs after `fercleaner refine`)
+also against cleaned labels. (`builtin_home.py` makes home.npz, last.) What is chosen (`FaceNet.pool`), on those for
+choosing:
 
 - the temperature of the votes' read-out: the smallest divergence from FER2013's votes. `photographs` has none;
-- its share without detail: the largest accuracy + half the recall of votes - divergence on FER2013's crops;
-- its share with detail: the largest with which the mean recall of photographs' labels is within `LEEWAY` of the best.
+- its share without detail: the smallest whose accuracy + half the recall of votes - divergence on FER2013's crops is
+  within `ALIKE` of the best;
+- its share with detail: the largest with which accuracy and mean recall of photographs' labels (cleaned ones with
+  REFINED) are both within `LEEWAY` of the best.
   It knows what a network trained elsewhere knows, and the votes' read-out has FER2013's habits, so that as much of it
   is taken as photographs that neither was trained on allow.
 """
@@ -24,17 +27,17 @@ import numpy as np
 import torch
 from builtin_batches import canonical, photograph_targets
 from builtin_data import Faces, read_faces, split_groups
-from builtin_readouts import BATCH, FACES, PASSES, RATE
+from builtin_figures import expression_figures, js_divergence, run_network, shape_figures
+from builtin_readouts import BATCH, FACES, PASSES, RATE, metadata_of
 from builtin_state import stored
-from evaluate_builtin import expression_figures, js_divergence, run_network, shape_figures
+from builtin_targets import pictures
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from train_builtin import PARTS, options
 
 from fercleaner.encoders.alignment import average_with_aligned
-from fercleaner.encoders.builtin import picture_digests, prepare_face
+from fercleaner.encoders.builtin import INPUT_SIZE, PrepareFace, picture_digests
 from fercleaner.encoders.facenet import (
     EXPRESSIONS,
     FaceNet,
@@ -44,13 +47,14 @@ from fercleaner.encoders.facenet import (
     load_facenet,
     mirror_names,
 )
+from fercleaner.extraction.detection import choose_framing
 from fercleaner.landmarks.action_units import BLENDSHAPES
 
 #: Shares of `photographs` and temperatures that are tried.
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0)
 TEMPERATURES = tuple(0.5 * 1.04**k for k in range(32))
-#: Mean recall of photographs' labels that may be lost, about two standard errors.
-LEEWAY = 0.03
+#: What scores on crops differ by at random, and how much of photographs' labels may be lost: about two standard errors.
+ALIKE, LEEWAY = 0.005, 0.03
 SHAPES = mirror_names(BLENDSHAPES)
 
 
@@ -123,13 +127,18 @@ def label_figures(logits: Tensor, labels: NDArray[np.str_]) -> dict[str, float]:
 
 
 def detailed_figures(
-    both: Tensor, some: photos.Photographs, rows: NDArray[np.intp], temperature: float
+    both: Tensor, some: photos.Photographs, rows: NDArray[np.intp], temperature: float, cleaned: NDArray[np.str_] | None
 ) -> list[dict[str, Any]]:
-    """Return the figures of every share on photographs: against their labels, and agreement with each teacher."""
+    """Return the figures of every share on photographs: against their labels, and agreement with each teacher.
+
+    `cleaned` are the labels of all photographs as they were cleaned.
+    """
     done = []
     for share in SHARES:
         logits = pooled(both, share, temperature)
         row: dict[str, Any] = {"share": share, **label_figures(logits, some.labels[rows])}
+        if cleaned is not None:
+            row["cleaned labels"] = label_figures(logits, cleaned[rows])
         for name, teacher in (("seven", some.expression[rows]), ("five", some.emotion[rows])):
             row[f"agrees with the {name}-expression teacher"] = float(
                 (logits[:, :7].argmax(1) == teacher[:, :7].argmax(1)).float().mean()
@@ -140,14 +149,23 @@ def detailed_figures(
 
 def choose_shares(small: list[dict[str, Any]], large: list[dict[str, Any]]) -> tuple[float, float]:
     """Return the shares without and with detail, by the rules above."""
-    best = max(small, key=lambda row: row["accuracy"] + 0.5 * row["vote_recall"] - row["js"])
-    top = max(row["mean_recall"] for row in large)
-    return best["share"], max(row["share"] for row in large if row["mean_recall"] >= top - LEEWAY)
+
+    def score(row: dict[str, Any]) -> float:
+        return float(row["accuracy"] + 0.5 * row["vote_recall"] - row["js"])
+
+    without = min(row["share"] for row in small if score(row) >= max(map(score, small)) - ALIKE)
+    kept = large
+    for name in ("accuracy", "mean_recall"):
+        told = [row.get("cleaned labels", row)[name] for row in large]
+        kept = [row for row, value in zip(large, told, strict=True) if row in kept and value >= max(told) - LEEWAY]
+    return without, max(row["share"] for row in kept)
 
 
 def main() -> None:
     """Choose the exponents and write the files."""
-    args = options().parse_args()
+    parser = options()
+    parser.add_argument("--judge-by", type=Path, help="all photographs with cleaned labels, which judge only")
+    args = parser.parse_args()
     torch.set_num_threads(args.threads)
     splits = split_groups(read_faces(args.data).groups, args.groups, args.seed)
     faces = read_faces(args.data, splits["train"], args.targets / "ferplus_mesh.npz")
@@ -155,6 +173,9 @@ def main() -> None:
     parts = photos.split_photographs(some.groups, args.groups, args.seed)
     network = load_facenet(str(args.work / "body.safetensors"))
     wild = photograph_targets(some, some.expression, np.arange(len(some.labels)))
+    cleaned = None
+    if args.judge_by:
+        cleaned = np.array(EXPRESSIONS)[photos.cleaned_labels(args.judge_by, some.names)[0].argmax(1).numpy()]
     temperature, sources, outs = 1.0, {}, {}
     for name in ("choose", "test"):
         rows, kept = np.flatnonzero(splits[name]), np.flatnonzero(parts[name])
@@ -163,13 +184,14 @@ def main() -> None:
             temperature = votes_temperature(outs[name].logits, faces, rows)
         sources[name] = {
             "crops": small_figures(outs[name].logits, faces, rows, temperature),
-            "photographs": detailed_figures(photograph_logs(network, wild, kept), some, kept, temperature),
+            "photographs": detailed_figures(photograph_logs(network, wild, kept), some, kept, temperature, cleaned),
         }
         (args.work / "sources.json").write_text(json.dumps(sources, indent=1) + "\n")
     shares = choose_shares(sources["choose"]["crops"], sources["choose"]["photographs"])
     network.pool.copy_(torch.tensor([[(1 - share) / temperature, share] for share in shares]))
     save_file(stored(network), args.work / "builtin.safetensors")
-    write_trained_on(args, faces.pictures[splits["train"]], wild.pictures[torch.from_numpy(parts["train"])])
+    if not (args.work / "trained_on.npy").exists():
+        write_trained_on(args, faces.pictures[splits["train"]], set(np.array(some.names)[parts["train"]].tolist()))
     outs = {name: out._replace(logits=pooled(out.logits, shares[0], temperature)) for name, out in outs.items()}
     spec = describe(network, faces, args) | {
         "shares": {"without detail": shares[0], "with detail": shares[1]},
@@ -183,21 +205,28 @@ def main() -> None:
     print(json.dumps(spec["shares"]), json.dumps(spec["choose"]), json.dumps(spec["test"]), flush=True)
 
 
-def write_trained_on(args: Any, crops: Tensor, photographs: Tensor) -> None:
-    """Write the digests of the pictures trained on, as the package prepares them whole.
+def write_trained_on(args: Any, crops: Tensor, photographs: set[str]) -> None:
+    """Write the digests of the pictures trained on, as the package prepares them: whole, and framed by YuNet.
 
-    Photographs are among them where WORK holds what the starting network said of them, without which none is learned.
+    Photographs (their names) are among them where WORK holds what the starting network said of them, without which none
+    is learned.
     """
     digests = [picture_digests(crops.numpy())]
-    if (args.work / "wild_start.npy").exists():
-        digests.append(picture_digests(np.stack([prepare_face(picture) for picture in photographs.numpy()])))
+    if (args.work / "wild_start.npy").exists() and args.without != "wild":
+        looks = [PrepareFace(), PrepareFace(choose_framing("auto", str(args.models))[0])]
+        for name, image in pictures(args.wild / "images.tar"):
+            if name in photographs:
+                seen = [look(image)[: INPUT_SIZE**2] for look in looks]
+                digests += [picture_digests(face[None]) for face in seen if len(face) == INPUT_SIZE**2]
     np.save(args.work / "trained_on.npy", np.unique(np.concatenate(digests)))
 
 
 def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
     """Return the description that stands beside the weights."""
-    with safe_open(args.work / "body.safetensors", "pt") as file:
-        rounds = int(file.metadata()["round"])
+    told = metadata_of(args.work / "body.safetensors")
+    rounds = int(told.get("round", 0))
+    body = {"rounds": rounds, "steps": args.steps, "batch": args.batch, "loss_weights": PARTS}
+    body |= {"cleaned labels": args.cleaned is not None, "share in the mix": float(told.get("share", 1))}
     return {
         "network": "FaceNet",
         "parameters": count_parameters(network),
@@ -210,9 +239,7 @@ def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
         "training": {
             "started from": earlier_training(Path(args.start)),
             "seed": args.seed,
-            "body": {"rounds": rounds, "steps": args.steps, "batch": args.batch, "loss_weights": PARTS}
-            if rounds
-            else None,
+            "body": body if rounds else None,
             "read-outs": {"faces a file": FACES, "passes": PASSES, "batch": BATCH, "learning_rate": RATE},
         },
     }

@@ -1,8 +1,12 @@
 """The photographs that the builtin network learns from: what several networks say of them, and which are held back.
 
+    python benchmarks/builtin_photographs.py ../shared/wild train WORK/wild_train.csv      (or choose, or test)
+    fercleaner refine WORK/wild_train.csv --images UNPACKED --out WORK/wild.refined.parquet
+
 `../shared/wild` has poor labels; they are not learned. The targets are posteriors of teachers (`builtin_targets.py`):
-`photographs` learns those of the seven-expression network, `votes` the geometric mean of the shipped network (half),
-the seven-expression and the five-expression network (a quarter each).
+`photographs` learns the geometric mean of the seven-expression and the five-expression network, `votes` that of the
+starting network (half) and of both (a quarter each); with `--cleaned`, the labels too, as `fercleaner refine` cleaned
+them.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import csv
 import importlib.util
 import io
 import json
+import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fercleaner.encoders.facenet import EXPRESSIONS
 from fercleaner.extraction.detection import aligned_frame
 from fercleaner.landmarks.mediapipe import MESH_TO_68
 
@@ -40,6 +46,7 @@ class Photographs:
 
     Attributes
     ----------
+    names : N file names
     pictures : (N, 128, 128) uint8, gray
     frames : (N, 2, 3) float32, the canonical frame in widths of the picture (by YuNet's five points)
     expression : (N, 8) float32, the seven-expression teacher; 0 for contempt
@@ -52,6 +59,7 @@ class Photographs:
     color : (N,) bool, whether the picture has any
     """
 
+    names: list[str]
     pictures: Tensor
     frames: Tensor
     expression: Tensor
@@ -88,6 +96,7 @@ def read_photographs(folder: Path, targets: Path) -> Photographs:
     found = np.isfinite(points).all((1, 2)) & np.isfinite(shapes).all(1)
     expression, emotion = (_rows(targets / "wild_teachers.npz", names, key) for key in ("expression", "emotion"))
     return Photographs(
+        names,
         torch.from_numpy(pictures),
         torch.from_numpy(frames),
         *teachers_eight(expression, emotion),
@@ -119,8 +128,12 @@ def teachers_eight(expression: NDArray[np.float32], emotion: NDArray[np.float32]
     return torch.from_numpy(seven), torch.from_numpy(five)
 
 
-def crop_teacher(data: Path, models: Path) -> Tensor:
-    """Return the seven-expression teacher's posteriors of FER2013's crops (N, 8), from its features in `data`."""
+def crop_teachers(data: Path, models: Path, targets: Path) -> tuple[Tensor, Tensor]:
+    """Return both teachers' posteriors of FER2013's crops, (N, 8) each.
+
+    The seven-expression one's follow from its features in `data`, the five-expression one's are in
+    TARGETS/ferplus_teachers.npz.
+    """
     spec = importlib.util.spec_from_file_location("teachers", models / "teachers.py")
     assert spec is not None
     assert spec.loader is not None
@@ -129,13 +142,13 @@ def crop_teacher(data: Path, models: Path) -> Tensor:
     weights = module.expression_weights()
     features = torch.from_numpy(np.load(data / "view_expression_256.npy").astype(np.float32))
     posteriors = (features @ weights["fc/weights"] + weights["fc/bias"]).softmax(1)
-    eight = torch.zeros(len(features), 8)
-    eight[:, :7] = posteriors[:, list(EXPRESSION_COLUMNS)]
-    return eight
+    with (data / "labels.csv").open(newline="") as file:
+        names = [row["image"].rsplit("/", 1)[-1] for row in csv.DictReader(file)]
+    return teachers_eight(posteriors.numpy(), _rows(targets / "ferplus_teachers.npz", names, "emotion"))
 
 
-def geometric_mean(*weighted: tuple[float, Tensor]) -> Tensor:
-    """Return the normalized product of distributions (N, 8), each to the power of its weight."""
+def geometric_mean(*weighted: tuple[float | Tensor, Tensor]) -> Tensor:
+    """Return the normalized product of distributions (N, 8), each to the power of its weight, a number or (N, 1)."""
     logs = sum((weight * (rows + 1e-4).log() for weight, rows in weighted), start=torch.zeros(()))
     return logs.softmax(1)
 
@@ -156,3 +169,40 @@ def split_photographs(groups: NDArray[np.str_], file: Path, seed: int) -> dict[s
     rows = {name: np.isin(groups, held["wild"][name]) for name in HELD_BACK}
     rows["train"] = ~(rows["choose"] | rows["test"])
     return rows
+
+
+def cleaned_labels(file: Path, names: list[str]) -> tuple[Tensor, Tensor]:
+    """Return what `fercleaner refine` made of the photographs' labels, and how far it is to be trusted.
+
+    Distributions (N, 8) in the order of `facenet.EXPRESSIONS` and their weights (N, 1); 0 for photographs that the
+    refined set does not hold (those held back).
+    """
+    from fercleaner.results.parquet import load
+
+    refined = load(file)
+    position = {name.rsplit("/", 1)[-1]: k for k, name in enumerate(refined.ids.tolist())}
+    columns = [EXPRESSIONS.index(name) for name in refined.classes]
+    distribution, weight = np.zeros((len(names), len(EXPRESSIONS)), np.float32), np.zeros(len(names), np.float32)
+    for row, name in enumerate(names):
+        if name in position:
+            distribution[row, columns] = refined.distribution[position[name]]
+            weight[row] = refined.weight[position[name]]
+    return torch.from_numpy(distribution), torch.from_numpy(weight)[:, None]
+
+
+def main() -> None:
+    """Write image, label and group of the photographs of one part: what `fercleaner refine` and `--truth` take."""
+    folder, part, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    with (folder / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    groups = Path(__file__).resolve().parent.parent / "fercleaner" / "weights" / "heldback_groups.json"
+    kept = split_photographs(np.array([row["group"] for row in rows]), groups, 0)[part]
+    with out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ("image", "label", "group"), extrasaction="ignore")
+        writer.writeheader()
+        for k in np.flatnonzero(kept).tolist():
+            writer.writerow({**rows[k], "image": f"images/{rows[k]['image']}"})
+
+
+if __name__ == "__main__":
+    main()

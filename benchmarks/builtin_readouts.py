@@ -7,8 +7,8 @@ stop), rare expressions drawn more often. On these alone
 
 - `photographs` learns what the seven-expression teacher says of crops and photographs (cross-entropy, every expression
   weighing the same);
-- the points of the jaw learn their places anew (mean absolute error in eye distances): weights made before had
-  py-feat's jaw, in which the chin is point 10;
+- without `--body`, the points of the jaw learn their places anew (mean absolute error in eye distances): weights made
+  before had py-feat's jaw, in which the chin is point 10;
 - with `--votes` the votes' layer goes on too, on crops (cRT: Kang et al., ICLR 2020, with weights for sampling).
 
 `--body` starts from WORK/body.safetensors, which `train_builtin.py` writes. The result replaces it.
@@ -26,6 +26,7 @@ from builtin_data import JAW
 from builtin_start import start_network
 from builtin_state import stored
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -174,6 +175,12 @@ def without_finer_stem(network: FaceNet) -> FaceNet:
     return plain.eval().requires_grad_(False)
 
 
+def metadata_of(file: Path) -> dict[str, str]:
+    """Return what a safetensors file says about itself."""
+    with safe_open(file, "pt") as opened:
+        return dict(opened.metadata() or {})
+
+
 def main() -> None:
     """Compute the features, fit, and write WORK/body.safetensors."""
     from train_builtin import options, prepare_start, read_all, read_crops
@@ -200,8 +207,10 @@ def main() -> None:
     if args.votes:
         embedding, votes = read_features(args.work, ("embedding", "votes"), "crops_*")
         fit_expressions(network.classify, embedding, votes, args.seed)
-    fit_jaw(network, read_features(args.work, ("mix", "shape", "places", "there")), args.seed)
-    save_file(stored(network), body, {"round": "0"})
+    if not args.body:
+        fit_jaw(network, read_features(args.work, ("mix", "shape", "places", "there")), args.seed)
+    rounds = metadata_of(body).get("round", "0") if args.body else "0"
+    save_file(stored(network), body, {"round": rounds})
 
 
 if __name__ == "__main__":

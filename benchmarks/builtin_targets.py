@@ -3,11 +3,13 @@
     python benchmarks/builtin_targets.py mesh ../shared/ferplus/images.tar WORK/ferplus_mesh.npz
     python benchmarks/builtin_targets.py teachers ../shared/wild/images.tar WORK/wild_teachers.npz \
         --points ../shared/wild/labels.csv
+    python benchmarks/builtin_targets.py teachers ../shared/ferplus/images.tar WORK/ferplus_teachers.npz --only emotion
 
 `mesh`: 478 points (x, y in picture widths, z as MediaPipe gives it) and 52 blendshapes; NaN where no face was found.
 `teachers`: posteriors of `../shared/models/teachers.py`'s two networks, the mean of their log posteriors over
 `LOOKS` at each face: in the canonical frame (`aligned_frame`) by the five points of the table, or the whole picture
-without one; mirrored; and a little looser. Needs `openvino`.
+without one; mirrored; and a little looser. Needs `openvino`. `--only` asks one of them (that of seven expressions takes
+nearly all of the time, and what it says of FER2013's crops follows from its features in `../shared/ferplus`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import importlib.util
 import io
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,23 +88,35 @@ def _teachers() -> Any:
     return module
 
 
-def write_teachers(tar: Path, out: Path, table: Path | None) -> None:
-    """Write ids and the two networks' posteriors: `expression` (N, 7), `emotion` (N, 5)."""
+def teachers_of(names: tuple[str, ...]) -> dict[str, Callable[[NDArray[Any]], NDArray[Any]]]:
+    """Return the networks of these names: (B, 112, 112, 3) uint8 RGB -> posteriors (B, C)."""
     teachers = _teachers()
     weights, (compiled, batch) = teachers.expression_weights(), teachers.emotion_model()
+
+    def expression(rgb: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(teachers.expression(rgb, weights)[0])
+
+    def emotion(rgb: NDArray[Any]) -> NDArray[Any]:
+        import cv2
+
+        small = np.stack([cv2.resize(p, (64, 64), interpolation=cv2.INTER_AREA)[:, :, ::-1] for p in rgb])
+        return np.asarray(teachers.emotion(np.ascontiguousarray(small), compiled, batch)[0])
+
+    return {name: known for name, known in (("expression", expression), ("emotion", emotion)) if name in names}
+
+
+def write_teachers(tar: Path, out: Path, table: Path | None, only: str | None = None) -> None:
+    """Write ids and the two networks' posteriors: `expression` (N, 7), `emotion` (N, 5); or those of one alone."""
+    teachers = teachers_of((only,) if only else ("expression", "emotion"))
     points = five_points(table) if table else {}
     names: list[str] = []
     large: list[NDArray[Any]] = []
-    kept: dict[str, list[NDArray[Any]]] = {"expression": [], "emotion": []}
+    kept: dict[str, list[NDArray[Any]]] = {name: [] for name in teachers}
 
     def ask() -> None:
-        import cv2
-
         rgb = np.stack(large)
-        small = np.stack([cv2.resize(p, (64, 64), interpolation=cv2.INTER_AREA)[:, :, ::-1] for p in rgb])
-        answers = {"expression": teachers.expression(rgb, weights)[0]}
-        answers["emotion"] = teachers.emotion(np.ascontiguousarray(small), compiled, batch)[0]
-        for key, value in answers.items():
+        for key, teacher in teachers.items():
+            value = teacher(rgb)
             logs = np.log(value.astype(np.float64).reshape(-1, len(LOOKS), value.shape[1]) + 1e-6).mean(1)
             odds = np.exp(logs)
             kept[key].append((odds / odds.sum(1, keepdims=True)).astype(np.float32))
@@ -129,11 +143,12 @@ def main() -> None:
     parser.add_argument("tar", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--points", type=Path, help="table of five points a picture, for `teachers`")
+    parser.add_argument("--only", choices=("expression", "emotion"), help="one of the teachers")
     args = parser.parse_args()
     if args.what == "mesh":
         write_mesh(args.tar, args.out)
     else:
-        write_teachers(args.tar, args.out, args.points)
+        write_teachers(args.tar, args.out, args.points, args.only)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ from builtin_batches import (
     photographs_batch,
 )
 from builtin_data import Faces, read_faces, split_groups, teacher_values
+from builtin_figures import expression_figures, shape_figures
 from builtin_start import start_network
 from builtin_state import State, share_buffers, share_gradients
-from evaluate_builtin import expression_figures, shape_figures
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -120,7 +120,9 @@ def read_crops(args: argparse.Namespace) -> tuple[Faces, Targets, NDArray[np.int
     """Return FER2013's faces, their targets, and the rows kept for choosing."""
     splits = split_groups(read_faces(args.data).groups, args.groups, args.seed)
     faces = read_faces(args.data, splits["train"], args.targets / "ferplus_mesh.npz")
-    crops = crop_targets(faces, photos.crop_teacher(args.data, args.models), np.flatnonzero(splits["train"]))
+    crops = crop_targets(
+        faces, photos.crop_teachers(args.data, args.models, args.targets), np.flatnonzero(splits["train"])
+    )
     return faces, crops, np.flatnonzero(splits["choose"])
 
 
@@ -130,7 +132,8 @@ def read_all(args: argparse.Namespace) -> tuple[Faces, tuple[Targets, Targets], 
     some = photos.read_photographs(args.wild, args.targets)
     parts = photos.split_photographs(some.groups, args.groups, args.seed)
     ours = torch.from_numpy(np.load(args.work / "wild_start.npy"))
-    wild = photograph_targets(some, ours, np.flatnonzero(parts["train"]))
+    cleaned = photos.cleaned_labels(args.cleaned, some.names) if args.cleaned else None
+    wild = photograph_targets(some, ours, np.flatnonzero(parts["train"]), cleaned)
     return faces, (crops, wild), (choose, np.flatnonzero(parts["choose"]))
 
 
@@ -147,7 +150,7 @@ def one_round(
 ) -> dict[str, float]:
     """Take `args.steps` steps; return the mean parts of the loss."""
     model, share = state.model, args.batch // args.processes
-    some = round(share * SHARE_PHOTOGRAPHS)
+    some = {"crops": share, "wild": 0}.get(args.without, round(share * SHARE_PHOTOGRAPHS))
     seed = (args.seed, state.round, rank)
     draw = np.random.default_rng(seed)
     rng = torch.Generator().manual_seed(int(draw.integers(2**62)))
@@ -155,16 +158,14 @@ def one_round(
     model.train()
     totals: dict[str, float] = {}
     for _ in range(args.steps):
-        batch = joined(
-            crops_batch(sets[0], sets[0].drawn(share - some, draw), mirror, rng),
-            photographs_batch(sets[1], sets[1].drawn(some, draw), mirror, rng),
-        )
+        parts = zip((crops_batch, photographs_batch), sets, (share - some, some), strict=True)
+        batch = joined(*(make(of, of.drawn(count, draw), mirror, rng) for make, of, count in parts if count))
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(state.step, args.steps, args)
         with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
             out, guess = model.looks(batch.pictures.contiguous(memory_format=torch.channels_last))
-        parts = losses(out, guess, batch, scale)
-        torch.stack([PARTS[name] * value for name, value in parts.items()]).sum().backward()
+        costs = losses(out, guess, batch, scale)
+        torch.stack([PARTS[name] * value for name, value in costs.items()]).sum().backward()
         if args.processes > 1:
             share_gradients(model)
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -173,7 +174,7 @@ def one_round(
         state.step += 1
         if rank == 0:
             state.update_average(args.average_decay)
-        for name, value in parts.items():
+        for name, value in costs.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) / args.steps
     state.round += 1
     return totals
@@ -236,6 +237,8 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--wild", type=Path, default=shared / "wild")
     parser.add_argument("--models", type=Path, default=shared / "models")
     parser.add_argument("--targets", type=Path, required=True, help="folder of what builtin_targets.py wrote")
+    parser.add_argument("--cleaned", type=Path, help="labels of photographs, cleaned (see builtin_photographs.py)")
+    parser.add_argument("--without", default="", choices=("crops", "wild"), help="leave one source out")
     parser.add_argument("--groups", type=Path, default=weights / "heldback_groups.json")
     parser.add_argument("--work", type=Path, required=True, help="where state, log and results go")
     parser.add_argument("--start", default=str(weights / "builtin.safetensors"), help="weights to go on from")

@@ -41,8 +41,9 @@ TEMPLATE = np.array([(0.314, 0.391), (0.686, 0.391), (0.5, 0.585), (0.348, 0.772
 DETECTOR_SIDE = 640
 #: Detections with a lower score are not faces.
 MIN_SCORE = 0.6
-#: How often the detector looks again at a face that it has turned upright.
-LOOKS = 3
+#: The detector sees only half of a roll at a time: a face that lies turned by more than this (degrees) in what it
+#: looked at is turned upright and looked at again, so often at most.
+TURNED, LOOKS = 6.0, 3
 #: Another face counts when its area is at least this share of the largest one's.
 RIVAL_AREA = 0.4
 #: A picture no larger than this (pixels; RAF-DB's aligned faces have 100) is a face crop already. Every larger one is
@@ -70,6 +71,12 @@ class Frame:
         """Length of the square's side in pixels."""
         (a, b, _), (d, e, _) = self.to_picture
         return math.sqrt(abs(a * e - b * d))
+
+    @property
+    def roll(self) -> float:
+        """Angle by which the square is turned, degrees, from -180 to 180."""
+        (a, _, _), (d, _, _) = self.to_picture
+        return math.degrees(math.atan2(d, a))
 
     def widened(self, factor: float) -> Frame:
         """Return the frame with the same center and `factor` times the side."""
@@ -159,7 +166,7 @@ class Framing:
         """What determines the frame; JSON types."""
         if not self.detector:
             return {"crop": "whole"}
-        return {"crop": "detected", "version": 2, "detector": "yunet", "weights": _digest(self.detector)}
+        return {"crop": "detected", "version": 3, "detector": "yunet", "weights": _digest(self.detector)}
 
     def __call__(self, image: Image) -> Frame | str:
         """Return the frame of the picture's face, or why there is none: `NO_FACE`, `SEVERAL_FACES`."""
@@ -173,16 +180,21 @@ class Framing:
         return self._upright(image, aligned_frame(faces[0].points))
 
     def _upright(self, image: Image, frame: Frame) -> Frame:
-        """Look again in the turned square: the detector sees only half of a roll at a time."""
+        """Look again in the turned square as long as the face is found turned in it."""
         from PIL import Image as PilImage
 
+        turned = frame.roll
         for _ in range(LOOKS):
+            if abs(turned) <= TURNED:
+                break
             wide = frame.widened(2.0)
-            faces = find_faces(PilImage.fromarray(wide.pixels(image, DETECTOR_SIDE // 2)), self.detector)
+            seen = PilImage.fromarray(wide.pixels(image, DETECTOR_SIDE // 2))
+            faces = find_faces(seen, self.detector, room=False)
             if not faces:
                 break
             matrix = np.array(wide.to_picture)
             points = np.array(faces[0].points) / (DETECTOR_SIDE // 2)
+            turned = aligned_frame(points).roll
             frame = aligned_frame(points @ matrix[:, :2].T + matrix[:, 2])
         return frame
 
@@ -228,8 +240,8 @@ def choose_framing(crop: str = "auto", detector_weights: str | None = None) -> t
     return Framing(str(path)), done
 
 
-def find_faces(image: Image, weights: str) -> list[Face]:
-    """Return the faces in a picture, largest first, by YuNet.
+def find_faces(image: Image, weights: str, room: bool = True) -> list[Face]:
+    """Return the faces in a picture, largest first, by YuNet; close-ups need `room` around them to be found.
 
     Raises
     ------
@@ -246,8 +258,7 @@ def find_faces(image: Image, weights: str) -> list[Face]:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         bgr = cv2.resize(bgr, size, interpolation=how)
     factor = np.array([image.width / bgr.shape[1], image.height / bgr.shape[0]])
-    # Close-ups need room around them to be found.
-    margin = min(bgr.shape[:2]) // 4
+    margin = min(bgr.shape[:2]) // 4 if room else 0
     bgr = cv2.copyMakeBorder(bgr, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     with _lock:
         detector = _detector(weights)

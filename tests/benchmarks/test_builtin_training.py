@@ -21,6 +21,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import builtin_augment as change  # noqa: E402
 import builtin_batches as batches  # noqa: E402
 import builtin_data  # noqa: E402
+import builtin_figures  # noqa: E402
 import builtin_photographs as photographs  # noqa: E402
 import builtin_readouts as readouts  # noqa: E402
 import evaluate_builtin  # noqa: E402
@@ -204,10 +205,10 @@ def test_judging_against_loops() -> None:
     rng = np.random.default_rng(0)
     score, wrong = rng.random(60), rng.random(60) < 0.3
     pairs = [(a > b) for a in score[wrong] for b in score[~wrong]]
-    got = evaluate_builtin.area_under_roc(torch.tensor(score), torch.tensor(wrong))
+    got = builtin_figures.area_under_roc(torch.tensor(score), torch.tensor(wrong))
     assert got == pytest.approx(np.mean(pairs))
     p, q = torch.tensor([[1.0, 0.0], [0.5, 0.5]]), torch.tensor([[0.0, 1.0], [0.5, 0.5]])
-    assert evaluate_builtin.js_divergence(p, q).tolist() == pytest.approx([1.0, 0.0], abs=1e-6)
+    assert builtin_figures.js_divergence(p, q).tolist() == pytest.approx([1.0, 0.0], abs=1e-6)
 
 
 def drawn_faces(count: int = 96) -> builtin_data.Faces:
@@ -249,7 +250,7 @@ def test_the_recall_of_votes_against_loops() -> None:
         for c in range(7):
             all_of[c] += float(faces.counts[row, c])
             won[c] += float(faces.counts[row, c]) * (c == guess)
-    got = evaluate_builtin.expression_figures(logits, faces, rows, 1.0)["vote_recall"]
+    got = builtin_figures.expression_figures(logits, faces, rows, 1.0)["vote_recall"]
     assert got == pytest.approx(sum(w / max(n, 1) for w, n in zip(won, all_of, strict=True)) / 7)
 
 
@@ -268,7 +269,7 @@ def test_votes_for_every_expression_weigh_the_same() -> None:
 
 def drawn_targets(count: int = 96) -> batches.Targets:
     faces = drawn_faces(count)
-    return batches.crop_targets(faces, faces.votes.roll(1, 1), np.arange(count))
+    return batches.crop_targets(faces, (faces.votes.roll(1, 1),) * 2, np.arange(count))
 
 
 def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
@@ -317,14 +318,14 @@ def test_correlations_are_numpys() -> None:
     a = rng.random((30, 4))
     b = a + rng.random((30, 4))
     b[:, 3] = 0.5
-    got = evaluate_builtin.correlations(torch.tensor(a), torch.tensor(b))
+    got = builtin_figures.correlations(torch.tensor(a), torch.tensor(b))
     assert got[:3].tolist() == pytest.approx([np.corrcoef(a[:, k], b[:, k])[0, 1] for k in range(3)])
     assert float(got[3]) == 0
 
 
 @pytest.mark.parametrize("alike", [True, False])
 def test_a_teacher_that_treats_sides_alike_agrees_with_itself(monkeypatch: pytest.MonkeyPatch, alike: bool) -> None:
-    left, right = (evaluate_builtin.BLENDSHAPES.index(f"eyeBlink{side}") for side in ("Left", "Right"))
+    left, right = (builtin_figures.BLENDSHAPES.index(f"eyeBlink{side}") for side in ("Left", "Right"))
 
     class Teacher:
         """Reads one eye from each half of the picture, or both from the left half."""

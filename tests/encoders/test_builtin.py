@@ -69,7 +69,7 @@ def test_weights_are_small_and_no_pickle() -> None:
     assert sum(np.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__") < 3.05e6
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(data)
-    assert (weights_folder() / "trained_on.npy").stat().st_size < 300_000
+    assert (weights_folder() / "trained_on.npy").stat().st_size < 400_000
 
 
 def test_names_agree_with_the_rest_of_the_package() -> None:
@@ -124,7 +124,7 @@ def test_color_and_size_hardly_matter(everything: BuiltinExtractor) -> None:
         cosine = small[:256] @ other[:256] / np.linalg.norm(small[:256]) / np.linalg.norm(other[:256])
         assert cosine > 0.97
     np.testing.assert_allclose(large[256:264], warm[256:264], atol=0.05)
-    assert np.abs(large[256:264] - small[256:264]).max() > 0.05
+    assert np.abs(large[256:264] - small[256:264]).max() > 0.02
 
 
 def test_landmarks_are_in_pixels_of_the_picture(everything: BuiltinExtractor) -> None:

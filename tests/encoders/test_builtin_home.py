@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from fercleaner.core.errors import FeatureError
+from fercleaner.core.evidence import Evidence
+from fercleaner.core.types import Features, Samples
 from fercleaner.encoders import builtin_home
+from fercleaner.methods.consensus import external
 
 
 def test_a_missing_or_damaged_reference(tmp_path: Path) -> None:
@@ -29,3 +32,23 @@ def test_the_shipped_reference() -> None:
     assert set(home["classes"].tolist()) == {
         *("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear"),
     }
+
+
+def test_vectors_of_earlier_weights_have_a_home_of_their_own() -> None:
+    now, *before = external.homes()
+    assert external.HOMES[0].name == "home.npz"
+    assert before
+    for home in before:
+        label = np.arange(700) % len(home.classes)
+        rows = home.means[label] + 0.3 + np.random.default_rng(9).normal(size=(700, home.means.shape[1]))
+        values = (home.center + rows @ np.linalg.pinv(home.directions)).astype(np.float32)
+        everyone = np.ones(700, dtype=bool)
+        ids = np.array([f"f{k}" for k in range(700)])
+        given = np.eye(len(home.classes), dtype=np.float32)[label]
+        samples = Samples(ids=ids, classes=home.classes, given=given, labeled=everyone, paths=np.full(700, ""))
+        view = Features("builtin", ids, values, everyone)
+        evidence = Evidence(samples, {"builtin": view})
+        assert external.distance_from_home(evidence) == pytest.approx(0.09, abs=0.03)
+        far = now.distance(view, samples)
+        assert far is not None
+        assert external.distance_from_home(evidence) == min(far, home.distance(view, samples) or 0.0)

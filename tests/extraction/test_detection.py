@@ -101,6 +101,28 @@ def test_damaged_detector_weights(tmp_path: Path) -> None:
         detection.find_faces(ramp(300, 300), str(file))
 
 
+def test_the_detector_looks_again_only_at_turned_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a detector that sees half of the roll that is left."""
+    truth, looks = 0.0, 0
+
+    def found(image: Image.Image, weights: str, room: bool = True) -> list[detection.Face]:
+        nonlocal looks
+        looks += 1
+        side = 100.0 if looks == 1 else image.width / 2
+        places = (TEMPLATE - 0.5) @ (1, 1j) * side * np.exp(1j * np.radians(truth / 2**looks))
+        points = tuple((float(p.real) + image.width / 2, float(p.imag) + image.height / 2) for p in places)
+        return [detection.Face((0.0, 0.0, side, side), points, 0.9)]
+
+    monkeypatch.setattr(detection, "find_faces", found)
+    for truth, wanted in ((4.0, 1), (30.0, 3), (-80.0, 4)):
+        looks = 0
+        frame = Framing("weights")(ramp(200, 200))
+        assert isinstance(frame, Frame)
+        assert looks == wanted
+        assert frame.roll == pytest.approx(truth * (1 - 0.5**wanted))
+        assert frame.side == pytest.approx(100.0)
+
+
 @pytest.fixture(scope="module")
 def astronaut() -> Image.Image:
     pytest.importorskip("cv2")
