@@ -46,6 +46,7 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
         if target.exists() and not overwrite:
             raise FileExistsError(errno.EEXIST, "it appeared while this run was writing", str(target))
 
+    sweep(target.parent)
     try:
         with _renamed(target, check) as stream:
             yield stream

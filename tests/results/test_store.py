@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fercleaner.core import files
 from fercleaner.core.errors import InputError, StoreError
 from fercleaner.core.files import check_writable
 from fercleaner.results import parquet
@@ -231,6 +232,16 @@ def test_a_write_that_really_runs_out_of_room(tmp_path):
     assert done.returncode == 1, done.stderr
     assert "r.parquet cannot be written: File too large. Choose another name." in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_write_sweeps_what_a_killed_one_left(tmp_path):
+    old, fresh = (tmp_path / f".fercleaner-{name}.tmp" for name in ("old", "fresh"))
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    long_ago = time.time() - 2 * files.STALE_SECONDS
+    os.utime(old, (long_ago, long_ago))
+    parquet.write(make(), tmp_path / "r.parquet")
+    assert (old.exists(), fresh.exists()) == (False, True)
 
 
 def test_interrupted_writing_leaves_nothing_behind(tmp_path, monkeypatch):
