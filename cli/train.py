@@ -131,6 +131,11 @@ def train(
         tested = training.split_of(tests, tuple(test_split))
         learned = training.split_of(faces, tuple(train_split)) if train_split else _others(faces, test_split)
     else:
+        if faces.samples.group is None and dataset is None and _is_refined(source):
+            note(
+                "A refined file holds no groups: pictures of one person or moment can stand on both sides of the test. "
+                "Name the set with --dataset, or a test split."
+            )
         if train_split:
             faces, tests = (training.split_of(part, tuple(train_split)) for part in (faces, tests))
         learned, tested = training.held_back(faces, hold_back, seed)[0], training.held_back(tests, hold_back, seed)[1]
@@ -148,13 +153,19 @@ def train(
     )
 
 
+def _is_refined(source: Path) -> bool:
+    from fercleaner.results import parquet
+
+    return source.suffix.lower() in ENDINGS and parquet.is_refined(source)
+
+
 def _faces(source: Path, dataset: Path | None, images: Path | None, labels: str) -> tuple[TrainingSet, TrainingSet]:
     """Return the faces with the labels to train on, and with the labels to test on."""
     from fercleaner import datasets, training
     from fercleaner.core.errors import InputError
     from fercleaner.results import parquet
 
-    if source.suffix.lower() in ENDINGS and parquet.is_refined(source):
+    if _is_refined(source):
         refined = parquet.load(source)
         samples: Samples | None = None if dataset is None else datasets.read(dataset, images=images)
         return training.from_refined(refined, samples, labels), training.from_refined(refined, samples, "given")

@@ -124,9 +124,7 @@ def fit(
             f"Epoch {epoch + 1} of {recipe.epochs}: loss {losses['loss']:.4f}, test accuracy {row['accuracy']:.4f}, "
             f"mean recall {row['mean_recall']:.4f}."
         )
-    figures = state.figures(history, train, test)
-    write_whole(out / CARD, [card(figures).encode()])
-    return figures
+    return state.figures(history, train, test)
 
 
 def checked(recipe: Recipe, train: TrainingSet, test: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
@@ -232,7 +230,7 @@ class State:
         write_checkpoint(self.out / CHECKPOINT, system, optimizer, {"settings": self.settings, "epochs": history})
 
     def figures(self, history: list[dict[str, Any]], train: TrainingSet, test: TrainingSet) -> dict[str, Any]:
-        """Return the figures of a training and write them."""
+        """Return the figures of a training and write them, and the model card."""
         found = {
             "last": history[-1],
             "best": best_of(history),
@@ -242,6 +240,7 @@ class State:
             "settings": self.settings,
         }
         write_whole(self.out / FIGURES, [(json.dumps(found, indent=2) + "\n").encode()])
+        write_whole(self.out / CARD, [card(found).encode()])
         return found
 
 

@@ -34,8 +34,10 @@ def test_a_refined_file_is_trained_on(tmp_path: Path, monkeypatch: pytest.Monkey
     for labels in ("refined", "weight", "relabel"):
         done = run("a.parquet", *SHORT, "--labels", labels, "--hold-back", "0.25", "--out", labels)
         assert done.exit_code == 0, done.output
+        assert "A refined file holds no groups" in done.stderr
     done = run("a.parquet", "--dataset", drawn_folder(), *SHORT, "--recipe", "dnfer", "--train-split", "train")
     assert done.exit_code == 0, done.output
+    assert "holds no groups" not in done.stderr
     assert Path("a.dnfer/model.safetensors").is_file()
 
 
