@@ -1,9 +1,10 @@
 """What the builtin network's read-outs say of the posed photographs that are given as vectors alone (../shared/posed).
 
-    python benchmarks/builtin_posed.py --posed ../shared/posed --out benchmarks/results/builtin_posed.json
+    python benchmarks/builtin_posed.py --weights BEFORE --out benchmarks/results/builtin_posed.json
 
-Their embedding is that of the body which the shipped network still has, in the framing of before (portraits whole), so
-that this shows what the read-outs are worth; framing comes on top. Chosen on nothing of these.
+Their embedding is that of the first version's body, so that BEFORE has to be weights with that body (those of the
+commit that the results name, and all before them), and their framing was another (portraits whole). The weights now in
+the package have another body: nothing here tells how they do. Chosen on nothing of these.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from builtin_pictures import posterior_figures
 from stamp import stamp
 
 from fercleaner.core.expressions import canonical
-from fercleaner.encoders.builtin import EXPRESSIONS, weights_folder
+from fercleaner.encoders.builtin import EXPRESSIONS
 from fercleaner.encoders.facenet import both_logs, load_facenet, pooled_logits
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = Path(__file__).resolve().parent.parent
     parser.add_argument("--posed", type=Path, default=root.parent / "shared" / "posed")
-    parser.add_argument("--weights", type=Path, default=weights_folder() / "builtin.safetensors")
+    parser.add_argument("--weights", type=Path, required=True, help="of the body that the vectors came from")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
