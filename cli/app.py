@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -68,8 +69,11 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; `--debug` lets every error through with its traceback."""
+        from .console import note, warnings_to
+
         try:
-            result = super().invoke(ctx)
+            with warnings_to(note):
+                result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that has gone is noticed here, not while Python shuts down
         except KeyboardInterrupt:
             resumes = " Run the same command again: vectors that are in the cache are not computed twice."
@@ -120,8 +124,21 @@ for _want, _commands in WANTS.items():
 
 def main() -> None:
     """Run the command line."""
+    _open_streams()
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its notes on how it runs a network would stand in ours
     app(prog_name="fercleaner")
+
+
+def _open_streams() -> None:
+    """Give the process a stdout and a stderr where it was started without: a result's file would get their number."""
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - until the end
 
 
 def _message(error: Exception) -> str | None:
@@ -145,10 +162,11 @@ def _show_error(text: str) -> None:
     from .console import err
 
     console, text = err(), plain(text)
-    if console.is_terminal:
-        from rich.panel import Panel
-        from rich.text import Text
+    with suppress(OSError):  # stderr takes no more; the exit code still says it
+        if console.is_terminal:
+            from rich.panel import Panel
+            from rich.text import Text
 
-        console.print(Panel(Text(text), border_style="red"))
-    else:
-        console.print(text, markup=False)
+            console.print(Panel(Text(text), border_style="red"))
+        else:
+            console.print(text, markup=False)

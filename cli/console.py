@@ -26,7 +26,14 @@ def err() -> Console:
     """Return the console for progress, notes and errors (stderr)."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    console.on_broken_pipe = _gone  # type: ignore[method-assign]
+    return console
+
+
+def _gone() -> None:
+    """Say that nobody reads stderr any more; rich's own answer ends the process, and the work with it."""
+    raise BrokenPipeError
 
 
 def note(text: str) -> None:
@@ -139,12 +146,11 @@ def warnings_to(tell: Callable[[str], None]) -> Iterator[None]:
     handler.emit = lambda record: tell(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("fercleaner")
     before, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
+    handlers, logger.handlers = logger.handlers, [handler]
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = before
+        logger.handlers, logger.propagate = handlers, before
 
 
 @contextmanager

@@ -81,15 +81,11 @@ def from_hub(repo: str, names: Sequence[str], wanted_by: str) -> Path:
 
 def in_hub_cache(repo: str, names: Sequence[str]) -> Path | None:
     """Return the first of the files `names` of a Hugging Face repository that is on this machine, or None."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import try_to_load_from_cache
 
-    for name in names:
-        try:
-            return Path(hf_hub_download(repo, name, local_files_only=True))
-        except (LocalEntryNotFoundError, ValueError):
-            continue
-    return None
+    # hf_hub_download asks a server even with local_files_only, about the program that calls it.
+    found = (try_to_load_from_cache(repo, name) for name in names)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
 def from_url(url: str, folder: Path, wanted_by: str) -> Path:
