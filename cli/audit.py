@@ -110,6 +110,8 @@ def audit(
     title, seed = set_name(file), set_options.seed
     options = Options(title, shown=faces, checks=checks, detector=detector, layout=layout_of_map, seed=seed)
     is_file = file.is_file() and parquet.is_refined(file)
+    for name in FILES if is_file else (*FILES, REFINED):
+        set_options.check_apart(out / name, file, dataset, columns, truth)
     check_folder(out, force)
     if columns is not None and not by:
         raise InputError(f"--columns {columns}: name the columns to count by: --by COLUMN.")
@@ -147,12 +149,14 @@ class By:
 
         if self.file is not None:
             return dict(read_face_columns(self.file, faces.ids, faces.paths, self.names))
-        if dataset is None and self.names:
+        if dataset is not None:
+            return {name: _column(dataset, name, set_options) for name in self.names}
+        if self.names:
             raise InputError(
                 f"--by {self.names[0]}: a refined file keeps no such column. Name its set: --dataset SET, or a table: "
                 "--columns FILE."
             )
-        return {name: _column(dataset, name, set_options) for name in self.names if dataset is not None}
+        return {}
 
 
 def _of_file(

@@ -118,7 +118,7 @@ def dawid_skene(annotations: Annotations) -> DawidSkene:
     return DawidSkene(distribution, distribution.sum(0) / distribution.sum(), confusion)
 
 
-def report(annotations: Annotations, found: DawidSkene, ids: Strings, refined: Doubles | None = None) -> dict[str, Any]:
+def report(annotations: Annotations, found: DawidSkene, ids: Strings, refined: Doubles) -> dict[str, Any]:
     """Return how good each person is, how far pairs agree, and whom to ask next; JSON types.
 
     `refined` (N, C) are the refined distributions of a run that started from Dawid-Skene's: there the views
@@ -134,11 +134,11 @@ def report(annotations: Annotations, found: DawidSkene, ids: Strings, refined: D
     """
     chance = found.distribution[annotations.face, annotations.label]
     shared = np.bincount(annotations.face, minlength=annotations.faces)[annotations.face] > 1
-    views = None if refined is None else np.asarray(refined, np.float64)[annotations.face, annotations.label]
-    people = []
-    for p in range(len(annotations.people)):
-        by_views = None if views is None else _mean_range(views[annotations.person == p])
-        people.append({**_person(annotations, found, p, chance, shared), "with_views": by_views})
+    views = np.asarray(refined, np.float64)[annotations.face, annotations.label]
+    people = [
+        {**_person(annotations, found, p, chance, shared), "with_views": _mean_range(views[annotations.person == p])}
+        for p in range(len(annotations.people))
+    ]
     return {"people": people, "pairs": _pairs(annotations), "ask": _ask(annotations, found, ids)}
 
 

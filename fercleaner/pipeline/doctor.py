@@ -225,15 +225,10 @@ def _mediapipe() -> tuple[bool, str]:
 
 
 def _yunet() -> tuple[bool, str]:
-    from ..extraction.detection import DETECTOR_FILES, MODELS_VARIABLE, choose_framing
+    from ..extraction.detection import choose_framing
 
     framing, why = choose_framing()
-    if framing.detector:
-        return True, framing.detector
-    return False, (
-        f"{why}. The file is in OpenCV's model zoo (models/face_detection_yunet); name it with --weights yunet=FILE, "
-        f"or put it as {DETECTOR_FILES[0]} into a folder that {MODELS_VARIABLE} names"
-    )
+    return bool(framing.detector), framing.detector or f"{why}; it is models/face_detection_yunet of OpenCV's model zoo"
 
 
 #: Tag -> what says whether it can run here.

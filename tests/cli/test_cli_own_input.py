@@ -26,33 +26,43 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
-def unchanged(path, *command):
-    """Run a command that must fail with the words on own input; assert that the file is as it was."""
+def kept(path, *command):
+    """Run a command that must fail; return whether it says that this is own input, and the file is as it was."""
     before = path.read_bytes()
-    assert "own input is never overwritten. Choose another name" in fails(*command)
-    assert path.read_bytes() == before
+    message = fails(*command)
+    return "own input is never overwritten. Choose another name" in message and path.read_bytes() == before
 
 
 def test_refine_and_project_keep_what_they_read(work):
     refine = ("refine", "faces.parquet", "--view", "v=v.npy", *VECTORS, *SMALL)
-    unchanged(work / "faces.parquet", *refine, "--out", "faces.parquet")
+    assert kept(work / "faces.parquet", *refine, "--out", "faces.parquet")
     os.symlink("faces.parquet", "link.parquet")
     os.link("faces.parquet", "hard.parquet")
-    unchanged(work / "faces.parquet", *refine, "--out", "link.parquet")
-    unchanged(work / "faces.parquet", *refine, "--out", "hard.parquet")
+    assert kept(work / "faces.parquet", *refine, "--out", "link.parquet")
+    assert kept(work / "faces.parquet", *refine, "--out", "hard.parquet")
     for spelled in ("mine=p.parquet", "mine=p.parquet,learned"):
-        unchanged(work / "p.parquet", *refine, "--posteriors", spelled, "--out", "p.parquet")
+        assert kept(work / "p.parquet", *refine, "--posteriors", spelled, "--out", "p.parquet")
     run("refine", "faces.csv", "--view", "v=v.npy", *VECTORS, *SMALL, "--out", "r.parquet")
     os.replace("v.npy", "v.npz.npy")
     os.link("v.npz.npy", "out.npz")
     project = ("project", "faces.csv", "--view", "v=v.npz.npy", "--encoder", "none", "--landmarks", "none", "--force")
-    unchanged(work / "out.npz", *project, "--refined", "r.parquet", "--out", "out.npz")
+    assert kept(work / "out.npz", *project, "--refined", "r.parquet", "--out", "out.npz")
 
 
 def test_export_and_review_keep_what_they_read(work):
     run("refine", "faces.csv", "--view", "v=v.npy", *VECTORS, *SMALL, "--out", "r.parquet")
-    unchanged(work / "faces.csv", "export", "r.parquet", "faces.csv", "--dataset", "faces.csv", "--force")
+    assert kept(work / "faces.csv", "export", "r.parquet", "faces.csv", "--dataset", "faces.csv", "--force")
     os.link("r.parquet", "r.csv")
-    unchanged(work / "r.parquet", "export", "r.parquet", "r.csv", "--force")
-    unchanged(work / "r.parquet", "review", "r.parquet", "--top", "3", "--out", "r.csv", "--force")
-    unchanged(work / "r.parquet", "review", "r.parquet", "--log", "r.csv")
+    assert kept(work / "r.parquet", "export", "r.parquet", "r.csv", "--force")
+    assert kept(work / "r.parquet", "review", "r.parquet", "--top", "3", "--out", "r.csv", "--force")
+    assert kept(work / "r.parquet", "review", "r.parquet", "--log", "r.csv")
+
+
+def test_audit_keeps_what_it_reads(work):
+    """A truth that lies where the page's data would go; a refined file in the page's folder may be shown again."""
+    run("audit", "faces.csv", "--view", "v=v.npy", *VECTORS, *SMALL, "--no-checks", "--out", "page")
+    os.link("faces.csv", "page/audit.csv")
+    os.replace("page/audit.csv", "page/audit.json")
+    again = ("audit", "page/refined.parquet", "--out", "page", "--no-checks", "--force")
+    assert kept(work / "faces.csv", *again, "--truth", "faces.csv")
+    run(*again)

@@ -258,7 +258,8 @@ def test_metadata_keys_are_those_listed(demo):
     listed = {row[0] for row in rows_of_table(PAGES["file-format.md"], "entry")}
     written = fercleaner.load(demo / "demo" / "demo.refined.parquet").metadata
     assert set(written) <= listed
-    assert listed - set(written) == {"schema", "classes", "precision", "learn_from", "decisions"}
+    of_the_file = {"schema", "classes", "digest"}
+    assert listed - set(written) == {*of_the_file, "precision", "learn_from", "decisions", "annotators"}
 
 
 def rows_of_table(text: str, head: str) -> list[list[str]]:

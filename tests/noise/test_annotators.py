@@ -64,7 +64,7 @@ def test_the_report_orders_people_as_they_are():
     annotations, _ = people()
     found = dawid_skene(annotations)
     ids = np.array([f"face {i}" for i in range(annotations.faces)])
-    about = report(annotations, found, ids)
+    about = report(annotations, found, ids, found.distribution)
     right = [person["right"] for person in about["people"]]
     assert right == sorted(right, reverse=True)
     for person, skill in zip(about["people"], SKILL, strict=True):

@@ -149,10 +149,9 @@ def export_to(
     if pictures not in PICTURES:
         raise InputError(f"--pictures {pictures}: choose one of {', '.join(PICTURES)}.")
     rows = (selection or Selection()).rows(refined)
-    if samples is not None:
-        rows_of(refined, samples.ids)
+    in_set = None if samples is None else rows_of(refined, samples.ids)
     labels = chosen(refined, rows, label, fill)
-    job = Job(refined, rows, labels, None if source is None else Path(source), samples, pictures)
+    job = Job(refined, rows, labels, None if source is None else Path(source), samples, in_set, pictures)
     place = Path(folder)
     _check_apart(place, source)
     _restore(place)

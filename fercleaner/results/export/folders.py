@@ -75,8 +75,8 @@ def _file_name(name: str, split: str, layout: object, path: str) -> str:
 def _put(job: Job, row: int, target: Path) -> None:
     """Put a face's picture at `target`: its file, or, where it has a box or lies inside a table, the face itself."""
     path = str(job.refined.paths[row])
-    if job.samples is not None:
-        own = _row_in(job, row)
+    if job.samples is not None and job.own is not None:
+        own = int(job.own[row])
         if job.samples.images is not None and (not job.samples.paths[own] or known_box(job.samples, own) is not None):
             _save(job.samples, own, target)
             return
@@ -94,11 +94,3 @@ def _save(samples: Samples, row: int, target: Path) -> None:
         open_face(samples, row).save(target, "PNG" if target.suffix == ".png" else None)
     except UnreadableImage as error:
         raise StoreError(f"'{samples.ids[row]}': its picture cannot be read ({error}).") from error
-
-
-def _row_in(job: Job, row: int) -> int:
-    assert job.samples is not None
-    name = job.refined.ids[row]
-    if row < len(job.samples) and job.samples.ids[row] == name:
-        return row
-    return int((job.samples.ids == name).argmax())

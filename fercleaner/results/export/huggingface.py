@@ -98,7 +98,6 @@ class _Work:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         job = self.job
-        place = None if job.samples is None else {name: row for row, name in enumerate(job.samples.ids.tolist())}
         for m, row in enumerate(job.rows.tolist()):
             if str(job.refined.split[row]) != self.split:
                 continue
@@ -114,7 +113,7 @@ class _Work:
                 "flagged": bool(job.refined.flagged[row]),
             }
             if job.pictures != "none":
-                cells["image"] = _picture(job, row, None if place is None else place[name])
+                cells["image"] = _picture(job, row)
             if self.soft:
                 shares = job.labels.distribution[m].tolist() if index >= 0 else [None] * len(job.refined.classes)
                 cells |= dict(zip(job.refined.classes, shares, strict=True))
@@ -125,11 +124,12 @@ def _rows(work: _Work) -> Iterator[dict[str, Any]]:
     yield from work.rows()
 
 
-def _picture(job: Job, row: int, own: int | None) -> dict[str, Any]:
+def _picture(job: Job, row: int) -> dict[str, Any]:
     """Return a picture's bytes and name, for a column of type Image."""
     name, path = str(job.refined.ids[row]), str(job.refined.paths[row])
     try:
-        if job.samples is not None and own is not None and job.samples.images is not None:
+        if job.samples is not None and job.own is not None and job.samples.images is not None:
+            own = int(job.own[row])
             if known_box(job.samples, own) is not None:
                 held = io.BytesIO()
                 open_face(job.samples, own).save(held, "PNG")

@@ -34,6 +34,8 @@ class Job:
         The set that was refined, as the user names it.
     samples : Samples, optional
         That set, read.
+    own : (N,) int64, optional
+        Row of each refined face in that set.
     pictures : str
         One of `PICTURES`.
     """
@@ -43,6 +45,7 @@ class Job:
     labels: ExportedLabels
     source: Path | None = None
     samples: Samples | None = None
+    own: Ints | None = None
     pictures: str = "link"
 
     @property
