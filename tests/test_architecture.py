@@ -36,6 +36,7 @@ MOST_FOLDERS = 18
 HOMES = {
     "torch": {
         "core/devices.py",
+        "similarity/neighbors/blocks.py",
         "similarity/products.py",
         "encoders",
         "landmarks",
@@ -92,7 +93,7 @@ MANY_PARAMETERS = {
     "fercleaner/methods/ambiguous/experts.py:expert_posteriors": "LEAF's settings, by the paper's names",
     "fercleaner/methods/landmark/contrast.py:fit_projection": "LA-Net's settings, by the paper's names",
     "fercleaner/methods/landmark/pair_scores.py:fit_pair_scores": "LA-Net's settings, by the paper's names",
-    "fercleaner/similarity/neighbors.py:nearest": "one keyword for each choice of a search",
+    "fercleaner/similarity/neighbors/search.py:nearest": "one keyword for each choice of a search",
 }
 
 

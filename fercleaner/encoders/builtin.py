@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Bytes, Floats
+from ..core.devices import full_precision
 from ..core.errors import FeatureError, InputError
 from ..extraction.detection import NO_FACE, SEVERAL_FACES, Framing, whole_frame
 from ..extraction.extractor import Computed, Prepare
@@ -108,7 +109,7 @@ class BuiltinExtractor:
     The mean of both is given (`alignment`): faces that are rolled, off center or in a loose crop lose less.
 
     On the CPU it runs in float32 and a face's vector does not depend on its batch; on a GPU in float32 too
-    (the network is small), where the last bits can vary.
+    (the network is small; TensorFloat is off), where the last bits can vary.
 
     Parameters
     ----------
@@ -157,7 +158,8 @@ class BuiltinExtractor:
         self._about = describe(self._weights)
         self._device = device
         self._align = align
-        self.batch_size = CPU_BATCH if pick_device(device).type == "cpu" else (batch_size or GPU_BATCH)
+        on = pick_device(device).type
+        self.batch_size = CPU_BATCH if on == "cpu" else (batch_size or GPU_BATCH)
         framing = framing or Framing()
         self.prepare: Prepare = PrepareFace(framing, fine=align)
         self.spec: Mapping[str, Any] = {
@@ -170,6 +172,7 @@ class BuiltinExtractor:
             "temperature": self._about["temperature"],
             "input": INPUT_SIZE,
             "framing": framing.spec,
+            **({} if on == "cpu" else {"device": on}),  # last bits differ: vectors of a GPU have a cache of their own
         }
 
     def compute(self, batch: Sequence[NDArray[Any]], /) -> Computed:
@@ -198,7 +201,7 @@ class BuiltinExtractor:
 
         network = _network(str(self._weights), str(pick_device(self._device)))
         device = next(network.parameters()).device
-        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False), full_precision():
             out = self._looked_at(network, self._filled(pictures), fine, mirror_names(self._about["blendshapes"]))
             posterior = (out.logits.double() / self._about["temperature"]).softmax(1).float()
             columns = {

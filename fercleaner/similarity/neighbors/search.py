@@ -63,9 +63,9 @@ def nearest(
         Subtract the mean vector first.
     index : {"auto", "exact", "hnsw", "ivf"}
         "exact" compares all pairs in blocks; "hnsw" and "ivf" are approximate and meant for very large sets: they
-        search as deep as `recall` needs. "auto" is exact up to `EXACT_UP_TO` faces and HNSW above.
+        search as deep as `recall` needs. "auto" is exact up to `EXACT_UP_TO` faces and on a GPU, and HNSW above.
     device : {"auto", "cuda", "cuda:NUMBER", "cpu"}
-        "auto" takes the GPU where FAISS sees one. The approximate "hnsw" runs on the CPU.
+        "auto" takes the GPU where FAISS or torch sees one. The approximate "hnsw" runs on the CPU.
     recall : float in (0, 1]
         Share of the true k nearest that an approximate index must find on a sample of the faces.
     only : (N,) bool, optional
@@ -85,7 +85,7 @@ def nearest(
     if not 0 < recall <= 1:
         raise InputError(f"recall = {recall}: expected 0 < recall <= 1.")
     rows = np.flatnonzero(features.found)
-    index = chosen(index, len(rows))
+    index = chosen(index, len(rows), device)
     if index != "exact":  # an approximate answer hangs on the order in which faces are added
         rows = rows[np.argsort(features.ids[rows], kind="stable")]
     indices = np.full((n, k), -1, dtype=np.int64)
