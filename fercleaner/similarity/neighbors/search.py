@@ -40,6 +40,7 @@ def nearest(
     index: Index = "auto",
     device: str = "auto",
     recall: float = RECALL,
+    recall_at: int | None = None,
     only: Bools | None = None,
     progress: Progress | None = None,
 ) -> Neighbors:
@@ -68,6 +69,8 @@ def nearest(
         "auto" takes the GPU where FAISS or torch sees one. The approximate "hnsw" runs on the CPU.
     recall : float in (0, 1]
         Share of the true k nearest that an approximate index must find on a sample of the faces.
+    recall_at : int, optional
+        Of how many nearest, at most k; all k by default.
     only : (N,) bool, optional
         Faces whose neighbors are wanted; the rows of the others are padding.
 
@@ -100,7 +103,7 @@ def nearest(
         placed = by_place(vectors)
         rows, vectors = rows[placed], vectors[placed]
     groups = group_numbers(features.ids, apart)[rows]
-    backend = built(vectors, k, index, device, recall)
+    backend = built(vectors, min(k, recall_at or k), index, device, recall)
     asked = np.arange(len(rows)) if only is None else np.flatnonzero(only[rows])
     done = 0
     for start in range(0, len(asked), BLOCK):
