@@ -67,14 +67,14 @@ def _tables(
     among = joint and resources.index != "exact" and len(samples) > SEARCHED_UP_TO
     tables = {}
     for name, view in ready.items():
-        tables[name] = _searched(view, k if not among else max(k, WIDER), samples.group, resources, callbacks)
+        tables[name] = _searched(view, (k, max(k, WIDER) if among else k), samples.group, resources, callbacks)
     if not joint:
         return tables, None
     side = join(ready)
     if among:
         tables[JOINT] = from_views(side, tables, k, apart=samples.group)
     else:
-        tables[JOINT] = _searched(side, k, samples.group, resources, callbacks)
+        tables[JOINT] = _searched(side, (k, k), samples.group, resources, callbacks)
     return tables, side
 
 
@@ -115,10 +115,20 @@ def keep_apart(
     return samples.replacing(group=found)
 
 
-def _searched(view: Features, k: int, group: Strings | None, resources: Resources, callbacks: Callbacks) -> Neighbors:
-    """Return the table of one view, and say so where it is approximate."""
-    stage = callbacks.stage(f"neighbors: {view.view}")
-    table = nearest(view, k, apart=group, center=False, index=resources.index, device=resources.device, progress=stage)
+def _searched(
+    view: Features, k: tuple[int, int], group: Strings | None, resources: Resources, callbacks: Callbacks
+) -> Neighbors:
+    """Return the table of one view, k = (what is used, what is looked at), and say so where it is approximate."""
+    table = nearest(
+        view,
+        k[1],
+        apart=group,
+        center=False,
+        index=resources.index,
+        device=resources.device,
+        recall_at=k[0],
+        progress=callbacks.stage(f"neighbors: {view.view}"),
+    )
     if "recall" in table.search:
         callbacks.note(_said(table))
     return table
