@@ -36,8 +36,8 @@ MOST_FOLDERS = 18
 HOMES = {
     "torch": {
         "core/devices.py",
-        "similarity/neighbors/blocks.py",
         "similarity/products.py",
+        "similarity/neighbors/on_torch.py",
         "encoders",
         "landmarks",
         "classifiers",

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fercleaner.core.devices import count_torch_gpus
+from fercleaner.core.devices import torch_gpus
 from fercleaner.core.types import Features, Samples
 from fercleaner.methods import build
 from fercleaner.pipeline.inputs import Resources, Sources
 from fercleaner.pipeline.refine import refine
 from fercleaner.similarity.neighbors import nearest
 from fercleaner.similarity.neighbors.backend import faiss_gpus
-from fercleaner.similarity.neighbors.blocks import blocks
+from fercleaner.similarity.neighbors.on_torch import on_torch
 
-pytestmark = pytest.mark.skipif(count_torch_gpus() == 0, reason="torch sees no GPU here")
+pytestmark = pytest.mark.skipif(torch_gpus() == 0, reason="torch sees no GPU here")
 
 N, C = 4000, 5
 
@@ -42,7 +42,7 @@ def assert_nearly_same(here, there):
 
 def test_neighbors_by_torch(faces):
     view = faces[1][0]
-    near = blocks(view.values, "cuda").candidates(view.values[:200], 20)
+    near = on_torch(view.values, "cuda").candidates(view.values[:200], 20)
     best = np.argsort(-(view.values[:200].astype(np.float64) @ view.values.T.astype(np.float64)), 1)[:, :20]
     assert (near == best).mean() > 0.999
 

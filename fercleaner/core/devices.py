@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -36,36 +34,25 @@ def choose_device(device: str, count_gpus: Callable[[], int], who: str) -> str:
 
 def torch_device(device: str) -> str:
     """Return the torch device for `device`, as in `choose_device`."""
-    return choose_device(device, count_torch_gpus, "torch")
+    return choose_device(device, torch_gpus, "torch")
 
 
-def count_torch_gpus() -> int:
-    """Return how many GPUs torch sees; 0 without torch. Where there is no driver, torch is not loaded to say so."""
-    if "torch" not in sys.modules and not _has_driver():
-        return 0
-    try:
-        import torch
-    except ImportError:
-        return 0
+def torch_gpus() -> int:
+    """Return how many GPUs torch sees."""
+    import torch
+
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def _has_driver() -> bool:
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Let torch multiply and convolve float32 as float32: TensorFloat, which keeps 10 bits of 23, is off inside."""
+    """Have torch compute float32 as float32 in here: a GPU otherwise rounds to 10 bits (TF32) in convolutions."""
     import torch
 
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -109,7 +109,7 @@ class BuiltinExtractor:
     The mean of both is given (`alignment`): faces that are rolled, off center or in a loose crop lose less.
 
     On the CPU it runs in float32 and a face's vector does not depend on its batch; on a GPU in float32 too
-    (the network is small; TensorFloat is off), where the last bits can vary.
+    (the network is small), where the last bits can vary.
 
     Parameters
     ----------
@@ -158,8 +158,7 @@ class BuiltinExtractor:
         self._about = describe(self._weights)
         self._device = device
         self._align = align
-        on = pick_device(device).type
-        self.batch_size = CPU_BATCH if on == "cpu" else (batch_size or GPU_BATCH)
+        self.batch_size = CPU_BATCH if pick_device(device).type == "cpu" else (batch_size or GPU_BATCH)
         framing = framing or Framing()
         self.prepare: Prepare = PrepareFace(framing, fine=align)
         self.spec: Mapping[str, Any] = {
@@ -172,8 +171,9 @@ class BuiltinExtractor:
             "temperature": self._about["temperature"],
             "input": INPUT_SIZE,
             "framing": framing.spec,
-            **({} if on == "cpu" else {"device": on}),  # last bits differ: vectors of a GPU have a cache of their own
         }
+        if pick_device(device).type != "cpu":  # sums go in another order there: kept apart in the cache
+            self.spec = {**self.spec, "device": pick_device(device).type}
 
     def compute(self, batch: Sequence[NDArray[Any]], /) -> Computed:
         """Run the network; a picture without a single face is not found."""

@@ -135,7 +135,7 @@ def test_cuda_without_a_gpu(here, untouched, monkeypatch):
     faiss = pytest.importorskip("faiss")
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
     message = fails("refine", "faces.csv", "--encoder", "hog", "--device", "cuda")
-    assert message == "InputError: --device cuda: FAISS or torch sees no GPU here. Use --device auto or cpu."
+    assert message == "InputError: --device cuda: FAISS sees no GPU here. Use --device auto or cpu."
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ SETTINGS = [
 )
 def test_equals_the_loops(monkeypatch, seed, soft, views, settings):
     """With the propagation solved to rounding; its own tolerance is the matter of the next test."""
-    for name in ("propagate", "leave_out_propagate"):
+    for name in ("propagate", "leave_out_propagate", "left_out_scores"):
         monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
     monkeypatch.setattr(module, "estimated_influence", lambda graph, alpha, signs: oracle_of_influence(graph, alpha))
     evidence = make(seed, soft=soft, views=views, grouped=seed == 2)
@@ -132,7 +132,7 @@ def test_equals_the_loops(monkeypatch, seed, soft, views, settings):
 
 def test_the_loops_are_met_with_votes_that_explain_much_little_and_nothing(monkeypatch):
     """Each branch of `mixed_model` against the loops: reliance 0, between, and 1."""
-    for name in ("propagate", "leave_out_propagate"):
+    for name in ("propagate", "leave_out_propagate", "left_out_scores"):
         monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
     met = set()
     for seed in (0, 4, 5, 6):
@@ -169,6 +169,7 @@ def test_in_runs_of_other_folds_a_faces_label_is_out_of_its_score_on_every_walk(
             patch.setattr(module, "estimated_influence", diagonal)
             patch.setattr(module, "view_weights", lambda tables, samples, k: dict.fromkeys(tables, 1.0))
             patch.setattr(module, "leave_out_propagate", partial(module.leave_out_propagate, tolerance=1e-8))
+            patch.setattr(module, "left_out_scores", partial(module.left_out_scores, tolerance=1e-8))
             before, _ = method.runs(evidence, fold)
             most = 0.0
             for i in range(0, 28, 4):
@@ -229,7 +230,7 @@ def test_forty_clean_faces_of_four_classes_are_left_alone(seed):
 def test_the_tolerance_of_the_propagation_hardly_shows(monkeypatch):
     evidence = make(4, n=60, c=4)
     fast = run(evidence)
-    for name in ("propagate", "leave_out_propagate"):
+    for name in ("propagate", "leave_out_propagate", "left_out_scores"):
         monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
     np.testing.assert_allclose(fast.distribution, run(evidence).distribution, atol=2e-3)
 

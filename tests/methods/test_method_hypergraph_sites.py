@@ -108,7 +108,7 @@ def test_posterior_by_own_matrices_equals_the_loops_in_every_run():
 
 @pytest.mark.parametrize(("seed", "grouped"), [(0, False), (5, True), (6, False)])
 def test_the_whole_rule_equals_the_loops(monkeypatch, seed, grouped):
-    for name in ("propagate", "leave_out_propagate"):
+    for name in ("propagate", "leave_out_propagate", "left_out_scores"):
         monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
     monkeypatch.setattr(module, "estimated_influence", lambda graph, alpha, signs: oracle_of_influence(graph, alpha))
     evidence = make(seed, soft=seed == 0, grouped=grouped)

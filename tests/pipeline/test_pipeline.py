@@ -521,7 +521,7 @@ def test_cuda_without_a_gpu_is_an_error(monkeypatch):
     faiss = pytest.importorskip("faiss")
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
     samples, truth = make_samples()
-    with pytest.raises(InputError, match="--device cuda: FAISS or torch sees no GPU here"):
+    with pytest.raises(InputError, match="--device cuda: FAISS sees no GPU here"):
         run(samples, make_view("a", samples, truth), resources=Resources(device="cuda"))
 
 

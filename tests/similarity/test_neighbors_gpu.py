@@ -1,9 +1,6 @@
-"""Neighbors on a GPU, as far as a machine without one can tell: torch's products on the CPU, and who is asked when."""
+"""Search on a GPU: the paths by stand-ins on the CPU, and the figures where a GPU is there."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,87 +8,74 @@ import pytest
 from fercleaner.core.devices import full_precision
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Features
-from fercleaner.similarity.neighbors import backend, blocks, exact, nearest, search
-from fercleaner.similarity.whitening import unit_rows
+from fercleaner.similarity.neighbors import backend, exact, nearest, on_torch
 
 torch = pytest.importorskip("torch")
+faiss = pytest.importorskip("faiss")
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 
 
-def ties(n=90):
-    """Vectors of which many are equally near."""
-    values = unit_rows(np.random.default_rng(13).choice([-1.0, 0.0, 1.0], (n, 6)).astype(np.float32))
-    return Features("clip", np.array([f"f{i:03d}" for i in range(n)]), values, np.ones(n, dtype=bool))
+def view(n=400, dims=20):
+    rng = np.random.default_rng(0)
+    ids = np.array([f"f{i:05d}" for i in range(n)])
+    return Features("v", ids, rng.choice([-1.0, 0.0, 1.0], (n, dims)).astype(np.float32), np.ones(n, dtype=bool))
 
 
-@pytest.mark.parametrize(("queries", "vectors"), [(1024, 65_536), (7, 16), (1, 1)])
-def test_products_in_torch_find_what_faiss_finds(monkeypatch, queries, vectors):
-    """The search of GPUs that FAISS does not see, on the CPU: same neighbors, same ties, same groups, bit by bit."""
-    monkeypatch.setattr(blocks, "QUERIES", queries)
-    monkeypatch.setattr(blocks, "VECTORS", vectors)
-    view = ties()
-    apart = np.array([f"g{i}" for i in np.random.default_rng(0).integers(0, 40, 90)])
-    flat = nearest(view, 9, apart=apart, center=False, device="cpu")
-    monkeypatch.setattr(search, "exact", lambda vectors, device: blocks.blocks(vectors, device))
-    products = nearest(view, 9, apart=apart, center=False, device="cpu")
-    assert np.array_equal(flat.indices, products.indices)
-    assert np.array_equal(flat.similarity, products.similarity)
-    assert products.search == {"index": "exact", "device": "cpu", "by": "torch"}
+@pytest.fixture
+def stand_in(monkeypatch):
+    """torch sees one GPU, which is the CPU; FAISS sees none."""
+    made = []
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
+    monkeypatch.setattr(backend, "torch_gpus", lambda: 1)
+    monkeypatch.setattr(exact, "on_torch", lambda v, device: made.append(device) or on_torch.on_torch(v, "cpu"))
+    return made
 
 
-def test_of_fewer_vectors_than_wanted_all_are_named_then_none():
-    near = blocks.blocks(np.eye(3, dtype=np.float32), "cpu").candidates(np.eye(3, dtype=np.float32)[:2], 5)
-    assert near.shape == (2, 5)
-    assert near[:, 0].tolist() == [0, 1]
-    assert np.sort(near, 1).tolist() == [[-1, -1, 0, 1, 2]] * 2
+def test_torch_stands_in_where_faiss_sees_no_gpu_and_one_is_asked_for(stand_in):
+    table = nearest(view(), 6, device="cuda")
+    assert stand_in == ["cuda"]
+    assert table.search["device"] == "cpu"  # the stand-in's
+    plain = nearest(view(), 6, device="cpu")
+    assert np.array_equal(table.indices, plain.indices)
+    assert table.similarity.tobytes() == plain.similarity.tobytes()
 
 
-def test_torch_searches_where_it_alone_sees_a_gpu(monkeypatch):
-    asked = []
-    monkeypatch.setattr(backend, "faiss_gpus", lambda: 0)
-    monkeypatch.setattr(exact, "faiss_gpus", lambda: 0)
-    monkeypatch.setattr(backend, "count_torch_gpus", lambda: 2)
-    monkeypatch.setattr(blocks, "blocks", lambda vectors, device: asked.append(device))
-    for device in ("auto", "cuda", "cuda:1", "cpu"):
-        exact.exact(np.eye(3, dtype=np.float32), device)
-    assert asked == ["cuda", "cuda", "cuda:1"]
-    with pytest.raises(InputError, match="--device cuda:2: FAISS or torch sees 2 GPU here"):
-        backend.use_gpu("cuda:2")
+@pytest.mark.parametrize("held", [1, 900, 1 << 28])
+def test_torch_blocks_change_nothing(stand_in, monkeypatch, held):
+    monkeypatch.setattr(on_torch, "HELD", held)
+    assert nearest(view(), 6, device="cuda").indices.tobytes() == nearest(view(), 6, device="cpu").indices.tobytes()
 
 
-def test_all_pairs_are_compared_on_a_gpu_however_large_the_set(monkeypatch):
-    monkeypatch.setattr(backend, "faiss_gpus", lambda: 1)
-    assert backend.chosen("auto", 10**7, "cuda") == "exact"
-    assert backend.chosen("auto", 10**7, "cpu") == "hnsw"
-    assert backend.chosen("ivf", 10**7, "cuda") == "ivf"
+def test_auto_stays_on_the_cpu_where_faiss_sees_no_gpu(stand_in):
+    assert "device" not in nearest(view(), 6, device="auto").search
+    assert not stand_in
 
 
-def test_an_index_stays_on_the_cpu_where_torch_alone_sees_a_gpu(monkeypatch):
-    monkeypatch.setattr(backend, "faiss_gpus", lambda: 0)
-    monkeypatch.setattr(backend, "count_torch_gpus", lambda: 1)
-    assert backend.to_gpu(None, "index", "cuda") == "index"
+def test_a_gpu_searches_exactly_whatever_the_size(stand_in, monkeypatch):
+    monkeypatch.setattr(backend, "EXACT_UP_TO", 50)
+    assert nearest(view(), 6, device="cuda").search["index"] == "exact"
+    assert nearest(view(), 6, device="cpu").search["index"] == "hnsw"
 
 
-def test_torch_is_not_loaded_to_learn_that_there_is_no_gpu():
-    code = (
-        "import sys; from fercleaner.core import devices; devices._has_driver = lambda: False; "
-        "from fercleaner.similarity.neighbors import use_gpu; "
-        "print(devices.count_torch_gpus(), 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0", "False"]
+def test_no_gpu_anywhere_is_an_error(monkeypatch):
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
+    monkeypatch.setattr(backend, "torch_gpus", lambda: 0)
+    with pytest.raises(InputError, match=r"--device cuda: FAISS sees no GPU here\. Use --device auto or cpu"):
+        backend.use_gpu("cuda")
 
 
-def test_tensorfloat_is_off_inside_and_as_it_was_after():
-    flags = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [flag.allow_tf32 for flag in flags]
-    try:
-        for flag in flags:
-            flag.allow_tf32 = True
-        with full_precision():
-            assert [flag.allow_tf32 for flag in flags] == [False, False]
-        with pytest.raises(ValueError, match="stop"), full_precision():
-            raise ValueError("stop")
-        assert [flag.allow_tf32 for flag in flags] == [True, True]
-    finally:
-        for flag, value in zip(flags, before, strict=True):
-            flag.allow_tf32 = value
+@pytest.mark.parametrize("before", [True, False])
+def test_full_precision_turns_tf32_off_and_back(monkeypatch, before):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+    with full_precision():
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+@gpu
+def test_gpu_and_cpu_give_one_table():
+    here, there = nearest(view(3000, 64), 15, device="cpu"), nearest(view(3000, 64), 15, device="cuda")
+    assert there.search["device"] == "cuda"
+    assert np.array_equal(there.indices, here.indices)
+    assert there.similarity.tobytes() == here.similarity.tobytes()

@@ -42,8 +42,6 @@ from ..base import keep_given, own_share, require
 from .uncertainty import estimate
 from .view_weights import fitting_k, view_weights
 
-#: Bound on the relative error of propagation without further rounds: 10 steps instead of 15 (docs/speed.md).
-TOLERANCE = 1e-3
 #: Random signs that estimate a label's share in its own score.
 SIGNS = 16
 #: What votes weigh at least against labels.
@@ -223,7 +221,7 @@ class HypergraphPropagation:
             runs, graph = self.runs(evidence, fold)
             return runs[np.arange(len(fold)), fold].astype(np.float64), graph
         graph = self._graph(evidence)
-        return left_out_scores(graph, samples.given, fold, self.alpha, tolerance=TOLERANCE).astype(np.float64), graph
+        return left_out_scores(graph, samples.given, fold, self.alpha).astype(np.float64), graph
 
     def runs(self, evidence: Evidence, fold: Ints) -> tuple[Floats, Hypergraph]:
         """Return what speaks about each face in the run of each fold, (N, folds, C) >= 0; and the graph.

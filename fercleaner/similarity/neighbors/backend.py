@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...core.arrays import Floats, Ints
-from ...core.devices import choose_device, count_torch_gpus
+from ...core.devices import choose_device, torch_gpus
 from ...core.errors import MissingDependency
 
 Index = Literal["auto", "exact", "hnsw", "ivf"]
@@ -49,7 +49,7 @@ class Backend:
 
 
 def chosen(index: Index, faces: int, device: str = "cpu") -> Index:
-    """Return the index that "auto" stands for: exact up to `EXACT_UP_TO` faces and on a GPU, HNSW above."""
+    """Return the index that "auto" stands for: exact up to `EXACT_UP_TO` faces and on a GPU, HNSW elsewhere."""
     if index != "auto":
         return index
     return "exact" if faces <= EXACT_UP_TO or use_gpu(device) else "hnsw"
@@ -65,34 +65,26 @@ def import_faiss() -> Any:
 
 
 def to_gpu(faiss: Any, built: Any, device: str) -> Any:
-    """Return a FAISS index on the GPU that `device` means, or the same one where FAISS has none."""
-    gpu = gpu_of(device)
-    if not gpu or not faiss_gpus():
+    """Return a FAISS index on the GPU that `device` means, or the same one where FAISS sees none."""
+    if not use_gpu(device) or faiss_gpus() == 0:
         return built
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), int(gpu.partition(":")[2] or 0), built)
-
-
-def gpu_of(device: str) -> str:
-    """Return "cuda" or "cuda:NUMBER" where neighbors are searched on a GPU, by FAISS or else by torch; "" for the CPU.
-
-    Raises
-    ------
-    InputError
-        As in `choose_device`.
-    """
-    named = choose_device(device, lambda: faiss_gpus() or count_torch_gpus(), "FAISS or torch")
-    return "" if named == "cpu" else named
+    number = int(device.partition(":")[2] or 0)
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, built)
 
 
 def use_gpu(device: str) -> bool:
-    """Return whether neighbors are searched on a GPU (`gpu_of`)."""
-    return bool(gpu_of(device))
+    """Return whether neighbors are searched on a GPU, as in `choose_device`.
+
+    Where FAISS sees none (faiss-cpu) and a GPU is asked for by name, it is torch that searches (`on_torch`).
+    """
+
+    def count() -> int:
+        return faiss_gpus() or (torch_gpus() if device.startswith("cuda") else 0)
+
+    return choose_device(device, count, "FAISS") != "cpu"
 
 
 def faiss_gpus() -> int:
-    """Return how many GPUs FAISS sees; 0 for a build without them, and without FAISS."""
-    try:
-        import faiss
-    except ImportError:
-        return 0
+    """Return how many GPUs FAISS sees."""
+    faiss = import_faiss()
     return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0

@@ -64,9 +64,9 @@ def nearest(
         Subtract the mean vector first.
     index : {"auto", "exact", "hnsw", "ivf"}
         "exact" compares all pairs in blocks; "hnsw" and "ivf" are approximate and meant for very large sets: they
-        search as deep as `recall` needs. "auto" is exact up to `EXACT_UP_TO` faces and on a GPU, and HNSW above.
+        search as deep as `recall` needs. "auto" is exact up to `EXACT_UP_TO` faces and HNSW above.
     device : {"auto", "cuda", "cuda:NUMBER", "cpu"}
-        "auto" takes the GPU where FAISS or torch sees one. The approximate "hnsw" runs on the CPU.
+        "auto" takes the GPU where FAISS sees one. The approximate "hnsw" runs on the CPU.
     recall : float in (0, 1]
         Share of the true k nearest that an approximate index must find on a sample of the faces.
     recall_at : int, optional
