@@ -1,5 +1,6 @@
 # make demo   sets up .venv and runs the main job on drawn faces
 # make test   sets up .venv and passes linters, types and tests; the manual is built by one of them
+# make gpu    runs the tests and timings for a GPU, or says why not; one JSON
 # make docs   builds the manual into docs/_build/html; any warning is an error
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs gpu clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +38,9 @@ test: lint
 
 docs: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+
+gpu: $(VENV)/.test
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info docs/_build docs/made docs/auto_examples
