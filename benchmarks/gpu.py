@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "gpu.json"
 UNMEASURED = ROOT / "build" / "gpu.json"
 #: Test files that hold tests for a GPU, skipped without one.
-TESTS = ("tests/similarity/test_neighbors_gpu.py",)
+TESTS = ("tests/similarity/test_neighbors_gpu.py", "tests/test_gpu.py")
 #: Seconds that the tests and the timings may take, each; together under ten minutes.
 LIMIT = 290
 
