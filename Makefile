@@ -1,6 +1,7 @@
 # make demo   sets up .venv and runs the main job on drawn faces
 # make test   sets up .venv and passes linters, types and tests; the manual is built by one of them
 # make check-all   the slow checks: long fuzzing, faults, many runs, pins, wheels; needs the package index
+# make gpu    runs the tests and timings for a GPU, or says why not; one JSON
 # make docs   builds the manual into docs/_build/html; any warning is an error
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := demo
 
-.PHONY: demo test check-all lint docs clean
+.PHONY: demo test check-all lint docs gpu clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +52,9 @@ check-all: test
 
 docs: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+
+gpu: $(VENV)/.test
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info docs/_build docs/made docs/auto_examples

@@ -24,6 +24,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 #: Rows of a distribution may miss 1 by this much (float32 sums of up to a few hundred classes).
 SIMPLEX_TOLERANCE = 1e-4
+#: Rows that are checked at once.
+CHECKED = 16_384
 
 
 def _sealed(values: NDArray[Any]) -> bool:
@@ -60,6 +62,18 @@ def freeze(target: object, name: str, dtype: Any, shape: tuple[int | None, ...])
         wanted = ", ".join("any" if s is None else str(s) for s in shape)
         raise InputError(f"{type(target).__name__}.{name} has shape {array.shape}, expected ({wanted}).")
     object.__setattr__(target, name, array)
+
+
+def first_not_finite(values: Floats) -> int | None:
+    """Return the first row of `values` (N, D) that holds NaN or infinity; None where all are finite.
+
+    Cost: one pass; memory for `CHECKED` rows alone.
+    """
+    for start in range(0, len(values), CHECKED):
+        bad = ~np.isfinite(values[start : start + CHECKED]).all(1)
+        if bad.any():
+            return start + int(np.flatnonzero(bad)[0])
+    return None
 
 
 def check_distributions(values: Floats, rows: Bools, what: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import Bools, Floats, Ints, Strings, check_distributions, freeze, frozen_array
+from .arrays import Bools, Floats, Ints, Strings, check_distributions, first_not_finite, freeze, frozen_array
 from .errors import InputError
 
 
@@ -156,9 +156,9 @@ class Features:
         freeze(self, "values", np.float32, (n, None))
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "notes", np.str_, (n,))
-        bad = ~np.isfinite(self.values).all(1)
-        if bad.any():
-            raise InputError(f"View '{self.view}': row {int(np.flatnonzero(bad)[0])} holds NaN or infinity.")
+        bad = first_not_finite(self.values)
+        if bad is not None:
+            raise InputError(f"View '{self.view}': row {bad} holds NaN or infinity.")
 
     def __len__(self) -> int:
         return len(self.ids)

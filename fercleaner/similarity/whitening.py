@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ..core.arrays import Doubles, Floats
+from ..core.arrays import Bools, Doubles, Floats
 from ..core.types import Features
 
 #: The view that describes the geometry of a face; all others are expression views.
@@ -17,12 +17,22 @@ JOINT = "joint"
 COMPONENTS = 128
 #: Components with less than this share of the largest variance are noise or constant, and dropped.
 LEAST_VARIANCE = 1e-6
+#: Rows at once: bounds what passes over a view need beside it.
+BLOCK = 16_384
 
 
 def unit_rows(values: Floats) -> Floats:
     """Return the rows of `values` (N, D) scaled to length 1, float32; rows of length 0 stay zero."""
-    length = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
-    return (values / np.where(length > 0, length, 1.0)[:, None]).astype(np.float32)
+    result: Floats = np.empty(values.shape, dtype=np.float32)
+    for part in blocks(len(values)):
+        length = np.sqrt(np.einsum("nd,nd->n", values[part], values[part], dtype=np.float64))
+        result[part] = values[part] / np.where(length > 0, length, 1.0)[:, None]
+    return result
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Yield slices of `BLOCK` rows that cover n rows: what is made of a block needs memory for a block alone."""
+    return (slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
 
 
 def whiten(features: Features, components: int = COMPONENTS) -> Features:
@@ -43,23 +53,47 @@ def whiten(features: Features, components: int = COMPONENTS) -> Features:
     -------
     Features of the same name, values (N, M) with M <= components and unit rows.
 
-    Cost: O(N D^2 + D^3) time, O(D^2) memory beside the values.
+    Cost: O(N D^2 + D^3) time in two passes, O(BLOCK D + D^2) memory beside the values.
     """
     found = features.found
     if found.sum() < 2:
         return features
-    rows = unit_rows(features.values)
-    mean: Doubles = rows[found].mean(0, dtype=np.float64)
-    rows = np.where(found[:, None], rows - mean.astype(np.float32), np.float32(0))
-    covariance = (rows.T @ rows).astype(np.float64) / found.sum()
+    mean, covariance = _moments(features.values, found)
     variance, directions = np.linalg.eigh(covariance)
     order = np.argsort(-variance, kind="stable")[:components]
     order = order[variance[order] > LEAST_VARIANCE * max(float(variance.max()), 1e-30)]
-    if len(order) == 0:
-        return Features(features.view, features.ids, np.zeros_like(rows[:, :1]), found, features.spec, features.notes)
-    scale = (variance[order] / variance[order[0]]) ** -0.25
-    turned = unit_rows(rows @ (directions[:, order] * scale).astype(np.float32))
+    scale = (variance[order] / variance[order[0]]) ** -0.25 if len(order) else np.zeros(0)
+    turn = (directions[:, order] * scale).astype(np.float32)
+    turned: Floats = np.zeros((len(found), max(1, len(order))), dtype=np.float32)
+    if len(order):
+        for part in blocks(len(found)):
+            turned[part] = unit_rows(_centered(features.values[part], found[part], mean) @ turn)
+    turned.flags.writeable = False  # so that Features takes it as it is
     return Features(features.view, features.ids, turned, found, features.spec, features.notes)
+
+
+def _moments(values: Floats, found: Bools) -> tuple[Floats, Doubles]:
+    """Return mean (D,) and covariance (D, D) of the unit rows that are found, in one pass.
+
+    Sums are taken about the mean of the first rows, so that no digits are lost where the variance is small.
+    """
+    d = values.shape[1]
+    first = values[np.flatnonzero(found)[:BLOCK]]
+    near = unit_rows(first).mean(0, dtype=np.float64).astype(np.float32)
+    total, products = np.zeros(d), np.zeros((d, d))
+    for part in blocks(len(values)):
+        rows = _centered(values[part], found[part], near)
+        total += rows.sum(0, dtype=np.float64)
+        products += rows.T @ rows
+    off = total / found.sum()
+    return (near + off).astype(np.float32), products / found.sum() - np.outer(off, off)
+
+
+def _centered(values: Floats, found: Bools, mean: Floats) -> Floats:
+    """Return unit rows less `mean`, zero where not found."""
+    rows = unit_rows(values) - mean
+    rows[~found] = 0
+    return rows
 
 
 def join(features: Mapping[str, Features]) -> Features:
@@ -70,8 +104,11 @@ def join(features: Mapping[str, Features]) -> Features:
     """
     views = list(features.values())
     found = np.logical_or.reduce([view.found for view in views])
-    values = np.concatenate([unit_rows(view.values) for view in views], axis=1)
-    return Features(JOINT, views[0].ids, unit_rows(values), found, {"kind": "joint", "views": sorted(features)})
+    values: Floats = np.empty((len(found), sum(view.values.shape[1] for view in views)), dtype=np.float32)
+    for part in blocks(len(found)):
+        values[part] = unit_rows(np.concatenate([unit_rows(view.values[part]) for view in views], axis=1))
+    values.flags.writeable = False  # so that Features takes it as it is
+    return Features(JOINT, views[0].ids, values, found, {"kind": "joint", "views": sorted(features)})
 
 
 def whitened(views: Mapping[str, Features]) -> dict[str, Features]:

@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+from fercleaner.core import arrays
 from fercleaner.core.arrays import check_distributions, frozen_array, spec_digest
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Refinement, Samples
@@ -208,3 +209,12 @@ def test_posteriors_of_a_refinement_are_of_its_faces_and_classes():
     for change in ({"ids": IDS[::-1]}, {"classes": TWO[::-1]}):
         with pytest.raises(InputError, match="Method 'any': posteriors 'probe' are of other faces or classes"):
             refinement(posteriors={"probe": dataclasses.replace(own, **change)})
+
+
+@pytest.mark.parametrize("row", [0, 6, 7, 20])
+def test_the_first_row_that_is_not_finite_is_named_whatever_block_it_stands_in(monkeypatch, row):
+    monkeypatch.setattr(arrays, "CHECKED", 7)
+    values = np.zeros((21, 2), dtype=np.float32)
+    assert arrays.first_not_finite(values) is None
+    values[row, 1], values[20, 0] = np.nan, np.inf
+    assert arrays.first_not_finite(values) == row

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from fercleaner.core.types import Features
+from fercleaner.similarity import whitening
 from fercleaner.similarity.distinct import repeated
 from fercleaner.similarity.whitening import COMPONENTS, JOINT, join, unit_rows, whiten
 
@@ -162,3 +165,47 @@ def test_distinct_tells_a_missing_face_from_a_zero_vector():
     zero = features([[0.0, 0.0], [1.0, 0.0]], [True, True], view="zero")
     missing = features([[0.0, 0.0], [1.0, 0.0]], [False, True], view="missing")
     assert not repeated({view.view: (view.values, view.found) for view in (zero, missing)})
+
+
+def test_whitening_and_joining_by_blocks_change_nothing_but_rounding(monkeypatch):
+    """Against the formula on the whole table in float64; a row not found stays zero and out of the components."""
+    rng = np.random.default_rng(0)
+    values = (rng.normal(size=(500, 12)) * np.linspace(3, 0.2, 12) + 5).astype(np.float32)
+    found = rng.random(500) < 0.9
+    view = Features("a", np.arange(500).astype(str), np.where(found[:, None], values, 0), found)
+    unit = values[found].astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    centered = unit - unit.mean(0)
+    variance, directions = np.linalg.eigh(centered.T @ centered / found.sum())
+    expected = centered @ (directions * (variance / variance.max()) ** -0.25)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    whole = whitening.whiten(view)
+    for block in (whitening.BLOCK, 64, 7):
+        monkeypatch.setattr(whitening, "BLOCK", block)
+        made = whitening.whiten(view)
+        assert not made.values[~found].any()
+        cosines = made.values[found] @ made.values[found].T
+        np.testing.assert_allclose(cosines, expected @ expected.T, atol=2e-5)
+        side = whitening.join({"a": made, "b": whole})
+        np.testing.assert_allclose(side.values[found] @ side.values[found].T, cosines, atol=1e-4)
+
+
+def test_whitening_needs_memory_for_a_block_not_for_copies_of_the_view(monkeypatch):
+    monkeypatch.setattr(whitening, "BLOCK", 256)
+    values = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
+    view = Features("a", np.arange(20_000).astype(str), values, np.ones(20_000, dtype=bool))
+    tracemalloc.start()
+    made = whitening.whiten(view, components=8)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made.values.shape == (20_000, 8)
+    assert peak < view.values.nbytes / 3
+
+
+def test_tables_that_begin_alike_are_told_apart_and_equal_ones_are_not():
+    one = np.arange(600, dtype=np.float32).reshape(200, 3)
+    other = one.copy()
+    other[-1] = 0
+    assert repeated({"a": (one,), "b": (other,)}) == set()
+    assert repeated({"a": (one,), "b": (one.copy(),), "c": (other,)}) == {"b"}
+    assert repeated({"a": (one,), "b": (one.astype(np.float64),), "c": (one[:100],)}) == set()
