@@ -52,12 +52,13 @@ def test_the_first_round_equals_the_loops(rates):
     shared, hit, left = noise.shares
     start = np.log(pooled(prior, base_rates(samples.classes, rates), noise.explained**2))
     first = oracle.systematic(start + ratios, start + ratios, given, rows, prior, np.ones(30))
-    model = noise.model
     for i in range(30):
-        vote = oracle.softmax(model.bias + model.sharpness * ratios[i])
         kept = given[i] if samples.labeled[i] else oracle.softmax(start + ratios[i])
-        at_random = oracle.posterior(vote, given[i], model.transition)
-        first[i] = shared * first[i] + hit * np.array(at_random) + left * np.array(kept)
+        at_random = np.zeros(3)
+        for share, model in noise.models:
+            vote = oracle.softmax(model.bias + model.sharpness * ratios[i])
+            at_random += share * np.array(oracle.posterior(vote, given[i], model.transition))
+        first[i] = shared * first[i] + hit * at_random + left * np.array(kept)
     expected = np.where(known[:, None], first, keep_given(samples))
     answer = run(evidence, rounds=1, base_rates=rates)
     kept = np.array(["surest" in note for note in answer.notes])

@@ -22,7 +22,7 @@ from ..base import keep_given, leading, own_share, require
 from ..hypergraph.hypergraph import judged
 from .experts import HEAD, Expert, KernelHead, Stack, fit_stack
 from .external import INSIDE, LABEL_POWER, Source, as_expert, distance_from_home, nearness, sources
-from .noise_models import Labels, Noise, at_random, fit_random, measure, systematic
+from .noise_models import Labels, Noise, at_random, measure, systematic
 
 #: Frequencies of the labels are trusted by this power of the share of their entropy that experts explain, base rates by
 #: the rest. On half of FER2013 AP is .893 at 1, .899 at 1.5, .901 at 2 and .902 at 5.
@@ -163,7 +163,7 @@ class Consensus:
             inside = fit_stack({name: own[name][rows] for name in HEAD}, given[rows], prior).joined(own)
             noise = replace(noise, random=measure(inside, labels).random)
         reader = Reader(labels, noise, found, rates)
-        refined = reader.read(joined, joined, joined, joined, reader.noise)
+        refined = reader.read(joined, joined, reader.noise)
         if self.rounds == 2:
             runs = stack.joined({name: expert.runs for name, expert in experts.items()})
             refined = self._again(reader, head, own, stack, (joined, refined, runs))
@@ -182,15 +182,13 @@ class Consensus:
         """Return the answer of the second round, from the first's joined ratios, its answer and its runs."""
         joined, refined, runs = before
         labels = reader.labels
-        rows, prior = labels.rows, labels.prior
-        terms = dict(own) | head.learn_again(reader.read(joined, runs, joined, runs, reader.noise))
+        rows = labels.rows
+        terms = dict(own) | head.learn_again(reader.read(joined, runs, reader.noise))
         fixed = {name: weight for name, weight in stack.weights.items() if name not in HEAD}
         learned = frequencies(refined[rows])
-        here = {name: values[rows] for name, values in terms.items()}
-        by_refined = fit_stack(here, refined[rows], learned, fixed).joined(terms)
-        by_given = fit_stack(here, labels.given[rows], prior, fixed).joined(terms)
-        noise = replace(reader.noise, model=fit_random(by_given[rows], labels.given[rows], prior))
-        return replace(reader, prior=learned).read(by_refined, by_refined, by_given, by_given, noise)
+        again = fit_stack({name: values[rows] for name, values in terms.items()}, refined[rows], learned, fixed)
+        ratios = again.joined(terms)
+        return replace(reader, prior=learned).read(ratios, ratios, reader.noise.refitted(ratios, labels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,11 +226,10 @@ class Reader:
             rates = pooled(source.frequencies, rates, float(source.near.max(initial=0.0)))
         return np.log(pooled(prior, rates, self.noise.explained**TRUST))
 
-    def read(self, own: Doubles, joined: Doubles, own_random: Doubles, random: Doubles, noise: Noise) -> Doubles:
+    def read(self, own: Doubles, joined: Doubles, noise: Noise) -> Doubles:
         """Return the refined distributions, shape of `joined` (N, ..., C).
 
-        `own` are joined ratios in which no label of the face's fold took part, `joined` those to read; `own_random` and
-        `random` are the same for the model of random noise.
+        `own` are joined ratios in which no label of the face's fold took part, `joined` those to read.
         """
         labels, near = self.labels, self.near
         shape = (len(near), *([1] * (joined.ndim - 1)))
@@ -242,10 +239,10 @@ class Reader:
         logits = self._beside(start + joined, joined)
         read = systematic(self._beside(start + own, own), logits, labels, power)
         read = (near + (1 - near) * shared).reshape(shape) * read
-        if hit > 0:
-            votes = self._beside(noise.model.logits(own_random), own_random)
-            other = self._beside(noise.model.logits(random), random)
-            read += ((1 - near) * hit).reshape(shape) * at_random(votes, other, labels, noise.model.transition)
+        for share, model in noise.models if hit > 0 else ():
+            votes = self._beside(model.logits(own), own)
+            other = self._beside(model.logits(joined), joined)
+            read += ((1 - near) * hit * share).reshape(shape) * at_random(votes, other, labels, model.transition)
         kept = labels.given.reshape(*shape[:-1], -1)
         stays = np.where(kept.sum(-1, keepdims=True) > 0, kept, softmax(logits))
         result: Doubles = read + ((1 - near) * left).reshape(shape) * stays
