@@ -51,7 +51,8 @@ class Consensus:
 
     1. L as above. The answer in the run of each fold, R, knows no label of that fold, nor was any face of it judged by
        a head that learned from the face's own label (`ridge.FoldRidge.runs`).
-    2. The head learns again from R and is joined anew; the answer by the new L is the result.
+    2. The head learns again from R and is joined anew; the answer by the new L is the result. Of a class that it would
+       leave without a face, labels are judged by the first: what is learned twice from few faces swallows them.
 
     True frequencies cannot be told from labels and views where experts share the labels' mistakes: what is known of
     pictures from the wild stands in, pi* ~ pi^t beta^(1 - t), with beta the base rates, t = e^2 and e the share of the
@@ -188,7 +189,11 @@ class Consensus:
         learned = frequencies(refined[rows])
         again = fit_stack({name: values[rows] for name, values in terms.items()}, refined[rows], learned, fixed)
         ratios = again.joined(terms)
-        return replace(reader, prior=learned).read(ratios, ratios, reader.noise.refitted(ratios, labels))
+        answer = replace(reader, prior=learned).read(ratios, ratios, reader.noise.refitted(ratios, labels))
+        for c in emptied(answer, labels.given, rows):
+            faces = rows & (labels.given.argmax(1) == c)
+            answer[faces] = refined[faces]
+        return answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +267,11 @@ class Reader:
         return mixed
 
 
+def emptied(refined: Doubles, given: Doubles, rows: Bools) -> list[int]:
+    """Return the classes that labels (N, C) of the chosen faces name and no refined distribution leads with."""
+    return np.setdiff1d(given[rows].argmax(1), refined[rows].argmax(1)).tolist()
+
+
 def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles, dict[int, int]]:
     """Return refined distributions (N, C) in which no given class is left without a face, and how many stayed.
 
@@ -269,10 +279,8 @@ def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles,
     them, at least one): those of greatest r, r mixed with y until the label leads.
     """
     label, answer, kept = given.argmax(1), refined.copy(), {}
-    for c in range(given.shape[1]):
+    for c in emptied(refined, given, rows):
         faces = np.flatnonzero(rows & (label == c))
-        if len(faces) == 0 or (refined.argmax(1) == c).any():
-            continue
         count = max(1, int(refined[faces, c].sum()))
         surest = faces[np.argsort(-refined[faces, c], kind="stable")[:count]]
         answer[surest] = leading(refined[surest], given[surest])
