@@ -11,6 +11,7 @@ from consensus_cases import beside, crowd, fold_of, make_samples, run, seen_as, 
 
 from fercleaner.classifiers.nystroem import kernel_features
 from fercleaner.core.errors import InputError
+from fercleaner.core.numeric import normalized
 from fercleaner.core.types import Features
 from fercleaner.evaluation.metrics import average_precision
 from fercleaner.methods import build as build_method
@@ -192,7 +193,7 @@ def test_a_class_that_the_second_round_empties_is_judged_by_the_first(monkeypatc
     def forgetful(self, own, joined, noise):
         calls.append(len(calls))
         answer = read(self, own, joined, noise)
-        return answer if len(calls) < 3 else answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0]
+        return answer if len(calls) < 3 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
 
     monkeypatch.setattr(Reader, "read", forgetful)
     second = run(evidence)
