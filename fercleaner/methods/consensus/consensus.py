@@ -46,8 +46,9 @@ class Consensus:
         at random    r ~ softmax(b' + s L) T'[:, y], b', s, T' the likeliest for the labels together
 
     The first believes experts where they contradict a label, right where annotators share their mistakes; the second is
-    right where noise hits the faces of a class alike. They are mixed with the labels as they are, by how much of the
-    labels the experts explain and by whether random noise is seen (`noise_models.Noise`).
+    right where noise hits the faces of a class alike. T' has a row for each class, or one rate for all: the answers of
+    both are mixed by how much of what the first explains the second does, too. Systematic, random and labels as they
+    are weigh by how much of the labels the experts explain and by whether random noise is seen (`noise_models.Noise`).
 
     1. L as above. The answer in the run of each fold, R, knows no label of that fold, nor was any face of it judged by
        a head that learned from the face's own label (`ridge.FoldRidge.runs`).
