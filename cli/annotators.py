@@ -13,9 +13,14 @@ def print_annotators(about: Mapping[str, Any], top: int) -> None:
     def span(low: float | None, high: float | None) -> str:
         return "-" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
 
+    def with_views(found: Mapping[str, float | None] | None) -> tuple[str, str]:
+        if found is None or found["right"] is None:
+            return "-", "-"
+        return f"{100 * found['right']:.1f} %", span(found["low"], found["high"])
+
     print_table(
-        "Annotators: expected share of right labels, by Dawid-Skene (95 % interval)",
-        ["annotator", "most often says", "for", "labels", "shared", "right", "interval"],
+        "Annotators: expected share of right labels, by Dawid-Skene and with the views beside (95 % intervals)",
+        ["annotator", "most often says", "for", "labels", "shared", "right", "interval", "with views", "interval"],
         [
             [
                 person["name"],
@@ -25,6 +30,7 @@ def print_annotators(about: Mapping[str, Any], top: int) -> None:
                 f"{person['shared']:,}",
                 "-" if person["right"] is None else f"{100 * person['right']:.1f} %",
                 span(person["low"], person["high"]),
+                *with_views(person.get("with_views")),
             ]
             for person in about["people"]
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from .refine import set_name
 
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
+    from fercleaner.core.types import Samples
     from fercleaner.pipeline.inputs import Callbacks
     from fercleaner.report import Material
 
@@ -53,6 +54,15 @@ def audit(
             rich_help_panel=PAGE,
         ),
     ] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A table with the columns of --by, a row a face (image or id): for sets that have none themselves.",
+            rich_help_panel=PAGE,
+            show_default=False,
+        ),
+    ] = None,
     truth: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Votes or clean labels, to show how far quality can be believed.",
@@ -89,6 +99,7 @@ def audit(
 
     Examples: fercleaner audit rafdb.refined.parquet --out audit; fercleaner audit faces/ --out audit --by age
     """
+    from fercleaner.core.errors import InputError
     from fercleaner.report import Options, check_folder
     from fercleaner.report import audit as make
     from fercleaner.results import parquet
@@ -100,11 +111,14 @@ def audit(
     options = Options(title, shown=faces, checks=checks, detector=detector, layout=layout_of_map, seed=seed)
     is_file = file.is_file() and parquet.is_refined(file)
     check_folder(out, force)
+    if columns is not None and not by:
+        raise InputError(f"--columns {columns}: name the columns to count by: --by COLUMN.")
+    asked = By(tuple(by or ()), columns)
     with progress_callbacks() as callbacks:
         if is_file:
-            refined, material = _of_file(file, dataset, by or [], set_options, callbacks)
+            refined, material = _of_file(file, dataset, asked, set_options, callbacks)
         else:
-            refined, material = _of_set(file, by or [], (method, settings), set_options, callbacks)
+            refined, material = _of_set(file, asked, (method, settings), set_options, callbacks)
         material = replace(material, truth=_truth(truth, refined, set_options), min_votes=min_votes)
         made = make(refined, material, options, callbacks)
     page = made.write(out, overwrite=force)
@@ -119,26 +133,45 @@ def audit(
     )
 
 
+@dataclass(frozen=True)
+class By:
+    """Columns to count by, and the table that holds them; the set's own where None."""
+
+    names: tuple[str, ...]
+    file: Path | None
+
+    def of(self, faces: RefinedSet | Samples, dataset: Path | None, set_options: SetOptions) -> dict[str, Any]:
+        """Return the columns, each (N,) str, in the order of these faces."""
+        from fercleaner.core.errors import InputError
+        from fercleaner.datasets.columns import read_face_columns
+
+        if self.file is not None:
+            return dict(read_face_columns(self.file, faces.ids, faces.paths, self.names))
+        if dataset is None and self.names:
+            raise InputError(
+                f"--by {self.names[0]}: a refined file keeps no such column. Name its set: --dataset SET, or a table: "
+                "--columns FILE."
+            )
+        return {name: _column(dataset, name, set_options) for name in self.names if dataset is not None}
+
+
 def _of_file(
-    file: Path, dataset: Path | None, by: list[str], set_options: SetOptions, callbacks: Callbacks
+    file: Path, dataset: Path | None, by: By, set_options: SetOptions, callbacks: Callbacks
 ) -> tuple[RefinedSet, Material]:
     """Return a refined file, and what there is beside it: the set it was made from, where that is named."""
-    from fercleaner.core.errors import InputError
     from fercleaner.report import Material, gather_for_audit
     from fercleaner.results import parquet
 
     refined = parquet.load(file)
     if dataset is None:
-        if by:
-            raise InputError(f"--by {by[0]}: a refined file keeps no such column. Name its set: --dataset SET.")
-        return refined, Material(root=file.parent)
+        return refined, Material(root=file.parent, columns=by.of(refined, None, set_options))
     samples, sources, resources = set_options.open(dataset)
-    columns = {name: _column(dataset, name, set_options) for name in by}
+    columns = by.of(samples, dataset, set_options)
     return refined, gather_for_audit(refined, samples, sources, resources, callbacks, columns)
 
 
 def _of_set(
-    dataset: Path, by: list[str], rule: tuple[str, list[str] | None], set_options: SetOptions, callbacks: Callbacks
+    dataset: Path, by: By, rule: tuple[str, list[str] | None], set_options: SetOptions, callbacks: Callbacks
 ) -> tuple[RefinedSet, Material]:
     """Refine a set, and return beside the result all that it was refined by."""
     from fercleaner import methods
@@ -146,7 +179,7 @@ def _of_set(
 
     method = methods.build(rule[0], pairs(rule[1], "--set"))
     samples, sources, resources = set_options.open(dataset)
-    columns = {name: _column(dataset, name, set_options) for name in by}
+    columns = by.of(samples, dataset, set_options)
     refined, material = refine_and_gather(samples, method, sources, resources, callbacks)
     return refined, replace(material, columns=columns)
 
@@ -159,7 +192,8 @@ def _column(dataset: Path, name: str, set_options: SetOptions) -> Any:
     layout = datasets.recognize(dataset).layout if set_options.layout == "auto" else set_options.layout
     if not datasets.LAYOUTS[layout].takes_columns:
         raise InputError(
-            f"--by {name}: the layout {layout} has no further columns. Put them into a manifest: image,label,{name}."
+            f"--by {name}: the layout {layout} has no further columns. Name a table that has: --columns FILE, with "
+            f"the columns image and {name}."
         )
     read = datasets.read(
         dataset,

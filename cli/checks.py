@@ -21,6 +21,21 @@ DETECTORS = ("face-alignment", "mediapipe")
 WITHOUT_WEIGHTS = ("hog", "points", "none", AUTO)
 
 
+def apart(out: Path, *given: Any) -> None:
+    """Raise StoreError where the file to write is one that an option or argument names, whatever --force says.
+
+    `given` holds values of options: None, a path, or texts such as FILE, NAME=FILE and NAME=FILE,learned; or lists.
+    """
+    from fercleaner.core.files import check_apart
+
+    for value in given:
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, str | Path):
+                text = str(item)
+                after = [text.split(sign, 1)[-1] for sign in "=:"]
+                check_apart(out, dict.fromkeys([text, *after, *(part.split(",")[0] for part in after)]))
+
+
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     """Return ["a=b", ...] as a mapping; InputError names the option where "=" is missing."""
     from fercleaner.core.errors import InputError

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from fercleaner.core.text import plain
@@ -30,8 +30,12 @@ def err() -> Console:
 
 
 def note(text: str) -> None:
-    """Write a note to stderr, without markup and with control characters written as their codes."""
-    err().print(plain(text), markup=False)
+    """Write a note to stderr, without markup and with control characters written as their codes.
+
+    Where stderr is closed or full, the note is lost and the run goes on: its result is worth more.
+    """
+    with suppress(OSError):
+        err().print(plain(text), markup=False)
 
 
 def one_line(text: str) -> str:

@@ -36,8 +36,9 @@ def doctor(
         left=2,
     )
     tools = [("--encoder", tool) for tool in found.encoders] + [("--landmarks", tool) for tool in found.detectors]
+    tools += [("--crop auto:", tool) for tool in found.finders]
     print_table(
-        "Encoders and landmark detectors",
+        "Encoders, landmark detectors, and the face finder",
         ["option", "ready", "weights"],
         [[f"{option} {tool.tag}", "yes" if tool.ready else "no", tool.detail] for option, tool in tools],
         left=3,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .checks import apart
+
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
@@ -44,6 +46,15 @@ def export(
             "--dataset",
             metavar="SET",
             help="The set that was refined, by default the one the file says: for its own format, and pictures inside.",
+            rich_help_panel=FOLDER,
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder that the set's picture names start from, as given to refine.",
             rich_help_panel=FOLDER,
             show_default=False,
         ),
@@ -95,6 +106,7 @@ def export(
 
     from .console import note, share
 
+    apart(out, file, set_)
     refined = parquet.load(file)
     selection = Selection(
         splits=tuple(split or ()),
@@ -106,7 +118,7 @@ def export(
     )
     if to is not None:
         asked = {"label": label, "pictures": pictures, "fill": fill, "selection": selection, "overwrite": force}
-        _to_folder(refined, to, out, set_, asked)
+        _to_folder(refined, to, out, _set_of(refined, set_, images), asked)
         return
     _check_not_the_set(refined, out)
     kept = write(refined, out, selection=selection, overwrite=force, escaped=_say_escaped)
@@ -134,7 +146,7 @@ def _say_escaped(rows: int) -> None:
         )
 
 
-def _set_of(refined: RefinedSet, named: Path | None) -> tuple[Path | None, Samples | None]:
+def _set_of(refined: RefinedSet, named: Path | None, images: Path | None) -> tuple[Path | None, Samples | None]:
     """Return the set that was refined: the one named, else the one that the file was made from, if it is that still."""
     from fercleaner import datasets
     from fercleaner.core.errors import InputError
@@ -142,12 +154,12 @@ def _set_of(refined: RefinedSet, named: Path | None) -> tuple[Path | None, Sampl
     from .console import note
 
     if named is not None:
-        return named, datasets.read(named)
+        return named, datasets.read(named, images=images)
     said = Path(str(refined.metadata.get("made_from", "")))
     if not said.name or not said.exists():
         return None, None
     try:
-        samples = datasets.read(said)
+        samples = datasets.read(said, images=images)
     except InputError:  # read with options that are not at hand
         return None, None
     if not set(refined.ids.tolist()) <= set(samples.ids.tolist()):
@@ -156,12 +168,14 @@ def _set_of(refined: RefinedSet, named: Path | None) -> tuple[Path | None, Sampl
     return said, samples
 
 
-def _to_folder(refined: RefinedSet, to: str, out: Path, dataset: Path | None, asked: dict[str, Any]) -> None:
+def _to_folder(
+    refined: RefinedSet, to: str, out: Path, made_from: tuple[Path | None, Samples | None], asked: dict[str, Any]
+) -> None:
     from fercleaner.results.export import export_to
 
     from .console import note, share, words
 
-    dataset, samples = _set_of(refined, dataset)
+    dataset, samples = made_from
     kept = export_to(refined, to, out, source=dataset, samples=samples, **asked)
     note(f"Wrote {out}: {share(kept, len(refined))} faces, label: {asked['label']}.")
     if readable := _readable(out):

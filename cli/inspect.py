@@ -61,25 +61,7 @@ def show(
     if json_:
         print_json({**summary.to_dict(), **({} if found is None else {"duplicates": found.to_dict()})})
         return
-    print_table(
-        f"{file}: {summary.faces:,} faces, method {summary.method}",
-        ["class", "given", "refined", "flagged", "of given", "changed", "of given", "quality"],
-        [
-            [
-                row.name,
-                f"{row.given:,}",
-                f"{row.refined:,}",
-                f"{row.flagged:,}",
-                _percent(row.flagged_rate),
-                f"{row.changed:,}",
-                _percent(row.changed / row.given if row.given else None),
-                "-" if row.mean_quality is None else f"{row.mean_quality:.3f}",
-            ]
-            for row in summary.classes
-        ],
-    )
-    if lost := [f"{row.name} ({row.given:,} given)" for row in summary.classes if row.given and not row.refined]:
-        note(f"No face is refined to {', '.join(lost)}.")
+    _print_classes(file, summary)
     for sentence in [*nearly_lost(refined), *refined.metadata.get("notes", [])]:
         note(sentence)
     if summary.confused:
@@ -117,6 +99,30 @@ def show(
         f"Next: {_next(file, summary.flagged)}\n"
         f"With votes or clean labels: {words('fercleaner', 'evaluate', file)} --truth FILE"
     )
+
+
+def _print_classes(file: Path, summary: Summary) -> None:
+    from .console import note, print_table
+
+    print_table(
+        f"{file}: {summary.faces:,} faces, method {summary.method}",
+        ["class", "given", "refined", "flagged", "of given", "changed", "of given", "quality"],
+        [
+            [
+                row.name,
+                f"{row.given:,}",
+                f"{row.refined:,}",
+                f"{row.flagged:,}",
+                _percent(row.flagged_rate),
+                f"{row.changed:,}",
+                _percent(row.changed / row.given if row.given else None),
+                "-" if row.mean_quality is None else f"{row.mean_quality:.3f}",
+            ]
+            for row in summary.classes
+        ],
+    )
+    if lost := [f"{row.name} ({row.given:,} given)" for row in summary.classes if row.given and not row.refined]:
+        note(f"No face is refined to {', '.join(lost)}.")
 
 
 def _next(file: Path, flagged: int) -> str:

@@ -16,6 +16,7 @@ from .checks import (
     AUTO,
     BUILTIN,
     YUNET,
+    apart,
     check_files,
     class_names,
     detector_kind,
@@ -264,6 +265,10 @@ class SetOptions:
                 find_groups=not self.no_find_groups and self.group_by != "none",
             ),
         )
+
+    def check_apart(self, out: Path, *given: Any) -> None:
+        """Raise StoreError where `out` is a file that these options, or the values `given`, name as input."""
+        apart(out, *given, *(getattr(self, field.name) for field in fields(self)))
 
     def look(self, dataset: Path, tell: Callable[[str], None]) -> Known:
         """Read the set and the files of evidence beside it, no picture, and tell what was read and left out."""

@@ -49,6 +49,7 @@ def project(
 
     target = out or Path(f"{set_name(dataset)}.project.npz")
     embedding.check_ending(target)
+    set_options.check_apart(target, dataset, refined)
     check_writable(target, force)
     labels = parquet.load(refined or Path(f"{set_name(dataset)}.refined.parquet"))
     samples, sources, resources = set_options.open(dataset)

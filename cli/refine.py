@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,9 +87,8 @@ def refine(
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
     from fercleaner.results import parquet
-    from fercleaner.results.summary import nearly_lost, unseen
 
-    from .console import note, print_json, progress_callbacks, share, words
+    from .console import note, progress_callbacks
 
     if precision is not None and not 0 < precision < 1:
         raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
@@ -101,6 +101,7 @@ def refine(
         )
     if out is None:
         _check_made_from(target, dataset)
+    set_options.check_apart(target, dataset, decisions, annotators)
     check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     samples, sources, resources = set_options.open(dataset)
@@ -124,17 +125,30 @@ def refine(
         _say_what_changed(refined, target)
     refined = replace(refined, metadata={**refined.metadata, "made_from": _said(dataset)})
     if people is not None:
-        refined = replace(refined, metadata={**refined.metadata, "annotators": people})
+        refined = replace(refined, metadata={**refined.metadata, "annotators": people(refined.distribution)})
     parquet.write(refined, target, overwrite=force)
-    labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if json_:
-        counts = {"faces": len(refined), "labeled": labeled, "flagged": flagged, "changed": changed}
-        asked = {
-            name: refined.metadata[name]
-            for name in ("precision", "decisions", "annotators")
-            if name in refined.metadata
-        }
-        print_json({"file": str(target), "method": method, **counts, **asked})
+        _print_counts(refined, target, method)
+    _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")
+
+
+def _print_counts(refined: RefinedSet, target: Path, method: str) -> None:
+    from .console import print_json
+
+    counts = {name: int(getattr(refined, name).sum()) for name in ("labeled", "flagged", "changed")}
+    kept = {
+        name: refined.metadata[name] for name in ("precision", "decisions", "annotators") if name in refined.metadata
+    }
+    print_json({"file": str(target), "method": method, "faces": len(refined), **counts, **kept})
+
+
+def _tell(refined: RefinedSet, target: Path, trial: str) -> None:
+    """Say what became of the set, what to mind, and what can be done next."""
+    from fercleaner.results.summary import nearly_lost, unseen
+
+    from .console import note, share, words
+
+    labeled, flagged, changed = (int(rows.sum()) for rows in (refined.labeled, refined.flagged, refined.changed))
     if no_evidence := int(unseen(refined).sum()):
         left_out = f"{words('fercleaner', 'export', target)} FILE.csv --drop-unseen"
         note(
@@ -144,7 +158,6 @@ def refine(
     for sentence in nearly_lost(refined):
         note(sentence)
     if labeled and not flagged:
-        trial = f"fercleaner trial {set_options.again(dataset)}"
         note(
             "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
             f"size. Which of the two: {trial}"
@@ -155,8 +168,8 @@ def refine(
     )
 
 
-def _annotated(samples: Samples, file: Path) -> tuple[Samples, dict[str, Any]]:
-    """Return the samples with what several people say as given labels, and how good these people are."""
+def _annotated(samples: Samples, file: Path) -> tuple[Samples, Callable[[Any], dict[str, Any]]]:
+    """Return the samples with what several people say as given labels, and what reports on them by a run's answer."""
     from fercleaner.datasets.annotators import annotated, read_annotations
     from fercleaner.noise.annotators import report
 
@@ -164,13 +177,12 @@ def _annotated(samples: Samples, file: Path) -> tuple[Samples, dict[str, Any]]:
 
     annotations = read_annotations(file, samples)
     started, found = annotated(samples, annotations)
-    about = report(annotations, found, samples.ids)
     note(
         f"Annotators: {len(annotations.face):,} labels by {len(annotations.people):,} people; "
         f"{share(int(annotations.labeled.sum()), len(samples))} faces have one. Dawid-Skene's distributions are the "
         "given labels; `fercleaner show` says how good each person is."
     )
-    return started, about
+    return started, lambda distribution: report(annotations, found, samples.ids, distribution)
 
 
 def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .checks import apart
+
 if TYPE_CHECKING:
     from fercleaner.core.arrays import Ints
     from fercleaner.core.refined import RefinedSet
@@ -82,6 +84,9 @@ def review(
     """
     from fercleaner.results import parquet
 
+    for written in (out, log):
+        if written is not None:
+            apart(written, file, set_)
     refined = parquet.load(file)
     if conflicts:
         _list_conflicts(refined, conflicts, json_)
@@ -91,8 +96,9 @@ def review(
         from fercleaner.review.log import DecisionLog
         from fercleaner.review.session import Session, digest_of
 
-        log = log or default_log(file)
-        session = Session(refined, DecisionLog(log), who or getpass.getuser(), by=by, digest=digest_of(file))
+        decisions = DecisionLog(log or default_log(file))
+        decisions.check()
+        session = Session(refined, decisions, who or getpass.getuser(), by=by, digest=digest_of(file))
         _serve(session, _pictures(refined, set_, images), port, no_browser)
 
 

@@ -2,7 +2,8 @@
 From a folder of pictures to a better classifier
 ================================================
 
-Refine, look at 20 faces, refine again, export, train. Run it with ``python docs/examples/audit_to_training.py FOLDER``.
+Refine, audit, look at 20 faces, refine again, export, train. Run it with
+``python docs/examples/audit_to_training.py FOLDER``.
 
 The faces are drawn, so that their true labels are known: 30 % of the labels given are wrong. The person who looks at 20
 faces is played by the truth; with your own faces that is ``fercleaner review``. Prints the accuracy of two classifiers
@@ -26,6 +27,7 @@ from fercleaner.encoders import build as encoder
 from fercleaner.encoders.hog import Hog
 from fercleaner.extraction.run import features
 from fercleaner.methods import build as method
+from fercleaner.report import Material, Options
 from fercleaner.results.export import export_to
 from fercleaner.review.exchange import read_decisions
 from fercleaner.review.log import Decision, DecisionLog
@@ -85,6 +87,7 @@ def main(work: Path, faces: int = 700) -> dict[str, float]:
     samples = fercleaner.read(pictures)
     first = refine(samples)
     fercleaner.write(first, work / "first.refined.parquet")
+    fercleaner.audit(first, Material(samples=samples), Options(title="pictures", shown=100)).write(work / "audit")
 
     look(first, work / "me.jsonl", truth)
     decisions = read_decisions([work / "me.jsonl"], samples.classes)

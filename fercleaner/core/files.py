@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,10 @@ from typing import Any
 from .errors import StoreError
 
 WAY_OUT = "Choose another name."
+#: Beginning and end of the names of temporary files and folders, which lie beside what they become.
+TEMPORARY = (".fercleaner-", ".tmp")
+#: Those of a killed run are removed when older than this.
+STALE_SECONDS = 24 * 3600.0
 
 
 def write_whole(path: Path, parts: Sequence[bytes]) -> None:
@@ -49,15 +56,50 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Raise the StoreError that `replacing` would raise for this path; call it before long work.
 
-    Creates and removes an empty file beside `path`.
+    Creates and removes an empty file beside `path`, and removes what killed runs left there (`sweep`).
     """
     target = target_of(path, overwrite)
+    sweep(target.parent)
     try:
         descriptor, temporary = _create_beside(target)
         os.close(descriptor)
         temporary.unlink()
     except OSError as error:
         raise _write_error(target, error) from error
+
+
+def temporary_name() -> str:
+    """Return a new name for what will be renamed when it is whole."""
+    return secrets.token_hex(8).join(TEMPORARY)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files and folders of runs killed a day ago or earlier; never those of a run at work."""
+    now = time.time()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if not (name.startswith(TEMPORARY[0]) and name.endswith(TEMPORARY[1])):
+                continue
+            with contextlib.suppress(OSError):  # its writer has just renamed it, or it is not ours to remove
+                if now - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
+                    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def check_apart(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise StoreError where `path` is one of the files that a run reads, links of both kinds followed.
+
+    What names no file, such as the name of an encoder, is passed over.
+    """
+    for source in inputs:
+        try:
+            same = os.path.isfile(source) and os.path.samefile(path, source)
+        except (OSError, ValueError):  # not there, or no file name
+            continue
+        if same:
+            raise StoreError(
+                f"{path} is {source}, which this command reads; own input is never overwritten. Choose another name."
+            )
 
 
 def target_of(path: str | os.PathLike[str], overwrite: bool) -> Path:
@@ -92,7 +134,7 @@ def _renamed(target: Path, check: Callable[[], None] = lambda: None) -> Iterator
 
 
 def _create_beside(target: Path) -> tuple[int, Path]:
-    temporary = target.parent / f".fercleaner-{secrets.token_hex(8)}.tmp"
+    temporary = target.parent / temporary_name()
     return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), temporary
 
 

@@ -14,7 +14,7 @@ from .arrays import Bools, Floats, Ints, Strings, check_distributions, frozen_ar
 from .errors import InputError
 
 #: Metadata keys that the file itself writes.
-RESERVED_KEYS = ("schema", "classes")
+RESERVED_KEYS = ("schema", "classes", "digest")
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ its checksum is removed with a warning and its vectors are made again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -33,7 +34,7 @@ import numpy as np
 
 from ..core.arrays import Bools, Bytes, Floats, spec_digest
 from ..core.errors import StoreError
-from ..core.files import write_whole
+from ..core.files import sweep, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,6 @@ FLUSH_SECONDS = 10.0
 #: Small shards that may lie in a folder before they are merged, and how large a merged one may get.
 MERGE_ABOVE = 64
 MERGED_BYTES = 256 * 2**20
-#: Temporary files of a killed writer are removed when older than this.
-STALE_SECONDS = 24 * 3600.0
 
 
 def default_folder() -> Path:
@@ -132,6 +131,28 @@ class FeatureCache:
                 raise StoreError(f"{folder} cannot be removed: {_reason(error)}.") from error
         return freed
 
+    def prune(self, most: int) -> int:
+        """Remove whole shards, those written longest ago first, until at most `most` bytes are left.
+
+        Returns the bytes freed. Vectors that are removed are made again when they are asked for; a run that has them
+        open keeps them.
+        """
+        held = []
+        for path in (path for folder in self._folders(None) for path in folder.glob("*.shard")):
+            with contextlib.suppress(FileNotFoundError):  # another process merged it away
+                about = path.stat()
+                held.append((about.st_mtime_ns, path, about.st_size))
+        total, freed = sum(size for *_, size in held), 0
+        for _, path, size in sorted(held):
+            if total - freed <= most:
+                break
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(f"{path} cannot be removed: {_reason(error)}.") from error
+            freed += size
+        return freed
+
     def _folders(self, spec: Mapping[str, Any] | None) -> list[Path]:
         """Folders of this cache that hold vectors; anything else that lies beside them is not ours."""
         if spec is not None:
@@ -165,6 +186,7 @@ class CachedView:
     def __init__(self, root: Path, spec: Mapping[str, Any], width: int) -> None:
         self.spec_digest = spec_digest(spec)
         self.width = width
+        self._spec = spec
         self._root = root
         self._folder = root / self.spec_digest
         self._shards: list[_Shard] = []
@@ -256,16 +278,8 @@ class CachedView:
             raise self._unwritable(error) from error
 
     def _listing(self) -> Iterator[Path]:
-        now = time.time()
-        for path in sorted(self._folder.iterdir()):
-            if path.suffix == ".shard":
-                yield path
-            elif path.suffix == ".tmp":
-                try:
-                    if now - path.stat().st_mtime > STALE_SECONDS:
-                        path.unlink()
-                except OSError:  # its writer has just renamed it, or it is not ours to remove
-                    continue
+        sweep(self._folder)
+        yield from sorted(path for path in self._folder.iterdir() if path.suffix == ".shard")
 
     def _take(self, path: Path) -> None:
         try:
@@ -329,6 +343,9 @@ class CachedView:
         for part in parts:
             checksum.update(part)
         path = self._folder / f"{uuid.uuid4().hex}.shard"
+        if not self._folder.is_dir():
+            log.warning("%s was removed during this run; it is made again for what follows", self._folder)
+            self._prepare_folder(self._spec)
         try:
             write_whole(path, [*parts, checksum.digest()])
         except OSError as error:

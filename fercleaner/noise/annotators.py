@@ -118,43 +118,58 @@ def dawid_skene(annotations: Annotations) -> DawidSkene:
     return DawidSkene(distribution, distribution.sum(0) / distribution.sum(), confusion)
 
 
-def report(annotations: Annotations, found: DawidSkene, ids: Strings) -> dict[str, Any]:
+def report(annotations: Annotations, found: DawidSkene, ids: Strings, refined: Doubles | None = None) -> dict[str, Any]:
     """Return how good each person is, how far pairs agree, and whom to ask next; JSON types.
+
+    `refined` (N, C) are the refined distributions of a run that started from Dawid-Skene's: there the views
+    spoke beside the people, as one more annotator.
 
     - people: labels given; expected share right, the mean of the posterior of the class said over faces that others
       labeled too, with a 95 % interval from the spread of that mean (the person's own label is in the posterior,
-      weighed by the estimated skill); and the class pair most often confused.
+      weighed by the estimated skill); the same over all faces by the refined distributions ("with_views"), which also
+      see a mistake that people share, as far as the views tell it; and the class pair most often confused.
     - pairs: common faces, share on which both say the same with its Wilson interval, Cohen's kappa; the most common
       faces first, `MOST` at most.
     - ask: faces whose two first classes are closest, and who of those not asked yet tells these two apart best.
     """
     chance = found.distribution[annotations.face, annotations.label]
     shared = np.bincount(annotations.face, minlength=annotations.faces)[annotations.face] > 1
-    people = [_person(annotations, found, p, chance, shared) for p in range(len(annotations.people))]
+    views = None if refined is None else np.asarray(refined, np.float64)[annotations.face, annotations.label]
+    people = []
+    for p in range(len(annotations.people)):
+        by_views = None if views is None else _mean_range(views[annotations.person == p])
+        people.append({**_person(annotations, found, p, chance, shared), "with_views": by_views})
     return {"people": people, "pairs": _pairs(annotations), "ask": _ask(annotations, found, ids)}
 
 
 def _person(annotations: Annotations, found: DawidSkene, p: int, chance: Doubles, shared: Any) -> dict[str, Any]:
     own = annotations.person == p
     values = chance[own & shared]
-    n = len(values)
-    mean = float(values.mean()) if n else None
-    half = Z95 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None
     off = found.confusion[p] * found.prior[:, None] * (1 - np.eye(len(annotations.classes)))
     true, said = np.unravel_index(int(off.argmax()), off.shape)
     return {
         "name": annotations.people[p],
         "labels": int(own.sum()),
-        "shared": n,
-        "right": mean,
-        "low": None if mean is None or half is None else max(0.0, mean - half),
-        "high": None if mean is None or half is None else min(1.0, mean + half),
+        "shared": len(values),
+        **_mean_range(values),
         "confuses": {
             "true": annotations.classes[int(true)],
             "said": annotations.classes[int(said)],
             "rate": float(found.confusion[p, true, said]),
         },
     }
+
+
+def _mean_range(values: Doubles) -> dict[str, float | None]:
+    """Return the mean of probabilities with the 95 % interval that their spread gives; None where there are too few."""
+    n = len(values)
+    if not n:
+        return {"right": None, "low": None, "high": None}
+    mean = float(values.mean())
+    if n == 1:
+        return {"right": mean, "low": None, "high": None}
+    half = Z95 * float(values.std(ddof=1)) / math.sqrt(n)
+    return {"right": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half)}
 
 
 def _pairs(annotations: Annotations) -> list[dict[str, Any]]:

@@ -70,7 +70,8 @@ class Diagnosis:
         Names of the GPUs that torch sees.
     faiss_gpus : int
         GPUs that FAISS sees; 0 where its build or the machine has none.
-    encoders, detectors : tuple of Tool
+    encoders, detectors, finders : tuple of Tool
+        Encoders, landmark detectors, and what finds faces in larger pictures.
     cache_folder : str
     cache_writable : bool
     cache_size : CacheSize
@@ -84,6 +85,7 @@ class Diagnosis:
     faiss_gpus: int
     encoders: tuple[Tool, ...]
     detectors: tuple[Tool, ...]
+    finders: tuple[Tool, ...]
     cache_folder: str
     cache_writable: bool
     cache_size: CacheSize
@@ -105,6 +107,7 @@ def diagnose(cache: FeatureCache | None = None) -> Diagnosis:
         faiss_gpus=_faiss_gpus(),
         encoders=tuple(_tool(tag, look) for tag, look in ENCODERS.items() if tag.partition(":")[0] in KINDS),
         detectors=tuple(_tool(tag, look) for tag, look in DETECTORS.items()),
+        finders=(_tool("yunet", _yunet),),
         cache_folder=str(cache.folder),
         cache_writable=_writable(cache.folder),
         cache_size=cache.size(),
@@ -218,6 +221,18 @@ def _mediapipe() -> tuple[bool, str]:
     path, looked = locate((MODEL_FILE,), None)
     return path is not None, str(
         path or f"{MODEL_FILE} is in none of: {', '.join(looked)}; name it with --weights mediapipe=FILE"
+    )
+
+
+def _yunet() -> tuple[bool, str]:
+    from ..extraction.detection import DETECTOR_FILES, MODELS_VARIABLE, choose_framing
+
+    framing, why = choose_framing()
+    if framing.detector:
+        return True, framing.detector
+    return False, (
+        f"{why}. The file is in OpenCV's model zoo (models/face_detection_yunet); name it with --weights yunet=FILE, "
+        f"or put it as {DETECTOR_FILES[0]} into a folder that {MODELS_VARIABLE} names"
     )
 
 

@@ -19,6 +19,7 @@ from ..similarity.whitening import joined
 from .checked import check_set, checks_data
 from .data import (
     SCHEMA,
+    annotators,
     calibration,
     column_tables,
     columns_of,
@@ -153,6 +154,7 @@ def audit(
         **overview(refined),
         "tables": column_tables(refined, columns_of(faces, refined, material.columns)),
         "groups": groups(refined, faces),
+        "annotators": annotators(refined),
         "calibration": calibration(refined, material.truth, material.min_votes),
         "checks": checks_data(checked, refined, sprites["small"]),
         "balance": checked.classes,

@@ -22,7 +22,7 @@ from .rates import by_column, noise_range, rate
 from .spread import Spread
 
 #: Number of the layout of the data; `schema.json` describes it.
-SCHEMA = 1
+SCHEMA = 2
 #: Pairs of given and refined class listed.
 PAIRS = 20
 #: Bins of the calibration.
@@ -162,6 +162,15 @@ def groups(refined: RefinedSet, faces: Samples) -> dict[str, Any] | None:
 def _label_counts(refined: RefinedSet, counts: Ints) -> str:
     order = np.argsort(-counts, kind="stable")
     return ", ".join(f"{counts[i]} {refined.classes[i]}" for i in order.tolist() if counts[i])
+
+
+def annotators(refined: RefinedSet) -> dict[str, Any] | None:
+    """Return what the refined file says of the people who labeled the faces (`noise.annotators.report`), or None."""
+    about = refined.metadata.get("annotators")
+    if not about:
+        return None
+    people = [{"with_views": None, **person} for person in about["people"]]
+    return {"people": people, "pairs": list(about["pairs"]), "ask": list(about["ask"])}
 
 
 def column_tables(refined: RefinedSet, columns: Mapping[str, Strings]) -> list[dict[str, Any]]:

@@ -2,15 +2,18 @@
 
 One row a face, in the order of the dataset; `SCHEMA_TABLE` lists the columns. Any Parquet reader (pandas,
 polars, DuckDB, Arrow) opens it; absent values are nulls. The file metadata holds one key, "fercleaner": a
-JSON object with `schema` (number), `classes` (column order of `given` and `distribution`) and what the caller
-recorded about the run: method, parameters, encoder specs, versions, seed, digest of the input.
+JSON object with `schema` (number), `classes` (column order of `given` and `distribution`), `digest` (SHA-256 of
+these columns and of the rest of this object) and what the caller recorded about the run: method, parameters,
+encoder specs, versions, seed, digest of the input.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,8 +31,11 @@ __all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "load", "w
 
 #: Number of the file layout; a reader refuses files with a larger one.
 SCHEMA = 1
+_LOG = logging.getLogger(__name__)
 #: Key of the file metadata.
 METADATA_KEY = b"fercleaner"
+#: Key, in that object, of the digest that `load` checks.
+DIGEST = "digest"
 #: Prefix of the columns that hold a method's evidence.
 EVIDENCE_PREFIX = "evidence_"
 
@@ -78,12 +84,14 @@ def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool 
 def load(path: str | os.PathLike[str]) -> RefinedSet:
     """Read a file written by `write`; every value comes back as it was.
 
-    Columns that were added to the file are ignored.
+    Columns that were added to the file are ignored. A note says where a file carries no digest, as those written
+    before there was one.
 
     Raises
     ------
     StoreError
-        The file is missing, is not Parquet, is not ours, has a newer layout, or is damaged.
+        The file is missing, is not Parquet, is not ours, has a newer layout, or is damaged: its columns or its
+        metadata do not give the digest that it carries.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -110,9 +118,9 @@ def load(path: str | os.PathLike[str]) -> RefinedSet:
                 f"{path} is not a Parquet file. Name a file that fercleaner refine has written."
             ) from error
         raise _damaged(path, shown((str(error).splitlines() or [type(error).__name__])[0], 300)) from error
-    classes, metadata = _read_metadata(path, table.schema.metadata or {})
+    head = _read_header(path, table.schema.metadata or {})
     try:
-        return _from_table(table, path, classes, metadata)
+        return _from_table(table, path, head)
     except (InputError, pa.ArrowException, ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
         raise _damaged(path, shown((str(error).splitlines() or [type(error).__name__])[0], 300)) from error
 
@@ -170,7 +178,8 @@ def _to_table(refined: RefinedSet, target: Path) -> Any:
         columns: dict[str, Any] = {name: pa.array(values, pa.string()) for name, values in strings.items()}
         columns["neighbors_for"] = _string_lists(refined.neighbors_for)
         columns["neighbors_against"] = _string_lists(refined.neighbors_against)
-        metadata = {METADATA_KEY: to_json(header).encode()}
+        text = to_json(header)
+        text.encode()
     except UnicodeEncodeError as error:
         raise StoreError(
             f"{target}: the text {error.object!a} is not valid Unicode and cannot be stored. Rename the file."
@@ -181,7 +190,42 @@ def _to_table(refined: RefinedSet, target: Path) -> Any:
         columns[name] = pa.array(getattr(refined, name))
     for name, values in refined.evidence.items():
         columns[EVIDENCE_PREFIX + name] = pa.array(values, mask=np.isnan(values))
-    return pa.table([columns[name] for name in schema.names], schema=schema.with_metadata(metadata))
+    table = pa.table([columns[name] for name in schema.names], schema=schema)
+    text = to_json({**header, DIGEST: digest_of(table, text)})
+    return table.replace_schema_metadata({METADATA_KEY: text.encode()})
+
+
+def digest_of(table: Any, header: str) -> str:
+    """Return the SHA-256 (hex) of the columns of a table in their order and of the header, JSON without the digest.
+
+    Of each column: name, which cells are null, lengths of texts and lists, and the values; not how they are stored.
+    """
+    table = table.combine_chunks()
+    found = hashlib.sha256(header.encode())
+    for name in table.column_names:
+        found.update(f"\0{name}\0{table.num_rows}\0".encode())
+        for part in _parts(_one_chunk(table.column(name))):
+            found.update(part)
+    return found.hexdigest()
+
+
+def _parts(array: Any) -> Iterator[bytes | memoryview]:
+    import pyarrow as pa
+
+    yield np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes()
+    if pa.types.is_list(array.type):
+        yield array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype("<i4").tobytes()
+        yield from _parts(array.flatten())
+    elif pa.types.is_string(array.type):
+        if len(array):
+            texts = array.fill_null("")
+            ends = np.frombuffer(texts.buffers()[1], "<i4", len(texts) + 1, 4 * texts.offset)
+            yield np.diff(ends).tobytes()
+            yield memoryview(texts.buffers()[2] or b"")[ends[0] : ends[-1]]
+    elif pa.types.is_boolean(array.type):
+        yield np.packbits(array.fill_null(False).to_numpy(zero_copy_only=False)).tobytes()
+    else:
+        yield array.fill_null(0).to_numpy(zero_copy_only=False).astype("<f4").tobytes()
 
 
 def _float_lists(values: Floats, present: Bools | None) -> Any:
@@ -201,13 +245,15 @@ def _string_lists(rows: tuple[tuple[str, ...], ...]) -> Any:
     return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(rows)), pa.string()))
 
 
-def _from_table(table: Any, path: Path, classes: tuple[str, ...], metadata: dict[str, Any]) -> RefinedSet:
+def _from_table(table: Any, path: Path, head: dict[str, Any]) -> RefinedSet:
     evidence = [n[len(EVIDENCE_PREFIX) :] for n in table.column_names if n.startswith(EVIDENCE_PREFIX)]
     schema = _schema(evidence)
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise _damaged(path, f"column '{missing[0]}' is missing")
     table = table.select(schema.names).cast(schema).combine_chunks()
+    classes = tuple(head["classes"])
+    metadata = {key: value for key, value in head.items() if key not in ("schema", "classes", DIGEST)}
 
     def plain(name: str, dtype: Any) -> Any:
         column = table.column(name)
@@ -220,7 +266,7 @@ def _from_table(table: Any, path: Path, classes: tuple[str, ...], metadata: dict
     if empty:
         raise _damaged(path, f"column '{empty[0]}' holds nulls")
     labeled = plain("labeled", np.bool_)
-    return RefinedSet(
+    refined = RefinedSet(
         ids=plain("id", np.str_),
         paths=plain("path", np.str_),
         split=plain("split", np.str_),
@@ -238,6 +284,17 @@ def _from_table(table: Any, path: Path, classes: tuple[str, ...], metadata: dict
         evidence={name: plain(EVIDENCE_PREFIX + name, np.float32) for name in evidence},
         metadata=metadata,
     )
+    _check_digest(table, path, head)
+    return refined
+
+
+def _check_digest(table: Any, path: Path, head: dict[str, Any]) -> None:
+    if DIGEST not in head:
+        _LOG.warning("%s carries no digest: it was written before there was one, and damage may go unseen.", path)
+        return
+    said = to_json({key: value for key, value in head.items() if key != DIGEST})
+    if head[DIGEST] != digest_of(table, said):
+        raise _damaged(path, "its contents do not give the digest that it carries, so something in it was changed")
 
 
 def _matrix(column: Any, c: int, present: Bools, path: Path) -> Floats:
@@ -266,15 +323,16 @@ def _one_chunk(column: Any) -> Any:
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
-def _read_metadata(path: Path, found: Mapping[bytes, bytes]) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _read_header(path: Path, found: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return the object that the file metadata hold, `schema`, `classes` and digest among it."""
     if METADATA_KEY not in found:
         raise StoreError(
             f"{path} is Parquet, but not written by fercleaner (no '{METADATA_KEY.decode()}' metadata). "
             "Name a file that fercleaner refine has written."
         )
     try:
-        header = json.loads(found[METADATA_KEY])
-        schema, classes = int(header.pop("schema")), tuple(header.pop("classes"))
+        head = dict(json.loads(found[METADATA_KEY]))
+        schema, _ = int(head["schema"]), tuple(head["classes"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _damaged(path, "its metadata cannot be read") from error
     if schema > SCHEMA:
@@ -282,7 +340,7 @@ def _read_metadata(path: Path, found: Mapping[bytes, bytes]) -> tuple[tuple[str,
             f"{path} has schema {schema}; this version of fercleaner reads up to {SCHEMA}. "
             "Upgrade fercleaner: pip install --upgrade fercleaner"
         )
-    return classes, header
+    return head
 
 
 def _damaged(path: Path, what: str) -> StoreError:

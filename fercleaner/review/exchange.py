@@ -88,6 +88,8 @@ def review_csv(refined: RefinedSet, rows: Ints) -> tuple[str, int]:
 def parsed(text: str, classes: Sequence[str], where: str, given: str = "", refined: str = "") -> Decision | None:
     """Return the decision that a text says, None for an empty one.
 
+    The set's classes come first: where one is called "keep", that word means it.
+
     Raises
     ------
     InputError

@@ -142,6 +142,12 @@ class DecisionLog:
         if self.path.is_dir() or not self.path.absolute().parent.is_dir():
             raise StoreError(f"{self.path}: name a file in a folder that exists, such as decisions.jsonl.")
 
+    def check(self) -> None:
+        """Raise the StoreError that the first decision would raise, before anybody decides."""
+        place = self.path if self.path.exists() else self.path.absolute().parent
+        if not os.access(place, os.W_OK):
+            raise StoreError(f"{self.path} cannot be written: no permission. Choose another --log.")
+
     def read(self) -> LogContents:
         """Return what stands in the file; nothing where there is none yet."""
         return read_log(self.path) if self.path.exists() else LogContents(())

@@ -516,6 +516,9 @@ def test_cache_is_measured_and_cleared(drawn, here):
     assert "holds no such encoder" in fails("cache", "--of", "nosuchkey", "--clear")
     assert "Removed" in run("cache", "--clear", "--of", entry["key"]).stderr
     assert "0 bytes from 0 encoders" in run("cache").stderr
+    assert "Removed 0 bytes" in run("cache", "--prune", "1.5 GiB").stderr
+    assert "expected a size such as 500MiB" in fails("cache", "--prune", "lots")
+    assert "without --clear" in fails("cache", "--prune", "0", "--clear")
 
 
 def test_doctor_says_what_is_here(here):

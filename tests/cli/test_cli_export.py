@@ -55,6 +55,22 @@ def test_a_set_that_moved_must_be_named(work):
     run("export", "faces.refined.parquet", "c", "--to", "own", "--dataset", "moved.csv", "--pictures", "none")
 
 
+def test_pictures_in_another_folder_are_named_as_for_refine(work):
+    """The set was refined with --images; its export finds them by the same option."""
+    from PIL import Image
+
+    for name in fercleaner.read("faces.csv").ids.tolist():
+        place = work / "elsewhere" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(place)
+    images = ("--images", "elsewhere")
+    run("export", "faces.refined.parquet", "c", "--to", "folders", "--dataset", "faces.csv", *images)
+    assert len(fercleaner.read("c")) == 48
+    assert "no such picture" in fails(
+        "export", "faces.refined.parquet", "d", "--to", "folders", "--dataset", "faces.csv"
+    )
+
+
 def test_what_goes_wrong_is_said(work):
     assert "Did you mean 'cleanlab'?" in fails("export", "faces.refined.parquet", "c", "--to", "cleanlabs")
     assert "no such picture" in fails("export", "faces.refined.parquet", "c", "--to", "folders")

@@ -18,4 +18,5 @@ def test_from_a_folder_of_pictures_to_a_better_classifier(tmp_path):
     found = example.main(tmp_path)
     assert len(read_log(tmp_path / "me.jsonl").entries) == found["decided"] == example.LOOKS
     assert found["changed"] > 50
+    assert "What else is wrong with the set" in (tmp_path / "audit" / "index.html").read_text()
     assert found["cleaned"] > found["given"] + 0.02

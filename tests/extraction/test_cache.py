@@ -15,6 +15,7 @@ import pytest
 
 from fercleaner.core.arrays import spec_digest
 from fercleaner.core.errors import StoreError
+from fercleaner.core.files import STALE_SECONDS
 from fercleaner.extraction import cache as cache_module
 from fercleaner.extraction.cache import FeatureCache, default_folder
 
@@ -191,14 +192,43 @@ def test_old_temporary_files_go_and_fresh_ones_stay(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     fill(cache, range(3))
     folder = tmp_path / spec_digest(SPEC)
-    old, fresh = folder / "a.shard.1.tmp", folder / "b.shard.2.tmp"
+    old, fresh = folder / ".fercleaner-1.tmp", folder / ".fercleaner-2.tmp"
     for path in (old, fresh):
         path.write_bytes(b"half")
-    long_ago = time.time() - 2 * cache_module.STALE_SECONDS
+    long_ago = time.time() - 2 * STALE_SECONDS
     os.utime(old, (long_ago, long_ago))
     check(cache, range(3))
     assert not old.exists()
     assert fresh.exists()
+
+
+def test_a_cache_cleared_beside_a_run_is_made_again_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = FeatureCache(tmp_path)
+    fill(cache, range(3))
+    with cache.open(SPEC, 4) as cached:
+        cached.put(digest(5), vector(5), True, "")
+        FeatureCache(tmp_path).clear()
+        assert cached.get(digest(1)) is not None  # a run keeps what it has open
+    assert "was removed during this run; it is made again" in caplog.text
+    with cache.open(SPEC, 4) as cached:
+        assert cached.get(digest(5)) is not None
+        assert cached.get(digest(1)) is None
+
+
+def test_prune_keeps_the_newest(tmp_path: Path) -> None:
+    cache, other = FeatureCache(tmp_path), {**SPEC, "size": 9}
+    fill(cache, range(4))
+    fill(cache, range(10, 14), other)
+    for age, spec in ((200, other), (100, SPEC)):
+        for path in shards(tmp_path, spec):
+            os.utime(path, (time.time() - age, time.time() - age))
+    newer, older = (shards(tmp_path, spec)[0].stat().st_size for spec in (SPEC, other))
+    assert cache.prune(newer + older) == 0
+    assert cache.prune(newer) == older
+    assert not shards(tmp_path, other)
+    check(cache, range(4))
+    assert cache.prune(0) == newer
+    assert cache.size().shards == 0
 
 
 def test_size_and_clear_touch_only_what_is_ours(tmp_path: Path) -> None:

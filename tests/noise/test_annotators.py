@@ -82,6 +82,23 @@ def test_the_report_orders_people_as_they_are():
     json.dumps(about, allow_nan=False)
 
 
+def test_the_views_are_heard_beside_the_people():
+    """Three people share a mistake: labels alone believe them, distributions that know better do not."""
+    n = 300
+    truth = np.arange(n) % 3
+    said = np.where(truth == 1, 0, truth)
+    face, person = np.tile(np.arange(n), 4), np.repeat(np.arange(4), n)
+    annotations = Annotations(n, CLASSES, ("a", "b", "c", "good"), face, person, np.concatenate([said] * 3 + [truth]))
+    views = np.eye(3)[truth]
+    about = report(annotations, dawid_skene(annotations), np.arange(n).astype(str), views)
+    alone = {who["name"]: who["right"] for who in about["people"]}
+    beside = {who["name"]: who["with_views"]["right"] for who in about["people"]}
+    assert alone["a"] > alone["good"]
+    assert beside["good"] == 1
+    assert beside["a"] == pytest.approx(2 / 3)
+    assert about["people"][0]["with_views"]["low"] < 2 / 3 < about["people"][0]["with_views"]["high"]
+
+
 def test_tables_are_read_and_refused(tmp_path):
     labeled_vectors(tmp_path)
     samples = fercleaner.read(tmp_path / "faces.csv")
@@ -128,4 +145,12 @@ def test_refine_and_show_with_annotators(tmp_path, monkeypatch):
     shown = run("show", "faces.refined.parquet").stdout
     assert "Whom to ask next" in shown
     assert "ann and ben" in shown
+    people = refined.metadata["annotators"]["people"]
+    assert max(people, key=lambda who: who["with_views"]["right"])["name"] == "ann"
+    run("audit", "faces.refined.parquet", "--out", "audit")
+    page = (tmp_path / "audit" / "index.html").read_text()
+    assert "right, with the views" in page
+    assert "ann and ben" in page
+    data = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert data["annotators"]["people"] == people
     assert "no such file" in fails(*made, "--force", "--annotators", "nowhere.csv")

@@ -71,6 +71,23 @@ def test_a_refined_file_alone_and_with_its_set(folder) -> None:
     assert data["tables"][-1]["name"] == "age"
 
 
+def test_columns_come_from_a_table_of_their_own(folder) -> None:
+    """For a refined file without its set, and for sets without columns; matched as everywhere, other rows left over."""
+    run("refine", *SET, *RULE, "--out", "a.parquet")
+    rows = [f"elsewhere/{i}.png,{'f' if i % 3 else 'm'}" for i in range(40)]
+    (folder / "people.csv").write_text("\n".join(["image,sex", *rows, "elsewhere/other.png,f"]) + "\n")
+    by = ("--columns", "people.csv", "--by", "sex", "--no-checks")
+    run("audit", "a.parquet", "--out", "alone", *by)
+    run("audit", *SET, *RULE, "--out", "set", *by)
+    for out in ("alone", "set"):
+        [table] = data_of(folder / out)["tables"]
+        assert {row["value"]: row["faces"] for row in table["rows"]} == {"f": 26, "m": 14, "(none)": 8}
+    assert "has no column 'age'; its columns are image, sex" in fails(
+        "audit", *SET, "--out", "x", "--columns", "people.csv", "--by", "age"
+    )
+    assert "name the columns to count by" in fails("audit", *SET, "--out", "y", "--columns", "people.csv")
+
+
 def test_what_it_refuses(folder) -> None:
     run("refine", *SET, *RULE, "--out", "a.parquet")
     assert "Name its set: --dataset SET" in fails("audit", "a.parquet", "--out", "x", "--by", "age")

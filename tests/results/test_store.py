@@ -334,7 +334,7 @@ def test_load_finds_every_kind_of_damage(tmp_path):
         with pytest.raises(StoreError, match="damaged"):
             parquet.load(path)
     outcomes = []
-    for place in range(8, len(whole) * 2 // 3, 97):
+    for place in range(4, len(whole) - 4, 41):  # pages, and the footer with class names and metadata
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         try:
             assert_equal(good, parquet.load(path))
@@ -343,6 +343,53 @@ def test_load_finds_every_kind_of_damage(tmp_path):
             outcomes.append("refused")
     # A flipped bit is found, or lies where it changes nothing; it never changes a value silently.
     assert outcomes.count("refused") > 0.8 * len(outcomes)
+
+
+def test_a_change_that_parquet_cannot_see_is_refused(tmp_path):
+    """Pages have checksums of their own; names of classes, metadata and rewritten columns have the digest alone."""
+    path = tmp_path / "r.parquet"
+    parquet.write(make(), path)
+    head = json.loads(pq.read_schema(path).metadata[parquet.METADATA_KEY])
+    changes = [
+        {"header": {**head, "classes": ["fear", *head["classes"][1:]]}},
+        {"header": {**head, "method": "another"}},
+        {"header": {**head, "digest": "0" * 64}},
+        {"reason": ["because"] * 6},
+        {"neighbors_for": [["a"]] * 6},
+        {"evidence_vote": [0.5] * 6},
+        {"flagged": [False] * 6},
+    ]
+    for change in changes:
+        parquet.write(make(), path, overwrite=True)
+        rewrite(path, **change)
+        with pytest.raises(StoreError, match="is damaged: its contents do not give the digest that it carries"):
+            parquet.load(path)
+
+
+def test_a_file_from_before_there_was_a_digest_is_read_with_a_note(tmp_path, caplog):
+    path = tmp_path / "r.parquet"
+    parquet.write(make(), path)
+    head = json.loads(pq.read_schema(path).metadata[parquet.METADATA_KEY])
+    assert len(head.pop("digest")) == 64
+    rewrite(path, header=head)
+    assert_equal(make(), parquet.load(path))
+    assert f"{path} carries no digest" in caplog.text
+
+
+def test_the_digest_is_of_what_the_columns_say_not_of_how_they_lie(tmp_path):
+    table = pa.table({"a": pa.array(["x", None, "longer", ""]), "b": pa.array([[1.0], None, [], [2.0, 3.0]])})
+    typed = table.cast(pa.schema([("a", pa.string()), ("b", pa.list_(pa.float32()))]))
+    cut = pa.concat_tables([typed.slice(0, 1), typed.slice(1, 3)])
+    assert parquet.digest_of(typed, "{}") == parquet.digest_of(cut, "{}")
+    others = [
+        {"a": ["x", "", "longer", ""]},
+        {"a": ["xl", None, "onger", ""]},
+        {"b": [[1.0], [], [], [2.0, 3.0]]},
+        {"b": [[1.0, 2.0], None, [], [3.0]]},
+    ]
+    for other in others:
+        columns = {**{name: typed[name].to_pylist() for name in ("a", "b")}, **other}
+        assert parquet.digest_of(pa.table(columns, schema=typed.schema), "{}") != parquet.digest_of(typed, "{}")
 
 
 def test_added_columns_are_ignored_and_wider_types_accepted(tmp_path):

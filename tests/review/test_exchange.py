@@ -111,6 +111,10 @@ def test_the_label_studio_configuration_is_xml_whatever_classes_are_called():
 
     root = ElementTree.fromstring(config(["a<b", 'c"d', "e&f"]))
     assert [choice.get("value") for choice in root.iter("Choice")] == ["a<b", 'c"d', "e&f", "not a face"]
+    root = ElementTree.fromstring(config(["fear", "not a face"]))
+    assert [choice.get("value") for choice in root.iter("Choice")] == ["fear", "not a face"]
+    with pytest.raises(InputError, match=r"Class 'fe\\x1bar' holds a control character"):
+        config(["fe\x1bar"])
 
 
 def test_files_of_several_kinds_merge(tmp_path):

@@ -55,6 +55,15 @@ def test_a_torn_last_line_is_left_out_and_does_not_swallow_the_next(tmp_path, cu
     assert contents.unreadable == (() if cut == 1 else (2,))
 
 
+def test_a_log_that_cannot_be_written_is_said_before_anybody_decides(tmp_path, monkeypatch):
+    log = DecisionLog(tmp_path / "a.jsonl")
+    log.check()
+    assert not log.path.exists()
+    monkeypatch.setattr(os, "access", lambda place, mode: not (place == tmp_path and mode == os.W_OK))
+    with pytest.raises(StoreError, match=r"cannot be written: no permission\. Choose another --log"):
+        log.check()
+
+
 def test_damaged_lines_are_counted_and_a_file_of_nothing_else_is_refused(tmp_path):
     log = DecisionLog(tmp_path / "a.jsonl")
     log.append([Entry("a", "ann", "label", FEAR)])

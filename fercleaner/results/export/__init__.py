@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import InputError, StoreError, did_you_mean
-from ...core.files import replacing
+from ...core.files import replacing, sweep, temporary_name
 from ...core.refined import RefinedSet, rows_of
 from ...core.types import Samples
 from . import affectnet, cleanlab, expw, fer2013, folders, huggingface, label_studio, manifest, rafdb
@@ -155,7 +154,8 @@ def export_to(
     job = Job(refined, rows, labels, None if source is None else Path(source), samples, pictures)
     place = Path(folder)
     _check_folder(place, overwrite)
-    partial = place.absolute().parent / f".fercleaner-{secrets.token_hex(8)}.tmp"
+    sweep(place.absolute().parent)
+    partial = place.absolute().parent / temporary_name()
     try:
         partial.mkdir()
         FORMATS[target].write(job, partial)

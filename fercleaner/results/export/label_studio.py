@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ...core.arrays import Ints
+from ...core.errors import InputError
 from ...core.refined import RefinedSet
+from ...core.text import shown
 from .job import Job, write_text
 
 #: Name of the choice in a Label Studio project; the choice that says that a picture shows no face.
@@ -56,8 +58,22 @@ def tasks(refined: RefinedSet, rows: Ints, predicted: Sequence[str] | None = Non
 
 
 def config(classes: Sequence[str]) -> str:
-    """Return the labeling configuration of a Label Studio project for these classes: one choice, or two."""
-    choices = "\n".join(f'    <Choice value="{escape(name, quote=True)}"/>' for name in (*classes, NOT_A_FACE))
+    """Return the labeling configuration of a Label Studio project for these classes: one choice, or two.
+
+    Raises
+    ------
+    InputError
+        A class holds a character that XML cannot hold.
+    """
+    for name in classes:
+        if any((ord(sign) < 32 and sign not in "\t\n\r") or sign in "\ufffe\uffff" for sign in name):
+            raise InputError(
+                f"Class '{shown(name)}' holds a control character, which Label Studio's configuration (XML) cannot "
+                "hold. Rename it when the set is refined: --alias OLD=NEW."
+            )
+    choices = "\n".join(
+        f'    <Choice value="{escape(name, quote=True)}"/>' for name in dict.fromkeys((*classes, NOT_A_FACE))
+    )
     return (
         "<View>\n"
         '  <Image name="image" value="$image"/>\n'
