@@ -270,7 +270,8 @@ class Reader:
 
 def emptied(refined: Doubles, given: Doubles, rows: Bools) -> list[int]:
     """Return the classes that labels (N, C) of the chosen faces name and no refined distribution leads with."""
-    return np.setdiff1d(given[rows].argmax(1), refined[rows].argmax(1)).tolist()
+    gone: list[int] = np.setdiff1d(given[rows].argmax(1), refined[rows].argmax(1)).tolist()
+    return gone
 
 
 def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles, dict[int, int]]:
