@@ -343,8 +343,9 @@ def by_set() -> str:
         "best other AP",
     ]
     text = (
-        f"`consensus`, with the builtin posteriors where a set has them; accuracies; groups on which nothing was chosen "
-        f"(but P: it was watched); {content['date'][:10]}; `benchmarks/by_set.py --half {content['half']}`, "
+        "`consensus`, with the builtin posteriors where a set has them. FER2013: the half by groups that own labels "
+        "were not tuned on (injected noise was looked at on both halves); P, digits, drawn faces were watched. "
+        f"{content['date'][:10]}; `benchmarks/by_set.py --half {content['half']}`, "
         "[results](../benchmarks/results/by_set.json) with all tools and the label-distribution measures."
     )
     return text + "\n\n" + table(head, rows)
