@@ -5,7 +5,9 @@
 FERPLUS is as in `beds.ferplus`, FOLDER where the paths of its labels.csv start; POSED holds labels.csv, truth.csv,
 ratings.csv, view_builtin_256.npy, landmarks_68.npy and posteriors_builtin.csv. FER2013 is cut in two by groups:
 constants were chosen on --half choose, results/by_set.json holds "report" (of the held-back groups: "test"). "people"
-draws wrong labels from each face's own votes or ratings, weighed by how far these disagree.
+draws wrong labels from each face's own votes or ratings, weighed by how far these disagree. Beside `consensus`, with
+and without external posteriors, stand our other methods, the linear area under the margin, and out-of-fold probes told
+the base rates. --without PART drops a part of `consensus` (then it alone is asked); `set_tools.PARTS` names them.
 """
 
 from __future__ import annotations
@@ -20,17 +22,21 @@ from typing import Any
 
 import numpy as np
 from beds import Bed, demo, digits, ferplus
+from case import Shared
+from peers.base import K, Verdict
+from set_tools import PARTS, by_consensus, intervals, rivals, verdict
 from stamp import stamp, write_json
 
 from fercleaner import datasets
 from fercleaner.core.arrays import Ints
-from fercleaner.core.evidence import Evidence
-from fercleaner.core.types import Features, Posteriors, Refinement
+from fercleaner.core.numeric import normalized
+from fercleaner.core.types import Posteriors
 from fercleaner.datasets.posteriors import read_posteriors
 from fercleaner.datasets.truth import read_truth
 from fercleaner.encoders import builtin
 from fercleaner.encoders.builtin_views import split
 from fercleaner.encoders.vectors import read_view
+from fercleaner.evaluation.distributions import distribution_measures
 from fercleaner.evaluation.metrics import (
     accuracy,
     average_precision,
@@ -40,9 +46,7 @@ from fercleaner.evaluation.metrics import (
 )
 from fercleaner.extraction.run import extract, usable_cores
 from fercleaner.landmarks import detect
-from fercleaner.landmarks.geometry import descriptor
 from fercleaner.landmarks.points import PointsFile
-from fercleaner.methods import build
 from fercleaner.noise.injection import NoiseSpec, parse
 
 #: Faces of FER2013 with outside views, votes that make a truth, and the share of labels that are made wrong.
@@ -56,24 +60,43 @@ def main() -> None:
     parser.add_argument("--ferplus", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--posed", type=Path, required=True)
+    parser.add_argument("--without", choices=sorted(PARTS), help="a part of consensus to leave out")
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "by_set.json")
     options = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for bed, posteriors in opened(options):
+        shared: dict[int, Shared] = {}
         for kind in kinds(bed):
             part = bed if kind == "own" and bed.noisy else bed.sample(None, VOTES)
-            chosen = np.isin(bed.samples.ids, part.samples.ids)
+            if len(part.samples) not in shared:
+                shared[len(part.samples)] = Shared.of(part, min(K, len(part.samples) - 1), "cpu")
             given = labels(part, kind)
-            for told in [False, True][: 1 + (posteriors is not None)]:
-                answer = answered(part, given, taken(posteriors, chosen) if told and posteriors else None)
-                rows.append({"set": bed.name, "labels": kind, "posteriors": told, **figures(answer, part, given)})
-                print(
-                    " ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in rows[-1].items()),
-                    flush=True,
-                )
-    rows.sort(key=lambda row: row["accuracy"] - row["given"])
-    write_json(options.out, {**stamp(), "half": options.half, "seed": SEED, "rate": RATE, "rows": rows})
+            chosen = np.isin(bed.samples.ids, part.samples.ids)
+            outside = None if posteriors is None else taken(posteriors, chosen)
+            for tool, said in verdicts(part, given, shared[len(part.samples)], outside, options.without):
+                rows.append({"set": bed.name, "labels": kind, "tool": tool, **figures(said, part, given)})
+                line = (f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in rows[-1].items())
+                print(" ".join(line), flush=True)
+    worst = {
+        row["set"]: min(r["gain"] for r in rows if r["set"] == row["set"] and r["gain"] is not None) for row in rows
+    }
+    rows.sort(key=lambda row: (worst[row["set"]], row["set"], row["labels"]))
+    what = {"half": options.half, "without": options.without, "seed": SEED, "rate": RATE, "rows": rows}
+    write_json(options.out, {**stamp(), **what})
+
+
+def verdicts(
+    part: Bed, given: Ints, shared: Shared, outside: Posteriors | None, dropped: str | None
+) -> Iterator[tuple[str, Verdict]]:
+    """Yield what each tool says of given labels."""
+    samples = part.samples.replacing(given=np.eye(len(part.samples.classes), dtype=np.float32)[given])
+    answer = by_consensus(samples, shared, None, dropped, SEED)
+    yield "consensus", verdict(answer)
+    if outside is not None:
+        yield "consensus, builtin posteriors", verdict(by_consensus(samples, shared, outside, dropped, SEED))
+    if dropped is None:
+        yield from rivals(samples, shared, answer, SEED)
 
 
 def opened(options: argparse.Namespace) -> Iterator[tuple[Bed, Posteriors | None]]:
@@ -83,10 +106,10 @@ def opened(options: argparse.Namespace) -> Iterator[tuple[Bed, Posteriors | None
     side = np.array([_number(f"half:{name}") % 2 for name in fer.samples.group.tolist()])
     here = np.flatnonzero(side == (options.half == "report"))
     order = np.argsort([_number(name) for name in fer.samples.group[here].tolist()], kind="stable")
-    yield with_points(replace(fer.subset(np.sort(here[order[:FACES]])), name="FER2013, outside views")), None
+    yield replace(fer.subset(np.sort(here[order[:FACES]])), name="FER2013, outside views"), None
     yield heldback(fer, options)
     yield posed(options.posed)
-    yield with_points(replace(demo(), name="drawn faces, HOG")), None
+    yield replace(demo(), name="drawn faces, HOG"), None
     yield digits(), None
 
 
@@ -100,8 +123,8 @@ def heldback(fer: Bed, options: argparse.Namespace) -> tuple[Bed, Posteriors | N
     model = builtin.build(parts=builtin.PARTS)
     done = extract(samples, model, cache=None, workers=usable_cores())
     parts = split(samples, done.values, done.found, done.notes, model.spec)
-    bed = replace(fer.subset(rows), name="FER2013 held back, builtin", landmarks=None)
-    return replace(bed, views=(parts.features, descriptor(parts.landmarks))), parts.posteriors
+    bed = replace(fer.subset(rows), name="FER2013 held back, builtin", landmarks=parts.landmarks)
+    return replace(bed, views=(parts.features,)), parts.posteriors
 
 
 def posed(folder: Path) -> tuple[Bed, Posteriors | None]:
@@ -111,24 +134,20 @@ def posed(folder: Path) -> tuple[Bed, Posteriors | None]:
     at = truth.rows_of(everyone.ids, everyone.paths)
     rows = np.flatnonzero(at >= 0)
     ratings, _ = read_posteriors("ratings", folder / "ratings.csv", everyone)
-    points = descriptor(detect(everyone, PointsFile(str(folder / "landmarks_68.npy"))))
+    points = detect(everyone, PointsFile(str(folder / "landmarks_68.npy")))
     view = read_view("builtin", folder / "view_builtin_256.npy", everyone)
     told, _ = read_posteriors("builtin", folder / "posteriors_builtin.csv", everyone)
     bed = Bed(
         "P, builtin",
         everyone,
-        (view, points),
+        (view,),
         np.where(at >= 0, truth.label[at], -1),
         np.where(at >= 0, np.inf, 0).astype(np.float32),
+        points,
         votes=ratings.values.astype(np.float64),
         noisy=True,
     ).subset(rows)
     return bed, taken(told, np.isin(np.arange(len(everyone)), rows))
-
-
-def with_points(bed: Bed) -> Bed:
-    """Return the bed with its landmarks as a view."""
-    return bed if bed.landmarks is None else replace(bed, views=(*bed.views, descriptor(bed.landmarks)))
 
 
 def kinds(bed: Bed) -> list[str]:
@@ -165,29 +184,33 @@ def taken(table: Posteriors, chosen: np.ndarray) -> Posteriors:
     return Posteriors(table.name, table.ids[chosen], table.classes, table.values[chosen], table.found[chosen])
 
 
-def answered(bed: Bed, given: Ints, posteriors: Posteriors | None) -> Refinement:
-    """Return what `consensus` says of given labels."""
-    samples = bed.samples.replacing(given=np.eye(len(bed.samples.classes), dtype=np.float32)[given])
-    views: dict[str, Features] = {view.view: view for view in bed.views}
-    evidence = Evidence(samples, views, posteriors={} if posteriors is None else {posteriors.name: posteriors})
-    return build("consensus").refine(evidence, np.random.default_rng(SEED))
-
-
-def figures(answer: Refinement, bed: Bed, given: Ints) -> dict[str, Any]:
-    """Return the figures over the faces with a clear truth."""
+def figures(said: Verdict, bed: Bed, given: Ints) -> dict[str, Any]:
+    """Return the figures over the faces with a clear truth; None where a tool has no say."""
     judged = bed.judged(VOTES)
-    label, was, now = bed.label[judged], given[judged], answer.label[judged]
-    wrong, suspicion = was != label, 1.0 - answer.quality[judged].astype(np.float64)
-    return {
+    label, was = bed.label[judged], given[judged]
+    wrong, suspicion = was != label, said.suspicion[judged]
+    share = accuracy(was, label)
+    answer: dict[str, Any] = {
         "faces": int(judged.sum()),
-        "given": accuracy(was, label),
-        "accuracy": accuracy(now, label),
+        "given": share,
         "average_precision": average_precision(suspicion, wrong) if wrong.any() else None,
-        "flag_f1": flag_scores(answer.flagged[judged], wrong).f1 if wrong.any() else None,
-        "right_changed": float((now != was)[~wrong].mean()),
-        "mean_recall": mean_recall(now, label, len(bed.samples.classes)),
-        "calibration_error": calibration_error(np.clip(suspicion, 0, 1), wrong),
+        **dict.fromkeys(("flag_f1", "calibration_error", "accuracy", "gain", "right_changed", "mean_recall")),
     }
+    if said.flagged is not None:
+        answer["flag_f1"] = flag_scores(said.flagged[judged], wrong).f1 if wrong.any() else None
+        answer["calibration_error"] = calibration_error(np.clip(suspicion, 0, 1), wrong)
+    right = None
+    if said.label is not None:
+        now = said.label[judged]
+        right = now == label
+        answer |= {"accuracy": accuracy(now, label), "right_changed": float((now != was)[~wrong].mean())}
+        answer |= {"gain": answer["accuracy"] - share, "mean_recall": mean_recall(now, label, len(bed.samples.classes))}
+    if said.distribution is not None and bed.votes is not None:
+        truth = normalized(bed.votes[judged])
+        answer |= distribution_measures(normalized(said.distribution[judged]), truth)
+    group = bed.samples.ids if bed.samples.group is None else bed.samples.group
+    part = Verdict(suspicion)
+    return answer | intervals(part, wrong, right, group[judged], SEED)
 
 
 def _number(name: str) -> int:

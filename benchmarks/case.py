@@ -78,10 +78,13 @@ class Shared:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Given labels with their evidence: `evidence` for our methods, `case` for peers, `probe_seconds` of the probe."""
+    """Given labels with their evidence: `evidence` for our methods, `case` for peers, `probe_seconds` of the probe.
+
+    No case where no probe was trained.
+    """
 
     evidence: Evidence
-    case: Case
+    case: Case | None
     probe_seconds: float
 
 

@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,12 @@ def built(name: str) -> Method:
     return build(plain, dict(setting.partition("=")[::2] for setting in settings))
 
 
+def wanted(name: str) -> frozenset[str]:
+    """Return the evidence that a method looks at."""
+    method = built(name)
+    return method.needs | method.optional
+
+
 def judge(name: str, work: Callable[[], Verdict | dict[str, Verdict]]) -> tuple[dict[str, tuple[Verdict, Cost]], str]:
     """Run one tool; return its verdicts with their cost, and the reason where it cannot run."""
     try:
@@ -83,7 +89,10 @@ def one_noise(
     origin = {key: value for key, value in stamp().items() if key in {"commit", "date"}}
     for seed in args.seeds:
         samples = relabeled(bed, spec, seed, shared.vectors)
-        asked = question(shared, samples, seed, args.device)
+        if args.peers or any("posteriors" in wanted(name) for name in args.methods):
+            asked = question(shared, samples, seed, args.device)
+        else:  # nobody asks the probe
+            asked = Question(replace(shared.evidence, samples=samples), None, 0.0)
         tools: list[tuple[str, bool, Callable[[], Any]]] = []
         for name in args.methods:
             tools.append((name, True, partial(run_method, built(name), asked, seed)))

@@ -139,6 +139,10 @@ def _tell(set_again: str, trial: Trial) -> None:
         )
     else:
         first = f"Recommended: {trial.recommended}, best in {sure}."
+        best_score = next(iter(trial.methods))
+        if best_score != trial.recommended:
+            why = "cannot be told from it" if len(trial.noises) > 1 else "one kind of noise does not decide"
+            first += f" It is the default; {best_score} has a higher score here, but {why}."
     span = best.precision_range
     between = "" if span is None else f" ({span[0]:.2f} to {span[1]:.2f})"
     note(

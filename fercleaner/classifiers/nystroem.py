@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -54,9 +55,9 @@ def kernel_features(features: Mapping[str, Features], order: Ints) -> tuple[Floa
     ------
     Williams and Seeger, Using the Nystrom Method to Speed Up Kernel Machines, NIPS 2000.
     """
-    joint = join({name: whiten(view) for name, view in features.items()})
-    found: Bools = np.asarray(joint.found)[order]
-    x = joint.values[order]
+    joint = join({name: whiten(_in_order(view, order)) for name, view in features.items()})
+    found: Bools = np.asarray(joint.found)
+    x = joint.values
     with_vector = np.flatnonzero(found)
     chosen = np.random.default_rng(CENTERS_SEED).choice(
         with_vector, min(CENTERS, len(with_vector)), replace=False, shuffle=False
@@ -80,6 +81,12 @@ def kernel_features(features: Mapping[str, Features], order: Ints) -> tuple[Floa
     length = float(np.sqrt(np.einsum("nm,nm->", table, table, dtype=np.float64) / max(int(found.sum()), 1)))
     table /= np.float32(max(length, 1e-30))
     return table, found
+
+
+def _in_order(view: Features, order: Ints) -> Features:
+    """Return the rows of a view in an order, so that rounding, too, does not depend on theirs."""
+    notes = None if view.notes is None else view.notes[order]
+    return replace(view, ids=view.ids[order], values=view.values[order], found=view.found[order], notes=notes)
 
 
 def _squared_distances(rows: _Real, centers: _Real) -> _Real:

@@ -25,9 +25,12 @@ METHODS: dict[str, type] = {
     "consensus": Consensus,
 }
 
+#: The method that is taken where none is named.
+DEFAULT = "consensus"
+
 ENTRY_POINTS = "fercleaner.methods"
 
-__all__ = ["METHODS", "Evidence", "Method", "available", "build", "parameters"]
+__all__ = ["DEFAULT", "METHODS", "Evidence", "Method", "available", "build", "parameters"]
 
 
 def available() -> dict[str, type]:

@@ -14,6 +14,7 @@ from ..core.groups import group_numbers
 from ..core.types import Refinement, Samples
 from ..evaluation.bootstrap import DRAWS, compare
 from ..evaluation.metrics import auroc, average_precision, flag_scores, r_precision
+from ..methods import DEFAULT
 from ..noise.estimate import held_wrong
 from ..noise.flip_curve import chances, fit_slope
 from ..noise.injection import NoiseSpec
@@ -99,11 +100,11 @@ class Trial:
     methods : mapping of name -> MethodFigures
         Best score first.
     leading : str
-        The first of them.
+        The method to take (`led_by`): `methods.DEFAULT` where no other is clearly better, else the first.
     recommended : str or None
-        The same, where no other method is level with it; else None.
+        The same, but None where neither it is the default nor the only one with the best score.
     indistinct : tuple of str
-        Methods that the bootstrap cannot tell from the leading one (`bootstrap.compare`).
+        Other methods that the bootstrap cannot tell from the best (`bootstrap.compare`).
     draws : int
         Of the bootstrap.
     skipped : mapping of name -> str
@@ -205,8 +206,8 @@ def judged(runs: Runs) -> Trial:
             expected_recall=float(np.mean([_flag_recall(c, a) for c, a in _pairs(runs, name)])),
             by_noise=by_noise,
         )
-    leading = names[standing.best]
-    level = tuple(n for i, n in enumerate(names) if standing.level[i] and n != leading)
+    level = [name for name, alike in zip(names, standing.level, strict=True) if alike]
+    leading = led_by(names[standing.best], level, names, len(runs.noises))
     return Trial(
         faces=len(samples),
         labeled=int(labeled.sum()),
@@ -216,11 +217,20 @@ def judged(runs: Runs) -> Trial:
         noise_rate=rate,
         methods=table,
         leading=leading,
-        recommended=None if level else leading,
-        indistinct=level,
+        recommended=leading if leading == DEFAULT or set(level) <= {leading} else None,
+        indistinct=tuple(name for name in level if name != leading),
         draws=DRAWS,
         skipped=dict(runs.skipped),
     )
+
+
+def led_by(best: str, level: Collection[str], names: Collection[str], kinds: int) -> str:
+    """Return which method to take: the best, but the default where that is level with it or noise is of one kind.
+
+    How methods rank hangs on the kind of noise, and that of the set itself is not known: one kind cannot speak against
+    what was best on other sets.
+    """
+    return DEFAULT if DEFAULT in names and (DEFAULT in level or kinds == 1) else best
 
 
 def _pairs(runs: Runs, name: str) -> list[tuple[Flipped, Refinement]]:

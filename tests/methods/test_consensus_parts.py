@@ -15,13 +15,15 @@ from fercleaner.methods.consensus import external
 from fercleaner.methods.consensus.experts import Expert, fit_stack
 from fercleaner.methods.consensus.external import BUILTIN
 from fercleaner.methods.consensus.noise_models import (
+    BY_CLASS,
+    EVEN,
+    RIGHT,
     Labels,
     Noise,
     RandomNoise,
     at_random,
     fit_random,
     measure,
-    random_share,
     systematic,
 )
 from fercleaner.noise.label_model import frequencies
@@ -83,13 +85,13 @@ def test_fixed_weights_stay_and_joined_ratios_add_up():
 # Noise
 
 
-@pytest.mark.parametrize("noisy", [True, False])
-def test_random_noise_equals_em_in_loops(noisy):
+@pytest.mark.parametrize("shape", [BY_CLASS, EVEN, RIGHT])
+def test_random_noise_equals_em_in_loops(shape):
     rng = np.random.default_rng(2)
     given, prior = soft_labels(rng, 24, 3), rng.dirichlet(np.full(3, 8.0))
     ratios = 1.5 * rng.normal(size=(24, 3)) + 2 * given + [0.0, 0.7, 0]
-    model = fit_random(ratios, given, prior, noisy=noisy)
-    bias, sharp, matrix, likelihood = oracle.fit_random(ratios.tolist(), given, prior, noisy=noisy)
+    model = fit_random(ratios, given, prior, shape)
+    bias, sharp, matrix, likelihood = oracle.fit_random(ratios.tolist(), given, prior, shape)
     np.testing.assert_allclose(model.bias, bias, atol=1e-8)
     np.testing.assert_allclose(model.transition, matrix, atol=1e-8)
     assert model.sharpness == pytest.approx(sharp, abs=1e-8)
@@ -97,30 +99,35 @@ def test_random_noise_equals_em_in_loops(noisy):
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.4])
-def test_random_noise_finds_the_transition_matrix(rate):
+@pytest.mark.parametrize("shape", [BY_CLASS, EVEN])
+def test_random_noise_finds_the_transition_matrix(rate, shape):
     """3,000 faces, 750 a class: a rate's standard error is below .018."""
     ratios, given, _ = sample(3, symmetric(4, rate))
-    np.testing.assert_allclose(fit_random(ratios, given, frequencies(given)).transition, symmetric(4, rate), atol=0.06)
+    found = fit_random(ratios, given, frequencies(given), shape).transition
+    np.testing.assert_allclose(found, symmetric(4, rate), atol=0.06)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.2])
-def test_random_share_is_that_of_labels_drawn_from_all_classes(rate):
-    """Flips of rate r to other classes are r 4/3 draws from all four; the likeliest share is no worse than that."""
-    ratios, given, _ = sample(4, symmetric(4, rate))
-    prior = frequencies(given)
-    found = random_share(ratios, given, prior)
-    assert found == pytest.approx(rate * 4 / 3, abs=0.03)
+def test_one_rate_flips_to_classes_that_occur():
+    ratios, given, _ = sample(4, symmetric(3, 0.2), n=600)
+    wide = np.hstack([ratios, np.full((600, 1), -30.0)])
+    found = fit_random(wide, np.hstack([given, np.zeros((600, 1))]), np.array([0.333, 0.333, 0.333, 0.001]), EVEN)
+    np.testing.assert_allclose(found.transition[:3, 3], 0)
+    np.testing.assert_allclose(found.transition[:3, :3], symmetric(3, 0.2), atol=0.05)
 
 
-def test_random_share_is_the_likeliest():
-    ratios, given, _ = sample(5, symmetric(4, 0.15), n=200)
-    prior = frequencies(given)
-    found, log_prior = random_share(ratios, given, prior), np.log(prior)
-    levels = {
-        e: max(oracle.mixture(e, log_prior, s, ratios.tolist(), given) for s in np.linspace(0.6, 1.8, 25))
-        for e in (found / 2, found, min(1.8 * found, 0.9))
-    }
-    assert max(levels, key=levels.get) == found
+def flips_of_one_class(c, rate):
+    matrix = np.eye(c)
+    matrix[0, :2] = 1 - rate, rate
+    return matrix
+
+
+@pytest.mark.parametrize(("matrix", "alike"), [(symmetric(4, 0.2), 1), (flips_of_one_class(4, 0.5), 0)])
+def test_even_noise_is_told_from_flips_of_one_class(matrix, alike):
+    ratios, given, _ = sample(5, matrix)
+    labels = Labels(given, np.ones(3000, dtype=bool), frequencies(given), np.zeros(3000, dtype=np.int64), None)
+    noise = measure(ratios, labels)
+    assert [share for share, _ in noise.models] == pytest.approx([1 - alike, alike], abs=0.05)
+    assert noise.random == 1
 
 
 def test_noise_of_clear_faces_is_random_where_it_was_put_in_so_and_not_else():
@@ -137,7 +144,7 @@ def test_noise_of_clear_faces_is_random_where_it_was_put_in_so_and_not_else():
      (0.5, 1, (0, 1, 0)), (0.175, 0.5, (0.25, 0.5, 0.25)), (0.075, 1, (0.01, 0.5, 0.49))],
 )  # fmt: skip
 def test_shares_by_hand(explained, random, expected):
-    noise = Noise(explained, random, RandomNoise(np.zeros(2), 1.0, np.eye(2), 0.0))
+    noise = Noise(explained, random, ((1.0, RandomNoise(np.zeros(2), 1.0, np.eye(2), 0.0)),))
     assert noise.shares == pytest.approx(expected)
 
 

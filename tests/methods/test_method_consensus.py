@@ -11,12 +11,13 @@ from consensus_cases import beside, crowd, fold_of, make_samples, run, seen_as, 
 
 from fercleaner.classifiers.nystroem import kernel_features
 from fercleaner.core.errors import InputError
+from fercleaner.core.numeric import normalized
 from fercleaner.core.types import Features
 from fercleaner.evaluation.metrics import average_precision
 from fercleaner.methods import build as build_method
 from fercleaner.methods import contract
 from fercleaner.methods.base import keep_given, leading
-from fercleaner.methods.consensus.consensus import Consensus, surest_stay
+from fercleaner.methods.consensus.consensus import Consensus, Reader, surest_stay
 from fercleaner.methods.consensus.experts import KernelHead, fit_stack
 from fercleaner.methods.consensus.noise_models import Labels, measure
 from fercleaner.methods.generated import make_evidence
@@ -52,12 +53,13 @@ def test_the_first_round_equals_the_loops(rates):
     shared, hit, left = noise.shares
     start = np.log(pooled(prior, base_rates(samples.classes, rates), noise.explained**2))
     first = oracle.systematic(start + ratios, start + ratios, given, rows, prior, np.ones(30))
-    model = noise.model
     for i in range(30):
-        vote = oracle.softmax(model.bias + model.sharpness * ratios[i])
         kept = given[i] if samples.labeled[i] else oracle.softmax(start + ratios[i])
-        at_random = oracle.posterior(vote, given[i], model.transition)
-        first[i] = shared * first[i] + hit * np.array(at_random) + left * np.array(kept)
+        at_random = np.zeros(3)
+        for share, model in noise.models:
+            vote = oracle.softmax(model.bias + model.sharpness * ratios[i])
+            at_random += share * np.array(oracle.posterior(vote, given[i], model.transition))
+        first[i] = shared * first[i] + hit * at_random + left * np.array(kept)
     expected = np.where(known[:, None], first, keep_given(samples))
     answer = run(evidence, rounds=1, base_rates=rates)
     kept = np.array(["surest" in note for note in answer.notes])
@@ -181,6 +183,24 @@ def test_of_a_class_that_would_be_emptied_the_surest_labels_stay():
     assert answer.argmax(1).tolist() == [0, 0, 0, 1, 0, 2, 0]
     np.testing.assert_allclose(np.delete(answer, 3, axis=0), np.delete(refined, 3, axis=0))
     np.testing.assert_allclose(answer[3].sum(), 1)
+
+
+def test_a_class_that_the_second_round_empties_is_judged_by_the_first(monkeypatch):
+    """The second reading is made to forget class 0: its labels are judged as with one round, all others are not."""
+    evidence, _, _ = crowd(3, n=300, flips=0.1)
+    first, read, calls = run(evidence, rounds=1), Reader.read, []
+
+    def forgetful(self, own, joined, noise):
+        calls.append(len(calls))
+        answer = read(self, own, joined, noise)
+        return answer if len(calls) < 3 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
+
+    monkeypatch.setattr(Reader, "read", forgetful)
+    second = run(evidence)
+    assert len(calls) == 3
+    labels = evidence.samples.given.argmax(1)
+    np.testing.assert_allclose(second.distribution[labels == 0], first.distribution[labels == 0], atol=1e-6)
+    assert (second.label[labels > 0] > 0).all()
 
 
 def test_a_label_leads_by_the_least_share():

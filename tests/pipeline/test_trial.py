@@ -25,7 +25,7 @@ from fercleaner.pipeline import refine as pipeline
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import evidence_for, gather, gather_for, relabeled
 from fercleaner.pipeline.trial import enough_seeds, inject, run_trial
-from fercleaner.pipeline.trial_figures import believed_by_most
+from fercleaner.pipeline.trial_figures import believed_by_most, led_by
 
 NAMES = ("anger", "fear", "happiness", "neutral")
 N = 200
@@ -284,6 +284,15 @@ def test_methods_that_say_the_same_are_not_told_apart():
     assert result.recommended is None  # only where they part
     assert result.indistinct == ("twin",)
     assert [figures.share_best for figures in result.methods.values()] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("best", "level", "names", "kinds", "expected"),
+    [("a", ["a"], ["a", "consensus"], 4, "a"), ("a", ["a", "consensus"], ["a", "consensus"], 4, "consensus"),
+     ("a", ["a"], ["a", "consensus"], 1, "consensus"), ("a", ["a", "b"], ["a", "b"], 1, "a")],
+)  # fmt: skip
+def test_the_default_leads_where_no_other_is_clearly_better(best, level, names, kinds, expected):
+    assert led_by(best, level, names, kinds) == expected
 
 
 def test_human_noise_takes_the_matrix_that_the_methods_let_expect(monkeypatch):

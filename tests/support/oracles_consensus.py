@@ -105,11 +105,14 @@ def systematic(own, logits, given, rows, prior, power):
     return np.array(result)
 
 
-def fit_random(ratios, given, prior, noisy=True):
+def fit_random(ratios, given, prior, shape):
     """Bias, sharpness, transition matrix and log-likelihood after 40 steps of generalized EM, face by face."""
     n, c = given.shape
-    right = 0.8 if noisy else 0.999
-    matrix = [[right * (a == b) + (1 - right) / c for b in range(c)] for a in range(c)]
+
+    def one_rate(rate):
+        return [[1 - rate if a == b else rate / (c - 1) for b in range(c)] for a in range(c)]
+
+    matrix = one_rate(0.001 if shape == "right" else 0.2)
     start = [[(0.01 * sum(given[:, a]) + 0.5) * (a == b) + 0.5 / c for b in range(c)] for a in range(c)]
     bias, sharp = [math.log(p) for p in prior], 1.0
     for _ in range(40):
@@ -126,8 +129,10 @@ def fit_random(ratios, given, prior, noisy=True):
                 curve += row[a] * (ratio[a] - mean) ** 2
                 for d in range(c):
                     counts[a][d] += true[a] * label[d]
-        if noisy:
+        if shape == "by class":
             matrix = [shares(row) for row in counts]
+        if shape == "even":
+            matrix = one_rate(1 - sum(counts[a][a] for a in range(c)) / sum(map(sum, counts)))
         bias = [
             b + 0.7 * math.log(max(t, 1e-9) / max(v, 1e-9))
             for b, t, v in zip(bias, true_share, vote_share, strict=True)
@@ -139,17 +144,6 @@ def fit_random(ratios, given, prior, noisy=True):
         for d in range(c):
             total += label[d] * math.log(max(sum(row[a] * matrix[a][d] for a in range(c)), 1e-12))
     return bias, sharp, matrix, total
-
-
-def mixture(e, bias, sharp, ratios, given):
-    """Log-likelihood of labels of which a share e is drawn from all classes that occur."""
-    used = [any(row[c] > 0 for row in given) for c in range(given.shape[1])]
-    total = 0.0
-    for ratio, label in zip(ratios, given, strict=True):
-        row = softmax([b + sharp * x for b, x in zip(bias, ratio, strict=True)])
-        for c, y in enumerate(label):
-            total += y * math.log((1 - e) * row[c] + e * used[c] / sum(used)) if y else 0.0
-    return total
 
 
 def shifted(p, trained, known):

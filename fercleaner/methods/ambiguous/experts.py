@@ -12,7 +12,7 @@ import numpy as np
 
 from ...classifiers.linear import BLOCK
 from ...classifiers.probe import assign_folds, calibrate, roles, side_by_side
-from ...core.arrays import Bools, Doubles, Floats, Ints, Progress
+from ...core.arrays import Bools, Doubles, Floats, Ints
 from ...core.devices import torch_device
 from ...core.numeric import softmax
 from ...core.types import Features, Posteriors, Samples
@@ -114,7 +114,6 @@ def expert_posteriors(
     fold: Ints | None = None,
     votes: Floats | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
 ) -> Posteriors:
     """Return out-of-fold class posteriors of a mixture of experts trained on labeled and unlabeled faces.
 
@@ -173,7 +172,7 @@ def expert_posteriors(
     if judges.any():
         limit = min(limit, given.shape[1] - 1)
         head = _Training(design, given, trains, found, guide, experts, active, limit, mass)
-        logits = head.run(seed, torch_device(device), progress)
+        logits = head.run(seed, torch_device(device))
         temperature = calibrate(logits, given, judges & used[:, None])
         share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
         values[order] = np.einsum("nf,nfc->nc", share, softmax((logits / temperature).astype(np.float64)))
@@ -210,7 +209,7 @@ class _Training:
         self.given, self.trains, self.found, self.votes = given, trains, found, votes
         self.experts, self.active, self.limit, self.mass = experts, min(active, experts), limit, mass
 
-    def run(self, seed: int, device: str, progress: Progress | None) -> Floats:
+    def run(self, seed: int, device: str) -> Floats:
         """Return the scores of every fold's head, (N, F, C)."""
         import torch
 
@@ -238,8 +237,6 @@ class _Training:
                 adam.zero_grad()
                 torch.autograd.backward(loss)
                 adam.step()
-            if progress is not None:
-                progress(epoch + 1, EPOCHS * times)
         with torch.no_grad():
             scores = torch.cat([self._scores(part)[0] for part in torch.split(x, BLOCK)])
         out: Floats = scores.cpu().numpy()

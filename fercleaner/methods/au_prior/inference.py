@@ -79,10 +79,10 @@ def region_numbers(units: Sequence[str]) -> Ints:
     return np.array([_REGION_OF.get(unit, 3) for unit in units], dtype=np.int64)
 
 
-def regions(ell: Doubles, units: Sequence[str], *, temperature: float = 1.0) -> RegionInference:
+def regions(ell: Doubles, units: Sequence[str]) -> RegionInference:
     """Let each region infer by itself, and mix what they say by how sure they are.
 
-        o^r = softmax((1 / T) sum_{a in r} log ell_a)
+        o^r = softmax(sum_{a in r} log ell_a)
         w_r ~ 1 / max(H(o^r) / log C, .05),   o = sum_r w_r o^r
         disagreement = (H(o) - sum_r w_r H(o^r)) / log C
 
@@ -96,7 +96,7 @@ def regions(ell: Doubles, units: Sequence[str], *, temperature: float = 1.0) -> 
     """
     number = region_numbers(units)
     present = np.unique(number)
-    parts = np.stack([softmax(ell[:, number == r].sum(1) / temperature) for r in present], axis=1)
+    parts = np.stack([softmax(ell[:, number == r].sum(1)) for r in present], axis=1)
     return mixed(parts)
 
 

@@ -22,7 +22,7 @@ from ..base import keep_given, leading, own_share, require
 from ..hypergraph.hypergraph import judged
 from .experts import HEAD, Expert, KernelHead, Stack, fit_stack
 from .external import INSIDE, LABEL_POWER, Source, as_expert, distance_from_home, nearness, sources
-from .noise_models import Labels, Noise, at_random, fit_random, measure, systematic
+from .noise_models import Labels, Noise, at_random, measure, systematic
 
 #: Frequencies of the labels are trusted by this power of the share of their entropy that experts explain, base rates by
 #: the rest. On half of FER2013 AP is .893 at 1, .899 at 1.5, .901 at 2 and .902 at 5.
@@ -46,12 +46,14 @@ class Consensus:
         at random    r ~ softmax(b' + s L) T'[:, y], b', s, T' the likeliest for the labels together
 
     The first believes experts where they contradict a label, right where annotators share their mistakes; the second is
-    right where noise hits the faces of a class alike. They are mixed with the labels as they are, by how much of the
-    labels the experts explain and by whether random noise is seen (`noise_models.Noise`).
+    right where noise hits the faces of a class alike. T' has a row for each class, or one rate for all: the answers of
+    both are mixed by how much of what the first explains the second does, too. Systematic, random and labels as they
+    are weigh by how much of the labels the experts explain and by whether random noise is seen (`noise_models.Noise`).
 
     1. L as above. The answer in the run of each fold, R, knows no label of that fold, nor was any face of it judged by
        a head that learned from the face's own label (`ridge.FoldRidge.runs`).
-    2. The head learns again from R and is joined anew; the answer by the new L is the result.
+    2. The head learns again from R and is joined anew; the answer by the new L is the result. Of a class that it would
+       leave without a face, labels are judged by the first: what is learned twice from few faces swallows them.
 
     True frequencies cannot be told from labels and views where experts share the labels' mistakes: what is known of
     pictures from the wild stands in, pi* ~ pi^t beta^(1 - t), with beta the base rates, t = e^2 and e the share of the
@@ -163,7 +165,7 @@ class Consensus:
             inside = fit_stack({name: own[name][rows] for name in HEAD}, given[rows], prior).joined(own)
             noise = replace(noise, random=measure(inside, labels).random)
         reader = Reader(labels, noise, found, rates)
-        refined = reader.read(joined, joined, joined, joined, reader.noise)
+        refined = reader.read(joined, joined, reader.noise)
         if self.rounds == 2:
             runs = stack.joined({name: expert.runs for name, expert in experts.items()})
             refined = self._again(reader, head, own, stack, (joined, refined, runs))
@@ -182,15 +184,17 @@ class Consensus:
         """Return the answer of the second round, from the first's joined ratios, its answer and its runs."""
         joined, refined, runs = before
         labels = reader.labels
-        rows, prior = labels.rows, labels.prior
-        terms = dict(own) | head.learn_again(reader.read(joined, runs, joined, runs, reader.noise))
+        rows = labels.rows
+        terms = dict(own) | head.learn_again(reader.read(joined, runs, reader.noise))
         fixed = {name: weight for name, weight in stack.weights.items() if name not in HEAD}
         learned = frequencies(refined[rows])
-        here = {name: values[rows] for name, values in terms.items()}
-        by_refined = fit_stack(here, refined[rows], learned, fixed).joined(terms)
-        by_given = fit_stack(here, labels.given[rows], prior, fixed).joined(terms)
-        noise = replace(reader.noise, model=fit_random(by_given[rows], labels.given[rows], prior))
-        return replace(reader, prior=learned).read(by_refined, by_refined, by_given, by_given, noise)
+        again = fit_stack({name: values[rows] for name, values in terms.items()}, refined[rows], learned, fixed)
+        ratios = again.joined(terms)
+        answer = replace(reader, prior=learned).read(ratios, ratios, reader.noise.refitted(ratios, labels))
+        for c in emptied(answer, labels.given, rows):
+            faces = rows & (labels.given.argmax(1) == c)
+            answer[faces] = refined[faces]
+        return answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,11 +232,10 @@ class Reader:
             rates = pooled(source.frequencies, rates, float(source.near.max(initial=0.0)))
         return np.log(pooled(prior, rates, self.noise.explained**TRUST))
 
-    def read(self, own: Doubles, joined: Doubles, own_random: Doubles, random: Doubles, noise: Noise) -> Doubles:
+    def read(self, own: Doubles, joined: Doubles, noise: Noise) -> Doubles:
         """Return the refined distributions, shape of `joined` (N, ..., C).
 
-        `own` are joined ratios in which no label of the face's fold took part, `joined` those to read; `own_random` and
-        `random` are the same for the model of random noise.
+        `own` are joined ratios in which no label of the face's fold took part, `joined` those to read.
         """
         labels, near = self.labels, self.near
         shape = (len(near), *([1] * (joined.ndim - 1)))
@@ -242,10 +245,10 @@ class Reader:
         logits = self._beside(start + joined, joined)
         read = systematic(self._beside(start + own, own), logits, labels, power)
         read = (near + (1 - near) * shared).reshape(shape) * read
-        if hit > 0:
-            votes = self._beside(noise.model.logits(own_random), own_random)
-            other = self._beside(noise.model.logits(random), random)
-            read += ((1 - near) * hit).reshape(shape) * at_random(votes, other, labels, noise.model.transition)
+        for share, model in noise.models if hit > 0 else ():
+            votes = self._beside(model.logits(own), own)
+            other = self._beside(model.logits(joined), joined)
+            read += ((1 - near) * hit * share).reshape(shape) * at_random(votes, other, labels, model.transition)
         kept = labels.given.reshape(*shape[:-1], -1)
         stays = np.where(kept.sum(-1, keepdims=True) > 0, kept, softmax(logits))
         result: Doubles = read + ((1 - near) * left).reshape(shape) * stays
@@ -265,6 +268,12 @@ class Reader:
         return mixed
 
 
+def emptied(refined: Doubles, given: Doubles, rows: Bools) -> list[int]:
+    """Return the classes that labels (N, C) of the chosen faces name and no refined distribution leads with."""
+    gone: list[int] = np.setdiff1d(given[rows].argmax(1), refined[rows].argmax(1)).tolist()
+    return gone
+
+
 def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles, dict[int, int]]:
     """Return refined distributions (N, C) in which no given class is left without a face, and how many stayed.
 
@@ -272,10 +281,8 @@ def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles,
     them, at least one): those of greatest r, r mixed with y until the label leads.
     """
     label, answer, kept = given.argmax(1), refined.copy(), {}
-    for c in range(given.shape[1]):
+    for c in emptied(refined, given, rows):
         faces = np.flatnonzero(rows & (label == c))
-        if len(faces) == 0 or (refined.argmax(1) == c).any():
-            continue
         count = max(1, int(refined[faces, c].sum()))
         surest = faces[np.argsort(-refined[faces, c], kind="stable")[:count]]
         answer[surest] = leading(refined[surest], given[surest])
