@@ -46,7 +46,6 @@ def server_app(coordinator: Coordinator, *, timeout: float | None = None) -> Any
     flower = _flower()
     app = flower.ServerApp()
 
-    @app.main()
     def main(grid: Any, context: Any) -> None:
         nodes = sorted(grid.get_node_ids())
         names: dict[int, str] = {}
@@ -70,6 +69,7 @@ def server_app(coordinator: Coordinator, *, timeout: float | None = None) -> Any
                 raise SiteError(f"Round {number + 1}: fewer than two sites answered. Run it again: it goes on there.")
         _asked(grid, FINISH, _orders(coordinator, names), timeout)
 
+    app.main()(main)
     return app
 
 
@@ -96,12 +96,10 @@ def client_app(open_site: Callable[[Any], Participant], out: Callable[[Any], Pat
     def log(context: Any) -> MessageLog:
         return MessageLog(out(context).with_name(f"{out(context).name}.messages"))
 
-    @app.query("hello")
     def hello(message: Any, context: Any) -> Any:
         data = log(context).keep(of_hello(here(context).hello(), PROTOCOL), "hello.msg")
         return _reply(message, {"message": data})
 
-    @app.train()
     def train(message: Any, context: Any) -> Any:
         site, terms, heads, number = _begun(here(context), message)
         if not site.gives:
@@ -110,12 +108,14 @@ def client_app(open_site: Callable[[Any], Participant], out: Callable[[Any], Pat
         check_leaving(update, terms)
         return _reply(message, {"message": log(context).keep(update, f"round-{number + 1:03d}.msg")})
 
-    @app.query("finish")
     def finish(message: Any, context: Any) -> Any:
         site, terms, heads, _ = _begun(here(context), message)
         write(site.finish(heads, terms.rounds), out(context), overwrite=True)
         return _reply(message, {"done": True})
 
+    app.query("hello")(hello)
+    app.train()(train)
+    app.query("finish")(finish)
     return app
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from ...core.arrays import Bools, Doubles, Ints
+from ...core.errors import FeatureError
 from ...core.evidence import Evidence
 from ...core.expressions import canonical
 from ...core.numeric import normalized, softmax
@@ -95,12 +97,20 @@ class Home:
 @cache
 def homes() -> tuple[Home, ...]:
     """Return what FER2013's held-back faces look like to the builtin model, as it is and as it was before."""
-    found = []
-    for path in HOMES:
+    return tuple(read_home(path) for path in HOMES)
+
+
+def read_home(path: Path) -> Home:
+    """Return the home in a file that benchmarks/builtin_home.py wrote; FeatureError where it is missing or damaged."""
+    try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("center", "directions", "means", "errors", "posterior")}
-            found.append(Home(tuple(file["classes"].tolist()), **{k: v.astype(np.float64) for k, v in arrays.items()}))
-    return tuple(found)
+            return Home(tuple(file["classes"].tolist()), **{k: v.astype(np.float64) for k, v in arrays.items()})
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise FeatureError(
+            f"{path.name} is missing or damaged: {error}. Reinstall fercleaner, or leave the builtin "
+            "model's posteriors out: --posteriors none."
+        ) from None
 
 
 def home() -> Home:
