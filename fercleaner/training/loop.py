@@ -230,8 +230,12 @@ class State:
         write_network(self.out / LAST, network, about)
         if history[-1] is best_of(history):
             write_network(self.out / BEST, network, about)
-        self._keep(LOG, as_csv(history).encode())
+        self.write_log(history)
         write_checkpoint(self.out / CHECKPOINT, system, optimizer, {"settings": self.settings, "epochs": history})
+
+    def write_log(self, history: list[dict[str, Any]]) -> None:
+        """Write log.csv."""
+        self._keep(LOG, as_csv(history).encode())
 
     def figures(self, history: list[dict[str, Any]], train: TrainingSet, test: TrainingSet) -> dict[str, Any]:
         """Return the figures of a training and write them, and the model card."""
