@@ -31,7 +31,7 @@ from typing import Any
 from robustness_commands import CACHE, FACES, SCENARIOS, SETUP, SITES, Scenario, run_words
 from robustness_faults import FOREIGN, HANGING, TORN, Injector, Outcome, faults_of, in_child
 from robustness_soak import many_processes, many_runs
-from robustness_state import contents, decided
+from robustness_state import contents, decided, fingerprint
 from stamp import command, stamp, tell, write_json
 
 OUT = Path(__file__).with_name("results") / "robustness.json"
@@ -40,23 +40,24 @@ AGED = 2 * 24 * 3600
 #: Losses of a command that the JSON spells out.
 LISTED = 20
 #: Imported before any child is made, so that none spends its time on it.
-IMPORTED = ("pandas", "pyarrow.parquet", "faiss", "torch", "scipy.sparse", "scipy.linalg", "PIL.JpegImagePlugin",
-            "PIL.PngImagePlugin", "safetensors.torch", "jinja2", "cryptography.x509", "fercleaner.cli.app",
-            "fercleaner.training.loop", "fercleaner.federation.client", "fercleaner.federation.simulate",
+IMPORTED = ("pandas", "pyarrow.parquet", "faiss", "scipy.sparse", "scipy.linalg", "PIL.JpegImagePlugin",
+            "PIL.PngImagePlugin", "jinja2", "cryptography.x509", "fercleaner.cli.app", "fercleaner.federation.client",
+            "fercleaner.federation.simulate",
             "fercleaner.pipeline.refine", "fercleaner.report.audit", "fercleaner.results.export")  # fmt: skip
 
 
 class Bench:
     """A folder with all that the commands read, and a fresh copy of it for each fault."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, *, training: bool) -> None:
         self.scratch, self.template, self.work = scratch, scratch / "template", scratch / "work"
+        self.known: dict[str, str] = {}
         done = (self.template / "sites.csv").exists()  # by an earlier run in pieces (--scratch)
         if not done:
             shutil.rmtree(self.template, ignore_errors=True)
             self.template.mkdir(parents=True)
         os.chdir(self.template)
-        for name in IMPORTED:
+        for name in (*IMPORTED, *(("fercleaner.training.loop",) if training else ())):
             with contextlib.suppress(ImportError):  # an extra that is not installed
                 importlib.import_module(name)
         if done:
@@ -91,10 +92,11 @@ class Bench:
         if counted.status:
             raise SystemExit(f"{' '.join(scenario.words)}: {counted.said}")
         whole = contents(self.work)
+        self.known = dict[str, str]()
         ended: Counter[str] = Counter()
         tried: set[int] = set()
         lost: list[str] = []
-        for number, what, fault in faults_of(counted.steps):
+        for number, what, fault in faults_of(counted.steps, ends=scenario.ends):
             self.fresh()
             done = self.child(Injector(self.work, number, fault), scenario.words)
             ended[_ending(done)] += 1
@@ -106,7 +108,8 @@ class Bench:
         seconds = sum(now[:4]) - sum(cpu[:4])
         kinds = Counter(kind for kind, _ in counted.steps)
         return {"points": len(counted.steps), "by_kind": dict(kinds), "places": len(set(counted.steps)),
-                "points_tried": len(tried), "faults": sum(ended.values()), "ended": dict(ended), "lost": len(lost),
+                "points_tried": len(tried), "states": len(self.known), "faults": sum(ended.values()),
+                "ended": dict(ended), "lost": len(lost),
                 "losses": lost[:LISTED], "cpu_seconds": seconds}  # fmt: skip
 
     def broken(self, scenario: Scenario, done: Outcome, before: dict[str, bytes], whole: dict[str, bytes]) -> str:
@@ -128,6 +131,13 @@ class Bench:
         for path in self.work.rglob(".fercleaner-*"):
             old = path.lstat().st_mtime - AGED
             os.utime(path, (old, old), follow_symlinks=False)
+        state = fingerprint(self.work)
+        if state not in self.known:  # the same state gives the same rerun
+            self.known[state] = self.rerun(scenario, whole)
+        return self.known[state]
+
+    def rerun(self, scenario: Scenario, whole: dict[str, bytes]) -> str:
+        """Run a command again over what a fault left; return what is wrong then, "" if nothing."""
         there = any(Path(name).exists() for name in scenario.writes) and not scenario.replaces
         rerun = self.child(
             Injector(Path("/nowhere")), (*scenario.words, *([scenario.force] if there and scenario.force else []))
@@ -162,43 +172,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scratch", type=Path, help="where to work, for runs in pieces; removed at the end by default")
     parser.add_argument("--out", type=Path, default=OUT, help="JSON to write")
     args = parser.parse_args(arguments)
-    result = begun(args.out)
-    chosen = [] if args.no_faults else [name for name in args.only or SCENARIOS if name not in result["faults"]]
-    home = Path.cwd()
+    home, out = Path.cwd(), args.out.absolute()
+    stamped = stamp()
+    held = begun(out)["faults"]
+    stale = [name for name in SCENARIOS if held.get(name, {}).get("commit") != stamped["commit"]]
+    chosen = [] if args.no_faults else args.only or stale
     with tempfile.TemporaryDirectory() as temporary:
-        bench = Bench(Path(os.path.realpath(args.scratch or temporary)))
+        bench = Bench(Path(os.path.realpath(args.scratch or temporary)), training="train" in chosen)
         for name in chosen:
-            result["faults"][name] = bench.faults(SCENARIOS[name])
-            tell(f"{name}: {result['faults'][name]}")
-            write_json(home / args.out, summed(result))
+            keep(out, stamped, "faults", {name: bench.faults(SCENARIOS[name])})
         soaks: dict[str, tuple[int, Callable[[Path, int], dict[str, Any]]]] = {
             "runs": (args.runs, many_runs), "processes": (args.processes, many_processes)}  # fmt: skip
         for name, (count, soak) in soaks.items():
-            if count and result.get(name, {}).get("count") != count:
+            if count:
                 bench.fresh()
-                result[name] = soak(bench.work, count)
-                tell(f"{name}: {result[name]}")
-                write_json(home / args.out, summed(result))
+                keep(out, stamped, "soak", {name: soak(bench.work, count)})
         os.chdir(home)
-    tell(f"{result['total']}")
+    tell(f"{begun(out)['total']}")
 
 
 def begun(out: Path) -> dict[str, Any]:
-    """Return what an earlier run of the same commit found, to go on with; else a stamp and nothing."""
-    new: dict[str, Any] = {**stamp(), "faces": FACES, "faults": {}}
-    if not out.is_file():
-        return new
-    held: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return held if held.get("commit") == new["commit"] else new
+    """Return what earlier runs found; nothing where there is no such file."""
+    held: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
+    return held if "soak" in held else {"faults": {}, "soak": {}}
 
 
-def summed(result: dict[str, Any]) -> dict[str, Any]:
-    """Return figures with totals, and whether nothing is missing."""
-    entries = result["faults"].values()
+def keep(out: Path, stamped: dict[str, Any], part: str, found: dict[str, dict[str, Any]]) -> None:
+    """Add figures to the file, each with the commit that it is of, beside those of earlier runs; sum them up."""
+    tell(f"{found}")
+    held = begun(out)
+    held[part] |= {name: {"commit": stamped["commit"], **entry} for name, entry in found.items()}
+    entries = held["faults"].values()
     keys = ("points", "places", "points_tried", "faults", "lost", "cpu_seconds")
-    result["total"] = {"commands": len(entries), **{key: sum(entry[key] for entry in entries) for key in keys}}
-    result["complete"] = set(result["faults"]) == set(SCENARIOS) and {"runs", "processes"} <= set(result)
-    return result
+    total = {"commands": len(entries), **{key: sum(entry[key] for entry in entries) for key in keys}}
+    complete = set(held["faults"]) == set(SCENARIOS) and set(held["soak"]) == {"runs", "processes"}
+    parts = {"faces": FACES, "complete": complete, "total": total, "faults": held["faults"], "soak": held["soak"]}
+    write_json(out, {**stamped, **parts})
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ picture decoded, a batch given to an encoder (which runs on the device), or a wa
 error of the system (ENOSPC, EIO, EMFILE), MemoryError, an error of the device as torch raises it, a signal (SIGKILL,
 SIGTERM), a worker killed, or "torn": half of a write is on disk, then the process is gone.
 
-A step's place is where in our code it was asked for. Of the steps of one place, the first, a middle one and the last
-fail; the others are like them.
+A step's place is where in our code it was asked for. Of the steps of one place that write, the first and the last fail,
+of those that read, the first; the others are like them.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "encode": ("MemoryError", "device", "SIGKILL"),
     "worker": ("worker killed", "SIGKILL", "SIGTERM"),
 }
-#: Steps of one place that fail: the first, a middle one, the last.
-MOST_OF_A_PLACE = 3
+#: Steps that write, of which the first and the last of a place fail; of those that read, the first.
+WRITES = ("write", "fsync", "rename", "remove", "mkdir", "link", "worker")
 #: Innermost functions of ours that make a place; two, since one helper writes all files.
 FRAMES = 2
 #: Seconds after which a child that neither ends nor works is killed and counted as hanging.
@@ -240,13 +240,13 @@ def _place() -> str:
     return " < ".join(found)
 
 
-def faults_of(steps: tuple[tuple[str, str], ...]) -> Iterator[tuple[int, str, str]]:
-    """Yield (step number, "kind at place", fault) of each fault to try."""
+def faults_of(steps: tuple[tuple[str, str], ...], *, ends: bool) -> Iterator[tuple[int, str, str]]:
+    """Yield (step number, "kind at place", fault) of each fault to try; without `ends` one step of a place."""
     alike: dict[tuple[str, str], list[int]] = {}
     for number, step in enumerate(steps):
         alike.setdefault(step, []).append(number)
     for (kind, place), numbers in alike.items():
-        chosen = numbers if len(numbers) <= MOST_OF_A_PLACE else [numbers[0], numbers[len(numbers) // 2], numbers[-1]]
+        chosen = sorted({numbers[0], numbers[-1]}) if kind in WRITES and ends else numbers[:1]
         for number in chosen:
             for fault in FAULTS.get(kind, ()):
                 yield number, f"{kind} at {place}", fault

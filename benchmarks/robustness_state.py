@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,8 +16,8 @@ from robustness_commands import CACHE
 TIMES = ("seconds", "cpu_seconds")
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return what every file below a folder holds, by name; a link's target for a link. The cache is left out.
+def contents(folder: Path, *, cache: bool = False) -> dict[str, bytes]:
+    """Return what every file below a folder holds, by name; a link's target for a link. `cache` takes that in too.
 
     - A cache's shard gives an entry a vector, since shards are named by chance and merged.
     - A log of messages gives what each line of it is about, without times.
@@ -26,7 +27,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if name.split("/")[0] == CACHE or not (path.is_file() or path.is_symlink()):
+        if (name.split("/")[0] == CACHE and not cache) or not (path.is_file() or path.is_symlink()):
             continue
         if path.is_symlink():
             found[name] = os.readlink(path).encode()
@@ -39,6 +40,14 @@ def contents(folder: Path) -> dict[str, bytes]:
         else:
             found[name] = _timeless(path.name, path.read_bytes())
     return found
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a digest of all that a folder holds, names drawn by chance aside: what a run finds there."""
+    held = contents(folder, cache=True)
+    parts = sorted((re.sub(r"\.fercleaner-[0-9a-f]+\.tmp", "temporary", name), data) for name, data in held.items())
+    folders = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir())
+    return hashlib.sha256(repr((parts, folders)).encode()).hexdigest()
 
 
 def decided(log: bytes) -> set[str]:

@@ -51,12 +51,19 @@ def manifest_of(path: Path) -> Path | None:
         return path
     files = [path / f"{stem}{suffix}" for stem in STEMS for suffix in SUFFIXES]
     found = [file for file in files if file.is_file()]
-    if len(found) > 1:
+    if len(found) > 1 and len(labeled := [file for file in found if _has_label(file)]) > 1:
         raise InputError(
-            f"{path} holds several lists that can be its manifest ({listed([f.name for f in found])}). Name one of "
-            f"them: {found[0]}"
+            f"{path} holds several lists of labels ({listed([file.name for file in labeled])}), and only one can be "
+            f"read. Name it: {labeled[0]}"
         )
     return found[0] if found else None
+
+
+def _has_label(file: Path) -> bool:
+    try:
+        return bool(read_table(file, lambda name: spelled(name) in COLUMN_NAMES["label"]).columns)
+    except InputError:
+        return False
 
 
 def read(path: Path, options: ReadOptions) -> Samples:

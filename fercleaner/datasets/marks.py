@@ -156,7 +156,7 @@ def _check_alike(names: Mapping[str, str], where: Callable[[str], str], sure: Co
         words = [word for word in _APART.split(name) if word]
         if spelling_key(name) in sure or not words or not is_expression(words[0]) or any(map(is_expression, words[1:])):
             continue
-        if is_expression(name) and len(words) > 1:  # a name of several words, such as a compound expression
+        if not name[0].isalpha() or (is_expression(name) and len(words) > 1):  # "02_sad"; a compound expression
             continue
         other = first.setdefault(canonical(words[0]), text)
         if other != text and not (is_expression(names[other]) and is_expression(name)):

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from ..core.arrays import Bytes, Doubles
 from ..core.devices import torch_device
 from ..core.errors import InputError, StoreError
-from ..core.files import sweep, write_whole
+from ..core.files import write_whole
 from ..evaluation.metrics import accuracy, calibration_error, mean_recall
 from ..pipeline.inputs import Callbacks
 from .backbones import NONE, Backbone
@@ -200,7 +200,6 @@ class State:
             other = sorted(p.name for p in self.out.iterdir() if not p.name.startswith(".fercleaner-"))
             if other and not begun and not overwrite:
                 raise StoreError(f"{self.out} holds other files ({other[0]}, ...). Name a new folder with --out.")
-            sweep(self.out)
             if overwrite:
                 file.unlink(missing_ok=True)
         except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_landmarks import drawn_points
 from PIL import Image
 
 import fercleaner
@@ -171,15 +172,6 @@ def test_loops_pipes_and_dead_links_among_pictures_are_passed_by(tmp_path: Path)
     assert read.provenance["files_left_out"] == {"no ending": 1, "no regular file": 1}
 
 
-def drawn_points() -> np.ndarray:
-    from fercleaner.demo.actions import sample_action_units
-    from fercleaner.demo.faces import face_points, sample_pose, sample_shape
-
-    rng = np.random.default_rng(3)
-    faces = [face_points(sample_shape(rng), sample_action_units(i % 7, rng), sample_pose(rng))[:68] for i in range(N)]
-    return np.stack(faces)
-
-
 def blocks(points: np.ndarray) -> np.ndarray:
     return np.concatenate([points[:, :, 0], points[:, :, 1]], axis=1)
 
@@ -197,7 +189,7 @@ def blocks(points: np.ndarray) -> np.ndarray:
 )
 def test_landmarks_of_another_order_are_refused(tmp_path: Path, change, said: str) -> None:
     samples = fercleaner.read(table(tmp_path, "image,label", "{i}.png,{label}"))
-    points = drawn_points()
+    points = drawn_points(N)
     np.save(tmp_path / "right.npy", points)
     assert PointsFile(str(tmp_path / "right.npy")).read(samples).found.all()
     np.save(tmp_path / "turned.npy", points[:, :, ::-1] * [1, -1])  # a quarter turn is no mirror
