@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import multiprocessing.process  # noqa: F401 - notes the folder from which workers find this script
 import os
 import shutil
 import sys
@@ -90,7 +91,8 @@ class Bench:
         before = contents(self.work)
         counted = self.child(Injector(self.work), scenario.words)
         if counted.status:
-            raise SystemExit(f"{' '.join(scenario.words)}: {counted.said}")
+            tell(f"{' '.join(scenario.words)}: {counted.said}")
+            return {}
         whole = contents(self.work)
         self.known = dict[str, str]()
         ended: Counter[str] = Counter()
@@ -180,7 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(Path(os.path.realpath(args.scratch or temporary)), training="train" in chosen)
         for name in chosen:
-            keep(out, stamped, "faults", {name: bench.faults(SCENARIOS[name])})
+            if found := bench.faults(SCENARIOS[name]):
+                keep(out, stamped, "faults", {name: found})
         soaks: dict[str, tuple[int, Callable[[Path, int], dict[str, Any]]]] = {
             "runs": (args.runs, many_runs), "processes": (args.processes, many_processes)}  # fmt: skip
         for name, (count, soak) in soaks.items():
