@@ -70,7 +70,7 @@ SCENARIOS: dict[str, Scenario] = {
     "review log": Scenario(("log",), ("log.jsonl",), force=""),
     "review log, more": Scenario(("more",), ("old.jsonl",), force=""),
     "extract": Scenario(("extract", "set", *READ, "--shard", "2/2", "--to", "shards"), ("shards",), force=""),
-    "extract, workers": Scenario(("workers",), ("byworkers",), force=""),
+    "extract, workers": Scenario(("workers",), ("byworkers",), force="", ends=False),
     "cache --prune": Scenario(("cache", "--cache", "kept", "--prune", "1K"), ("kept",), force=""),
     "cache --clear": Scenario(("cache", "--cache", "kept", "--clear"), ("kept",), force=""),
     "demo": Scenario(("demo", "drawn", "--faces", "14"), ("drawn",)),

@@ -162,9 +162,10 @@ class Injector:
             if not ours and not (below(file) and set(mode) & set("wax")):
                 return real(file, mode, buffering, *args, **kwargs)
             plain = mode.replace("b", "").replace("t", "")
+            closing = kwargs.get("closefd", True)
             if buffering == 0:
-                return Unbuffered(file, plain)
-            writer = Watched(io.FileIO(file, plain))
+                return Unbuffered(file, plain, closing)
+            writer = Watched(io.FileIO(file, plain, closing))
             if "b" in mode:
                 return writer
             text = dict(zip(("encoding", "errors", "newline"), args, strict=False)) | kwargs
