@@ -78,10 +78,20 @@ class Bench:
         return in_child(injector, lambda: run_words(tuple(words)), self.scratch)
 
     def fresh(self) -> None:
-        """Go into a fresh copy of the template."""
+        """Make the folder of work what the template is, and go into it; what is as it was there stays."""
         os.chdir(self.scratch)
-        shutil.rmtree(self.work, ignore_errors=True)
-        shutil.copytree(self.template, self.work, symlinks=True)
+        self.work.mkdir(exist_ok=True)
+        wanted = {path.relative_to(self.template) for path in self.template.rglob("*")}
+        for path in sorted(self.work.rglob("*"), reverse=True):  # what lies in a folder before the folder
+            name = path.relative_to(self.work)
+            if name not in wanted or (not path.is_dir() and _about(path) != _about(self.template / name)):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        for name in sorted(wanted):
+            path, source = self.work / name, self.template / name
+            if source.is_dir():
+                path.mkdir(exist_ok=True)
+            elif not path.exists():
+                shutil.copy2(source, path)
         os.chdir(self.work)
 
     def faults(self, scenario: Scenario) -> dict[str, Any]:
@@ -149,6 +159,11 @@ class Bench:
         after = contents(self.work)
         unlike = sorted(name for name in {**after, **whole} if not _alike(name, after.get(name), whole.get(name)))
         return f"after the rerun {unlike[0]} is not what an undisturbed run gives" if unlike else ""
+
+
+def _about(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _alike(name: str, one: bytes | None, two: bytes | None) -> bool:

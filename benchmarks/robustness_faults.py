@@ -241,6 +241,11 @@ def _place() -> str:
     return " < ".join(found)
 
 
+def _two(faults: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """Return one of the errors of a step that reads, in turn, and the last of its faults."""
+    return (*faults[number % 2 : number % 2 + 1], *faults[2:]) if len(faults) > 1 else faults
+
+
 def faults_of(steps: tuple[tuple[str, str], ...], *, ends: bool) -> Iterator[tuple[int, str, str]]:
     """Yield (step number, "kind at place", fault) of each fault to try; without `ends` one step of a place."""
     alike: dict[tuple[str, str], list[int]] = {}
@@ -249,5 +254,5 @@ def faults_of(steps: tuple[tuple[str, str], ...], *, ends: bool) -> Iterator[tup
     for (kind, place), numbers in alike.items():
         chosen = sorted({numbers[0], numbers[-1]}) if kind in WRITES and ends else numbers[:1]
         for number in chosen:
-            for fault in FAULTS.get(kind, ()):
+            for fault in FAULTS.get(kind, ()) if kind in WRITES else _two(FAULTS.get(kind, ()), number):
                 yield number, f"{kind} at {place}", fault

@@ -14,6 +14,8 @@ from robustness_commands import CACHE
 
 #: Values that say how long something took.
 TIMES = ("seconds", "cpu_seconds")
+#: What files said when they were read last.
+_READ: dict[tuple[str, int, int, int], dict[str, bytes]] = {}
 
 
 def contents(folder: Path, *, cache: bool = False) -> dict[str, bytes]:
@@ -29,17 +31,24 @@ def contents(folder: Path, *, cache: bool = False) -> dict[str, bytes]:
         name = str(path.relative_to(folder))
         if (name.split("/")[0] == CACHE and not cache) or not (path.is_file() or path.is_symlink()):
             continue
-        if path.is_symlink():
-            found[name] = os.readlink(path).encode()
-        elif path.suffix == ".shard":
-            found.update(_vectors(path, str(path.parent.relative_to(folder))))
-        elif path.suffix == ".safetensors":
-            found[name] = _tensors(path)
-        elif path.suffix in (".key", ".pem") or path.name == "keys.json":
-            found[name] = _key(path)
-        else:
-            found[name] = _timeless(path.name, path.read_bytes())
+        about = path.lstat()
+        seen = (name, about.st_ino, about.st_size, about.st_mtime_ns)
+        if path.suffix == ".key" or seen not in _READ:  # who is known by a key depends on other files
+            _READ[seen] = _said(path, name)
+        found |= _READ[seen]
     return found
+
+
+def _said(path: Path, name: str) -> dict[str, bytes]:
+    if path.is_symlink():
+        return {name: os.readlink(path).encode()}
+    if path.suffix == ".shard":
+        return _vectors(path, name.rpartition("/")[0])
+    if path.suffix == ".safetensors":
+        return {name: _tensors(path)}
+    if path.suffix in (".key", ".pem") or path.name == "keys.json":
+        return {name: _key(path)}
+    return {name: _timeless(path.name, path.read_bytes())}
 
 
 def fingerprint(folder: Path) -> str:
