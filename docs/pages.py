@@ -79,6 +79,11 @@ def federation() -> str:
             for name, form in (("gain_of_worst_site", "+.3f"), ("least_gain", "+.3f"), ("correct_changed_more", "+.3f"))
         ]
         gains.append([f"{alpha:g}", *listed])
+    lies = []
+    for alpha in alphas:
+        told = [{lie["how"]: lie["honest_ap"] for lie in entry["lies"]} for entry in entries if entry["alpha"] == alpha]
+        costs = [[one[how] - one["honest"] for one in told] for how in ("scaled", "shuffled")]
+        lies.append([f"{alpha:g}", *(", ".join(f"{round(cost, 3) + 0.0:+.3f}" for cost in row) for row in costs)])
     size = max(site["sent"] + site["received"] for entry in entries for site in entry["sites"]) / 1e6
     seeds = len({entry["seed"] for entry in entries})
     parts = [
@@ -91,6 +96,10 @@ def federation() -> str:
         "Gain in average precision of `together` over `alone`, seed by seed: at the site that is worst alone, and at "
         "the site that gains least. And how many more labels change at sites whose labels are all right, as a share:",
         table(["alpha", "worst alone", "gains least", "correct changed"], gains),
+        "What a lying site, the third largest, changes in the mean average precision of the others, seed by seed: one "
+        "that turns its steps round, a thousand times too long, and boasts of 10 million faces; and one that shuffles "
+        "its classes:",
+        table(["alpha", "turned round", "shuffled"], lies),
         f"A site sent and received {size:.1f} MB in 20 rounds.",
     ]
     return "\n\n".join(parts) + "\n"
