@@ -25,7 +25,7 @@ from ..core.errors import InputError
 from ..core.expressions import canonical, is_expression
 from ..core.text import shown
 from ..core.types import ImageSource, Samples
-from ..extraction.images import FileImages
+from ..extraction.stores import is_address, pictures_at
 from .assemble import assemble
 from .folders import PICTURES
 from .given import NOT_A_FACE, UNKNOWN, given_labels
@@ -70,8 +70,9 @@ def read(path: Path, options: ReadOptions) -> Samples:
     """Read a manifest; pictures are not looked for until somebody opens them.
 
     Ids are the column `id`, else the images as written. Relative paths start at `options.images`, else at the
-    manifest's folder. Class columns (two or more, named after expressions or classes, with numbers) become
-    given distributions by `options.votes`; a row with none of them filled falls back on its label.
+    manifest's folder; an address (s3://, gs://, hdfs://) stands by itself. Class columns (two or more, named after
+    expressions or classes, with numbers) become given distributions by `options.votes`; a row with none of them filled
+    falls back on its label.
     A row without a group is alone in one of its own.
     """
     file = manifest_of(path)
@@ -85,10 +86,10 @@ def read(path: Path, options: ReadOptions) -> Samples:
     if image is not None:
         root = str(options.images or file.parent)
         _check_filled(table, image)
-        paths = [os.path.join(root, *name.split("\\")) for name in table.columns[image]]
+        paths = [n if is_address(n) else os.path.join(root, *n.split("\\")) for n in table.columns[image]]
         if column_of("id", table, options) is None:
             _check_once(table, image, paths)
-    samples = read_columns(table, options, "manifest", str(file), paths, FileImages(paths) if paths else None)
+    samples = read_columns(table, options, "manifest", str(file), paths, pictures_at(paths) if paths else None)
     _compare_with_folders(table, paths if len(samples) == len(table) else None, samples)
     return samples
 

@@ -83,6 +83,10 @@ class FileImages:
         """Return the file's path."""
         return self._paths[row]
 
+    def taken(self, rows: Ints) -> FileImages:
+        """Return the pictures of some rows, which know of no other; their paths hold from any working folder."""
+        return type(self)([os.path.abspath(self._paths[row]) for row in rows])
+
 
 class ArrayImages:
     """Pictures held in memory, such as the pixel lists of FER2013's csv; `read` encodes one as PNG.
@@ -147,6 +151,11 @@ class SelectedImages:
         """Return the picture's name."""
         return self._source.name(int(self._rows[row]))
 
+    def resting(self) -> ImageSource:
+        """Return the same pictures without the others of the source, where it can be cut."""
+        taken = getattr(self._source, "taken", None)
+        return self if taken is None else taken(self._rows)
+
 
 class MirroredImages:
     """The faces of a set, cropped to their boxes and mirrored; `read` encodes one as PNG.
@@ -178,6 +187,12 @@ class MirroredImages:
 def mirrored(samples: Samples) -> Samples:
     """Return the set with every face mirrored; boxes and landmarks, which lay in the pictures as they were, go."""
     return samples.replacing(images=MirroredImages(samples), boxes=None, points=None)
+
+
+def resting(samples: Samples) -> Samples:
+    """Return some rows of a set fit to be sent to another machine: without what their pictures know of the others."""
+    source = samples.images
+    return samples.replacing(images=source.resting()) if isinstance(source, SelectedImages) else samples
 
 
 def read_bytes(images: ImageSource, row: int) -> bytes:

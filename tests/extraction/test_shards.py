@@ -17,7 +17,7 @@ from fercleaner.encoders.hog import Hog
 from fercleaner.extraction import shards as module
 from fercleaner.extraction.images import FileImages
 from fercleaner.extraction.run import extract
-from fercleaner.extraction.shards import FinishedImages, Shard, cache_of, extracted, write_shard
+from fercleaner.extraction.shards import FinishedImages, Shard, WholeSet, cache_of, extracted, write_shard
 from fercleaner.results import parquet
 
 
@@ -30,7 +30,7 @@ def drawn(tmp_path_factory):
 
 def done(samples, shard, folder):
     start, end = shard.rows(len(samples))
-    return write_shard(shard, select(samples, np.arange(start, end)), samples, [Hog()], folder)
+    return write_shard(shard, select(samples, np.arange(start, end)), WholeSet.of(samples), [Hog()], folder)
 
 
 def test_shards_share_out_every_row_once():
