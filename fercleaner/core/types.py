@@ -21,10 +21,7 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, row: int) -> bytes:
-        """Return the encoded picture (PNG, JPEG, ...) of `row`; raise OSError when it cannot be read.
-
-        Called from several threads.
-        """
+        """Return the encoded picture (PNG, JPEG, ...) of `row`, from any thread; OSError when it cannot be read."""
         ...
 
     def name(self, row: int) -> str:
@@ -134,8 +131,7 @@ class Features:
         Name of the view, such as "clip" or "landmarks".
     ids : (N,) str
     values : (N, D) float32 or float16
-        Finite; rows where `found` is False are zero. Half precision stays as it is given: it halves what a large set
-        needs, and is worked on in float32 block by block.
+        Finite; rows where `found` is False are zero. Half precision stays; it is worked on in float32, block by block.
     found : (N,) bool
         Whether this face has a vector in this view.
     spec : mapping

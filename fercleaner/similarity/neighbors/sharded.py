@@ -183,13 +183,14 @@ def _chosen(asked: Ready, todo: Ints, part: Ready, near: Ints, k: int) -> tuple[
     return Best(indices.astype(np.int64), value), np.asarray(wanting)
 
 
-def _scores(queries: Floats, vectors: Floats, near: Ints) -> Doubles:
+def _scores(queries: Floats, vectors: Floats, near: Ints) -> Floats:
     """Return the dot products of each query with its candidates, (q, m), summed as by `scoring.pair_similarities`."""
-    result = np.empty(near.shape, dtype=np.float64)
-    step = max(1, GATHERED // max(1, near.shape[1] * vectors.shape[1]))
+    result = np.empty(near.shape, dtype=np.float32)
+    width = near.shape[1]
+    step = max(1, GATHERED // max(1, width * vectors.shape[1]))
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)
-        others = vectors[near[rows]].astype(np.float64)
-        others *= queries[rows, None]
-        result[rows] = others.sum(2)
+        others = vectors.take(near[rows].ravel(), axis=0)
+        own = np.repeat(queries[rows], width, axis=0)
+        result[rows] = np.einsum("md,md->m", own, others).reshape(-1, width)
     return result
