@@ -153,12 +153,8 @@ def on_paper(measured: dict[str, Any], gpu: dict[str, float]) -> list[dict[str, 
         ("decode and encode, one core a GPU", FACES * WIDTH * 4, FACES * core / GPUS),
         ("encode on GPUs", FACES * WIDTH * 4, FACES / gpu["faces"] / GPUS),
         ("write vectors", FACES * (WIDTH * 4 + 33), FACES * (WIDTH * 4 + 33) / gpu["read_bytes"]),
-        (
-            "exact neighbors, a core a task",
-            FACES * K * NEIGHBOR_BYTES,
-            pairs / measured["neighbors"]["operations_a_second"] / GPUS,
-        ),
-        ("exact neighbors on GPUs", FACES * K * NEIGHBOR_BYTES, pairs / gpu["operations"] / GPUS),
+        ("exact neighbors, one core a GPU", graph, pairs / measured["neighbors"]["operations_a_second"] / GPUS),
+        ("exact neighbors on GPUs", graph, pairs / gpu["operations"] / GPUS),
         ("vectors in one machine's memory", FACES * WIDTH * 4, 0.0),
     ]
     return [{"stage": stage, "bytes": size, "seconds": seconds} for stage, size, seconds in rows]
