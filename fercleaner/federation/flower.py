@@ -18,7 +18,7 @@ from . import messages
 from .coordinator import Coordinator
 from .messages import MessageLog, check_leaving, of_hello, of_update
 from .participant import Participant
-from .terms import PROTOCOL, SiteError, Terms
+from .terms import PROTOCOL, SECURE, SiteError, Terms
 
 #: Set before flwr is imported.
 OFF = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
@@ -53,6 +53,8 @@ def server_app(coordinator: Coordinator, *, timeout: float | None = None) -> Any
             message = messages.decode(held["message"], f"node {node}")
             names[node] = str(message.fields["site"])
             coordinator.hello(names[node], message)
+        if coordinator.terms is not None and coordinator.terms.aggregate == SECURE:
+            raise SiteError("Secure aggregation is not carried by Flower here. Use coordinate and site, or robust.")
         if coordinator.terms is None:
             raise SiteError(f"{len(names)} nodes have joined; {coordinator.plan.sites} sites are waited for.")
         while not coordinator.done:
