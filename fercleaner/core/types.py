@@ -133,8 +133,9 @@ class Features:
     view : str
         Name of the view, such as "clip" or "landmarks".
     ids : (N,) str
-    values : (N, D) float32
-        Finite; rows where `found` is False are zero.
+    values : (N, D) float32 or float16
+        Finite; rows where `found` is False are zero. Half precision stays as it is given: it halves what a large set
+        needs, and is worked on in float32 block by block.
     found : (N,) bool
         Whether this face has a vector in this view.
     spec : mapping
@@ -153,7 +154,8 @@ class Features:
     def __post_init__(self) -> None:
         n = len(self.ids)
         freeze(self, "ids", np.str_, (n,))
-        freeze(self, "values", np.float32, (n, None))
+        half = getattr(self.values, "dtype", None) == np.float16
+        freeze(self, "values", np.float16 if half else np.float32, (n, None))
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "notes", np.str_, (n,))
         bad = first_not_finite(self.values)

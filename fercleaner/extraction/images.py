@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.arrays import Bytes, Ints
-from ..core.errors import FercleanerError, InputError
+from ..core.errors import FeatureError, FercleanerError, InputError
+from ..core.text import shown
 from ..core.types import ImageSource, Samples
 
 if TYPE_CHECKING:
@@ -194,7 +196,10 @@ def resting(samples: Samples) -> Samples:
 
 
 def read_bytes(images: ImageSource, row: int) -> bytes:
-    """Return the encoded picture of `row`; or raise UnreadableImage, such as "file not found"."""
+    """Return the encoded picture of `row`; or raise UnreadableImage, such as "file not found".
+
+    FeatureError where the machine, not the picture, is at fault: too many open files, no memory.
+    """
     try:
         return images.read(row)
     except FileNotFoundError as error:
@@ -206,6 +211,11 @@ def read_bytes(images: ImageSource, row: int) -> bytes:
     except ValueError as error:  # a path that no file can have
         raise UnreadableImage("not a path") from error
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):  # the machine's fault, not the picture's
+            raise FeatureError(
+                f"{shown(images.name(row), 300)} cannot be opened: {(error.strerror or str(error)).lower()}. No "
+                "picture is left out for that; raise the limit (ulimit -n) or close other programs, and run it again."
+            ) from error
         raise UnreadableImage((error.strerror or str(error) or "read error").lower()) from error
 
 

@@ -133,6 +133,8 @@ def write_shard(
 ) -> list[RunLog]:
     """Compute the vectors of a shard and set its mark; return what each encoder's run did, none if it was done before.
 
+    A shard that is done but for pictures that could not be read is gone through again: a disk may have failed then.
+
     Parameters
     ----------
     part : Samples
@@ -149,7 +151,7 @@ def write_shard(
         None of the shard's pictures can be read.
     """
     known = check_marks(folder, whole, extractors, shard.count)
-    if str(shard) in known:
+    if str(shard) in known and not known[str(shard)].unreadable:
         return []
     cache = cache_of(folder)
     logs = [extract(part, one, cache=cache, workers=workers, progress=progress).log for one in extractors]

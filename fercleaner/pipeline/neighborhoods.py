@@ -174,7 +174,13 @@ def _parted(
     if not mates.any():
         return table
     if tables is not None and table.search.get("index") == "views":
-        return from_views(view, tables, table.k, apart=group)
+        touched = mates.any(1)
+        among = from_views(view, tables, table.k, apart=group, only=touched)
+        return replace(
+            table,
+            indices=np.where(touched[:, None], among.indices, table.indices),
+            similarity=np.where(touched[:, None], among.similarity, table.similarity),
+        )
     keep = valid & ~mates
     order = np.argsort(~keep, axis=1, kind="stable")
     indices = np.take_along_axis(np.where(keep, table.indices, -1), order, 1)

@@ -59,14 +59,18 @@ class Hypergraph:
     @cached_property
     def vertex_degree(self) -> Doubles:
         """D_i = sum_e w_e H_ie, (N,)."""
-        return np.asarray(self.incidence.astype(np.float64) @ self.edge_weight, dtype=np.float64).ravel()
+        return np.asarray(self.incidence @ self.edge_weight, dtype=np.float64).ravel()
 
     @cached_property
     def _scaled(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """A = D^-1/2 H (w / d)^1/2 and its transpose, so that Theta = A A^T."""
-        root = np.sqrt(_inverse(self.vertex_degree))
-        edge = np.sqrt(self.edge_weight * _inverse(self.edge_degree))
-        a = (sparse.diags(root) @ self.incidence @ sparse.diags(edge)).astype(np.float32).tocsr()
+        h = self.incidence
+        root = np.sqrt(_inverse(self.vertex_degree)).astype(np.float32)
+        edge = np.sqrt(self.edge_weight * _inverse(self.edge_degree)).astype(np.float32)
+        data = np.repeat(root, np.diff(h.indptr))
+        data *= h.data
+        data *= edge[h.indices]
+        a = sparse.csr_matrix((data, h.indices, h.indptr), shape=h.shape)
         return a, a.T.tocsr()
 
     @cached_property

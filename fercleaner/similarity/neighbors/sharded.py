@@ -90,7 +90,7 @@ def nearest_in(asked: Ready, part: Ready, k: int, device: str = "cpu") -> Best:
     best = Best(np.full((m, k), -1, dtype=np.int64), np.zeros((m, k), dtype=np.float32))
     if n == 0:
         return best
-    backend = exact(part.vectors, device)
+    backend = exact(part.vectors, device, 0)  # 0: by FAISS, whose scores the tie rule below knows
     for start in range(0, m, BLOCK):
         todo, want = np.arange(start, min(start + BLOCK, m)), min(k + SPARE + 1, n)
         while len(todo):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...core.arrays import Floats, Ints, Strings
+from ...core.arrays import Bools, Ints, Strings
 from ...core.groups import group_numbers
 from ...core.types import Features, Neighbors
-from .scoring import pair_similarities
+from .scoring import pair_similarities, ranked
 
 #: Faces up to which the joint view is searched itself; `from_views` saves as much time as the views take together.
 SEARCHED_UP_TO = 30_000
@@ -19,7 +19,14 @@ WIDER = 40
 BLOCK = 4096
 
 
-def from_views(side: Features, tables: Mapping[str, Neighbors], k: int, *, apart: Strings | None = None) -> Neighbors:
+def from_views(
+    side: Features,
+    tables: Mapping[str, Neighbors],
+    k: int,
+    *,
+    apart: Strings | None = None,
+    only: Bools | None = None,
+) -> Neighbors:
     """Return the k most similar faces in `side` among those that some view has in its table.
 
     A face that is near in all views together but in no single one is missed: on FER2013's faces (two views, 40
@@ -34,6 +41,8 @@ def from_views(side: Features, tables: Mapping[str, Neighbors], k: int, *, apart
         Of the views in it, `WIDER` or more neighbors each.
     apart : (N,) str, optional
         Faces that share a value here are never one another's neighbors.
+    only : (N,) bool, optional
+        Faces whose neighbors are wanted; the rows of the others are padding.
 
     Cost: O(N k views D): no search.
     """
@@ -41,13 +50,13 @@ def from_views(side: Features, tables: Mapping[str, Neighbors], k: int, *, apart
     indices = np.full((n, k), -1, dtype=np.int64)
     similarity = np.zeros((n, k), dtype=np.float32)
     groups = group_numbers(side.ids, apart)
-    for start in range(0, n, BLOCK):
-        rows = np.arange(start, min(start + BLOCK, n))
+    wanted = np.arange(n) if only is None else np.flatnonzero(only)
+    for start in range(0, len(wanted), BLOCK):
+        rows = wanted[start : start + BLOCK]
         near = _once(np.concatenate([table.indices[rows] for table in tables.values()], axis=1))
         near[(groups[near] == groups[rows][:, None]) | ~side.found[near]] = -1
-        best, value = _best(side.values, rows, near, k)
-        indices[rows, : best.shape[1]] = best
-        similarity[rows, : best.shape[1]] = value
+        pairs = pair_similarities(side.values, rows, near)
+        indices[rows], similarity[rows] = ranked(np.where(near >= 0, np.clip(pairs, -1.0, 1.0), pairs), near, k)
     return Neighbors(side.view, side.ids, indices, similarity, {"index": "views", "candidates": list(tables)})
 
 
@@ -56,13 +65,3 @@ def _once(near: Ints) -> Ints:
     near = np.sort(near, axis=1)
     near[:, 1:][near[:, 1:] == near[:, :-1]] = -1
     return near
-
-
-def _best(values: Floats, rows: Ints, near: Ints, k: int) -> tuple[Ints, Floats]:
-    """Return the k most similar of the candidates and their similarities, ties by row number."""
-    pairs = np.clip(pair_similarities(values, rows, near), -1.0, 1.0).astype(np.float32)
-    scored = np.where(near >= 0, pairs, -np.inf)
-    order = np.lexsort((near, -scored), axis=1)[:, :k]
-    value = np.take_along_axis(scored, order, 1)
-    best = np.where(np.isfinite(value), np.take_along_axis(near, order, 1), -1)
-    return best, np.where(best >= 0, value, 0.0).astype(np.float32)
