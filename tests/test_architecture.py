@@ -64,7 +64,7 @@ HOMES = {
     "uvicorn": {"review"},
     "flwr": {"federation/flower.py"},
     "ray": {"engine"},
-    "cryptography": {"federation/keys.py"},
+    "cryptography": {"federation/keys.py", "federation/secure.py"},
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},

@@ -1,11 +1,13 @@
-"""Exact neighbors of a view that outgrows a machine: each part held by a Ray actor, the k best of all parts merged.
+"""Exact neighbors of a view that outgrows a machine: each pair of parts a Ray task, the k best of all parts merged.
 
-A thin layer over `similarity.neighbors.sharded`. An actor opens its part from files that all machines see, so that one
-that is lost with its machine is started again elsewhere and what it was asked for is asked again.
+A thin layer over `similarity.neighbors.sharded`. A task holds nothing between calls: it opens its two parts from files
+that all machines see, so one that is lost with its machine is started again elsewhere. (Reading a part is linear in its
+faces, searching it quadratic: actors that held parts would save next to nothing, and wait for a core when one is lost.)
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,10 +18,10 @@ import numpy as np
 
 from ..core.arrays import Bools, Doubles, Floats, Ints, Progress
 from ..core.errors import InputError, StoreError
-from ..similarity.neighbors.sharded import Best, Part, Ready, mean_of, merged, nearest_in, padded, ready, summed
+from ..similarity.neighbors.sharded import Best, Part, mean_of, merged, nearest_in, padded, ready, summed
 from .on_ray import AGAIN, Asked, cluster
 
-#: Questions that wait at a time, for each part: bounds the vectors that travel.
+#: Parts whose tasks are asked for ahead of the one that is merged: bounds the answers that are held.
 AHEAD = 4
 
 
@@ -71,74 +73,56 @@ def written(folder: Path, values: Floats, found: Bools, group: Ints, count: int)
     return parts
 
 
-class Holder:
-    """A part in an actor: its vectors stay there, and the nearest in it of others' faces are asked for.
-
-    Parameters
-    ----------
-    files : PartFiles
-    device : str
-    """
-
-    def __init__(self, files: PartFiles, device: str) -> None:
-        self._files, self._device, self._ready = files, device, dict[bytes, Ready]()
-
-    def summed(self) -> tuple[Doubles, int]:
-        """Return the sum of the part's vectors and their number."""
-        return summed(self._files.open())
-
-    def ready(self, mean: Doubles) -> Ready:
-        """Return the part's unit vectors, for the other actors to look at."""
-        key = mean.tobytes()
-        if key not in self._ready:
-            self._ready = {key: ready(self._files.open(), mean)}
-        return self._ready[key]
-
-    def nearest(self, asked: Ready, mean: Doubles, k: int) -> Best:
-        """Return the nearest in this part of the faces asked for."""
-        return nearest_in(asked, self.ready(mean), k, self._device)
-
-
 def nearest_on_ray(
     parts: Sequence[PartFiles], k: int, asked: Asked, *, center: bool = True, progress: Progress | None = None
 ) -> Iterator[tuple[Part, Best]]:
-    """Find the k nearest faces of every face with parts held by Ray actors; as `sharded.nearest_by_parts`.
+    """Find the k nearest faces of every face, each pair of parts a Ray task; as `sharded.nearest_by_parts`.
 
     Parameters
     ----------
     parts : sequence of PartFiles
-        In a folder that all machines see.
+        In a folder that all machines see: a task reads its two parts there, and sends back the nearest alone.
     k : int
         At least 1.
     asked : Asked
-        An actor takes a GPU where the cluster has any and `device` is not "cpu".
+        A task takes a GPU where the cluster has any and `device` is not "cpu".
 
     Raises
     ------
     StoreError
-        A part that cannot be read, or whose actor was lost again and again; the message says which.
+        A part that cannot be read, or whose task was lost again and again; the message says which.
     """
     if k < 1:
         raise InputError(f"k = {k}: at least one neighbor is needed.")
     with cluster(asked.address) as ray:
         gpu = int(asked.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
-        kind = ray.remote(Holder).options(num_cpus=1, num_gpus=gpu, max_restarts=AGAIN, max_task_retries=AGAIN)
-        holders = [kind.remote(part, "cuda" if gpu else "cpu") for part in parts]
-        sums = [_got(ray, held.summed.remote(), part) for held, part in zip(holders, parts, strict=True)]
+        spread = {"num_cpus": 1, "max_retries": AGAIN, "scheduling_strategy": "SPREAD"}
+        summing = ray.remote(_summed).options(**spread)
+        searching = ray.remote(_nearest).options(**spread, num_gpus=gpu)
+        sums = [_got(ray, answer, part) for part, answer in [(part, summing.remote(part)) for part in parts]]
         mean = ray.put(mean_of(sums) if center else np.zeros_like(sums[0][0]))
-        waiting: list[list[Any]] = []
+        waiting: deque[list[Any]] = deque()
         for number in range(len(parts) + AHEAD):
             if number < len(parts):
-                vectors = holders[number].ready.remote(mean)
-                waiting.append([vectors, *(held.nearest.remote(vectors, mean, k) for held in holders)])
+                device = "cuda" if gpu else "cpu"
+                waiting.append([searching.remote(parts[number], other, mean, k, device) for other in parts])
             if number >= AHEAD:
-                vectors, *answers = waiting[number - AHEAD]
-                waiting[number - AHEAD] = []  # lets Ray forget the vectors
+                mine, answers = parts[number - AHEAD], waiting.popleft()
                 found = [_got(ray, answer, part) for answer, part in zip(answers, parts, strict=True)]
-                part = parts[number - AHEAD].open()
-                yield part, padded(part, _got(ray, vectors, parts[number - AHEAD]), merged(found, k))
+                yield (part := mine.open()), padded(part, merged(found, k))
                 if progress is not None:
                     progress(number - AHEAD + 1, len(parts))
+
+
+def _summed(files: PartFiles) -> tuple[Doubles, int]:
+    """Return the sum of a part's vectors and their number, in a Ray worker."""
+    return summed(files.open())
+
+
+def _nearest(mine: PartFiles, other: PartFiles, mean: Doubles, k: int, device: str) -> Best:
+    """Return the nearest in another part of a part's found faces, in a Ray worker."""
+    asked = ready(mine.open(), mean)
+    return nearest_in(asked, asked if other == mine else ready(other.open(), mean), k, device)
 
 
 def _got(ray: Any, answer: Any, part: PartFiles) -> Any:
@@ -148,6 +132,6 @@ def _got(ray: Any, answer: Any, part: PartFiles) -> Any:
         raise StoreError(f"Part {part.number} in {part.folder}: {error.cause}") from error
     except ray.exceptions.RayError as error:
         raise StoreError(
-            f"Part {part.number} in {part.folder}: its actor was lost {AGAIN + 1} times ({type(error).__name__}). Give "
+            f"Part {part.number} in {part.folder}: its task was lost {AGAIN + 1} times ({type(error).__name__}). Give "
             "each machine more memory, or cut the view in more parts."
         ) from error

@@ -1,4 +1,4 @@
-"""Neighbors by Ray actors on two nodes: those of one process, a node killed in the middle, a part that is damaged."""
+"""Neighbors by Ray tasks on two nodes: those of one process, a node killed in the middle, a part that is damaged."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_two_nodes_one_killed_in_the_middle(view, tmp_path, nodes):
     seen = []
     found = nearest_on_ray(parts, 6, Asked(), center=False, progress=lambda n, of: seen.append((n, of)))
     first = next(found)
-    nodes.remove_node(node, allow_graceful=False)  # its actors start again on the other
+    nodes.remove_node(node, allow_graceful=False)  # its tasks start again on the other
     indices, similarity = of([first, *found])
     assert np.array_equal(indices, one.indices)
     assert np.array_equal(similarity, one.similarity)

@@ -152,13 +152,13 @@ def nearest_by_parts(
             found.append(nearest_in(asked, asked if other == number else ready(parts(other), mean), k, device))
             if progress is not None:
                 progress(number * count + other + 1, count * count)
-        yield part, padded(part, asked, merged(found, k))
+        yield part, padded(part, merged(found, k))
 
 
-def padded(part: Part, asked: Ready, best: Best) -> Best:
+def padded(part: Part, best: Best) -> Best:
     """Return the nearest of a part's found faces as those of all its rows, padding for the others."""
     n, k = len(part.found), best.indices.shape[1]
-    rows = asked.rows - part.first
+    rows = np.flatnonzero(part.found)
     full = Best(np.full((n, k), -1, dtype=np.int64), np.zeros((n, k), dtype=np.float32))
     full.indices[rows], full.similarity[rows] = best.indices, best.similarity
     return full
