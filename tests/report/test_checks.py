@@ -212,3 +212,19 @@ def test_a_sprite_holds_each_picture_at_its_place(tmp_path, kind) -> None:
         tile = np.asarray(image.crop((left, top, left + 64, top + 64)), dtype=float).ravel()
         own = np.asarray(picture(face["row"]), dtype=float).ravel()
         assert np.corrcoef(tile, own)[0, 1] > 0.97
+
+
+def test_a_dim_picture_with_its_own_contrast_is_not_flat() -> None:
+    refined = make(20)
+    pictures = [picture(seed) for seed in range(18)]
+    pictures += [pictures[0].point(lambda level: 20 + level // 5), Image.new("L", (64, 64), 30)]
+    checks = {check.name: check for check in picture_checks(look(inside(refined, pictures)))}
+    assert checks["flat"].rows.tolist() == [19]
+
+
+def test_leaks_are_not_counted_in_a_set_of_one_split() -> None:
+    pictures = [picture(seed) for seed in range(6)]
+    alone = make(6, split=np.full(6, "train"))
+    checks = {check.name: check for check in duplicate_checks(alone, find_duplicates(alone, inside(alone, pictures)))}
+    assert (checks["leak"].judged, checks["conflict"].judged) == (0, 6)
+    assert checks["leak"].note == "Not checked: the set does not name several splits."
