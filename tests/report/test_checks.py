@@ -106,6 +106,24 @@ def test_a_crop_is_what_interpolation_by_hand_gives() -> None:
     assert not flat.any()
 
 
+def test_most_crops_at_any_place_are_found() -> None:
+    rng, originals = np.random.default_rng(0), [picture(seed) for seed in range(60)]
+    for side, least in ((0.95, 55), (0.9, 50), (0.85, 45), (0.8, 25)):
+        width, copies = 64 * side, []
+        for original in originals:
+            left, top = rng.uniform(0, 64 - width, 2)
+            box = (left, top, left + width, top + width)
+            copies.append(original.resize((64, 64), Image.Resampling.BICUBIC, box=box))
+        found = recropped(
+            np.stack([np.asarray(one.resize((32, 32), Image.Resampling.HAMMING)) for one in originals + copies]),
+            np.zeros(0, dtype=np.int64),
+        )
+        sure = (found.cosine >= 0.99) & (found.detail >= 0.8)
+        pairs = set(zip(found.whole[sure].tolist(), found.part[sure].tolist(), strict=True))
+        assert sum((i, 60 + i) in pairs for i in range(60)) >= least, side
+        assert all(part == whole + 60 for whole, part in pairs)
+
+
 def test_no_crop_is_found_among_unlike_pictures() -> None:
     seen = np.stack([np.asarray(picture(seed, 32)) for seed in range(80)])
     found = recropped(seen, np.zeros(0, dtype=np.int64))
