@@ -21,7 +21,7 @@ CROPS = tuple(
 )
 #: Principal components of the thumbnails in which candidates are sought; the cosine that is supposed of the rests
 #: outside them (near that of copies; other faces have about 0); the supposed and the true cosine that make a candidate.
-COMPONENTS, REST, LEAST_SUPPOSED, LEAST_COSINE = 32, 0.85, 0.88, 0.86
+COMPONENTS, REST, LEAST_SUPPOSED, LEAST_COSINE = 32, 0.85, 0.86, 0.86
 #: Steps of the fit, of the side and of the place, as shares; the cosine under which a pair is dropped after each.
 STEPS, HOPELESS = ((0.05, 0.04), (0.025, 0.02), (0.0125, 0.01)), (0.90, 0.96, 0.0)
 #: Least side of a crop.
