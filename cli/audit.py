@@ -10,7 +10,7 @@ import typer
 
 from .checks import pairs, vote_rules
 from .options import METHOD, SetOptions, with_set_options
-from .refine import set_name
+from .refine import said, set_name
 
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
@@ -129,10 +129,8 @@ def audit(
     if json_:
         print_json({"page": str(page), **made.summary()})
     beside = ", ".join(path.name for path in sorted(out.iterdir()) if path.name in (*FILES, REFINED) and path != page)
-    note(
-        f"Wrote {page} ({size(page.stat().st_size)}), and beside it {beside}.\n"
-        f"Next: open {page} in a browser. It holds pictures of the set: share it as you would share these."
-    )
+    share = " It holds pictures of the set: share it as you would share these." if made.pictures else ""
+    note(f"Wrote {page} ({size(page.stat().st_size)}), and beside it {beside}.\nNext: open {page} in a browser.{share}")
 
 
 @dataclass(frozen=True)
@@ -166,9 +164,16 @@ def _of_file(
     from fercleaner.report import Material, gather_for_audit
     from fercleaner.results import parquet
 
+    from .console import note
+    from .export import pictures_of
+
     refined = parquet.load(file)
     if dataset is None:
-        return refined, Material(root=file.parent, columns=by.of(refined, None, set_options))
+        columns = by.of(refined, None, set_options)
+        inside = pictures_of(refined)
+        if inside is None and not refined.paths.astype(bool).any():
+            note("The refined file names no pictures: the page has none. Name its set: --dataset SET.")
+        return refined, Material(samples=inside, root=file.parent, columns=columns)
     samples, sources, resources = set_options.open(dataset)
     columns = by.of(samples, dataset, set_options)
     return refined, gather_for_audit(refined, samples, sources, resources, callbacks, columns)
@@ -185,6 +190,7 @@ def _of_set(
     samples, sources, resources = set_options.open(dataset)
     columns = by.of(samples, dataset, set_options)
     refined, material = refine_and_gather(samples, method, sources, resources, callbacks)
+    refined = replace(refined, metadata={**refined.metadata, "made_from": said(dataset)})
     return refined, replace(material, columns=columns)
 
 

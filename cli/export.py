@@ -168,6 +168,18 @@ def _set_of(refined: RefinedSet, named: Path | None, images: Path | None) -> tup
     return said, samples
 
 
+def pictures_of(refined: RefinedSet) -> Samples | None:
+    """Return the set that the file was made from where its pictures lie inside (csv, Hugging Face) and it is at hand.
+
+    None where the file names pictures, or the set has none inside, or is another by now.
+    """
+    if refined.paths.astype(bool).any():
+        return None
+    samples = _set_of(refined, None, None)[1]
+    inside = samples is not None and samples.images is not None and not samples.paths.astype(bool).any()
+    return samples if inside and samples is not None and samples.classes == refined.classes else None
+
+
 def _to_folder(
     refined: RefinedSet, to: str, out: Path, made_from: tuple[Path | None, Samples | None], asked: dict[str, Any]
 ) -> None:

@@ -22,7 +22,7 @@ def show(
         typer.Option(
             metavar="SET",
             help="With --duplicates: the set that the file was made from, for pictures inside a csv or a Hugging Face "
-            "dataset.",
+            "dataset; by default the one the file says.",
             show_default=False,
         ),
     ] = None,
@@ -141,9 +141,11 @@ def _find_duplicates(refined: RefinedSet, dataset: Path | None) -> Duplicates:
     from fercleaner.results.near_duplicates import find_duplicates
 
     from .console import progress_callbacks
+    from .export import pictures_of
 
     with progress_callbacks() as callbacks:
-        faces = None if dataset is None else faces_of(refined, read(dataset))
+        inside = pictures_of(refined) if dataset is None else read(dataset)
+        faces = None if inside is None else faces_of(refined, inside)
         return find_duplicates(refined, faces, progress=callbacks.stage("pictures"))
 
 
@@ -174,6 +176,7 @@ def _print_duplicates(found: Duplicates, top: int) -> None:
     inside = sum(len(group.ids) for group in found.groups)
     note(f"Pictures compared: {share(found.compared, found.faces)}{f' (others: {left_out})' if left_out else ''}.")
     if found.compared < 2:
+        note("Where pictures lie inside the set, name it: --dataset SET.")
         return
     note(
         f"Near-duplicates: {inside:,} in {len(found.groups):,} groups; labels differ in {len(conflicting):,}, splits "

@@ -123,7 +123,7 @@ def refine(
     if decided is not None:
         refined = decided.settled(refined, samples)
         _say_what_changed(refined, target)
-    refined = replace(refined, metadata={**refined.metadata, "made_from": _said(dataset)})
+    refined = replace(refined, metadata={**refined.metadata, "made_from": said(dataset)})
     if people is not None:
         refined = replace(refined, metadata={**refined.metadata, "annotators": people(refined.distribution)})
     parquet.write(refined, target, overwrite=force)
@@ -233,7 +233,7 @@ def _say_what_changed(refined: RefinedSet, before: Path) -> None:
         )
 
 
-def _said(dataset: Path) -> str:
+def said(dataset: Path) -> str:
     """Return a set's own name with its ending, or "/" after a folder's: "faces.csv", "faces/"."""
     whole = Path(os.path.abspath(dataset))
     return whole.name if whole.is_file() else f"{whole.name}/"
@@ -245,9 +245,9 @@ def _check_made_from(target: Path, dataset: Path) -> None:
     from fercleaner.results import parquet
 
     before = parquet.header(target).get("made_from", "") if target.is_file() else ""
-    if before not in ("", _said(dataset)):
+    if before not in ("", said(dataset)):
         raise StoreError(
-            f"{target} was made from {before}, not from {_said(dataset)}. Name another file: --out FILE; or this one, "
+            f"{target} was made from {before}, not from {said(dataset)}. Name another file: --out FILE; or this one, "
             f"to replace it: --out {target} --force."
         )
 

@@ -112,7 +112,13 @@ def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | No
     from fercleaner import datasets
     from fercleaner.review.pictures import ShownPictures
 
-    return ShownPictures(refined, images, None if dataset is None else datasets.read(dataset))
+    from .console import note
+    from .export import pictures_of
+
+    samples = pictures_of(refined) if dataset is None else datasets.read(dataset)
+    if samples is None and not refined.paths.astype(bool).any():
+        note("The refined file names no pictures. Where they lie inside the set, name it: --dataset SET.")
+    return ShownPictures(refined, images, samples)
 
 
 def _serve(session: Session, pictures: ShownPictures, port: int, no_browser: bool) -> None:
@@ -140,7 +146,7 @@ def _serve(session: Session, pictures: ShownPictures, port: int, no_browser: boo
 
 
 def _list_first(refined: RefinedSet, file: Path, by: str, top: int, out: Path | None, json_: bool, force: bool) -> None:
-    from fercleaner.review.queue import expected_gain, order
+    from fercleaner.review.queue import chance_range, expected_gain, order
 
     from .console import note, print_json, print_table
 
@@ -160,8 +166,10 @@ def _list_first(refined: RefinedSet, file: Path, by: str, top: int, out: Path | 
         for row in rows.tolist()
     ]
     expected = float(gain[rows].sum())
+    low, high = chance_range(expected, float((gain[rows] * (1 - gain[rows])).sum()), len(rows))
     if json_:
-        print_json({"file": str(file), "by": by, "faces": faces, "expected_wrong_refined": expected})
+        wrong = {"expected_wrong_refined": expected, "expected_wrong_refined_range": [low, high]}
+        print_json({"file": str(file), "by": by, "faces": faces, **wrong})
     elif out is None:
         print_table(
             f"{file}: {len(rows):,} of {len(refined):,} faces to look at first, by {by}",
@@ -172,7 +180,10 @@ def _list_first(refined: RefinedSet, file: Path, by: str, top: int, out: Path | 
             ],
             left=3,
         )
-    note(f"Of these {len(rows):,} refined labels, {expected:,.0f} are expected to be wrong.")
+    note(
+        f"Of these {len(rows):,} refined labels, {low:,.0f} to {high:,.0f} are expected to be wrong (95 %, as far as "
+        "the refined distributions can be believed)."
+    )
 
 
 def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None:

@@ -7,6 +7,7 @@ Source: the convention of torchvision's ImageFolder and of most redistributed FE
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections import Counter
@@ -36,6 +37,9 @@ SYSTEM_FOLDERS = frozenset(
 )
 #: Files of the same kind: nobody misses them, so nothing is said of them.
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"))
+#: Which file is which face, in folders that fercleaner export wrote: file, id. Hidden, so that nobody takes it for a
+#: manifest.
+NAMES = ".fercleaner-names.csv"
 #: Folders in folders beyond this are no dataset.
 DEEPEST = 60
 
@@ -108,9 +112,9 @@ class Pictures:
 def read(path: Path, options: ReadOptions) -> Samples:
     """Read a folder per class; pictures in deeper folders belong to the class above them.
 
-    A folder named "unlabeled" and pictures in no class folder at all are unlabeled. Ids are paths from
-    `path`, with "/". What is left out (hidden and system files, files that are no pictures, empty folders) is counted
-    in `Samples.provenance`.
+    A folder named "unlabeled" and pictures in no class folder at all are unlabeled. Ids are paths from `path`, with
+    "/"; in folders that `fercleaner export` wrote, those of the set that it was made from (`NAMES`). What is left out
+    (hidden and system files, files that are no pictures, empty folders) is counted in `Samples.provenance`.
     """
     rows: list[tuple[str, str, str]] = []  # path from the root, class folder, split
     find = Pictures(path)
@@ -137,9 +141,10 @@ def read(path: Path, options: ReadOptions) -> Samples:
         left = sum(find.left_out.files.values())
         passed = f" It passed by {left:,} files ({_reasons(find.left_out.files)})." if left else ""
         raise InputError(f"{path} holds no pictures ({', '.join(PICTURES)}) in folders named after classes.{passed}")
-    ids = [row[0] for row in rows]
-    check_names(path, ids)
-    paths = [os.path.join(path, name) for name in ids]
+    files = [row[0] for row in rows]
+    check_names(path, files)
+    paths = [os.path.join(path, name) for name in files]
+    ids = _original(path, files)
 
     def where(i: int) -> str:
         return f"{path}: {shown(ids[i])}"
@@ -156,6 +161,20 @@ def read(path: Path, options: ReadOptions) -> Samples:
         split=[row[2] for row in rows] if splits else None,
         provenance=find.left_out.to_dict(),
     )
+
+
+def _original(path: Path, files: list[str]) -> list[str]:
+    """Return the id of each file: the one that `NAMES` gives it, else its own path."""
+    if not (path / NAMES).is_file():
+        return files
+    try:
+        with open(path / NAMES, encoding="utf-8", newline="") as stream:
+            named = dict(row for row in csv.reader(stream) if len(row) == 2)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path / NAMES} cannot be read ({error}). Remove it: ids are the files' names then."
+        ) from error
+    return [named.get(file) or file for file in files]
 
 
 def _of_classes(find: Pictures, folder: Path, classes: list[str]) -> list[tuple[str, str]]:

@@ -86,6 +86,11 @@ class Audit:
         """Return the data without the pictures."""
         return {name: value for name, value in self.data.items() if name != "sprites"}
 
+    @property
+    def pictures(self) -> int:
+        """How many thumbnails the page holds."""
+        return sum(int(sheet["tiles"]) for sheet in self.data["sprites"].values())
+
     def html(self) -> str:
         """Return the page: one text that asks nothing of any server."""
         return html_of(self.data)
@@ -100,6 +105,7 @@ class Audit:
         """
         folder = Path(folder)
         check_folder(folder, overwrite)
+        _make(folder)
         write_table(self.table, folder / TABLE, overwrite=overwrite)
         for name, text in ((DATA, json.dumps(self.to_dict(), ensure_ascii=True)), (PAGE, self.html())):
             with replacing(folder / name, overwrite) as stream:
@@ -166,14 +172,23 @@ def audit(
 
 
 def check_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Make the folder of an audit and raise the StoreError that writing would raise; call it before long work."""
+    """Raise the StoreError that writing an audit there would raise; call it before long work. Leaves nothing behind."""
     folder = Path(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    _make(folder)
+    try:
+        for name in (PAGE, DATA, TABLE):
+            check_writable(folder / name, overwrite)
+    finally:
+        for place in made:
+            place.rmdir()
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder} cannot be made a folder: {error.strerror}. Choose another --out.") from error
-    for name in (PAGE, DATA, TABLE):
-        check_writable(folder / name, overwrite)
 
 
 def _check(refined: RefinedSet, material: Material, options: Options) -> None:

@@ -11,6 +11,7 @@ from ..core.refined import RefinedSet
 from ..core.types import Features, Samples
 from ..pipeline.inputs import Callbacks
 from ..results.checks import (
+    UNSEEN,
     Check,
     class_check,
     count_faces,
@@ -64,6 +65,8 @@ def check_set(
         seen = look(faces, progress=callbacks.stage("pictures"))
         found = find_duplicates(refined, faces, seen)
         checks += duplicate_checks(refined, found)
+    else:
+        checks.append(_unseen(pictures))
     if detector and faces.images is not None:
         counts = count_faces(faces, detector, callbacks.stage("faces"))
     checks += face_checks(refined, material.features, material.landmarks, counts)
@@ -75,6 +78,12 @@ def check_set(
     checks += [] if groups is None else [groups]
     balance, _ = class_check(refined)
     return Checked(tuple(checks), table_of(refined, checks, found, seen, nearness), balance)
+
+
+def _unseen(pictures: bool) -> Check:
+    """Return the check that stands for all of those of pictures where none was opened."""
+    why = "The refined file names none: name its set (--dataset)." if pictures else "They were not to be opened."
+    return Check("pictures", "Duplicates, leaks and bad pictures", "", np.zeros(0, dtype=int), 0, f"{UNSEEN} {why}")
 
 
 def example_sets(check: Check) -> list[tuple[str, tuple[int, ...]]]:

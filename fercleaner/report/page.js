@@ -106,7 +106,7 @@
   }
   function card(face) {
     const [head, decision, ...pieces] = face.reason ? face.reason.split("; ") : ["", ""];
-    const verdict = face.changed ? `${named(face.given)} → ${named(face.refined)}` : face.given < 0 ? `no label → ${named(face.refined)}` : named(face.given);
+    const verdict = face.changed ? `${named(face.given)} → ${named(face.refined)}` : face.given < 0 ? `no label → ${named(face.refined)}` : `${named(face.given)} (kept)`;
     const badges = [face.flagged ? el("span", { class: "badge flagged" }, "flagged") : null, face.kind === "ambiguous" ? el("span", { class: "badge" }, "ambiguous") : null];
     for (const column of columns) {
       const value = column.values[column.at[face.row]];

@@ -13,15 +13,17 @@ from .alike import BLOCK, SIDE, thumbnails, unit
 CROPS = tuple(
     (side, left * (1 - side) / 2, top * (1 - side) / 2)
     for side, places in (
-        (0.92, ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2))),
-        (0.80, ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2), (1, 0), (0, 1), (2, 1), (1, 2))),
+        (0.95, ((1, 1),)),
+        (0.90, ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2))),
+        (0.82, ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2), (1, 0), (0, 1), (2, 1), (1, 2))),
     )
     for left, top in places
 )
-#: Principal components of the thumbnails in which candidates are sought, and the products and cosines that make one.
-COMPONENTS, LEAST_PRODUCT, LEAST_COSINE = 32, 0.80, 0.86
+#: Principal components of the thumbnails in which candidates are sought; the cosine that is supposed of the rests
+#: outside them (near that of copies; other faces have about 0); the supposed and the true cosine that make a candidate.
+COMPONENTS, REST, LEAST_SUPPOSED, LEAST_COSINE = 32, 0.85, 0.86, 0.86
 #: Steps of the fit, of the side and of the place, as shares; the cosine under which a pair is dropped after each.
-STEPS, HOPELESS = ((0.05, 0.04), (0.025, 0.02), (0.0125, 0.01)), (0.94, 0.975, 0.0)
+STEPS, HOPELESS = ((0.05, 0.04), (0.025, 0.02), (0.0125, 0.01)), (0.90, 0.96, 0.0)
 #: Least side of a crop.
 SMALLEST = 0.6
 #: Pairs fitted at once.
@@ -72,7 +74,7 @@ def _candidates(gray: Bytes, whole: Floats, progress: Progress | None) -> tuple[
     n, s, _ = gray.shape
     variance, directions = np.linalg.eigh((whole.T @ whole).astype(np.float64))
     basis = directions[:, np.argsort(-variance)[:COMPONENTS]].astype(np.float32)
-    short = np.ascontiguousarray((whole @ basis).T)
+    short = np.ascontiguousarray(_short(whole, basis).T)
     flat = gray.reshape(n, s * s)
     product = np.empty((BLOCK, n), dtype=np.float32)
     found: list[tuple[Ints, Ints, Floats, Ints]] = []
@@ -82,8 +84,8 @@ def _candidates(gray: Bytes, whole: Floats, progress: Progress | None) -> tuple[
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
             thumbs, _ = unit(flat[start:stop].astype(np.float32) @ taken, 1.0)
-            table = np.matmul(thumbs @ basis, short, out=product[: stop - start])
-            i, j = np.divmod(np.flatnonzero(table.ravel() >= LEAST_PRODUCT), n)
+            table = np.matmul(_short(thumbs, basis), short, out=product[: stop - start])
+            i, j = np.divmod(np.flatnonzero(table.ravel() >= LEAST_SUPPOSED), n)
             cosine = np.einsum("md,md->m", thumbs[i], whole[j])
             near = (cosine >= LEAST_COSINE) & (start + i != j)
             found.append((start + i[near], j[near], cosine[near], np.full(int(near.sum()), number)))
@@ -95,6 +97,13 @@ def _candidates(gray: Bytes, whole: Floats, progress: Progress | None) -> tuple[
     best = np.ones(len(first), dtype=np.bool_)
     best[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     return first[best], second[best], np.array(CROPS, dtype=np.float32)[crop[best]]
+
+
+def _short(thumbs: Floats, basis: Floats) -> Floats:
+    """Return thumbnails in few columns whose products are the cosines if the rests outside `basis` agree by `REST`."""
+    inside = thumbs @ basis
+    rest = np.sqrt(REST * np.maximum(0, 1 - np.sum(inside**2, axis=1, keepdims=True)))
+    return np.concatenate([inside, rest], axis=1)
 
 
 def _fitted(gray: Bytes, thumbs: Floats, first: Ints, second: Ints, places: Floats) -> tuple[Bools, Floats, Floats]:

@@ -191,20 +191,15 @@ def merged(entries: Iterable[Entry], unreadable: int = 0) -> Decisions:
     people: dict[str, tuple[str, ...]] = {}
     conflicts = []
     for name, said in opinions.items():
-        votes = Counter(map(_unordered, said.values()))
+        votes = Counter(decision.unordered() for decision in said.values())
         (first, most) = votes.most_common(1)[0]
         settled = first if 2 * most > len(said) else None
         if len(votes) > 1:
             conflicts.append(Conflict(name, said, settled))
         if settled is not None:
             by_id[name] = settled
-            people[name] = tuple(who for who, decision in said.items() if _unordered(decision) == settled)
+            people[name] = tuple(who for who, decision in said.items() if decision.unordered() == settled)
     return Decisions(by_id, people, tuple(conflicts), unreadable)
-
-
-def _unordered(decision: Decision) -> Decision:
-    """Return the decision with its classes sorted: of two classes neither comes first."""
-    return Decision(decision.kind, tuple(sorted(decision.classes)))
 
 
 def _distributions(decided: list[Decision], classes: tuple[str, ...]) -> Floats:

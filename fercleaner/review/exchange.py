@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ..core.refined import RefinedSet
 from ..core.text import shown
 from ..datasets.table import read_table
 from .decisions import Decisions, merged
-from .log import AMBIGUOUS, LABEL, NOT_A_FACE, Decision, Entry, iso, read_log
+from .log import AMBIGUOUS, LABEL, NOT_A_FACE, SKIP, Decision, Entry, iso, read_log, standing
 
 #: Columns of the CSV for reviewers; they fill in the last.
 COLUMNS = ("id", "image", "given_label", "label", "probability", "quality", "reason", "decision")
@@ -42,9 +43,10 @@ def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[st
     InputError
         A file is missing or of another kind, or a decision cannot be understood; file, row and value are named.
     """
-    entries: list[Entry] = []
+    found: dict[Path, list[Entry]] = {}
     unreadable = 0
     for file in map(Path, files):
+        entries = found.setdefault(file, [])
         if not file.is_file():
             raise InputError(f"{file}: no such file. Name a log of fercleaner review, a .csv or a Label Studio .json.")
         if file.suffix.lower() == ".json":
@@ -55,9 +57,26 @@ def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[st
             contents = read_log(file)
             entries += contents.entries
             unreadable += len(contents.unreadable)
-    found = merged(entries, unreadable)
-    found.check_classes(classes)
-    return found
+    decisions = merged(_told_apart(found), unreadable)
+    decisions.check_classes(classes)
+    return decisions
+
+
+def _told_apart(found: Mapping[Path, Sequence[Entry]]) -> list[Entry]:
+    """Return the entries of all files; where one name decides a face in two ways in two files, it is two people's.
+
+    Two people may share a name: that of the account, unless --who says another. The name then says the file as well.
+    """
+    said: dict[tuple[str, str], set[Decision]] = {}
+    for entries in found.values():
+        for key, entry in standing(entries).items():
+            if entry.after is not None and entry.after.kind != SKIP:
+                said.setdefault(key, set()).add(entry.after.unordered())
+    return [
+        replace(entry, who=f"{entry.who} ({file})") if len(said.get((entry.id, entry.who), ())) > 1 else entry
+        for file, entries in found.items()
+        for entry in entries
+    ]
 
 
 def review_csv(refined: RefinedSet, rows: Ints) -> tuple[str, int]:

@@ -58,6 +58,10 @@ class Decision:
         """Return the decision as JSON types."""
         return {"kind": self.kind, "classes": list(self.classes)}
 
+    def unordered(self) -> Decision:
+        """Return the decision with its classes sorted: of two classes neither comes first."""
+        return Decision(self.kind, tuple(sorted(self.classes)))
+
     def __str__(self) -> str:
         return " / ".join(self.classes) or self.kind
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..core.arrays import Bools, Doubles, Ints
@@ -10,6 +12,8 @@ from ..core.refined import RefinedSet
 
 #: Ways to order faces: by what a look is expected to gain, or by quality, lowest first.
 ORDERS = ("gain", "quality")
+#: 95 %: normal deviate of intervals.
+Z95 = 1.959964
 
 
 def expected_gain(refined: RefinedSet) -> Doubles:
@@ -48,12 +52,28 @@ def order(refined: RefinedSet, by: str = "gain") -> Ints:
     raise InputError(f"Review: '{by}' is not an order ({', '.join(ORDERS)}).")
 
 
+def chance_range(expected: float, variance: float, most: int) -> tuple[float, float]:
+    """Return the 95 % range of a number of wrong labels, each wrong by its own probability: normal, within [0, most].
+
+    `expected` is the sum of the probabilities p, `variance` that of p (1 - p). The range is that of chance alone; it
+    says nothing of how far the probabilities are right.
+
+    Examples
+    --------
+    >>> chance_range(10.0, 5.0, 20)[0] > 5.6
+    True
+    """
+    half = Z95 * math.sqrt(max(0.0, variance))
+    return max(0.0, expected - half), min(float(most), max(0.0, expected) + half)
+
+
 class NoiseLeft:
     """What is expected to be wrong among the faces that nobody has decided, kept up to date in constant time.
 
     `wrong_given` is a range: how many given labels the refined distributions overrule, and how much of the
     distributions lies beside the given labels (see `noise_estimate.estimate_noise`). `wrong_refined` is the sum of
-    `expected_gain`. Decided faces count as right.
+    `expected_gain`, with the 95 % range that chance leaves where each refined label is wrong by its own probability.
+    Decided faces count as right.
     """
 
     def __init__(self, refined: RefinedSet, decided: Bools) -> None:
@@ -62,9 +82,10 @@ class NoiseLeft:
         high = np.where(labeled, 1 - (refined.given * refined.distribution).sum(1, dtype=np.float64), 0)
         self._low, self._high = low.astype(np.float64), high
         self._gain = expected_gain(refined)
+        self._variance = self._gain * (1 - self._gain)
         self._open = ~decided
         self._count = int(self._open.sum())
-        self.totals = np.array([float(column[self._open].sum()) for column in (self._low, self._high, self._gain)])
+        self.totals = np.array([float(column[self._open].sum()) for column in self._columns()])
 
     def set_decided(self, row: int, decided: bool) -> None:
         """Take a face out of the sums, or put it back."""
@@ -72,14 +93,20 @@ class NoiseLeft:
             self._open[row] = not decided
             sign = -1 if decided else 1
             self._count += sign
-            self.totals += sign * np.array([self._low[row], self._high[row], self._gain[row]])
+            self.totals += sign * np.array([float(column[row]) for column in self._columns()])
+
+    def _columns(self) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+        return self._low, self._high, self._gain, self._variance
 
     def to_dict(self) -> dict[str, float | int]:
         """Return the open faces and the expected numbers of wrong labels among them."""
-        low, high, gain = self.totals.tolist()
+        low, high, gain, variance = self.totals.tolist()
+        wrong_low, wrong_high = chance_range(gain, variance, self._count)
         return {
             "open": self._count,
             "wrong_given_low": max(0.0, min(low, high)),
             "wrong_given_high": max(0.0, low, high),
             "wrong_refined": max(0.0, gain),
+            "wrong_refined_low": wrong_low,
+            "wrong_refined_high": wrong_high,
         }

@@ -17,7 +17,7 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.refined import RefinedSet
 from .log import LABEL, SKIP, Decision, DecisionLog, Entry, now, standing
-from .queue import NoiseLeft, order
+from .queue import Z95, NoiseLeft, order
 
 #: A face that one window shows is not given to another for so long (seconds).
 LEASE = 900.0
@@ -27,8 +27,6 @@ AHEAD, GRID = 4, 24
 GRID_REACH = 20_000
 #: The action that takes decisions back.
 UNDO = "undo"
-#: 95 %: normal deviate of intervals.
-Z95 = 1.959964
 
 
 @dataclass(frozen=True)

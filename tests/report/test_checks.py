@@ -106,6 +106,24 @@ def test_a_crop_is_what_interpolation_by_hand_gives() -> None:
     assert not flat.any()
 
 
+def test_most_crops_at_any_place_are_found() -> None:
+    rng, originals = np.random.default_rng(0), [picture(seed) for seed in range(60)]
+    for side, least in ((0.95, 55), (0.9, 50), (0.85, 45), (0.8, 25)):
+        width, copies = 64 * side, []
+        for original in originals:
+            left, top = rng.uniform(0, 64 - width, 2)
+            box = (left, top, left + width, top + width)
+            copies.append(original.resize((64, 64), Image.Resampling.BICUBIC, box=box))
+        found = recropped(
+            np.stack([np.asarray(one.resize((32, 32), Image.Resampling.HAMMING)) for one in originals + copies]),
+            np.zeros(0, dtype=np.int64),
+        )
+        sure = (found.cosine >= 0.99) & (found.detail >= 0.8)
+        pairs = set(zip(found.whole[sure].tolist(), found.part[sure].tolist(), strict=True))
+        assert sum((i, 60 + i) in pairs for i in range(60)) >= least, side
+        assert all(part == whole + 60 for whole, part in pairs)
+
+
 def test_no_crop_is_found_among_unlike_pictures() -> None:
     seen = np.stack([np.asarray(picture(seed, 32)) for seed in range(80)])
     found = recropped(seen, np.zeros(0, dtype=np.int64))
@@ -212,3 +230,19 @@ def test_a_sprite_holds_each_picture_at_its_place(tmp_path, kind) -> None:
         tile = np.asarray(image.crop((left, top, left + 64, top + 64)), dtype=float).ravel()
         own = np.asarray(picture(face["row"]), dtype=float).ravel()
         assert np.corrcoef(tile, own)[0, 1] > 0.97
+
+
+def test_a_dim_picture_with_its_own_contrast_is_not_flat() -> None:
+    refined = make(20)
+    pictures = [picture(seed) for seed in range(18)]
+    pictures += [pictures[0].point(lambda level: 20 + level // 5), Image.new("L", (64, 64), 30)]
+    checks = {check.name: check for check in picture_checks(look(inside(refined, pictures)))}
+    assert checks["flat"].rows.tolist() == [19]
+
+
+def test_leaks_are_not_counted_in_a_set_of_one_split() -> None:
+    pictures = [picture(seed) for seed in range(6)]
+    alone = make(6, split=np.full(6, "train"))
+    checks = {check.name: check for check in duplicate_checks(alone, find_duplicates(alone, inside(alone, pictures)))}
+    assert (checks["leak"].judged, checks["conflict"].judged) == (0, 6)
+    assert checks["leak"].note == "Not checked: the set does not name several splits."

@@ -88,7 +88,8 @@ def test_columns_come_from_a_table_of_their_own(folder) -> None:
     assert "name the columns to count by" in fails("audit", *SET, "--out", "y", "--columns", "people.csv")
 
 
-def test_what_it_refuses(folder) -> None:
+def test_what_it_refuses(folder, monkeypatch) -> None:
+    monkeypatch.delenv("FERCLEANER_MODELS", raising=False)
     run("refine", *SET, *RULE, "--out", "a.parquet")
     assert "Name its set: --dataset SET" in fails("audit", "a.parquet", "--out", "x", "--by", "age")
     assert "'height'" in fails("audit", *SET, *RULE, "--out", "y", "--by", "height")
@@ -97,3 +98,33 @@ def test_what_it_refuses(folder) -> None:
     run("audit", "a.parquet", "--out", "z", "--no-checks", "--force")
     assert "choose one of pca, tsne" in fails("audit", "a.parquet", "--out", "w", "--map", "umap", "--no-checks")
     assert "--find-faces" in fails("audit", "a.parquet", "--out", "v", "--find-faces")
+    assert "gone.csv: no such file" in fails("audit", "a.parquet", "--out", "deep/u", "--truth", "gone.csv")
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["z"]  # what fails leaves no folder
+
+
+def test_pictures_inside_a_set_are_found_where_the_file_says(folder) -> None:
+    rows = [f"{i % 7},{' '.join(map(str, np.asarray(picture(i, 48)).ravel()))},Training" for i in range(48)]
+    rows[47] = f"1,{rows[0].split(',')[1]},PublicTest"
+    (folder / "inside.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    run("refine", "inside.csv", "--view", "v=v.npy", "--device", "cpu", "--encoder", "none", *RULE)
+    done = run("audit", "inside.refined.parquet", "--out", "found")
+    assert "The set: inside.csv" in done.stderr
+    found = {check["name"]: check for check in data_of(folder / "found")["checks"]}
+    assert (found["leak"]["found"]["count"], found["duplicate"]["found"]["of"]) == (2, 48)
+    assert found["leak"]["note"] == "1 of 1 groups of duplicates."
+    assert "Pictures compared: 48 of 48" in run("show", "inside.refined.parquet", "--duplicates").stderr
+    (folder / "inside.csv").rename(folder / "moved.csv")
+    lost = run("audit", "inside.refined.parquet", "--out", "lost")
+    assert "The refined file names no pictures: the page has none. Name its set: --dataset SET." in lost.stderr
+    assert "It holds pictures" not in lost.stderr
+    checks = {check["name"]: check for check in data_of(folder / "lost")["checks"]}
+    assert checks["pictures"]["found"] is None
+    assert checks["pictures"]["note"].startswith("Not checked: no picture was seen.")
+    assert "name it: --dataset SET" in run("show", "inside.refined.parquet", "--duplicates").stderr
+
+
+def test_an_audit_of_a_set_says_what_it_was_made_from(folder) -> None:
+    run("audit", *SET, *RULE, "--out", "out", "--no-checks")
+    assert load("out/refined.parquet").metadata["made_from"] == "faces.csv"
+    notes = {check["name"]: check["note"] for check in data_of(folder / "out")["checks"]}
+    assert notes["pictures"] == "Not checked: no picture was seen. They were not to be opened."

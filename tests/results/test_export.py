@@ -225,8 +225,19 @@ def test_folders_come_back_and_moved_faces_move(tmp_path):
     check_same(before, same)
     row = before.ids.tolist().index("train/fear/a.png")
     export_to(refined_of(before, [row]), "folders", tmp_path / "new", pictures="copy")
-    assert sorted(read(tmp_path / "new").ids) == sorted(["train/anger/a.png", *files[1:]])
+    moved = read(tmp_path / "new")
+    assert sorted(moved.ids) == sorted(files)  # an id is a face's, wherever its label puts the file
+    place = moved.ids.tolist().index("train/fear/a.png")
+    assert moved.paths[place] == str(tmp_path / "new/train/anger/a.png")
+    assert moved.classes[moved.label[place]] == "anger"
     assert original_ids(tmp_path / "new")["train/anger/a.png"] == "train/fear/a.png"
+    export_to(refined_of(moved), "folders", tmp_path / "twice")
+    twice = read(tmp_path / "twice")
+    assert dict(zip(twice.ids.tolist(), twice.label.tolist(), strict=True)) == dict(
+        zip(moved.ids.tolist(), moved.label.tolist(), strict=True)
+    )
+    (tmp_path / "new" / ".fercleaner-names.csv").unlink()
+    assert sorted(read(tmp_path / "new").ids) == sorted(["train/anger/a.png", *files[1:]])
 
 
 def test_folders_of_any_ids(tmp_path):
@@ -239,9 +250,7 @@ def test_folders_of_any_ids(tmp_path):
     after = read(tmp_path / "out")
     ids = original_ids(tmp_path / "out")
     assert sorted(ids.values()) == sorted(names)
-    label = {
-        ids[name]: after.classes[k] if k >= 0 else "" for name, k in zip(after.ids.tolist(), after.label, strict=True)
-    }
+    label = {name: after.classes[k] if k >= 0 else "" for name, k in zip(after.ids.tolist(), after.label, strict=True)}
     expected = refined.given_label
     assert label == {name: CLASSES[k] if k >= 0 else "" for name, k in zip(names, expected, strict=True)}
     assert (tmp_path / "out" / "train" / UNLABELED).is_dir()

@@ -124,3 +124,17 @@ def test_files_of_several_kinds_merge(tmp_path):
     found = read_decisions([log.path, tmp_path / "ben.csv"], CLASSES)
     assert [conflict.id for conflict in found.conflicts] == ["a"]
     assert list(found.by_id) == ["b"]
+
+
+def test_two_people_of_one_name_are_told_apart_where_they_disagree(tmp_path):
+    for name, said in (("a", {"1": "fear", "2": "fear"}), ("b", {"1": "anger", "2": "fear"})):
+        DecisionLog(tmp_path / f"{name}.jsonl").append(
+            [Entry(face, "root", "label", Decision("label", (label,))) for face, label in said.items()]
+        )
+    logs = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    found = read_decisions(logs, CLASSES)
+    assert [conflict.id for conflict in found.conflicts] == ["1"]
+    assert set(found.conflicts[0].opinions) == {f"root ({log})" for log in logs}
+    assert set(found.by_id) == {"2"}
+    assert found.who["2"] == ("root",)
+    assert not read_decisions([logs[0], logs[0]], CLASSES).conflicts

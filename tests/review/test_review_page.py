@@ -146,7 +146,8 @@ def test_neighbors_help_and_pictures(serve, open_page, tmp_path):
     until(page, "document.getElementById('picture').naturalWidth === 24")
     assert page.is_hidden("#neighbors")
     page.keyboard.press("n")
-    assert page.locator("#neighbors img").count() == 3
+    assert page.locator("#facts #neighbors img").count() == 3  # beside the face, not under the keys
+    assert page.locator("#bars tr.refined th").inner_text().endswith("refined)")
     page.keyboard.press("h")
     assert page.is_visible("#help")
     page.keyboard.press("1")  # no decision while help is open

@@ -99,7 +99,13 @@ def test_undo_puts_back_what_stood_before_also_after_a_restart(log):
         "wrong_given_low",
         "wrong_given_high",
         "wrong_refined",
+        "wrong_refined_low",
+        "wrong_refined_high",
     }
+    gain = 1 - refined.distribution.max(1)
+    half = 1.96 * np.sqrt((gain * (1 - gain)).sum())
+    ends = [fresh["wrong_refined_low"], fresh["wrong_refined_high"]]
+    assert ends == pytest.approx([gain.sum() - half, gain.sum() + half], rel=1e-3)
     assert now["wrong_refined"] == pytest.approx(fresh["wrong_refined"])
     assert session.next("w")["face"]["row"] == row
     session.decide([Item(row, FEAR)], "label")

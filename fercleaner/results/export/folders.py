@@ -1,7 +1,7 @@
 """A folder per class, with or without folders per split, of links to the pictures or copies of them.
 
-Faces of a set of folders keep their names, so that an unchanged label gives an unchanged id. Other ids become file
-names, with the characters that a file name cannot hold as %XX; `NAMES` says which file is which face.
+Faces of a set of folders keep their names. Other ids become file names, with the characters that a file name cannot
+hold as %XX. `NAMES` says which file is which face: `datasets.folders` reads the ids from it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from urllib.parse import quote
 
 from ...core.errors import InputError, StoreError
 from ...core.types import Samples
-from ...datasets.folders import PICTURES
+from ...datasets.folders import NAMES, PICTURES
 from ...datasets.options import split_name
 from ...extraction.images import UnreadableImage, known_box, open_face
 from .job import Job, place
 
-#: Which file is which face: file, id. Hidden, so that nobody takes it for a manifest.
-NAMES = ".fercleaner-names.csv"
 #: Folder of faces without a label.
 UNLABELED = "unlabeled"
 #: Longest file name that common file systems take (bytes).
@@ -57,7 +55,7 @@ def write(job: Job, folder: Path) -> None:
 
 
 def _file_name(name: str, split: str, layout: object, path: str) -> str:
-    if layout == "folders":
+    if layout == "folders" and path.replace(os.sep, "/").endswith(f"/{name}"):
         parts = name.split("/")
         if split and split_name(parts[0]) == split_name(split) and len(parts) > 2:
             parts = parts[1:]

@@ -72,7 +72,7 @@ function showProgress(p) {
     `${state.start.who}: ${p.decided.toLocaleString("en")} decided, ${p.skipped} skipped, ${p.open.toLocaleString("en")} of ` +
     `${p.faces.toLocaleString("en")} faces open. Refined label right: ${share(p.refined_right)}; given: ${share(p.given_right)}. ` +
     `Expected among the open: ${Math.round(p.wrong_given_low).toLocaleString("en")} to ${Math.round(p.wrong_given_high).toLocaleString("en")} ` +
-    `wrong given labels, ${Math.round(p.wrong_refined).toLocaleString("en")} wrong refined ones.`;
+    `wrong given labels, ${Math.round(p.wrong_refined_low).toLocaleString("en")} to ${Math.round(p.wrong_refined_high).toLocaleString("en")} wrong refined ones.`;
 }
 
 function take(answer) {
@@ -106,15 +106,19 @@ function showFace(face) {
   picture.alt = "face " + visible(face.id);
   picture.src = pictureOf(face.row);
   byId("name").textContent = visible(face.id) + (face.split ? " \u00b7 " + visible(face.split) : "") + " \u00b7 rank " + face.rank;
-  byId("verdict").replaceChildren("given ", make("strong", visible(face.given || "nothing"), { class: "given" }),
-    " \u2192 refined ", make("strong", visible(face.refined), { class: "refined" }), ` \u00b7 quality ${face.quality.toFixed(3)}`);
+  const refined = make("strong", visible(face.refined), { class: "refined" });
+  byId("verdict").replaceChildren(...(face.given === face.refined ? ["given and refined: ", refined]
+    : ["given ", make("strong", visible(face.given || "nothing"), { class: "given" }), " \u2192 refined ", refined]));
+  byId("quality").textContent = `Quality ${face.quality.toFixed(3)}: how far the given label is supported, 0 to 1` + (face.flagged ? "; flagged" : "");
   const body = byId("bars").tBodies[0];
   body.replaceChildren(...state.start.classes.map((known, c) => {
-    const row = make("tr", undefined, known.name === face.given ? { class: "given" } : {});
-    const bar = make("td");
+    const row = make("tr", undefined, { class: known.name === face.refined ? "refined" : known.name === face.given ? "given" : "" });
+    const bar = make("td", undefined, { class: "share", "aria-hidden": "true" });
     const share = face.distribution[c];
-    bar.append(make("meter", undefined, { min: 0, max: 1, value: share, "aria-label": visible(known.name) }));
-    row.append(make("th", visible(known.name), { scope: "row" }), bar, make("td", share.toFixed(3)));
+    bar.append(make("span"));
+    bar.firstChild.style.width = 100 * share + "%";
+    const role = [known.name === face.given && "given", known.name === face.refined && "refined"].filter(Boolean).join(", ");
+    row.append(make("th", visible(known.name) + (role ? ` (${role})` : ""), { scope: "row" }), bar, make("td", share.toFixed(3)));
     return row;
   }));
   byId("reason").textContent = visible(face.reason);
