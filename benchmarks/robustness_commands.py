@@ -83,7 +83,7 @@ SCENARIOS: dict[str, Scenario] = {
     "coordinate --keys-only": Scenario(
         ("coordinate", "--sites", "2", "--state", "keys", "--keys-only"), ("keys",), force=""),
     "coordinate": Scenario(("coordinator",), ("state",), force=""),
-    "train": Scenario((*TRAIN, "--out", "trained"), ("trained",), force="", ends=False),
+    "train": Scenario((*TRAIN, "--out", "trained"), ("trained",), force=""),
 }  # fmt: skip
 
 #: Run once, in this order, before any fault.
