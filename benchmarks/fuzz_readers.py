@@ -189,6 +189,7 @@ def joined(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
         foreign[place] = {"cases": known["cases"] + found["cases"], "first_seeds": seeds}
     slower = max(one, two, key=lambda tally: tally["slowest_seconds"])
     return {
+        **({"commit": one["commit"]} if "commit" in one else {}),
         **{key: one[key] + two[key] for key in ("cases", "read", "refused")},
         "foreign": foreign,
         **{key: slower[key] for key in ("slowest_seconds", "slowest_seed")},
@@ -196,14 +197,14 @@ def joined(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def begun(out: Path | None, same: dict[str, Any]) -> dict[str, Any]:
-    """Return the tallies of an earlier run of the same code, seed and way of choosing, {} where there is none."""
+def begun(out: Path | None, same: dict[str, Any], keep: bool) -> dict[str, Any]:
+    """Return the tallies of an earlier run with the same seed and choices: of the same commit, or of any to `keep`."""
     if out is None or not out.is_file():
         return {}
     held: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    alike = all(held.get(key) == value for key, value in same.items())
-    readers: dict[str, Any] = held["readers"] if alike else {}
-    return readers
+    if any(held.get(key) != same[key] for key in ("seed", "choices")):
+        return {}
+    return {name: tally for name, tally in held["readers"].items() if keep or tally.get("commit") == same["commit"]}
 
 
 def main() -> int:
@@ -215,6 +216,7 @@ def main() -> int:
     parser.add_argument("--guided", action="store_true", help="let coverage drive the choices (package atheris)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after a piece that ends later")
     parser.add_argument("--out", type=Path, help="JSON; a run of the same commit, broken off, is gone on with")
+    parser.add_argument("--keep", action="store_true", help="keep what readers did at other commits, too")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -231,7 +233,7 @@ def main() -> int:
     start, stamped = time.monotonic(), stamp()
     same = {"commit": stamped["commit"], "seed": wanted.seed}
     same["choices"] = "guided by coverage" if wanted.guided else "random"
-    results = begun(wanted.out, same)
+    results = begun(wanted.out, same, wanted.keep)
     piece = wanted.cases if wanted.guided else PIECE
     for reader in [wanted.only] if wanted.only else reader_cases.READERS:
         found = results.get(reader, {})
@@ -240,7 +242,7 @@ def main() -> int:
                 return 1
             done = found.get("cases", 0)
             found = joined(found, child(reader, min(piece, wanted.cases - done), wanted.seed + done, wanted.guided))
-            results[reader] = found
+            results[reader] = found = {"commit": same["commit"], **found}
             bad = [name for name, tally in results.items() if not within(tally)]
             if wanted.out:
                 write_json(wanted.out, {**stamped, **same, "readers": results, "outside_the_limits": bad})

@@ -178,17 +178,18 @@ class Injector:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended: its status (negative: a signal), its steps as (kind, place), and what it said."""
+    """How a child ended: its status (negative: a signal), its steps as (kind, place), what it said and imported."""
 
     status: int
     steps: tuple[tuple[str, str], ...]
     said: str
+    modules: tuple[str, ...] = ()
 
 
 def in_child(injector: Injector, work: Callable[[], int], scratch: Path) -> Outcome:
     """Run `work` in a fork of this process under an injector, stdout and stderr to a file in `scratch`."""
-    said, counted = scratch / "said.txt", scratch / "steps.txt"
-    for path in (said, counted):
+    said, counted, imported = (scratch / name for name in ("said.txt", "steps.txt", "modules.txt"))
+    for path in (said, counted, imported):
         path.write_text("")
     child = os.fork()
     if child == 0:
@@ -206,13 +207,13 @@ def in_child(injector: Injector, work: Callable[[], int], scratch: Path) -> Outc
             sys.stderr.flush()
             if injector.at < 0:
                 counted.write_text("\n".join("\t".join(step) for step in injector.steps))
+                imported.write_text("\n".join(name for name in sys.modules if name.isprintable()))
             os._exit(status)
     waited = _wait(child)
     lines = counted.read_text().splitlines() if injector.at < 0 else []
     steps = tuple((kind, place) for kind, _, place in (line.partition("\t") for line in lines))
-    return Outcome(
-        HANGING if waited is None else os.waitstatus_to_exitcode(waited), steps, said.read_text(errors="replace")
-    )
+    status = HANGING if waited is None else os.waitstatus_to_exitcode(waited)
+    return Outcome(status, steps, said.read_text(errors="replace"), tuple(imported.read_text().split()))
 
 
 def _wait(child: int) -> int | None:

@@ -40,6 +40,8 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 _EDGES = ("left", "top", "right", "bottom")
 #: Further columns that say which class a face is of, by another spelling or name of it.
 _SAME_AS_LABEL = re.compile(r"(label|expression|emotion|class|target) ?(name|names|id|idx|index|code|str|text|\.\d+)")
+#: Deviation of log(width / height) above which boxes are no boxes of faces, whose shapes are much alike.
+_SHAPES = 0.3
 #: Faces in class folders from which on the labels are compared with these.
 _COMPARED_FROM = 10
 _LOG = logging.getLogger(__name__)
@@ -273,6 +275,23 @@ def _boxes(table: Table, column: str | None) -> Floats | None:
             continue
         values = numbers(cell)
         if len(values) != 4 or not np.isfinite(values).all() or values[2] <= values[0] or values[3] <= values[1]:
-            raise InputError(f"{table.where(i)}: box '{shown(cell)}' is not 'left top right bottom' in pixels.")
+            raise InputError(
+                f"{table.where(i)}: box '{shown(cell)}' is not 'left top right bottom' in pixels. Write the corners."
+            )
         boxes[i] = values
+    _check_corners(boxes[~np.isnan(boxes).any(1)], table.name)
     return boxes
+
+
+def _check_corners(boxes: Floats, name: str) -> None:
+    """Raise InputError where boxes are much alike in shape as x, y, width, height, and not at all as two corners."""
+    if len(boxes) < _COMPARED_FROM:
+        return
+    as_sizes = float(np.std(np.log(boxes[:, 2] / np.maximum(boxes[:, 3], 1))))
+    as_corners = float(np.std(np.log((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1]))))
+    if as_corners > _SHAPES and as_corners > 3 * as_sizes:
+        raise InputError(
+            f"{name}: the boxes look like x, y, width, height: read so, their shapes differ by {as_sizes:.0%}, and by "
+            f"{as_corners:.0%} as left, top, right, bottom. Write the corners: in one column, or in columns left, top, "
+            "right and bottom."
+        )

@@ -35,15 +35,26 @@ SMALL_CODE = 20
 _QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d", "``", "\u00ab\u00bb")
 _BETWEEN = re.compile(r"\s*[;|/,+&]\s*|\s+and\s+")
 _BRACKETS = "[](){}"
+#: How Python prints one value in a list, as bytes, or as a scalar of NumPy or torch.
+_PRINTED = re.compile(
+    r"""\[\s*'([^',]+)'\s*\]|\[\s*"([^",]+)"\s*\]|\[\s*(\d+)\s*\]|b'([^']+)'|b"([^"]+)"|(?:tensor|array)\((\d+)\)"""
+    r"""|np\.\w+\('?([^'()]+)'?\)"""
+)
 #: What parts the words of a label that says more than its class: "sad_2", "happy (0.6)", "happy-aug".
 _APART = re.compile(r"[\W\d_]+")
 
 
 def clean(text: str) -> str:
-    """Return a label without blanks and quotes around it, in one normal form; whole numbers in one spelling."""
+    """Return a label without blanks and quotes around it, in one normal form; whole numbers in one spelling.
+
+    What Python puts around one value when it is printed goes too: ['anger'], b'anger', tensor(3), np.str_('anger').
+    """
     if not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
     text = " ".join(text.split())
+    printed = _PRINTED.fullmatch(text)
+    if printed:
+        text = next(filter(None, printed.groups()))
     if len(text) > 2 and text[0] + text[-1] in _QUOTES:
         text = text[1:-1].strip()
     whole = whole_number(text)

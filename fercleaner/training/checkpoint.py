@@ -39,7 +39,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     try:
-        write_whole(path, [save(plain, {ABOUT: json.dumps(about, sort_keys=True)})])
+        write_whole(path, [save(plain, {ABOUT: json.dumps(about)})])
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}. Choose another --out.") from error
 

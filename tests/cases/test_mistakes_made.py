@@ -224,3 +224,41 @@ def test_logits_are_no_probabilities(tmp_path: Path) -> None:
     np.save(tmp_path / "logits.npy", np.random.default_rng(0).normal(size=(N, len(CLASSES))))
     with pytest.raises(InputError, match="expected probabilities"):
         read_posteriors("mine", tmp_path / "logits.npy", samples)
+
+
+@pytest.mark.parametrize("form", ["['{label}']", "b'{label}'", "np.str_('{label}')", '["{label}"]'])
+def test_labels_as_python_prints_them_are_these_labels(tmp_path: Path, form: str) -> None:
+    cells = [form.format(label=label).replace('"', '""') for label in LABELS]
+    (tmp_path / "faces.csv").write_text("image,label\n" + "".join(f'{i}.png,"{c}"\n' for i, c in enumerate(cells)))
+    read = fercleaner.read(tmp_path / "faces.csv")
+    assert (read.classes, labels_of(read)) == (CLASSES, LABELS)
+    (tmp_path / "faces.csv").write_text("image,label\n" + "".join(f"{i}.png,tensor({i % 3})\n" for i in range(N)))
+    assert fercleaner.read(tmp_path / "faces.csv").classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"), [(range(1, 7), "No label is 0 (anger)"), (range(6), "No label is 6 (neutral)")]
+)
+def test_codes_that_leave_out_the_first_or_the_last_class_are_told(tmp_path, codes, said: str, caplog) -> None:
+    pixels = " ".join(["7"] * 48 * 48)
+    rows = [f"{list(codes)[i % 6]},{pixels},Training" for i in range(12)]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    fercleaner.read(tmp_path / "fer2013.csv")
+    assert said in caplog.text
+
+
+def write(file: Path, boxes: np.ndarray) -> None:
+    rows = [f"{i}.png,{LABELS[i]},{' '.join(map(str, box))}" for i, box in enumerate(boxes.tolist())]
+    file.write_text("\n".join(["image,label,bbox", *rows]) + "\n")
+
+
+def test_boxes_of_width_and_height_are_not_taken_for_corners(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    corner, edge = rng.integers(0, 40, (N, 2)), rng.integers(45, 70, N)
+    boxes = np.column_stack([corner, edge, edge + rng.integers(-4, 5, N)])
+    file = tmp_path / "faces.csv"
+    write(file, boxes)
+    assert "the boxes look like x, y, width, height" in refused(file)
+    boxes[:, 2:] += corner
+    write(file, boxes)
+    assert np.array_equal(fercleaner.read(file).boxes, boxes)
