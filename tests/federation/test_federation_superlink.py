@@ -91,6 +91,7 @@ class Programs:
 @pytest.fixture
 def programs(tmp_path):
     off = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "FLWR_HOME": str(tmp_path / "flwr")}
+    off["FERCLEANER_CACHE"] = str(tmp_path / "cache")
     found = Programs(tmp_path, **off)
     yield found
     found.end()
@@ -105,6 +106,7 @@ def until(done, what, programs):
         time.sleep(0.5)
 
 
+@pytest.mark.skipif(not os.environ.get("FERCLEANER_PROGRAMS"), reason="a minute and more; make check-all runs it")
 def test_three_supernodes_with_tls_and_one_without_the_ca(tmp_path, programs):
     ca, key = certificates(tmp_path)
     where = f"127.0.0.1:{(link := port())}"
@@ -122,15 +124,15 @@ def test_three_supernodes_with_tls_and_one_without_the_ca(tmp_path, programs):
     (tmp_path / "flwr" / "config.toml").write_text(
         f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "{where}"\nroot-certificates = "{ca}"\n'
     )
-    config = f'state="{tmp_path / "state"}" rounds=3'
+    config = f'state="{tmp_path / "state"}" rounds=2'
     until(lambda: "HTTP API" in programs.said("superlink"), "SuperLink does not start", programs)
     run = programs.start("run", "flwr", "run", tmp_path / "app", "here", "--run-config", config, "--stream")
     files = [tmp_path / f"{name}.refined.parquet" for name in NAMES]
-    until(lambda: all(file.exists() for file in files) or run.poll() not in (None, 0), "no refined files", programs)
+    until(lambda: all(file.exists() for file in files) or run.poll() is not None, "no refined files", programs)
     for name, file in zip(NAMES, files, strict=True):
         refined = parquet.load(file)
         assert refined.metadata["federation"]["site"] == name
-        assert refined.metadata["federation"]["rounds"] == 3
+        assert refined.metadata["federation"]["rounds"] == 2
         assert (file.with_name(f"{file.name}.messages") / "messages.log").exists()
     assert "Connection attempt failed" in programs.said("stranger")
     assert "SuperNode ID" in programs.said("one")
