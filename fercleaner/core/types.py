@@ -133,9 +133,8 @@ class Features:
     view : str
         Name of the view, such as "clip" or "landmarks".
     ids : (N,) str
-    values : (N, D) float32 or float16
-        Finite; rows where `found` is False are zero. Half precision stays as it is given: it halves what a large set
-        needs, and is worked on in float32 block by block.
+    values : (N, D) float32, or float16 where given so
+        Finite; rows where `found` is False are zero.
     found : (N,) bool
         Whether this face has a vector in this view.
     spec : mapping
