@@ -153,8 +153,7 @@ class Features:
     def __post_init__(self) -> None:
         n = len(self.ids)
         freeze(self, "ids", np.str_, (n,))
-        half = getattr(self.values, "dtype", None) == np.float16
-        freeze(self, "values", np.float16 if half else np.float32, (n, None))
+        freeze(self, "values", np.float16 if np.asarray(self.values).dtype == np.float16 else np.float32, (n, None))
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "notes", np.str_, (n,))
         bad = first_not_finite(self.values)
