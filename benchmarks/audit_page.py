@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import tempfile
 import time
@@ -184,7 +185,7 @@ def _links(gray: Any) -> tuple[Ints, Ints, Ints]:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the parts that are asked for and write results/audit_page.json."""
+    """Run the parts that are asked for; results/audit_page.json keeps the others."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pictures", type=Path, required=True, help="folder that holds images/")
     parser.add_argument("--ferplus", type=Path, default=HERE.parents[1] / "shared/ferplus")
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", default="page,large,large-vectors,copies")
     parser.add_argument("--out", type=Path, default=HERE / "results/audit_page.json")
     asked = parser.parse_args(arguments)
-    done: dict[str, Any] = {"stamp": stamp()}
+    done: dict[str, Any] = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.is_file() else {}
     parts = {
         "page": lambda: page(asked.pictures, asked.ferplus, asked.refined),
         "large": lambda: large(asked.rows, False),
@@ -201,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "copies": lambda: copies(asked.pictures, asked.ferplus),
     }
     for name in asked.parts.split(","):
-        done[name] = parts[name]()
+        done[name] = {"stamp": stamp(), **parts[name]()}
         tell(f"{name}: {done[name]}")
         write_json(asked.out, done)
 

@@ -13,7 +13,8 @@ class, correct. Judged at each site by its own labels' errors: average precision
 - one place        `consensus` on all faces, with the sites' names
 
 `--half tune` takes one half of the groups, on which constants were chosen, `--half report` the other. `--lies` adds
-runs in which one site shuffles its classes or scales its steps. Writes results/federation.json.
+runs in which one site shuffles its classes or scales its steps. Writes results/federation.json; `--cost` writes
+results/federation-cost.json beside it.
 """
 
 from __future__ import annotations
@@ -253,7 +254,9 @@ def main(arguments: Sequence[str] | None) -> None:
     args = parser.parse_args(arguments)
     bed = open_bed(args.data)
     if args.cost:
-        write_json(args.out, {"cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()})
+        write_json(
+            args.out.with_name("federation-cost.json"), {"cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()}
+        )
         return
     rows = np.flatnonzero(bed.judged(MIN_VOTES))
     if args.half != "all":

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from ...core.arrays import Floats, Ints
 from ...core.devices import choose_device, torch_gpus
-from ...core.errors import MissingDependency
+from ...core.errors import FeatureError, MissingDependency
+from ...core.text import shown
 from .scoring import EDGE
 
 Index = Literal["auto", "exact", "hnsw", "ivf"]
@@ -63,11 +64,16 @@ def chosen(index: Index, faces: int, device: str = "cpu") -> Index:
 
 
 def import_faiss() -> Any:
-    """Return FAISS, or raise `MissingDependency`."""
+    """Return FAISS; raise `MissingDependency` where it is not installed, FeatureError where it cannot be loaded."""
     try:
         import faiss
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingDependency("faiss-cpu", "Finding neighbors") from error
+    except (ImportError, OSError, RuntimeError, MemoryError) as error:
+        raise FeatureError(
+            f"FAISS, which finds neighbors, cannot be loaded ({shown(error, 300)}). Give the process more memory "
+            "(ulimit -v), or install it again: pip install --force-reinstall faiss-cpu"
+        ) from error
     return faiss
 
 
