@@ -162,7 +162,7 @@ def _parted_among(
 
     `tables` are those of the single views, parted already.
     """
-    touched = _mates(table, group).any(1)
+    touched: Bools = np.asarray(_mates(table, group).any(1))
     if not touched.any():
         return table
     among = from_views(ready, tables, table.k, apart=group, only=touched)
@@ -183,9 +183,10 @@ def _mates(table: Neighbors, group: Strings) -> Bools:
 def _parted(table: Neighbors, view: Features, group: Strings, k: int, resources: Resources) -> Neighbors:
     """Return a neighbor table with members of one group taken out, others moved up from further away.
 
-    The first k columns are complete: faces that have fewer left are searched again, all others compared.
+    The first k columns are complete: faces that have fewer left are searched again, by an index of the same kind.
     """
-    valid, mates = table.indices >= 0, _mates(table, group)
+    valid: Bools = np.asarray(table.indices >= 0)
+    mates = _mates(table, group)
     if not mates.any():
         return table
     keep = valid & ~mates
@@ -194,6 +195,15 @@ def _parted(table: Neighbors, view: Features, group: Strings, k: int, resources:
     similarity = np.take_along_axis(np.where(keep, table.similarity, np.float32(0)), order, 1)
     short = mates.any(1) & valid[:, -1] & (keep.sum(1) < k)
     if short.any():
-        again = nearest(view, table.k, apart=group, center=False, index="exact", device=resources.device, only=short)
+        again = nearest(
+            view,
+            table.k,
+            apart=group,
+            center=False,
+            index="exact" if table.search.get("index") == "exact" else resources.index,
+            device=resources.device,
+            recall_at=k,
+            only=short,
+        )
         indices[short], similarity[short] = again.indices[short], again.similarity[short]
     return replace(table, indices=indices, similarity=similarity)
