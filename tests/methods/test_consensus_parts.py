@@ -85,13 +85,21 @@ def test_fixed_weights_stay_and_joined_ratios_add_up():
 # Noise
 
 
+def labels_of(given, prior=None, start=None):
+    """Labels (N, C) all of which an expert knows, of one fold and no site."""
+    rows = np.ones(len(given), dtype=bool)
+    prior = frequencies(given) if prior is None else prior
+    return Labels(given, rows, prior, np.zeros(len(given), dtype=np.int64), None, start)
+
+
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("shape", [BY_CLASS, EVEN, RIGHT])
-def test_random_noise_equals_em_in_loops(shape):
+def test_random_noise_equals_em_in_loops(shape, known):
     rng = np.random.default_rng(2)
-    given, prior = soft_labels(rng, 24, 3), rng.dirichlet(np.full(3, 8.0))
+    given, prior, other = soft_labels(rng, 24, 3), *rng.dirichlet(np.full(3, 8.0), 2)
     ratios = 1.5 * rng.normal(size=(24, 3)) + 2 * given + [0.0, 0.7, 0]
-    model = fit_random(ratios, given, prior, shape)
-    bias, sharp, matrix, likelihood = oracle.fit_random(ratios.tolist(), given, prior, shape)
+    model = fit_random(ratios, labels_of(given, prior, other if known else None), shape)
+    bias, sharp, matrix, likelihood = oracle.fit_random(ratios.tolist(), given, other if known else prior, shape)
     np.testing.assert_allclose(model.bias, bias, atol=1e-8)
     np.testing.assert_allclose(model.transition, matrix, atol=1e-8)
     assert model.sharpness == pytest.approx(sharp, abs=1e-8)
@@ -103,14 +111,29 @@ def test_random_noise_equals_em_in_loops(shape):
 def test_random_noise_finds_the_transition_matrix(rate, shape):
     """3,000 faces, 750 a class: a rate's standard error is below .018."""
     ratios, given, _ = sample(3, symmetric(4, rate))
-    found = fit_random(ratios, given, frequencies(given), shape).transition
+    found = fit_random(ratios, labels_of(given), shape).transition
     np.testing.assert_allclose(found, symmetric(4, rate), atol=0.06)
+
+
+def test_known_frequencies_say_which_class_a_frequent_label_flips_to():
+    """Of 100 classes A and B, 3 are B, and four of ten A are labeled B: from labels alone B reads as frequent."""
+    rng = np.random.default_rng(0)
+    truth = np.where(rng.random(4000) < 0.03, 1, 0)
+    given = np.eye(2)[np.where((truth == 0) & (rng.random(4000) < 0.4), 1, truth)]
+    vague = np.where(rng.random(4000)[:, None] < 0.5, 0.0, 1.0)  # half of the faces tell nothing
+    votes = softmax(vague * (2 * np.eye(2)[truth] + rng.normal(size=(4000, 2))) + np.log([0.97, 0.03]))
+    told = votes @ np.array([[0.6, 0.4], [0, 1]])  # the labels, as an expert learns them
+    ratios, known = np.log(told / frequencies(given)), np.array([0.97, 0.03])
+    flipped = [fit_random(ratios, labels_of(given, start=start), BY_CLASS).transition[0, 1] for start in (None, known)]
+    assert abs(flipped[1] - 0.4) < abs(flipped[0] - 0.4) - 0.1
 
 
 def test_one_rate_flips_to_classes_that_occur():
     ratios, given, _ = sample(4, symmetric(3, 0.2), n=600)
     wide = np.hstack([ratios, np.full((600, 1), -30.0)])
-    found = fit_random(wide, np.hstack([given, np.zeros((600, 1))]), np.array([0.333, 0.333, 0.333, 0.001]), EVEN)
+    found = fit_random(
+        wide, labels_of(np.hstack([given, np.zeros((600, 1))]), np.array([0.333, 0.333, 0.333, 0.001])), EVEN
+    )
     np.testing.assert_allclose(found.transition[:3, 3], 0)
     np.testing.assert_allclose(found.transition[:3, :3], symmetric(3, 0.2), atol=0.05)
 

@@ -193,13 +193,32 @@ def test_in_runs_of_other_folds_a_faces_label_is_out_of_its_score_on_every_walk(
 @pytest.mark.parametrize("trust", [0.0, 0.4, 1.0])
 def test_mixed_model_is_the_mean_of_both_matrices(trust):
     rng = np.random.default_rng(0)
-    given, log_ratios = np.eye(3)[rng.integers(0, 3, 20)], rng.normal(size=(20, 3))
-    vote, prior = rng.dirichlet(np.ones(3), 20), oracle.label_frequencies(given)
-    seen, fitted = oracle.counted(vote, given, prior), oracle.fit_noise(log_ratios, given, prior)[1]
-    model = module.mixed_model(vote, log_ratios, given, prior, 1.7, trust)
-    expected = trust * np.array(seen) + (1 - trust) * np.array(fitted)
-    np.testing.assert_allclose(model.transition, expected, atol=1e-8)
+    seen, fitted = rng.dirichlet(np.ones(3), 3), rng.dirichlet(np.ones(3), 3)
+    model = module.mixed_model(seen, 1.7, trust, LabelModel(fitted, 9.0) if trust < 1 else None)
+    np.testing.assert_allclose(model.transition, trust * seen + (1 - trust) * fitted, atol=1e-8)
     assert model.sharpness == 1.7
+
+
+def test_votes_of_a_weak_view_overrule_few_labels_and_those_that_flips_hide_do():
+    """What is explained of the labels is little in both; what votes leave open is not."""
+    rng = np.random.default_rng(0)
+    truth, prior = rng.integers(0, 4, 3000), np.full(4, 0.25)
+    weak = np.eye(4)[truth] + rng.normal(size=(3000, 4))
+    sure = np.eye(4)[truth] * 12 + rng.normal(size=(3000, 4))
+    flipped = np.where(rng.random(3000) < 0.5, rng.integers(0, 4, 3000), truth)
+    weights = []
+    for votes, label in ((weak, truth), (sure, flipped)):
+        given = np.eye(4)[label]
+        model = module.fit_noise(votes, given, prior)
+        share = module.explained(
+            module.distribution(votes, prior, module.fit_sharpness(votes, given, prior)), given, prior
+        )
+        assert 0.1 < share < 0.3
+        weights.append(module.credit(share, votes, prior, model))
+        assert module.credit(share, votes, prior, None) == pytest.approx(oracle.reliance(share))
+    assert weights[0] < 0.9
+    assert weights[1] == 1
+    assert module.credit(0.05, sure, prior, model) == module.LEAST_CREDIT
 
 
 @pytest.mark.parametrize(

@@ -206,9 +206,15 @@ def chance(given, prior):
     return used * (used - 1) / 2 / whole if whole > 0 else 0.0
 
 
-def told(share):
-    """.02 up to .05, 1 from .1 on."""
-    return min(1.0, max(0.02, 2 * share / 0.1 - 1))
+def told(beyond, log_ratios, prior, sharpness):
+    """Reliance, or more by what votes of the noise model's sharpness (None: no model) leave open; .02 at least."""
+    relied = reliance(beyond)
+    if relied > 0 and sharpness is not None:
+        rows = [read_off(x, prior, sharpness) for x in log_ratios]
+        left = np.mean([-sum(p * math.log(p) for p in row if p > 0) for row in rows])
+        settled = 1 - left / -sum(p * math.log(p) for p in prior)
+        relied = max(relied, min(1.0, (settled - 0.5) / 0.15))
+    return max(0.02, relied)
 
 
 def mixed(share, read, label):
@@ -344,13 +350,13 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None)
     rows, mean, log_ratios = known(scores)
     sharpness = likeliest_sharpness(log_ratios, given[rows], prior)
     share = explained([read_off(x, prior, sharpness) for x in log_ratios], given[rows], prior)
-    relied, heard = reliance(share), told(share - chance(given[rows], prior))
-    frequent, gamma = frequent_and_power(prior, rates, share - chance(given[rows], prior), gamma)
+    relied, beyond = reliance(share), share - chance(given[rows], prior)
+    fitted = fit_noise(log_ratios, given[rows], prior) if relied < 1 else (None, 0.0)
+    heard = told(beyond, log_ratios, prior, fitted[0])
+    frequent, gamma = frequent_and_power(prior, rates, beyond, gamma)
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
     vote = np.array([read_off(lifted(scores[i], mean), frequent, sharpness, gamma) for i in range(n)])
-    model = relied * np.array(counted(vote[rows], given[rows], prior))
-    if relied < 1:
-        model = model + (1 - relied) * np.array(fit_noise(log_ratios, given[rows], prior)[1])
+    model = relied * np.array(counted(vote[rows], given[rows], prior)) + (1 - relied) * np.array(fitted[1])
     spoken = scores.max(1) > 0
     refined = np.zeros((n, c))
     for i in range(n):

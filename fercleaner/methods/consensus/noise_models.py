@@ -56,6 +56,8 @@ class Labels:
         Frequencies of the labels.
     fold : (N,) int64
     sites : Sites, optional
+    start : (C,) float64, optional
+        Frequencies of the true classes that fits of random noise start from; `prior` where nothing is known.
     """
 
     given: Doubles
@@ -63,6 +65,7 @@ class Labels:
     prior: Doubles
     fold: Ints
     sites: Sites | None
+    start: Doubles | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +113,8 @@ class Noise:
 
     def refitted(self, joined: Doubles, labels: Labels) -> Noise:
         """Return the same noise, its models fitted to other joined ratios (N, C)."""
-        ratios, given = joined[labels.rows], labels.given[labels.rows]
         shapes = zip(self.models, (BY_CLASS, EVEN), strict=True)
-        return replace(self, models=tuple((w, fit_random(ratios, given, labels.prior, s)) for (w, _), s in shapes))
+        return replace(self, models=tuple((w, fit_random(joined, labels, s)) for (w, _), s in shapes))
 
 
 def measure(joined: Doubles, labels: Labels) -> Noise:
@@ -127,7 +129,7 @@ def measure(joined: Doubles, labels: Labels) -> Noise:
     ratios, given, prior = joined[labels.rows], labels.given[labels.rows], labels.prior
     by_chance = chance(given, prior)
     share = max(explained(softmax(np.log(prior) + ratios), given, prior) - by_chance, 0.0)
-    full, even, right = (fit_random(ratios, given, prior, shape) for shape in (BY_CLASS, EVEN, RIGHT))
+    full, even, right = (fit_random(joined, labels, shape) for shape in (BY_CLASS, EVEN, RIGHT))
     entropy = -float((prior * np.log(prior)).sum()) * len(given)
     beyond = (full.likelihood - right.likelihood) / max(entropy, 1e-12) - by_chance
     at_one_rate = max((even.likelihood - right.likelihood) / max(entropy, 1e-12), 0.0) + LEAST_SEEN
@@ -143,16 +145,19 @@ def _ramp(value: float, limits: tuple[float, float]) -> float:
     return float(np.clip((value - low) / (high - low), 0.0, 1.0))
 
 
-def fit_random(ratios: Doubles, given: Doubles, prior: Doubles, shape: str) -> RandomNoise:
-    """Fit b, s and T together by maximum likelihood of the given labels (M, C).
+def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
+    """Fit b, s and T together by maximum likelihood of the given labels, from joined log-likelihood ratios (N, C).
 
     Generalized EM: with r the posteriors of the true classes, T becomes what r and labels count, with a weak Dirichlet
     prior towards the identity; b moves until softmax(b + s L) has the frequencies of r, s by Newton's rule. With
     `shape` `EVEN` there is one rate for all, T[c, d] = e / (K - 1) for d another of the K classes that occur, e the
-    share of labels counted off the diagonal; with `RIGHT` e is `LEAST_RANDOM` and not fitted.
+    share of labels counted off the diagonal; with `RIGHT` e is `LEAST_RANDOM` and not fitted. b starts from what is
+    known of the true frequencies (`Labels.start`): where flips made a rare class frequent, labels leave open which of
+    two classes it is, and EM stays near its start.
 
     Cost: O(40 M C^2).
     """
+    ratios, given = joined[labels.rows], labels.given[labels.rows]
     c = given.shape[1]
     pseudo = np.diag(RIGHT_SHARE * given.sum(0) + RIGHT_FACES) + SPREAD_FACES / c
     others = given.any(0) * (1 - np.eye(c))
@@ -162,7 +167,7 @@ def fit_random(ratios: Doubles, given: Doubles, prior: Doubles, shape: str) -> R
         return (1 - rate) * np.eye(c) + rate * others
 
     transition = one_rate(LEAST_RANDOM if shape == RIGHT else 1 - START_RIGHT)
-    bias, sharpness = np.log(prior), 1.0
+    bias, sharpness = np.log(labels.prior if labels.start is None else labels.start), 1.0
     for _ in range(STEPS):
         rows = softmax(bias + sharpness * ratios)
         true = LabelModel(transition, sharpness).posterior(rows, given)
