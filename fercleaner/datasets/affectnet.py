@@ -197,7 +197,8 @@ def _code(file: Path) -> str:
     value = _load(file)
     if value.size != 1:
         raise InputError(f"{file}: expected one expression code, found an array of shape {value.shape}.")
-    return str(value.reshape(-1)[0]).strip()
+    with guarded(file):
+        return str(value.reshape(-1)[0]).strip()
 
 
 def _landmarks(file: Path) -> Floats:

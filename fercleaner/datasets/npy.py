@@ -37,6 +37,7 @@ def guarded(path: Path) -> Iterator[None]:
     except (
         *(ValueError, TypeError, KeyError, EOFError, SyntaxError, OverflowError, RecursionError, NotImplementedError),
         *(RuntimeError, AttributeError, IndexError, TokenError),
+        SystemError,  # NumPy's, of text with numbers beyond Unicode
         *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
     ) as error:
         raise _damaged(path, error) from error
@@ -147,7 +148,8 @@ def names_of(array: NDArray[Any], path: Path, rows: int) -> tuple[list[str], boo
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: an id is not UTF-8 text. Save ids as str.") from error
     if kind == "U":
-        return [str(name) for name in array.tolist()], False
+        with guarded(path):
+            return [str(name) for name in array.tolist()], False
     if kind in "iu":
         return [str(int(value)) for value in array], True
     if kind == "f" and bool((np.isfinite(array) & (array == np.floor(array))).all()):

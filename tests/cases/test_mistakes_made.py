@@ -262,3 +262,11 @@ def test_boxes_of_width_and_height_are_not_taken_for_corners(tmp_path: Path) -> 
     boxes[:, 2:] += corner
     write(file, boxes)
     assert np.array_equal(fercleaner.read(file).boxes, boxes)
+
+
+def test_text_beyond_unicode_in_an_array_is_damage(tmp_path: Path) -> None:
+    from fercleaner.datasets.npy import names_of
+
+    ids = np.frombuffer(b"\xff\xff\xff\x7f" * 2, dtype="<U1")
+    with pytest.raises(InputError, match="cannot be read as a NumPy array"):
+        names_of(ids, tmp_path / "v.npz", 2)
