@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from robustness_faults import ELSEWHERE
 
 #: Where a run that failed may leave what is no loss: vectors that need not be computed again.
 CACHE = "cache"
@@ -234,12 +235,12 @@ def take_part() -> None:
     from fercleaner.results import parquet
 
     here, other = _participants()
-    elsewhere = Path("..") / "elsewhere"
+    elsewhere = Path("..") / ELSEWHERE
     shutil.rmtree(elsewhere, ignore_errors=True)
     coordinator = Coordinator(elsewhere / "state", _plan(), lambda _: None)
     partner = threading.Thread(
         target=client.take_part, args=(other, Near(coordinator, other.name), MessageLog(elsewhere / "other")),
-        kwargs={"poll": 0.01}, daemon=True)  # fmt: skip
+        kwargs={"poll": 0.01}, name=ELSEWHERE, daemon=True)  # fmt: skip
     partner.start()
     target = Path("site.parquet")
     log = MessageLog(Path("site.parquet.messages"))

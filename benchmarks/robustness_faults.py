@@ -17,6 +17,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -55,6 +56,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
 WRITES = ("write", "fsync", "rename", "remove", "mkdir", "link", "worker")
 #: Innermost functions of ours that make a place; two, since one helper writes all files.
 FRAMES = 2
+#: Name of a thread that stands for another machine: its steps are not the command's.
+ELSEWHERE = "elsewhere"
 #: Seconds after which a child that neither ends nor works is killed and counted as hanging.
 HANGS = 120
 #: Exit status of a child whose error was not ours, of one that was killed by its own fault "torn", of one that hung.
@@ -73,6 +76,8 @@ class Injector:
 
     def step(self, kind: str, tear: Callable[[], None] = lambda: None) -> None:
         """Count a step, and fail where it is the one."""
+        if threading.current_thread().name == ELSEWHERE:
+            return
         number = len(self.steps)
         self.steps.append((kind, _place() if self.at < 0 else ""))
         if number != self.at:

@@ -319,6 +319,9 @@ class Coordinator:
             return
         message = messages.decode((self.folder / HEADS).read_bytes(), f"the file {self.folder / HEADS}")
         self.heads, self.round = message.arrays["heads"], message.fields["round"]
+        for over in (self.folder / UPDATES).glob("[0-9]*"):  # a coordinator killed between the heads and this
+            if int(over.name) <= self.round:
+                shutil.rmtree(over, ignore_errors=True)
         for file in sorted((self.folder / UPDATES / f"{self.round + 1:03d}").glob("*.msg")):
             update = messages.to_update(messages.decode(file.read_bytes(), f"the file {file}"))
             self._came[update.site] = update
