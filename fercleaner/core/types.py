@@ -130,8 +130,8 @@ class Features:
     view : str
         Name of the view, such as "clip" or "landmarks".
     ids : (N,) str
-    values : (N, D) float32 or float16
-        Finite; rows where `found` is False are zero. Half precision stays; it is worked on in float32, block by block.
+    values : (N, D) float32, or float16 where given so
+        Finite; rows where `found` is False are zero.
     found : (N,) bool
         Whether this face has a vector in this view.
     spec : mapping
@@ -150,8 +150,7 @@ class Features:
     def __post_init__(self) -> None:
         n = len(self.ids)
         freeze(self, "ids", np.str_, (n,))
-        half = getattr(self.values, "dtype", None) == np.float16
-        freeze(self, "values", np.float16 if half else np.float32, (n, None))
+        freeze(self, "values", np.float16 if np.asarray(self.values).dtype == np.float16 else np.float32, (n, None))
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "notes", np.str_, (n,))
         bad = first_not_finite(self.values)

@@ -22,6 +22,7 @@ from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.errors import InputError
 from ..core.types import Neighbors
 from .products import Product, gram_product
+from .whitening import blocks
 
 Form = Literal["random-walk", "symmetric"]
 
@@ -59,17 +60,19 @@ class Hypergraph:
     @cached_property
     def vertex_degree(self) -> Doubles:
         """D_i = sum_e w_e H_ie, (N,)."""
-        return np.asarray(self.incidence @ self.edge_weight, dtype=np.float64).ravel()
+        return np.asarray(self.incidence.astype(np.float64) @ self.edge_weight, dtype=np.float64).ravel()
 
     @cached_property
     def _scaled(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """A = D^-1/2 H (w / d)^1/2 and its transpose, so that Theta = A A^T."""
         h = self.incidence
-        root = np.sqrt(_inverse(self.vertex_degree)).astype(np.float32)
-        edge = np.sqrt(self.edge_weight * _inverse(self.edge_degree)).astype(np.float32)
-        data = np.repeat(root, np.diff(h.indptr))
-        data *= h.data
-        data *= edge[h.indices]
+        root = np.sqrt(_inverse(self.vertex_degree))
+        edge = np.sqrt(self.edge_weight * _inverse(self.edge_degree))
+        data = np.empty(h.nnz, dtype=np.float32)
+        for rows in blocks(h.shape[0]):
+            of = slice(h.indptr[rows.start], h.indptr[rows.stop])
+            data[of] = np.repeat(root[rows], np.diff(h.indptr[rows.start : rows.stop + 1])) * edge[h.indices[of]]
+            data[of] *= h.data[of]
         a = sparse.csr_matrix((data, h.indices, h.indptr), shape=h.shape)
         return a, a.T.tocsr()
 

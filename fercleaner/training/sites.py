@@ -31,7 +31,7 @@ SHARED = "network.body."
 
 
 @dataclass(eq=False)
-class Member:
+class SiteTraining:
     """A site in a federated training: its faces, its system, and what it has come to.
 
     Parameters
@@ -159,7 +159,7 @@ def _member(
     state: State,
     run: Run,
     callbacks: Callbacks,
-) -> Member:
+) -> SiteTraining:
     """Return a site before its first round; all sites start from the same weights."""
     recipe, backbone = network
     where = torch.device(torch_device(run.device))
@@ -174,11 +174,11 @@ def _member(
     maps = Heatmaps(int(system.edge)) if recipe.needs_landmarks else None
     faces = Faces(train, backbone.edge, recipe.views(), held=held, heatmaps=maps, seed=run.seed)
     state.out.mkdir(parents=True, exist_ok=True)
-    return Member(train, test, held_test, faces, system, recipe.optimizer(system), state, [])
+    return SiteTraining(train, test, held_test, faces, system, recipe.optimizer(system), state, [])
 
 
 def _round(
-    recipe: Recipe, members: Mapping[str, Member], epoch: int, run: Run, callbacks: Callbacks
+    recipe: Recipe, members: Mapping[str, SiteTraining], epoch: int, run: Run, callbacks: Callbacks
 ) -> dict[str, dict[str, Any]]:
     """Train an epoch at each site, share the bodies, and return each site's figures."""
     clocks, rows = {}, {}
@@ -199,7 +199,7 @@ def _round(
     return rows
 
 
-def _write(whole: State, members: Mapping[str, Member], done: list[dict[str, Any]]) -> None:
+def _write(whole: State, members: Mapping[str, SiteTraining], done: list[dict[str, Any]]) -> None:
     """Write every site's networks and log, and last of all the checkpoint of all."""
     tensors: dict[str, Tensor] = {}
     for number, one in enumerate(members.values()):
@@ -212,7 +212,7 @@ def _write(whole: State, members: Mapping[str, Member], done: list[dict[str, Any
     write_tensors(whole.out / CHECKPOINT, tensors, {"settings": whole.settings, "epochs": done})
 
 
-def _restore(loaded: Loaded, members: Mapping[str, Member]) -> None:
+def _restore(loaded: Loaded, members: Mapping[str, SiteTraining]) -> None:
     for number, one in enumerate(members.values()):
         start = f"{number}."
         own = {key.removeprefix(start): value for key, value in loaded.tensors.items() if key.startswith(start)}

@@ -166,8 +166,8 @@ def test_options_named_in_the_text_exist():
     for script in (blocks.ROOT / "benchmarks").rglob("*.py"):
         known |= set(re.findall(r'"(--[a-z][a-z-]*)"', script.read_text(encoding="utf-8")))
     ours = re.sub(
-        r"`[^`\n]*(?:python|\.py|make|pip|sphinx|pytest)\b[^`\n]*`"
-        r"|^[^\n]*(?:python|pip|ray|flwr|sbatch|flower-supernode) [^\n]*$",
+        r"`[^`\n]*(?:python|\.py|make|pip|sphinx|pytest|flower-superlink)\b[^`\n]*`"
+        r"|^[^\n]*(?:python|pip|ray|flwr|sbatch|flower-supernode|flower-superlink|moto_server) [^\n]*$",
         "",
         TEXT.replace("\\\n", " "),
         flags=re.M,

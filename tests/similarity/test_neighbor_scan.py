@@ -76,7 +76,7 @@ def test_large_sets_are_searched_exactly_by_a_scan(monkeypatch):
     features = Features("v", np.array([f"f{i:04d}" for i in range(1500)]), vectors, np.ones(1500, dtype=bool))
     apart = np.where(np.arange(1500) % 5 == 0, "g", "")
     by_faiss = nearest(features, 8, apart=apart, center=False, device="cpu")
-    monkeypatch.setattr(exact, "SCANNED_FROM", 1000)
+    monkeypatch.setattr(exact, "SCANNED_FROM", 1000**2)
     by_scan = nearest(features, 8, apart=apart, center=False, device="cpu")
     assert by_scan.search == {"index": "exact"}
     assert by_scan.indices.tobytes() == by_faiss.indices.tobytes()

@@ -11,8 +11,8 @@ from .backend import Backend, faiss_gpus, import_faiss, to_gpu, use_gpu
 from .on_torch import on_torch
 from .scan import Scan
 
-#: Queries and faces from which on a scan takes less time than FAISS, loading torch counted.
-SCANNED_FROM = 20_000
+#: Pairs from which on a scan takes less time than FAISS, loading torch counted: those of 20,000 faces.
+SCANNED_FROM = 20_000**2
 
 
 def exact(vectors: Floats, device: str, asked: int) -> Backend:
@@ -23,7 +23,7 @@ def exact(vectors: Floats, device: str, asked: int) -> Backend:
     faiss = import_faiss()
     if use_gpu(device):
         return on_torch(vectors, device) if faiss_gpus() == 0 else _on_gpu(faiss, vectors, device)
-    if min(len(vectors), asked) >= SCANNED_FROM:
+    if len(vectors) * asked >= SCANNED_FROM:
         scan = Scan(vectors)
         everything = scan.lists
         return Backend("exact", lambda q, want, _: scan.find(q, want, everything), order=scan.order, edge=scan.slack)

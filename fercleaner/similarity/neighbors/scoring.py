@@ -12,8 +12,10 @@ EDGE = 2e-6
 GATHERED = 1 << 20
 
 
-def pair_similarities(vectors: Floats, rows: Ints, near: Ints) -> Floats:
+def pair_similarities(vectors: Floats, rows: Ints, near: Ints, *, asked: Floats | None = None) -> Floats:
     """Return the dot product of vector rows[q] with each of vectors near[q], (q, m) float32; -inf where near is -1.
+
+    The rows are those of `asked` where it is given, else of `vectors` themselves.
 
     Each product is summed in one fixed order, so that a pair has the same value whichever pairs stand beside it, and
     from whichever side it is looked at.
@@ -21,13 +23,14 @@ def pair_similarities(vectors: Floats, rows: Ints, near: Ints) -> Floats:
     Cost: q m D operations; memory `GATHERED` numbers, twice.
     """
     result = np.full(near.shape, -np.inf, dtype=np.float32)
+    asked = vectors if asked is None else asked
     own, column = np.nonzero(near >= 0)
     first, second = rows[own], near[own, column]
     values = np.empty(len(own), dtype=np.float32)
     step = max(1, GATHERED // vectors.shape[1])
     for start in range(0, len(own), step):
         part = slice(start, start + step)
-        one, other = vectors.take(first[part], axis=0), vectors.take(second[part], axis=0)
+        one, other = asked.take(first[part], axis=0), vectors.take(second[part], axis=0)
         np.einsum("md,md->m", one, other, out=values[part])
     result[own, column] = values
     return result

@@ -127,6 +127,7 @@ def nearest(
         done += len(block)
         if progress:
             progress(done, len(asked))
+    indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
     return Neighbors(features.view, features.ids, indices, similarity, {"index": backend.name, **backend.about})
 
 

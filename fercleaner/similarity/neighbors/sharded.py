@@ -1,7 +1,7 @@
 """Exact neighbors shard by shard: each part of a view searched by itself, the k best of all parts merged.
 
 The k nearest of all faces are among the k nearest of each part, so parts may lie on disk or on other machines. The
-answer is that of `search.nearest` with the exact index: similarities in float64 pair by pair, ties by row number. (The
+answer is that of `search.nearest` with the exact index: similarities pair by pair, ties by row number. (The
 mean that is taken off is summed part by part; its last bit, and with it that of a similarity, may differ.)
 """
 
@@ -17,7 +17,7 @@ from ...core.arrays import Bools, Doubles, Floats, Ints, Progress
 from ...core.errors import InputError
 from ..whitening import unit_rows
 from .exact import exact
-from .scoring import EDGE, GATHERED
+from .scoring import EDGE, pair_similarities, ranked
 from .search import BLOCK, MOST_CANDIDATES, SPARE
 
 
@@ -166,31 +166,9 @@ def padded(part: Part, best: Best) -> Best:
 
 def _chosen(asked: Ready, todo: Ints, part: Ready, near: Ints, k: int) -> tuple[Best, Bools]:
     """Score candidates (their place in the part) exactly and keep the k best; also say which rows want more of them."""
-    pairs = _scores(asked.vectors[todo], part.vectors, near)
+    pairs = pair_similarities(part.vectors, todo, near, asked=asked.vectors)
     rows = np.where(near >= 0, part.rows[near], -1)
     allowed = (near >= 0) & (rows != asked.rows[todo][:, None]) & (part.group[near] != asked.group[todo][:, None])
     last = np.where(near >= 0, pairs, np.inf).min(1)
-    scored = np.where(allowed, np.clip(pairs, -1.0, 1.0), -np.inf).astype(np.float32)
-    order = np.lexsort((rows, -scored), axis=1)[:, :k]
-    value = np.take_along_axis(scored, order, 1)
-    indices = np.where(np.isfinite(value), np.take_along_axis(rows, order, 1), -1)
-    short = k - indices.shape[1]
-    wanting = (allowed.sum(1) < k) | (value[:, -1] <= last + EDGE)
-    value = np.where(indices >= 0, value, 0.0).astype(np.float32)
-    if short > 0:
-        indices = np.pad(indices, ((0, 0), (0, short)), constant_values=-1)
-        value = np.pad(value, ((0, 0), (0, short)))
-    return Best(indices.astype(np.int64), value), np.asarray(wanting)
-
-
-def _scores(queries: Floats, vectors: Floats, near: Ints) -> Floats:
-    """Return the dot products of each query with its candidates, (q, m), summed as by `scoring.pair_similarities`."""
-    result = np.empty(near.shape, dtype=np.float32)
-    width = near.shape[1]
-    step = max(1, GATHERED // max(1, width * vectors.shape[1]))
-    for start in range(0, len(queries), step):
-        rows = slice(start, start + step)
-        others = vectors.take(near[rows].ravel(), axis=0)
-        own = np.repeat(queries[rows], width, axis=0)
-        result[rows] = np.einsum("md,md->m", own, others).reshape(-1, width)
-    return result
+    indices, value = ranked(np.where(allowed, np.clip(pairs, -1.0, 1.0), np.float32(-np.inf)), rows, k)
+    return Best(indices, value), np.asarray((allowed.sum(1) < k) | (value[:, -1] <= last + EDGE))
