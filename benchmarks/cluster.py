@@ -12,6 +12,7 @@ bytes and seconds of each stage for 10 million faces on 16 GPUs. Writes results/
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -45,6 +46,7 @@ PICTURE_BYTES, NEIGHBOR_BYTES = 20_000, 8 + 4
 @contextmanager
 def two_nodes() -> Iterator[Any]:
     """Yield a cluster of two Ray nodes on this machine and join it; the second may be killed."""
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a busy machine takes long
     import ray
     from ray.cluster_utils import Cluster
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 
 pytest.importorskip("cryptography", reason="cryptography is not installed (pip install 'fercleaner[federated]')")
 
+from cli_runs import labeled_vectors, run
 from federation_cases import SMALL, site
 
 from fercleaner.federation.client import Cover, Link, take_part
@@ -195,3 +197,17 @@ def test_a_liar_stops_the_federation_and_nobody_is_named(begun):
         do(coordinator, covers, "two")
     with pytest.raises(SiteError, match="nobody can say which"):
         coordinator.tick()  # the coordinator stops with it
+
+
+def test_the_command_adds_steps_under_masks(tmp_path):
+    labeled_vectors(tmp_path, n=240, wrong=30)
+    rows = (tmp_path / "faces.csv").read_text().splitlines()
+    where = ["ward", *("ABC"[row % 3] for row in range(240))]
+    (tmp_path / "faces.csv").write_text("\n".join(f"{row},{place}" for row, place in zip(rows, where, strict=True)))
+    common = ["--site-by", "ward", "--view", f"v={tmp_path}/v.npy", "--rounds", "2", "--columns", "32"]
+    more = ["--method", "hypergraph", "--aggregate", "secure", "--json"]
+    said = json.loads(run("federate", tmp_path / "faces.csv", "--out", tmp_path / "sites", *common, *more).stdout)
+    assert said["terms"]["aggregate"] == "secure"
+    log = (tmp_path / "sites" / "messages" / "A" / "messages.log").read_text()
+    assert "masked: 2 x 33 x 4 uint32" in log
+    assert "update, " not in log
