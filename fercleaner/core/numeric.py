@@ -7,19 +7,33 @@ from numpy.typing import ArrayLike
 
 from .arrays import Doubles
 
+#: Columns up to which rows are reduced a column at a time: numpy takes 4 to 9 times as long for short rows.
+SHORT = 32
+
+
+def _over_classes(step: np.ufunc, values: Doubles) -> Doubles:
+    """Return `step.reduce` of values (..., C) over the classes, (..., 1)."""
+    classes = values.shape[-1]
+    if not 0 < classes <= SHORT:
+        return np.asarray(step.reduce(values, axis=-1, keepdims=True))
+    result = np.array(values[..., 0])
+    for c in range(1, classes):
+        step(result, values[..., c], out=result)
+    return result[..., None]
+
 
 def normalized(values: Doubles) -> Doubles:
     """Return `values` (..., C) divided by their sums; rows of no mass stay zero."""
-    total = values.sum(-1, keepdims=True)
+    total = _over_classes(np.add, values)
     result: Doubles = np.where(total > 0, values / np.where(total > 0, total, 1.0), 0.0)
     return result
 
 
 def softmax(logits: Doubles) -> Doubles:
     """Return exp(logits) (..., C) divided by their sums, without overflow."""
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    result: Doubles = weights / weights.sum(-1, keepdims=True)
-    return result
+    weights: Doubles = np.exp(logits - _over_classes(np.maximum, logits))
+    weights /= _over_classes(np.add, weights)
+    return weights
 
 
 def row_stochastic(counts: Doubles) -> Doubles:
