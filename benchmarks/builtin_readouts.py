@@ -209,8 +209,7 @@ def main() -> None:
         fit_expressions(network.classify, embedding, votes, args.seed)
     if not args.body:
         fit_jaw(network, read_features(args.work, ("mix", "shape", "places", "there")), args.seed)
-    rounds = metadata_of(body).get("round", "0") if args.body else "0"
-    save_file(stored(network), body, {"round": rounds})
+    save_file(stored(network), body, metadata_of(body) if args.body else {"round": "0"})
 
 
 if __name__ == "__main__":

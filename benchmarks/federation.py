@@ -13,7 +13,8 @@ class, correct. Judged at each site by its own labels' errors: average precision
 - one place        `consensus` on all faces, with the sites' names
 
 `--half tune` takes one half of the groups, on which constants were chosen, `--half report` the other. `--lies` adds
-runs in which one site shuffles its classes or scales its steps. Writes results/federation.json.
+runs in which one site shuffles its classes or scales its steps. Writes results/federation.json; `--cost` writes
+results/federation-cost.json beside it.
 """
 
 from __future__ import annotations
@@ -212,6 +213,18 @@ def lied(context: list[Any], settings: Settings, how: str) -> dict[str, Any]:
     return {"liar": liar, "how": how, "honest_ap": float(np.nanmean(areas)), "areas": areas}
 
 
+def secured(context: list[Any], settings: Settings) -> float:
+    """Return the mean average precision of all sites under secure aggregation."""
+    bed, site, given, sites = context
+    done = federate(sites, replace(settings, aggregate="secure"))
+    refined, areas = finish(sites, done, QUIET), []
+    for number, here in enumerate(sites):
+        rows = np.flatnonzero(site == number)
+        answer = refined[here.name]
+        areas.append(judged(answer.quality, answer.label, given[rows], bed.label[rows])["ap"])
+    return float(np.nanmean(areas))
+
+
 def cost_of(bed: Bed, settings: Settings) -> dict[str, float]:
     """Return what a federation of all faces takes, dealt to ten sites of one size: processor seconds and bytes."""
     group = group_numbers(bed.samples.ids, bed.samples.group)
@@ -247,13 +260,16 @@ def main(arguments: Sequence[str] | None) -> None:
     parser.add_argument("--half", choices=("tune", "report", "all"), default="report")
     parser.add_argument("--rounds", type=int, default=Settings().rounds)
     parser.add_argument("--lies", action="store_true")
+    parser.add_argument("--secure", action="store_true", help="add what sites gain under secure aggregation")
     parser.add_argument("--cost", action="store_true", help="measure what all faces take, and nothing else")
     parser.add_argument("--keep", action="store_true", help="keep the other deals of an earlier run in the file")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "federation.json")
     args = parser.parse_args(arguments)
     bed = open_bed(args.data)
     if args.cost:
-        write_json(args.out, {"cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()})
+        write_json(
+            args.out.with_name("federation-cost.json"), {"cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()}
+        )
         return
     rows = np.flatnonzero(bed.judged(MIN_VOTES))
     if args.half != "all":
@@ -271,6 +287,8 @@ def main(arguments: Sequence[str] | None) -> None:
             entry, context = measured(bed, alpha, args.faces, seed, settings)
             if args.lies:
                 entry["lies"] = [lied(context, settings, how) for how in ("honest", "scaled", "shuffled")]
+            if args.secure:
+                entry["secure_ap"] = secured(context, settings)
             entries.append(entry)
             tell(
                 f"alpha {alpha:g}, seed {seed}: "

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import reader_cases
-from stamp import stamp
+from stamp import stamp, write_json
 
 from fercleaner.core.errors import FercleanerError
 
@@ -41,6 +41,8 @@ OPTIONAL = {"huggingface": ("datasets",), "checkpoint": ("torch", "safetensors.t
 SEEDS, LENGTH = 200, 2048
 #: What is instrumented for coverage.
 INSTRUMENTED = ("fercleaner.datasets", "fercleaner.landmarks.", "fercleaner.results.parquet", "fercleaner.encoders.")
+#: Cases that a process runs before the next takes over.
+PIECE = 1000
 #: Failures of one kind that are listed.
 LISTED = 5
 
@@ -163,14 +165,58 @@ def _instrument(atheris: Any, module: Any) -> None:
             setattr(module, name, atheris.instrument_func(value))
 
 
+def child(reader: str, cases: int, seed: int, by_coverage: bool) -> dict[str, Any]:
+    """Run a piece of a reader's cases in a process of its own; return its tally, or how it died."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "tally.json"
+        words = ["--only", reader, "--cases", str(cases), "--seed", str(seed), "--child", str(out)]
+        line = [sys.executable, __file__, *words, *(["--guided"] if by_coverage else [])]
+        done = subprocess.run(line, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
+        if out.exists():
+            tally: dict[str, Any] = json.loads(out.read_text())
+            return tally
+        return {"died": f"seeds {seed} to {seed + cases - 1}: {done.stderr.decode()[-2000:]}"}
+
+
+def joined(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
+    """Return the tally of two pieces of one reader's cases."""
+    if not one or "died" in one or "died" in two:
+        return two if not one or "died" in two else one
+    foreign = dict(one["foreign"])
+    for place, found in two["foreign"].items():
+        known = foreign.get(place, {"cases": 0, "first_seeds": []})
+        seeds = [*known["first_seeds"], *found["first_seeds"]][:LISTED]
+        foreign[place] = {"cases": known["cases"] + found["cases"], "first_seeds": seeds}
+    slower = max(one, two, key=lambda tally: tally["slowest_seconds"])
+    return {
+        **({"commit": one["commit"]} if "commit" in one else {}),
+        **{key: one[key] + two[key] for key in ("cases", "read", "refused")},
+        "foreign": foreign,
+        **{key: slower[key] for key in ("slowest_seconds", "slowest_seed")},
+        **{key: max(one[key], two[key]) for key in ("largest_growth_mib", "peak_mib", "longest_message")},
+    }
+
+
+def begun(out: Path | None, same: dict[str, Any], keep: bool) -> dict[str, Any]:
+    """Return the tallies of an earlier run with the same seed and choices: of the same commit, or of any to `keep`."""
+    if out is None or not out.is_file():
+        return {}
+    held: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    if any(held.get(key) != same[key] for key in ("seed", "choices")):
+        return {}
+    return {name: tally for name, tally in held["readers"].items() if keep or tally.get("commit") == same["commit"]}
+
+
 def main() -> int:
-    """Run every reader in a process of its own and write the JSON."""
+    """Run every reader in processes of its own and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=list(reader_cases.READERS))
     parser.add_argument("--guided", action="store_true", help="let coverage drive the choices (package atheris)")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after a piece that ends later")
+    parser.add_argument("--out", type=Path, help="JSON; a run of the same commit, broken off, is gone on with")
+    parser.add_argument("--keep", action="store_true", help="keep what readers did at other commits, too")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -184,32 +230,24 @@ def main() -> int:
             guided(wanted.only, wanted.cases, wanted.child)
         wanted.child.write_text(json.dumps(fuzz(wanted.only, wanted.cases, wanted.seed).to_dict()), encoding="utf-8")
         return 0
-    results: dict[str, Any] = {}
+    start, stamped = time.monotonic(), stamp()
+    same = {"commit": stamped["commit"], "seed": wanted.seed}
+    same["choices"] = "guided by coverage" if wanted.guided else "random"
+    results = begun(wanted.out, same, wanted.keep)
+    piece = wanted.cases if wanted.guided else PIECE
     for reader in [wanted.only] if wanted.only else reader_cases.READERS:
-        with tempfile.TemporaryDirectory() as folder:
-            child = Path(folder) / "tally.json"
-            command = [
-                sys.executable,
-                __file__,
-                "--only",
-                reader,
-                "--cases",
-                str(wanted.cases),
-                "--seed",
-                str(wanted.seed),
-            ]
-            command += ["--child", str(child), *(["--guided"] if wanted.guided else [])]
-            code = subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True)
-            results[reader] = (
-                json.loads(child.read_text()) if child.exists() else {"died": code.stderr.decode()[-2000:]}
-            )
-        print(reader, json.dumps(results[reader]), flush=True)
-    bad = [name for name, found in results.items() if not within(found)]
-    if wanted.out:
-        how = "guided by coverage" if wanted.guided else "random"
-        report = {**stamp(), "choices": how, "seed": wanted.seed, "readers": results, "outside_the_limits": bad}
-        wanted.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return 1 if bad else 0
+        found = results.get(reader, {})
+        while "died" not in found and found.get("cases", 0) < wanted.cases:
+            if time.monotonic() - start > wanted.seconds:
+                return 1
+            done = found.get("cases", 0)
+            found = joined(found, child(reader, min(piece, wanted.cases - done), wanted.seed + done, wanted.guided))
+            results[reader] = found = {"commit": same["commit"], **found}
+            bad = [name for name, tally in results.items() if not within(tally)]
+            if wanted.out:
+                write_json(wanted.out, {**stamped, **same, "readers": results, "outside_the_limits": bad})
+        print(reader, json.dumps(found), flush=True)
+    return 1 if any(not within(tally) for tally in results.values()) else 0
 
 
 def within(found: dict[str, Any]) -> bool:

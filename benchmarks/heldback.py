@@ -67,7 +67,7 @@ def main() -> None:
     turned = np.random.default_rng(0).permutation(len(rows))
     shuffled = replace(parts.posteriors, values=parts.posteriors.values[turned], found=parts.posteriors.found[turned])
     sources = {
-        "box": Sources(views=[parts.features], landmarks=parts.landmarks, posteriors=[parts.posteriors]),
+        "builtin": Sources(views=[parts.features], landmarks=parts.landmarks, posteriors=[parts.posteriors]),
         "outside": Sources(views=outside, landmarks=points),
         "both": Sources(views=[*outside, parts.features], landmarks=points, posteriors=[parts.posteriors]),
         "outside + posteriors": Sources(views=outside, landmarks=points, posteriors=[parts.posteriors]),
@@ -81,8 +81,8 @@ def main() -> None:
             refined = refine(samples, methods.build(method), given, Resources())
             results[f"{method}, {source}"] = evaluate(refined, truth).to_dict()
             print(_line(f"{method}, {source}", results[f"{method}, {source}"]), flush=True)
-    results["box posteriors alone"] = _alone(refined, parts.posteriors.values, truth)
-    print(_line("box posteriors alone", results["box posteriors alone"]))
+    results["builtin posteriors alone"] = _alone(refined, parts.posteriors.values, truth)
+    print(_line("builtin posteriors alone", results["builtin posteriors alone"]))
     options.out.write_text(json.dumps({**stamp(), "faces": len(rows), "results": results}, indent=1) + "\n")
 
 

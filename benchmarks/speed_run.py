@@ -87,7 +87,8 @@ def ours(name: str, folder: Path, args: argparse.Namespace, clock: Clock) -> tup
     )
     views = []
     for file in sorted(folder.glob("view_*.npy"))[: args.views]:
-        values = np.load(file).astype(np.float32)
+        values = np.load(file)
+        values.flags.writeable = False
         views.append(Features(file.stem.split("_")[1], ids, values, np.ones(n, dtype=np.bool_)))
     clock.start("prepare")
     refined = refine(

@@ -170,6 +170,8 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         where = f"{error.filename}: " if error.filename else ""
         return f"Error: {where}{error.strerror or error}."
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "Error: the system starts no more threads. Close other programs, or raise the limit (ulimit -u)."
     if isinstance(error, MemoryError):
         return "Error: out of memory. Close other programs, or refine the splits one by one: --split NAME."
     return None

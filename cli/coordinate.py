@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .federate import COLUMNS, LEAST_FACES, PARTS, ROUNDS, Columns, LeastFaces, Parts, Rounds
+from .federate import COLUMNS, LEAST_FACES, PARTS, ROUNDS, Aggregate, Aggregation, Columns, LeastFaces, Parts, Rounds
 
 
 def coordinate(
@@ -25,6 +25,7 @@ def coordinate(
     columns: Columns = COLUMNS,
     parts: Parts = PARTS,
     least_faces: LeastFaces = LEAST_FACES,
+    aggregate: Aggregation = Aggregate.robust,
     patience: Annotated[
         float, typer.Option(min=1.0, help="Seconds that a round waits for a site that does not answer.")
     ] = 600.0,
@@ -48,7 +49,7 @@ def coordinate(
     from .console import note, words
 
     address = host_and_port(listen, "--listen")
-    wanted = Settings(rounds, columns, parts, least_faces, seed=seed)
+    wanted = Settings(rounds, columns, parts, least_faces, seed=seed, aggregate=str(aggregate))
     keys = KeyRing(state / "keys")
     names = name or ([] if len(keys.sites) >= sites else [f"site-{number}" for number in range(1, sites + 1)])
     for path in keys.invite(names):

@@ -50,10 +50,11 @@ def read_beside(
 
 
 def from_shards(
-    folder: Path, dataset: Path, samples: Samples, encoders: list[Extractor], detector: Any
+    name: str, dataset: Path, samples: Samples, encoders: list[Extractor], detector: Any
 ) -> tuple[Samples, FeatureCache]:
-    """Return the samples with no pictures but those in finished shards of `folder`, and the shards' cache."""
+    """Return the samples with no pictures but those in finished shards of a folder, and the shards' cache."""
     from fercleaner.core.errors import InputError
+    from fercleaner.engine.places import place_of
     from fercleaner.extraction.shards import FinishedImages, cache_of, extracted, extractors_of
 
     from .console import note
@@ -61,6 +62,7 @@ def from_shards(
     runs = extractors_of(encoders, detector)
     if samples.images is None or not runs:
         raise InputError("--features: no encoder runs over the pictures of this set. Leave it out.")
-    held = extracted(folder, samples, runs)
-    note(held.sentence(str(dataset), folder))
+    folder = place_of(name).fetch()
+    held = extracted(folder, samples, runs, name)
+    note(held.sentence(str(dataset), name))
     return samples.replacing(images=FinishedImages(samples.images, held)), cache_of(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,22 @@ LeastFaces = Annotated[
         min=1, help="A site with fewer labeled faces receives and sends nothing.", rich_help_panel=ROUNDS_PANEL
     ),
 ]
+
+
+class Aggregate(StrEnum):
+    """How steps are joined."""
+
+    robust = "robust"
+    secure = "secure"
+
+
+Aggregation = Annotated[
+    Aggregate,
+    typer.Option(
+        help="Bound each site's step (robust), or add steps under masks so that none is seen (secure): never both.",
+        rich_help_panel=ROUNDS_PANEL,
+    ),
+]
 Noise = Annotated[
     float,
     typer.Option(
@@ -58,6 +75,7 @@ def federate(
     parts: Parts = PARTS,
     least_faces: LeastFaces = LEAST_FACES,
     noise: Noise = 0.0,
+    aggregate: Aggregation = Aggregate.robust,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     set_options: SetOptions,
@@ -76,7 +94,7 @@ def federate(
     from .console import note, print_json, print_table, progress_callbacks, share, size, words
 
     rule = methods.build(method, pairs(settings, "--set"))
-    wanted = Settings(rounds, columns, parts, least_faces, seed=set_options.seed)
+    wanted = Settings(rounds, columns, parts, least_faces, seed=set_options.seed, aggregate=str(aggregate))
     out.mkdir(parents=True, exist_ok=True)
     samples, sources, resources = set_options.open(dataset)
     files = {name: out / f"{file}.refined.parquet" for name, file in simulate.file_names(samples).items()}

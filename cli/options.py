@@ -187,10 +187,11 @@ class SetOptions:
         None
     )
     features: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
-            help="Vectors of fercleaner extract: takes what is there, says what is missing, computes none.",
+            help="Vectors of fercleaner extract, a folder or an address (s3://...): takes what is there, says what is "
+            "missing, computes none.",
             rich_help_panel=RUN,
         ),
     ] = None

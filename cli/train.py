@@ -12,7 +12,7 @@ from .refine import ENDINGS, set_name
 
 if TYPE_CHECKING:
     from fercleaner.core.types import Samples
-    from fercleaner.training import TrainingSet
+    from fercleaner.training import Backbone, Recipe, Run, TrainingSet
 
 LABELS, NETWORK, RUNNING = "Labels and faces", "Network and recipe", "Running"
 #: As in the library, so that `--help` need not import it.
@@ -99,6 +99,16 @@ def train(
             rich_help_panel=LABELS,
         ),
     ] = 0.2,
+    site_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Train a network a site, as sites would that share no faces: their bodies are averaged after every "
+            "epoch. A manifest's column, or auto (the set's own).",
+            rich_help_panel=LABELS,
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where to write; SET.RECIPE here by default.", show_default=False),
@@ -124,7 +134,7 @@ def train(
         asked["epochs"] = epochs
     chosen = training.build(recipe, asked)
     network = training.Backbone(backbone, size, weights)
-    faces, tests = _faces(source, dataset, images, labels)
+    faces, tests = _faces(source, dataset, images, labels, site_by)
     if chosen.needs_landmarks:
         faces = _marked(faces, landmarks, device, getattr(chosen, "table", None))
     if test_split:
@@ -141,6 +151,9 @@ def train(
         learned, tested = training.held_back(faces, hold_back, seed)[0], training.held_back(tests, hold_back, seed)[1]
     target = out or Path(f"{set_name(source)}.{recipe}")
     run = training.Run(device, amp, workers, seed, force)
+    if site_by is not None:
+        _train_sites((chosen, network), (learned, tested), target, run, json_)
+        return
     with progress_callbacks() as callbacks:
         figures = training.fit(chosen, network, learned, tested, target, run, callbacks)
     last, best = figures["last"], figures["best"]
@@ -159,21 +172,56 @@ def _is_refined(source: Path) -> bool:
     return source.suffix.lower() in ENDINGS and parquet.is_refined(source)
 
 
-def _faces(source: Path, dataset: Path | None, images: Path | None, labels: str) -> tuple[TrainingSet, TrainingSet]:
+def _train_sites(
+    network: tuple[Recipe, Backbone], faces: tuple[TrainingSet, TrainingSet], out: Path, run: Run, json_: bool
+) -> None:
+    """Train a network a site and tell what each came to."""
+    import numpy as np
+
+    from fercleaner import training
+
+    from .console import note, print_json, print_table, progress_callbacks
+
+    learned, tested = (training.of_each_site(part) for part in faces)
+    nothing = faces[1].taking(np.arange(0))
+    pairs_ = {name: (learned.get(name, nothing), tested.get(name, nothing)) for name in {**learned, **tested}}
+    with progress_callbacks() as callbacks:
+        found = training.fit_sites(*network, pairs_, out, run, callbacks)
+    last = {name: figures["last"] for name, figures in found["sites"].items()}
+    if json_:
+        print_json({"folder": str(out), **found})
+    else:
+        rows = [
+            [name, f"{figures['faces']:,}", f"{last[name]['accuracy']:.4f}", f"{last[name]['mean_recall']:.4f}"]
+            for name, figures in found["sites"].items()
+        ]
+        print_table("", ["site", "faces", "test accuracy", "mean recall"], rows)
+    note(
+        f"Last round: mean test accuracy {found['accuracy']:.4f} over {len(last)} sites. Wrote {out}: a folder a site, "
+        "each as of a training."
+    )
+
+
+def _faces(
+    source: Path, dataset: Path | None, images: Path | None, labels: str, site_by: str | None
+) -> tuple[TrainingSet, TrainingSet]:
     """Return the faces with the labels to train on, and with the labels to test on."""
     from fercleaner import datasets, training
     from fercleaner.core.errors import InputError
     from fercleaner.results import parquet
 
+    columns = {} if site_by in (None, "auto") else {"site": str(site_by)}
     if _is_refined(source):
         refined = parquet.load(source)
-        samples: Samples | None = None if dataset is None else datasets.read(dataset, images=images)
+        if site_by is not None and dataset is None:
+            raise InputError("A refined file names no sites. Name the set that was refined with --dataset SET.")
+        samples: Samples | None = None if dataset is None else datasets.read(dataset, images=images, columns=columns)
         return training.from_refined(refined, samples, labels), training.from_refined(refined, samples, "given")
     if dataset is not None:
         raise InputError(f"--dataset goes with a refined file, and {source} is none. Leave it out.")
     if labels not in ("refined", "given"):
         raise InputError(f"--labels {labels} needs a refined file: fercleaner refine {source} makes one.")
-    faces = training.from_samples(datasets.read(source, images=images))
+    faces = training.from_samples(datasets.read(source, images=images, columns=columns))
     return faces, faces
 
 

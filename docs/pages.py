@@ -51,6 +51,7 @@ def write_all() -> None:
         "constants.md": constants_page(),
         "folders.md": folders(),
         "federation.md": federation(),
+        "cluster.md": cluster(),
         "more.md": more(),
         **{f"method-{name}.md": page for name, page in method_pages().items()},
     }
@@ -66,6 +67,7 @@ def write_all() -> None:
 def federation() -> str:
     """Return what benchmarks/federation.py measured, as tables."""
     held = json.loads((ROOT / "benchmarks" / "results" / "federation.json").read_text(encoding="utf-8"))
+    cost = json.loads((ROOT / "benchmarks" / "results" / "federation-cost.json").read_text(encoding="utf-8"))["cost"]
     entries, rules = held["entries"], ("alone", "together", "fedavg", "fedrep", "one place")
     alphas = sorted({entry["alpha"] for entry in entries})
     area, accuracy, gains = [], [], []
@@ -79,6 +81,13 @@ def federation() -> str:
             for name, form in (("gain_of_worst_site", "+.3f"), ("least_gain", "+.3f"), ("correct_changed_more", "+.3f"))
         ]
         gains.append([f"{alpha:g}", *listed])
+    lies = []
+    for alpha in alphas:
+        areas = [
+            {lie["how"]: lie["honest_ap"] for lie in entry["lies"]} for entry in entries if entry["alpha"] == alpha
+        ]
+        costs = [[one[how] - one["honest"] for one in areas] for how in ("scaled", "shuffled")]
+        lies.append([f"{alpha:g}", *(", ".join(f"{round(cost, 3) + 0.0:+.3f}" for cost in row) for row in costs)])
     size = max(site["sent"] + site["received"] for entry in entries for site in entry["sites"]) / 1e6
     seeds = len({entry["seed"] for entry in entries})
     parts = [
@@ -91,9 +100,49 @@ def federation() -> str:
         "Gain in average precision of `together` over `alone`, seed by seed: at the site that is worst alone, and at "
         "the site that gains least. And how many more labels change at sites whose labels are all right, as a share:",
         table(["alpha", "worst alone", "gains least", "correct changed"], gains),
-        f"A site sent and received {size:.1f} MB in 20 rounds.",
+        "What a lying site, the third largest, changes in the mean average precision of the others, seed by seed: one "
+        "that turns its steps round, a thousand times too long, and boasts of 10 million faces; and one that shuffles "
+        "its classes:",
+        table(["alpha", "turned round", "shuffled"], lies),
+        f"A site sent and received {size:.1f} MB in 20 rounds. All {cost['faces']:,} training faces at ten sites take "
+        f"{cost['rounds']:.1f} seconds of processor time for the rounds, and {cost['views_and_neighbors']:.0f} + "
+        f"{cost['each_site_alone']:.0f} + {cost['each_site_with_the_others']:.1f} for what sites do before (neighbors, "
+        "each site alone) and after them.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def cluster() -> str:
+    """Return what benchmarks/cluster.py measured and worked out from that, as tables."""
+    held = json.loads((ROOT / "benchmarks" / "results" / "cluster.json").read_text(encoding="utf-8"))
+    shards, near, paper = held["shards"], held["neighbors"], held["on_paper"]
+    columns = ("seconds_one_process", "seconds_by_parts", "seconds_two_nodes", "seconds_node_killed")
+    rows = [
+        [f"{shards['faces']:,} drawn faces, `{held['encoder']}`, {shards['shards']} shards", shards],
+        [f"neighbors of {near['faces']:,} made-up vectors of {near['width']}, {near['parts']} parts", near],
+    ]
+    near["seconds_one_process"] = near["seconds_one_go"]
+    cells = [[text, *(f"{one[name]:.1f} s" if name in one else "" for name in columns)] for text, one in rows]
+    same = shards["equal"] and all(near["equal"])
+    assumed, stages = paper["assumed"], []
+    for one in paper["stages"]:
+        stages.append([one["stage"], f"{one['bytes'] / 1e9:,.1f} GB", f"{one['seconds']:,.0f} s"])
+    return "\n\n".join(
+        [
+            "`benchmarks/cluster.py`, two Ray nodes of one core each on one machine of two cores, beside other work: "
+            "seconds show what Ray adds, not what a second machine saves.",
+            table(["what", "one process", "by parts", "two nodes", "two nodes, one killed"], cells),
+            f"Answers {'were equal' if same else 'DIFFERED'} in all. When the node was killed "
+            f"{shards['shards_done_before_the_kill']} shards were done; {shards['of_these_written_again']} of them "
+            "were written again.",
+            f"On paper, {paper['faces'] / 1e6:.0f} million faces on {paper['gpus']} GPUs. Seconds of a core are those "
+            f"measured above; a GPU's are assumed ({assumed['faces']:,.0f} faces a second, "
+            f"{assumed['operations']:.0e} operations), and so is the store ({assumed['read_bytes'] / 1e9:.0f} GB a "
+            "second for all):",
+            table(["stage", "bytes", "seconds"], stages),
+            "",
+        ]
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -26,12 +26,12 @@ ROWS = (
     ("methods",),
     ("results",),
     ("report", "pipeline", "review"),
-    ("federation", "training"),
+    ("federation", "training", "engine"),
     ("cli", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 #: More folders of code than this ask for a look at the plan (`cli` counts as one, folders of a method as none).
-MOST_FOLDERS = 18
+MOST_FOLDERS = 19
 
 #: Where a heavy or optional package may be imported at all: a folder, or one file of it.
 HOMES = {
@@ -39,6 +39,7 @@ HOMES = {
         "core/devices.py",
         "similarity/products.py",
         "similarity/neighbors/on_torch.py",
+        "similarity/neighbors/scan.py",
         "encoders",
         "landmarks",
         "classifiers",
@@ -51,7 +52,7 @@ HOMES = {
     "open_clip": {"encoders"},
     "safetensors": {"encoders", "training"},
     "faiss": {"similarity/neighbors/backend.py", "pipeline/doctor.py"},
-    "pyarrow": {"results/parquet.py", "results/checks.py", "datasets", "encoders/vectors.py"},
+    "pyarrow": {"results/parquet.py", "results/checks.py", "datasets", "encoders/vectors.py", "extraction/stores.py"},
     "pandas": {"datasets", "encoders", "landmarks", "results/export/manifest.py", "noise/annotators.py"},
     "skimage": {"encoders"},
     "cv2": {"landmarks", "extraction/detection.py"},
@@ -62,7 +63,8 @@ HOMES = {
     "starlette": {"review"},
     "uvicorn": {"review"},
     "flwr": {"federation/flower.py"},
-    "cryptography": {"federation/keys.py"},
+    "ray": {"engine"},
+    "cryptography": {"federation/keys.py", "federation/secure.py"},
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},

@@ -37,19 +37,22 @@ class FoldRidge:
     def __init__(self, design: Floats, fold: Ints, learns: Bools) -> None:
         from scipy.linalg import cho_factor
 
-        n, width = len(design), design.shape[1] + 1
-        self._design = np.concatenate([design, np.ones((n, 1), dtype=np.float32)], axis=1)
+        width = design.shape[1] + 1
         self._folds = int(fold.max()) + 1
         self._of = [np.flatnonzero(fold == f) for f in range(self._folds)]
-        self._learn = [rows[learns[rows]] for rows in self._of]
-        grams = [(self._design[rows].T @ self._design[rows]).astype(np.float64) for rows in self._learn]
-        total, faces = np.sum(grams, axis=0), sum(len(rows) for rows in self._learn)
+        self._learn = [learns[rows] for rows in self._of]
+        self._parts = [np.concatenate([design[rows], np.ones((len(rows), 1), np.float32)], axis=1) for rows in self._of]
+        grams = []
+        for part, learn in zip(self._parts, self._learn, strict=True):
+            chosen = part if learn.all() else part[learn]
+            grams.append((chosen.T @ chosen).astype(np.float64))
+        total, faces = np.sum(grams, axis=0), sum(int(learn.sum()) for learn in self._learn)
         self._factors = {}
         for a in range(self._folds):
             for b in range(a, self._folds):
                 out = {a, b}
                 gram = total - np.sum([grams[f] for f in out], axis=0)
-                size = max(faces - sum(len(self._learn[f]) for f in out), 1)
+                size = max(faces - sum(int(self._learn[f].sum()) for f in out), 1)
                 ridge = np.full(width, RIDGE * np.sqrt(size))
                 ridge[-1] = INTERCEPT_RIDGE * size
                 gram[np.diag_indices(width)] += ridge
@@ -57,9 +60,11 @@ class FoldRidge:
 
     def own(self, targets: Doubles) -> Doubles:
         """Return each face's scores by the head without its fold, (N, C); targets (N, C), or (N, F, C) by run."""
-        result = np.zeros((len(self._design), targets.shape[-1]))
+        moments = self._moments(targets)
+        result = np.zeros((sum(map(len, self._of)), targets.shape[-1]))
         for f, rows in enumerate(self._of):
-            result[rows] = self._scores(targets if targets.ndim == 2 else targets[:, f], f, f, rows)
+            weights = self._weights([m if targets.ndim == 2 else m[:, f] for m in moments], f, f)
+            result[rows] = self._parts[f] @ weights
         return result
 
     def runs(self, targets: Doubles) -> Doubles:
@@ -68,20 +73,28 @@ class FoldRidge:
         In run f a face is judged by a head that saw neither fold f nor the face's own: what such scores refine can
         train a head that will judge fold f, and was not learned by heart.
         """
-        result = np.zeros((len(self._design), self._folds, targets.shape[-1]))
-        for a in range(self._folds):
-            for b in range(a, self._folds):
-                result[self._of[b], a] = self._scores(targets, a, b, self._of[b])
-                result[self._of[a], b] = self._scores(targets, a, b, self._of[a])
+        moments, c = self._moments(targets), targets.shape[-1]
+        weights = {(a, b): self._weights(moments, a, b) for a, b in self._factors}
+        result = np.zeros((sum(map(len, self._of)), self._folds, c))
+        for b, rows in enumerate(self._of):
+            beside = np.concatenate([weights[min(a, b), max(a, b)] for a in range(self._folds)], axis=1)
+            result[rows] = (self._parts[b] @ beside).reshape(len(rows), self._folds, c)
         return result
 
-    def _scores(self, targets: Doubles, a: int, b: int, rows: Ints) -> Doubles:
+    def _moments(self, targets: Doubles) -> list[Doubles]:
+        """Return X_f' Y_f of the faces of each fold that are learned from, (M + 1, ...) like the targets."""
+        moments = []
+        for rows, learn, part in zip(self._of, self._learn, self._parts, strict=True):
+            y = np.where(learn.reshape(-1, *[1] * (targets.ndim - 1)), targets[rows], 0).astype(np.float32)
+            product = (part.T @ y.reshape(len(rows), -1)).astype(np.float64)
+            moments.append(product.reshape(-1, *targets.shape[1:]))
+        return moments
+
+    def _weights(self, moments: list[Doubles], a: int, b: int) -> Floats:
         from scipy.linalg import cho_solve
 
-        kept = [f for f in range(self._folds) if f not in (a, b)]
-        right = np.zeros((self._design.shape[1], targets.shape[-1]))
-        for learn in (self._learn[f] for f in kept):
-            right += self._design[learn].T @ targets[learn].astype(np.float32)
-        weights = cho_solve(self._factors[a, b], right).astype(np.float32)
-        scores: Doubles = (self._design[rows] @ weights).astype(np.float64)
-        return scores
+        right = np.sum([moment for f, moment in enumerate(moments) if f not in (a, b)], axis=0)
+        if not np.ndim(right):
+            right = np.zeros_like(moments[0])
+        weights: Floats = cho_solve(self._factors[a, b], right).astype(np.float32)
+        return weights

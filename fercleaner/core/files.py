@@ -23,7 +23,11 @@ STALE_SECONDS = 24 * 3600.0
 
 
 def write_whole(path: Path, parts: Sequence[bytes]) -> None:
-    """Write `parts` to `path`; an older file stays as it was until the new one is there. Raises OSError."""
+    """Write `parts` to `path`; an older file stays as it was until the new one is there. Raises OSError.
+
+    What killed runs left beside it is removed (`sweep`).
+    """
+    sweep(path.parent)
     with _renamed(path) as stream:
         for part in parts:
             stream.write(part)

@@ -21,10 +21,7 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, row: int) -> bytes:
-        """Return the encoded picture (PNG, JPEG, ...) of `row`; raise OSError when it cannot be read.
-
-        Called from several threads.
-        """
+        """Return the encoded picture (PNG, JPEG, ...) of `row`, from any thread; OSError when it cannot be read."""
         ...
 
     def name(self, row: int) -> str:
@@ -133,7 +130,7 @@ class Features:
     view : str
         Name of the view, such as "clip" or "landmarks".
     ids : (N,) str
-    values : (N, D) float32
+    values : (N, D) float32, or float16 where given so
         Finite; rows where `found` is False are zero.
     found : (N,) bool
         Whether this face has a vector in this view.
@@ -153,7 +150,7 @@ class Features:
     def __post_init__(self) -> None:
         n = len(self.ids)
         freeze(self, "ids", np.str_, (n,))
-        freeze(self, "values", np.float32, (n, None))
+        freeze(self, "values", np.float16 if np.asarray(self.values).dtype == np.float16 else np.float32, (n, None))
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "notes", np.str_, (n,))
         bad = first_not_finite(self.values)

@@ -14,7 +14,7 @@ from ..core.text import shown
 from .assemble import Given, one_hot
 from .labels import CodedLabels, class_names, resolve
 from .options import COLUMN_NAMES, ReadOptions, spelled
-from .table import Table, decimals, listed, number
+from .table import TRUTH, Table, decimals, listed, number
 from .votes import NO_VOTES, given_from_votes
 
 _LOG = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def _class_columns(table: Table, options: ReadOptions, taken: set[str]) -> dict[
         if not (name in named or is_expression(name)):
             continue
         filled = [cell for cell in cells if cell][:LOOKED_AT]
-        if not any(np.isfinite(number(cell)) for cell in filled):
+        if not any(np.isfinite(TRUTH.get(cell.casefold(), number(cell))) for cell in filled):
             other += [column] if filled else []
             continue
         if name in columns:

@@ -126,6 +126,8 @@ def resolve(
         names[text], notes[text] = _name(text, where(i), options, codes, named, closed=own is not None)
     if codes is None:
         _check(first, names, notes, where, options, named)
+    elif own is not None:
+        _tell_absent(own, first)
     _tell_missing(counts, spelling, notes)
     classes = named or _follow(list(filter(None, names.values())), where, len(texts))
     column = {spelling_key(name): c for c, name in enumerate(classes)}
@@ -171,6 +173,21 @@ def _tell_missing(counts: Mapping[str, int], spelling: Mapping[str, str], notes:
         listed = ", ".join(f"'{shown(text, 40)}' {count:,}" for text, count in list(marks.items())[:6])
         one = shlex.quote(f"{shown(next(iter(marks)), 40)}=NAME")
         _LOG.warning("Labels read as missing: %s. --alias %s makes one a class.", listed, one)
+
+
+def _tell_absent(codes: ClassSet, first: Mapping[str, int]) -> None:
+    """Say where the first code alone never occurs, or the last: labels may have been counted from another start."""
+    used = {int(value) for value in map(number, first) if value.is_integer()}
+    order = sorted(codes.codes)
+    for absent, rest, start in ((order[0], order[1:], order[1]), (order[-1], order[:-1], order[0] - 1)):
+        if set(rest) <= used and absent not in used:
+            _LOG.warning(
+                "No label is %d (%s), and every other code of %s occurs. Were they counted from %d?",
+                absent,
+                codes.codes[absent],
+                codes.title,
+                start,
+            )
 
 
 def _numbering(first: Mapping[str, int], where: Where, options: ReadOptions) -> ClassSet | None:

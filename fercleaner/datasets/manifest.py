@@ -10,7 +10,9 @@ The names under which a column is found are in `options.COLUMN_NAMES`. Further c
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +22,10 @@ import numpy as np
 
 from ..core.arrays import Floats
 from ..core.errors import InputError
+from ..core.expressions import canonical, is_expression
 from ..core.text import shown
 from ..core.types import ImageSource, Samples
-from ..extraction.images import FileImages
+from ..extraction.stores import is_address, pictures_at
 from .assemble import assemble
 from .folders import PICTURES
 from .given import NOT_A_FACE, UNKNOWN, given_labels
@@ -35,22 +38,43 @@ STEMS = ("manifest", "labels", "metadata", "annotations")
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
 _EDGES = ("left", "top", "right", "bottom")
+#: Further columns that say which class a face is of, by another spelling or name of it.
+_SAME_AS_LABEL = re.compile(r"(label|expression|emotion|class|target) ?(name|names|id|idx|index|code|str|text|\.\d+)")
+#: Deviation of log(width / height) above which boxes are no boxes of faces, whose shapes are much alike.
+_SHAPES = 0.3
+#: Faces in class folders from which on the labels are compared with these.
+_COMPARED_FROM = 10
+_LOG = logging.getLogger(__name__)
 
 
 def manifest_of(path: Path) -> Path | None:
     """Return the manifest in a folder (or `path` itself if it is a file), or None."""
     if path.is_file():
         return path
-    files = (path / f"{stem}{suffix}" for stem in STEMS for suffix in SUFFIXES)
-    return next((file for file in files if file.is_file()), None)
+    files = [path / f"{stem}{suffix}" for stem in STEMS for suffix in SUFFIXES]
+    found = [file for file in files if file.is_file()]
+    if len(found) > 1 and len(labeled := [file for file in found if _has_label(file)]) > 1:
+        raise InputError(
+            f"{path} holds several lists of labels ({listed([file.name for file in labeled])}), and only one can be "
+            f"read. Name it: {labeled[0]}"
+        )
+    return found[0] if found else None
+
+
+def _has_label(file: Path) -> bool:
+    try:
+        return bool(read_table(file, lambda name: spelled(name) in COLUMN_NAMES["label"]).columns)
+    except InputError:
+        return False
 
 
 def read(path: Path, options: ReadOptions) -> Samples:
     """Read a manifest; pictures are not looked for until somebody opens them.
 
     Ids are the column `id`, else the images as written. Relative paths start at `options.images`, else at the
-    manifest's folder. Class columns (two or more, named after expressions or classes, with numbers) become
-    given distributions by `options.votes`; a row with none of them filled falls back on its label.
+    manifest's folder; an address (s3://, gs://, hdfs://) stands by itself. Class columns (two or more, named after
+    expressions or classes, with numbers) become given distributions by `options.votes`; a row with none of them filled
+    falls back on its label.
     A row without a group is alone in one of its own.
     """
     file = manifest_of(path)
@@ -64,8 +88,12 @@ def read(path: Path, options: ReadOptions) -> Samples:
     if image is not None:
         root = str(options.images or file.parent)
         _check_filled(table, image)
-        paths = [os.path.join(root, *name.split("\\")) for name in table.columns[image]]
-    return read_columns(table, options, "manifest", str(file), paths, FileImages(paths) if paths else None)
+        paths = [n if is_address(n) else os.path.join(root, *n.split("\\")) for n in table.columns[image]]
+        if column_of("id", table, options) is None:
+            _check_once(table, image, paths)
+    samples = read_columns(table, options, "manifest", str(file), paths, pictures_at(paths) if paths else None)
+    _compare_with_folders(table, paths if len(samples) == len(table) else None, samples)
+    return samples
 
 
 def read_columns(
@@ -138,6 +166,7 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
     found = [lower[name] for name in COLUMN_NAMES[role] if name in lower]
     if role == "label":
         alike = [name for name in table.columns if spelled(name) in COLUMN_NAMES[role] and name not in found]
+        alike += [name for name in table.columns if _SAME_AS_LABEL.fullmatch(spelled(name))] if found else []
         _check_same(table, [*found, *alike])
     return found[0] if found else None
 
@@ -186,6 +215,45 @@ def _no_image(table: Table) -> str:
     )
 
 
+def _check_once(table: Table, image: str, paths: list[str]) -> None:
+    """Raise InputError where one picture is written in two ways, such as a.png and ./a.png, and rows have no ids."""
+    first: dict[str, int] = {}
+    for i, path in enumerate(map(os.path.normpath, paths)):
+        before = first.setdefault(path, i)
+        cells = table.columns[image]
+        if before != i and cells[before] != cells[i]:
+            raise InputError(
+                f"{table.where(i)}: '{shown(cells[i])}' is the picture '{shown(cells[before])}' of "
+                f"{table.where(before)}. Remove one of the rows, or, where a picture holds several faces, add a column "
+                "id."
+            )
+
+
+def _compare_with_folders(table: Table, paths: list[str] | None, samples: Samples) -> None:
+    """Say where labels differ from the class folders that the pictures lie in."""
+    if paths is None or not samples.labeled.any():
+        return
+    folders = [os.path.basename(os.path.dirname(path)) for path in paths]
+    place = {name: c for c, name in enumerate(samples.classes)}
+    of_folder = {name: place.get(canonical(name), -1) for name in set(folders) if is_expression(name)}
+    column = np.array([of_folder.get(name, -1) for name in folders])
+    rows = np.flatnonzero((column >= 0) & samples.labeled)
+    other = rows[samples.given[rows, column[rows]] < samples.given[rows].max(1)]
+    if len(rows) < _COMPARED_FROM or not len(other):
+        return
+    row = int(other[0])
+    _LOG.warning(
+        "%s: %d of %d labels differ from the class folder that the picture lies in (first: %s, '%s' in the folder "
+        "'%s'). The labels of the table are taken.",
+        table.name,
+        len(other),
+        len(rows),
+        table.where(row),
+        samples.classes[int(samples.given[row].argmax())],
+        shown(folders[row], 40),
+    )
+
+
 def _check_filled(table: Table, column: str) -> None:
     cells = table.columns[column]
     if "" in cells:
@@ -207,6 +275,23 @@ def _boxes(table: Table, column: str | None) -> Floats | None:
             continue
         values = numbers(cell)
         if len(values) != 4 or not np.isfinite(values).all() or values[2] <= values[0] or values[3] <= values[1]:
-            raise InputError(f"{table.where(i)}: box '{shown(cell)}' is not 'left top right bottom' in pixels.")
+            raise InputError(
+                f"{table.where(i)}: box '{shown(cell)}' is not 'left top right bottom' in pixels. Write the corners."
+            )
         boxes[i] = values
+    _check_corners(boxes[~np.isnan(boxes).any(1)], table.name)
     return boxes
+
+
+def _check_corners(boxes: Floats, name: str) -> None:
+    """Raise InputError where boxes are much alike in shape as x, y, width, height, and not at all as two corners."""
+    if len(boxes) < _COMPARED_FROM:
+        return
+    as_sizes = float(np.std(np.log(boxes[:, 2] / np.maximum(boxes[:, 3], 1))))
+    as_corners = float(np.std(np.log((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1]))))
+    if as_corners > _SHAPES and as_corners > 3 * as_sizes:
+        raise InputError(
+            f"{name}: the boxes look like x, y, width, height: read so, their shapes differ by {as_sizes:.0%}, and by "
+            f"{as_corners:.0%} as left, top, right, bottom. Write the corners: in one column, or in columns left, top, "
+            "right and bottom."
+        )

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..core.errors import InputError
-from ..core.expressions import is_expression, spelling_key, whole_number
+from ..core.expressions import canonical, is_expression, spelling_key, whole_number
 from ..core.text import shown
 from .table import number
 
@@ -35,13 +35,26 @@ SMALL_CODE = 20
 _QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d", "``", "\u00ab\u00bb")
 _BETWEEN = re.compile(r"\s*[;|/,+&]\s*|\s+and\s+")
 _BRACKETS = "[](){}"
+#: How Python prints one value in a list, as bytes, or as a scalar of NumPy or torch.
+_PRINTED = re.compile(
+    r"""\[\s*'([^',]+)'\s*\]|\[\s*"([^",]+)"\s*\]|\[\s*(\d+)\s*\]|b'([^']+)'|b"([^"]+)"|(?:tensor|array)\((\d+)\)"""
+    r"""|np\.\w+\('?([^'()]+)'?\)"""
+)
+#: What parts the words of a label that says more than its class: "sad_2", "happy (0.6)", "happy-aug".
+_APART = re.compile(r"[\W\d_]+")
 
 
 def clean(text: str) -> str:
-    """Return a label without blanks and quotes around it, in one normal form; whole numbers in one spelling."""
+    """Return a label without blanks and quotes around it, in one normal form; whole numbers in one spelling.
+
+    What Python puts around one value when it is printed goes too: ['anger'], b'anger', tensor(3), np.str_('anger').
+    """
     if not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
     text = " ".join(text.split())
+    printed = _PRINTED.fullmatch(text)
+    if printed:
+        text = next(filter(None, printed.groups()))
     if len(text) > 2 and text[0] + text[-1] in _QUOTES:
         text = text[1:-1].strip()
     whole = whole_number(text)
@@ -138,11 +151,51 @@ def check_names(
             f"{where(expression)} is a name. Say what the numbers mean: --alias {number_text}=NAME for each, or "
             "--classes with a class set that has such codes (fer2013, rafdb, ...)."
         )
+    _check_alike(names, where, sure)
+    _check_scripts(names, where, sure)
     for odd in doubtful_codes(whole):
         if str(odd) not in sure:
             raise InputError(
                 _two_ways(texts[str(odd)], where(texts[str(odd)]), "a class like the others, or 'missing'")
             )
+
+
+def _check_alike(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
+    """Raise InputError where labels begin with one expression and go on unlike: "sad" and "sad_2", "happy (0.6)"."""
+    first: dict[str, str] = {}
+    for text, name in names.items():
+        words = [word for word in _APART.split(name) if word]
+        if spelling_key(name) in sure or not words or not is_expression(words[0]) or any(map(is_expression, words[1:])):
+            continue
+        if not name[0].isalpha() or (is_expression(name) and len(words) > 1):  # "02_sad"; a compound expression
+            continue
+        other = first.setdefault(canonical(words[0]), text)
+        if other != text and not (is_expression(names[other]) and is_expression(name)):
+            odd = other if is_expression(name) else text
+            raise InputError(
+                f"{where(text)}: the labels '{shown(other)}' and '{shown(text)}' can be one class written in two ways, "
+                f"or two. --alias {shlex.quote(f'{shown(odd)}={canonical(words[0])}')} makes them one; where they are "
+                "two, name all classes: --classes A,B,..."
+            )
+
+
+def _check_scripts(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
+    """Raise InputError where some labels are known expressions and others are written in another script."""
+    foreign = [
+        t for t, n in names.items() if spelling_key(n) not in sure and any(map(str.isalpha, n)) and not _latin(n)
+    ]
+    known = [text for text, name in names.items() if is_expression(name)]
+    if foreign and known:
+        text = foreign[0]
+        raise InputError(
+            f"{where(text)}: the label '{shown(text)}' is written in another script than '{shown(known[0])}' in "
+            f"{where(known[0])}. Where these are two languages for the same classes, say what each means: --alias "
+            f"{shlex.quote(shown(text) + '=NAME')}. Where they are classes of their own, name all: --classes A,B,..."
+        )
+
+
+def _latin(name: str) -> bool:
+    return all("LATIN" in unicodedata.name(c, "") for c in name if c.isalpha())
 
 
 def doubtful_codes(codes: Sequence[int]) -> list[int]:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-from ..core.arrays import Doubles
+from ..core.arrays import Bools, Doubles
 from ..core.errors import InputError
 from ..core.expressions import canonical
 from ..core.types import Posteriors, Samples
@@ -29,6 +30,8 @@ from .table import measured, read_table
 ENDINGS = (".csv", ".json", ".npy", ".npz", ".parquet", ".pq")
 #: Rows that miss sum 1 by more than this were not distributions over the set's classes, which is said.
 ROW_SUM = 1e-3
+#: Labeled faces from which on posteriors are compared with the given labels.
+COMPARED_FROM = 50
 
 
 class PosteriorTable(NamedTuple):
@@ -102,10 +105,40 @@ def read_posteriors(
         raise InputError(f"{where} says nothing of any face of this set.")
     if scaled := int((np.abs(total[found] - 1) > ROW_SUM).sum()):
         said.append(f"Posteriors '{name}': {scaled:,} of {int(found.sum()):,} rows brought to sum 1.")
+    said += _odd_order(name, table.classes is None, aligned, found, samples)
     if not found.all():
         said.append(f"Posteriors '{name}': {int((~found).sum()):,} of {len(samples):,} faces have none.")
     rows = np.where(found[:, None], aligned / np.where(found, total, 1.0)[:, None], 0.0).astype(np.float32)
     return Posteriors(name, samples.ids, samples.classes, rows, found, learned=learned, near=near), tuple(said)
+
+
+def _odd_order(name: str, unnamed: bool, values: Doubles, found: Bools, samples: Samples) -> list[str]:
+    """Return a sentence where posteriors fit the given labels no better than chance; InputError where other columns do.
+
+    Labels may be wrong, but not so that another order of classes fits more than half of them and twice as many.
+    """
+    rows = np.flatnonzero(found & samples.labeled)
+    if len(rows) < COMPARED_FROM:
+        return []
+    given, guess = samples.given[rows].argmax(1), values[rows].argmax(1)
+    c = len(samples.classes)
+    table = np.bincount(given * c + guess, minlength=c * c).reshape(c, c) / len(rows)
+    agree, chance = float(np.trace(table)), float(table.sum(1) @ table.sum(0))
+    _, best = linear_sum_assignment(-table)
+    fits = float(table[np.arange(c), best].sum())
+    if unnamed and fits > 0.5 and fits > 2 * agree:
+        order = ", ".join(samples.classes[int(k)] for k in np.argsort(best))
+        raise InputError(
+            f"posteriors '{name}': their columns fit {agree:.0%} of the given labels as classes in this set's order, "
+            f"and {fits:.0%} in the order {order}. A .npy holds the set's classes in order "
+            f"({', '.join(samples.classes)}): sort its columns, or give a file with class names."
+        )
+    if agree <= chance + 2 * np.sqrt(chance * (1 - chance) / len(rows)):
+        return [
+            f"Posteriors '{name}': they agree with {agree:.0%} of the given labels, as chance does ({chance:.0%}). Are "
+            "rows and columns in the order of the set and of its classes?"
+        ]
+    return []
 
 
 def _columns_of(where: str, classes: tuple[str, ...]) -> dict[str, int]:

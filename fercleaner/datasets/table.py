@@ -52,6 +52,16 @@ _BOMS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
+#: Beginnings of files that are no text, whatever their name says, and the way out.
+_NO_TEXT = (
+    (b"\x1f\x8b", "is packed with gzip. Unpack it: gunzip FILE"),
+    (b"PK\x03\x04", "is an Excel workbook or another zip archive. Save the sheet as CSV, or unpack the archive."),
+    (b"\xd0\xcf\x11\xe0", "is an Excel workbook. Save the sheet as CSV."),
+    (b"PAR1", "is a Parquet file. Give it that ending: .parquet"),
+    (b"SQLi", "is an SQLite database. Write the table as CSV."),
+)
+#: How Excel keeps a text from becoming a number: ="00012".
+_KEPT_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ def decimals(cells: list[str], where: Where, column: str) -> Doubles:
     try:
         values = np.array([cell or 0 for cell in cells], dtype=np.float64)
     except ValueError:
-        values = np.array([number(cell or "0") for cell in cells], dtype=np.float64)
+        values = np.array([TRUTH.get(c.casefold(), number(c or "0")) for c in cells], dtype=np.float64)
     bad = ~np.isfinite(values) | (values < 0) | (values > 1e15)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
@@ -145,8 +155,8 @@ def measured(cells: list[str], where: Where, column: str) -> Doubles:
     values = np.array([number(cell) for cell in cells], dtype=np.float64)
     for row in np.flatnonzero(np.isnan(values)).tolist():
         text = cells[row].strip().casefold()
-        if text in _TRUTH:
-            values[row] = _TRUTH[text]
+        if text in TRUTH:
+            values[row] = TRUTH[text]
         elif text not in MISSING_NUMBERS:
             raise InputError(
                 f"{where(row)}: column '{shown(column)}' holds '{shown(cells[row])}', expected a number."
@@ -155,7 +165,8 @@ def measured(cells: list[str], where: Where, column: str) -> Doubles:
     return values
 
 
-_TRUTH = {"true": 1.0, "false": 0.0}
+#: What a table of one column a class may say in place of 1 and 0.
+TRUTH = {"true": 1.0, "false": 0.0}
 #: What stands for a missing number.
 MISSING_NUMBERS = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "--", "?"))
 
@@ -188,6 +199,8 @@ def opened(path: Path) -> Iterator[IO[str]]:
     try:
         with path.open("rb") as raw:
             head = raw.read(4)
+        if why := next((why for mark, why in _NO_TEXT if head.startswith(mark)), None):
+            raise InputError(f"{shown(path, 300)} {why}")
         encoding = next((name for mark, name in _BOMS if head.startswith(mark)), "utf-8-sig")
         with path.open(encoding=encoding, newline="") as file:
             yield file
@@ -333,7 +346,7 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
             cell = record[i]
             if "\0" in cell:
                 raise InputError(f"{path.name} row {row} holds a NUL byte; this is no text file, or a damaged one.")
-            column.append(cell.strip())
+            column.append(_kept_text(cell.strip()))
     if not rows:
         raise InputError(f"{path} has a header but no rows.")
     if repeated:
@@ -341,6 +354,12 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
     left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted))
     held = restored({header[i]: c for i, c in zip(wanted, columns, strict=True)})
     return Table(path.name, held, tuple(rows), left_out=left)
+
+
+def _kept_text(cell: str) -> str:
+    """Return what a cell says that Excel keeps as text: 00012 of ="00012"."""
+    kept = _KEPT_TEXT.fullmatch(cell) if cell.startswith('="') else None
+    return kept[1].replace('""', '"') if kept else cell
 
 
 @contextmanager

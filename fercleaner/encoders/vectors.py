@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Floats
+from ..core.arrays import Floats, first_not_finite
 from ..core.errors import InputError
 from ..core.text import shown
 from ..core.types import Features, Samples
@@ -105,7 +105,8 @@ def read_view(name: str, file: Path, samples: Samples) -> Features:
         _LOG.warning("view '%s': left out: %s.", name, "; ".join(f"{shown(c)} ({why})" for c, why in columns.items()))
         aligned = np.ascontiguousarray(aligned[:, kept])
     _LOG.info("view '%s': %d columns of %s.", name, aligned.shape[1], file)
-    _check_different(name, file, aligned[found])
+    _check_different(name, file, aligned, found)
+    aligned.flags.writeable = False  # so that Features takes it as it is
     spec = {"kind": "vectors", "sha256": checkpoints.sha256(file), "shape": [int(side) for side in values.shape]}
     if out:
         spec["left_out"] = sorted(out)
@@ -250,9 +251,10 @@ def _stack(file: Path, column: Any) -> Floats:
 
 
 def _aligned(values: NDArray[Any], rows: NDArray[np.int64]) -> Floats:
-    """Return the chosen rows as (N, D) float32, NaN where a face has none, read block by block."""
+    """Return the chosen rows as (N, D) float16 or float32, NaN where a face has none, read block by block."""
     width = int(np.prod(values.shape[1:]))
-    aligned: Floats = np.full((len(rows), width), np.nan, dtype=np.float32)
+    kind = np.float16 if values.dtype == np.float16 else np.float32
+    aligned: Floats = np.full((len(rows), width), np.nan, dtype=kind)
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]
         known = block >= 0
@@ -279,8 +281,8 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
 
 
 def _check_finite(name: str, file: Path, values: Floats, found: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
-    bad = ~np.isfinite(values)
-    if bad.any():
+    if first_not_finite(values) is not None:
+        bad = ~np.isfinite(values)
         face, column = (int(i) for i in np.argwhere(bad)[0])
         raise InputError(
             f"view '{name}': {file} row {int(rows[face])}, column {column} is {values[face, column]}; "
@@ -296,6 +298,9 @@ def _check_any(name: str, file: Path, found: NDArray[np.bool_], notes: NDArray[n
         raise InputError(f"view '{name}': {file} holds nothing but {kind} for the faces of this set.")
 
 
-def _check_different(name: str, file: Path, chosen: Floats) -> None:
-    if len(chosen) > 1 and (chosen == chosen[0]).all():
+def _check_different(name: str, file: Path, values: Floats, found: NDArray[np.bool_]) -> None:
+    rows = np.flatnonzero(found)
+    if len(rows) > 1 and all(
+        (values[rows[start : start + BLOCK_ROWS]] == values[rows[0]]).all() for start in range(0, len(rows), BLOCK_ROWS)
+    ):
         raise InputError(f"view '{name}': {file} has the same vector for every face, which tells nothing apart.")

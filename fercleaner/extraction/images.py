@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.arrays import Bytes, Ints
-from ..core.errors import FercleanerError, InputError
+from ..core.errors import FeatureError, FercleanerError, InputError
+from ..core.text import shown
 from ..core.types import ImageSource, Samples
 
 if TYPE_CHECKING:
@@ -80,6 +82,10 @@ class FileImages:
     def name(self, row: int) -> str:
         """Return the file's path."""
         return self._paths[row]
+
+    def taken(self, rows: Ints) -> FileImages:
+        """Return the pictures of some rows, which know of no other; their paths hold from any working folder."""
+        return type(self)([os.path.abspath(self._paths[row]) for row in rows])
 
 
 class ArrayImages:
@@ -145,6 +151,11 @@ class SelectedImages:
         """Return the picture's name."""
         return self._source.name(int(self._rows[row]))
 
+    def resting(self) -> ImageSource:
+        """Return the same pictures without the others of the source, where it can be cut."""
+        taken = getattr(self._source, "taken", None)
+        return self if taken is None else taken(self._rows)
+
 
 class MirroredImages:
     """The faces of a set, cropped to their boxes and mirrored; `read` encodes one as PNG.
@@ -178,8 +189,17 @@ def mirrored(samples: Samples) -> Samples:
     return samples.replacing(images=MirroredImages(samples), boxes=None, points=None)
 
 
+def resting(samples: Samples) -> Samples:
+    """Return some rows of a set fit to be sent to another machine: without what their pictures know of the others."""
+    source = samples.images
+    return samples.replacing(images=source.resting()) if isinstance(source, SelectedImages) else samples
+
+
 def read_bytes(images: ImageSource, row: int) -> bytes:
-    """Return the encoded picture of `row`; or raise UnreadableImage, such as "file not found"."""
+    """Return the encoded picture of `row`; or raise UnreadableImage, such as "file not found".
+
+    FeatureError where the machine, not the picture, is at fault: too many open files, no memory.
+    """
     try:
         return images.read(row)
     except FileNotFoundError as error:
@@ -191,6 +211,11 @@ def read_bytes(images: ImageSource, row: int) -> bytes:
     except ValueError as error:  # a path that no file can have
         raise UnreadableImage("not a path") from error
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):  # the machine's fault, not the picture's
+            raise FeatureError(
+                f"{shown(images.name(row), 300)} cannot be opened: {(error.strerror or str(error)).lower()}. No "
+                "picture is left out for that; raise the limit (ulimit -n) or close other programs, and run it again."
+            ) from error
         raise UnreadableImage((error.strerror or str(error) or "read error").lower()) from error
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Bools, Floats, Progress, Strings
 from ..core.errors import FeatureError
+from ..core.text import shown
 from ..core.types import Features, ImageSource, Samples
 from . import images
 from .cache import CachedView, FeatureCache
@@ -322,7 +323,13 @@ class _Run:
         if not self.batch:
             return
         batch, self.batch = self.batch, []
-        values, found, notes = self.extractor.compute([prepared for _, prepared in batch])
+        try:
+            values, found, notes = self.extractor.compute([prepared for _, prepared in batch])
+        except RuntimeError as error:  # what torch raises where a device fails
+            raise FeatureError(
+                f"'{self.extractor.name}' failed while it computed vectors: {shown(error, 300)}. Run the same command "
+                "again, which goes on from the cache; if it fails again, try --device cpu."
+            ) from error
         wanted = (len(batch), self.extractor.width)
         if values.shape != wanted or len(found) != len(batch) or len(notes) != len(batch):
             raise ValueError(f"'{self.extractor.name}' computed shape {values.shape}, expected {wanted}")

@@ -14,13 +14,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Bools, Progress, Strings, spec_digest
+from ..core.arrays import Bools, Progress, spec_digest
 from ..core.errors import InputError, StoreError
 from ..core.files import write_whole
 from ..core.types import ImageSource, Samples
@@ -70,7 +70,7 @@ class Mark:
     ----------
     shard : str
     set : str
-        `set_digest` of the whole set.
+        `WholeSet.digest`.
     faces : int
         Of the whole set.
     encoders : mapping of name -> str
@@ -78,6 +78,8 @@ class Mark:
     unreadable : int
         Pictures of the shard that could not be read.
     format : int
+    files : mapping of name -> bytes
+        Its files of vectors, where they lie on an object store.
     """
 
     shard: str
@@ -86,12 +88,32 @@ class Mark:
     encoders: Mapping[str, str]
     unreadable: int
     format: int = FORMAT
+    files: Mapping[str, int] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Return the mark as JSON."""
+        return json.dumps(asdict(self), indent=1).encode()
 
 
-def set_digest(ids: Strings) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the ids in order: which set, and which rows are which faces."""
-    text = "\n".join(json.dumps(name) for name in ids.tolist())
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class WholeSet:
+    """The set that shards are parts of.
+
+    Parameters
+    ----------
+    digest : str
+        The first 16 hex digits of the SHA-256 of the ids in order: which set, and which rows are which faces.
+    faces : int
+    """
+
+    digest: str
+    faces: int
+
+    @classmethod
+    def of(cls, samples: Samples) -> WholeSet:
+        """Return what tells a set from others."""
+        text = "\n".join(json.dumps(name) for name in samples.ids.tolist())
+        return cls(hashlib.sha256(text.encode()).hexdigest()[:16], len(samples))
 
 
 def cache_of(folder: Path) -> FeatureCache:
@@ -102,7 +124,7 @@ def cache_of(folder: Path) -> FeatureCache:
 def write_shard(
     shard: Shard,
     part: Samples,
-    whole: Samples,
+    whole: WholeSet,
     extractors: Sequence[Extractor],
     folder: Path,
     *,
@@ -111,10 +133,13 @@ def write_shard(
 ) -> list[RunLog]:
     """Compute the vectors of a shard and set its mark; return what each encoder's run did, none if it was done before.
 
+    A shard that is done but for pictures that could not be read is gone through again: a disk may have failed then.
+
     Parameters
     ----------
     part : Samples
-        The rows `shard.rows` of `whole`.
+        The rows `shard.rows` of the set.
+    whole : WholeSet
     folder : path
         Shared by all shards.
 
@@ -126,15 +151,15 @@ def write_shard(
         None of the shard's pictures can be read.
     """
     known = check_marks(folder, whole, extractors, shard.count)
-    if str(shard) in known:
+    if str(shard) in known and not known[str(shard)].unreadable:
         return []
     cache = cache_of(folder)
     logs = [extract(part, one, cache=cache, workers=workers, progress=progress).log for one in extractors]
     unreadable = max((sum(log.unreadable.values()) for log in logs), default=0)
-    mark = Mark(str(shard), set_digest(whole.ids), len(whole), _digests(extractors), unreadable)
+    mark = Mark(str(shard), whole.digest, whole.faces, _digests(extractors), unreadable)
     try:
         (folder / MARKS).mkdir(parents=True, exist_ok=True)
-        write_whole(folder / MARKS / shard.file, [json.dumps(asdict(mark), indent=1).encode()])
+        write_whole(folder / MARKS / shard.file, [mark.to_bytes()])
     except OSError as error:
         raise StoreError(
             f"{folder}: shard {shard} cannot be marked as done ({error.strerror or error}). Its vectors are kept: make "
@@ -144,21 +169,21 @@ def write_shard(
 
 
 def check_marks(
-    folder: Path, samples: Samples, extractors: Sequence[Extractor], count: int | None = None
+    folder: Path, whole: WholeSet, extractors: Sequence[Extractor], count: int | None = None
 ) -> dict[str, Mark]:
     """Return the marks of a folder by shard; StoreError, which names the shard, where one is of something else."""
-    wanted, encoders, marks = set_digest(samples.ids), _digests(extractors), dict[str, Mark]()
+    encoders, marks = _digests(extractors), dict[str, Mark]()
     for path in sorted((folder / MARKS).glob("*.json")):
-        mark = _read(path)
+        mark = read_mark(path)
         if mark.format != FORMAT:
             raise StoreError(
                 f"{path}: shard {mark.shard} was written by another version of fercleaner. Use another folder."
             )
-        if (mark.set, mark.faces) != (wanted, len(samples)):
+        if (mark.set, mark.faces) != (whole.digest, whole.faces):
             raise StoreError(
                 f"{path}: shard {mark.shard} is of another set ({mark.faces:,} faces, digest {mark.set}; this one has "
-                f"{len(samples):,}, {wanted}). Name the set that was extracted, read with the same options, or another "
-                "folder."
+                f"{whole.faces:,}, {whole.digest}). Name the set that was extracted, read with the same options, or "
+                "another folder."
             )
         for name in sorted(set(encoders) | set(mark.encoders)):
             if encoders.get(name) != mark.encoders.get(name):
@@ -193,7 +218,7 @@ class Extracted:
     missing: tuple[Shard, ...]
     rows: Bools
 
-    def sentence(self, dataset: str, folder: Path) -> str:
+    def sentence(self, dataset: str, folder: str | Path) -> str:
         """Return what is there and what is missing, for people."""
         done, n = self.count - len(self.missing), len(self.rows)
         text = f"Vectors: {done} of {self.count} shards are done, {int(self.rows.sum()):,} of {n:,} faces."
@@ -206,16 +231,15 @@ class Extracted:
         )
 
 
-def extracted(folder: Path, samples: Samples, extractors: Sequence[Extractor]) -> Extracted:
-    """Return which shards of a set are done in a folder.
+def extracted(folder: Path, samples: Samples, extractors: Sequence[Extractor], name: str = "") -> Extracted:
+    """Return which shards of a set are done in a folder, which is a copy of what is called `name`, if that is given.
 
     StoreError where none is, or one is of another set, encoder or version.
     """
-    marks = check_marks(folder, samples, extractors)
+    name = name or str(folder)
+    marks = check_marks(folder, WholeSet.of(samples), extractors)
     if not marks:
-        raise StoreError(
-            f"{folder} holds no finished shard. Make one: fercleaner extract SET --shard 1/1 --to {folder}"
-        )
+        raise StoreError(f"{name} holds no finished shard. Make one: fercleaner extract SET --shard 1/1 --to {name}")
     count = Shard.parse(next(iter(marks))).count
     missing = tuple(s for s in (Shard(number + 1, count) for number in range(count)) if str(s) not in marks)
     rows = np.ones(len(samples), dtype=np.bool_)
@@ -262,7 +286,8 @@ def _digests(extractors: Sequence[Extractor]) -> dict[str, str]:
     return digests
 
 
-def _read(path: Path) -> Mark:
+def read_mark(path: Path) -> Mark:
+    """Return the mark in a file; StoreError where it is none."""
     try:
         held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         mark = Mark(**held)

@@ -6,14 +6,15 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import messages
 from .keys import SiteKey
-from .messages import Message, MessageLog, check_leaving, of_hello, of_update
+from .messages import Message, MessageLog, check_leaving, of_hello, of_masked, of_update, to_roster
 from .participant import Participant
-from .terms import PROTOCOL, SiteError, Terms
+from .secure import Keys, covered
+from .terms import PROTOCOL, SECURE, SiteError, Terms
 
 #: Seconds between questions, and that an answer may take.
 POLL, ANSWER = 1.0, 60.0
@@ -95,6 +96,7 @@ def take_part(
     """
     link.post("/hello", log.keep(of_hello(site.hello(), PROTOCOL), "hello.msg"))
     terms: Terms | None = None
+    cover: Cover | None = None
     while True:
         stands = link.get("/status")
         site.callbacks.progress("rounds", stands["round"], stands["rounds"])
@@ -105,7 +107,11 @@ def take_part(
             message = _expected(link.get("/terms"), "terms")
             terms = Terms.from_dict(message.fields["terms"])
             site.begin(terms, message.fields["part"])
-        if stands["done"] or (site.gives and not stands["have"]):
+        if terms.aggregate == SECURE and site.gives and not stands["done"]:
+            cover = cover or Cover(site, link, log, noise, terms)
+            if not cover.step(stands):
+                time.sleep(poll)
+        elif stands["done"] or (site.gives and not stands["have"]):
             message = _expected(link.get("/heads"), "heads")
             heads, number = message.arrays["heads"], message.fields["round"]
             if number >= terms.rounds:
@@ -115,6 +121,45 @@ def take_part(
             link.post("/update", log.keep(update, f"round-{number + 1:03d}.msg"))
         else:
             time.sleep(poll)
+
+
+class Cover:
+    """A site's side of secure aggregation: keys of its own, and each attempt answered once."""
+
+    def __init__(self, site: Participant, link: Link, log: MessageLog, noise: float, terms: Terms) -> None:
+        self._site, self._link, self._log, self._noise, self._terms = site, link, log, noise, terms
+        self._keys, self._answered = Keys(), set[str]()
+
+    def step(self, stands: Mapping[str, Any]) -> bool:
+        """Do what is asked of the site as things stand; return whether anything was.
+
+        SiteError where the coordinator asks for the same attempt again, which would show what masks hide, or its list
+        of sites would.
+        """
+        if not stands["key"]:
+            key = Message("key", {"site": self._site.name, "public": self._keys.public.hex()})
+            self._link.post("/key", self._log.keep(key, "key.msg"))
+            return True
+        if not stands["asked"]:
+            return False
+        try:
+            roster = to_roster(_expected(self._link.get("/roster"), "roster"))
+        except SiteError as error:
+            if "nothing is asked" in str(error):  # the attempt ended between two questions
+                return False
+            raise
+        if roster.attempt in self._answered:
+            raise SiteError(
+                f"Site '{self._site.name}': the coordinator asks for one attempt twice, which would uncover what this "
+                "site sent. Nothing was sent."
+            )
+        heads = _expected(self._link.get("/heads"), "heads").arrays["heads"]
+        steps = self._site.update(heads, self._noise).steps
+        message = of_masked(covered(steps, self._site.name, self._keys, roster, self._terms), self._site.name, roster)
+        check_leaving(message, self._terms)
+        self._answered.add(roster.attempt)
+        self._link.post("/masked", self._log.keep(message, f"round-{roster.round:03d}-{roster.attempt[:8]}.msg"))
+        return True
 
 
 def _expected(answer: Any, kind: str) -> Message:

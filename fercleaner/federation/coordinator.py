@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from ..core.arrays import Floats
 from ..core.errors import StoreError
 from ..core.files import write_whole
 from . import messages, rounds
+from .masked import Attempts
 from .messages import Message
-from .terms import PROTOCOL, Hello, Settings, SiteError, Terms, agree, check
+from .secure import uncovered
+from .terms import LEAST_SECURE, PROTOCOL, ROBUST, SECURE, Hello, Settings, SiteError, Terms, agree, check
 
 FEDERATION, HEADS, UPDATES = "federation.json", "heads.msg", "updates"
 
@@ -68,6 +70,7 @@ class Coordinator:
         self._absent: set[str] = set()
         self._fetched: set[str] = set()
         self._opened = now()
+        self._attempts = Attempts()
         self._load()
 
     @property
@@ -113,6 +116,8 @@ class Coordinator:
                 "round": self.round,
                 "rounds": self.plan.settings.rounds if self.terms is None else self.terms.rounds,
                 "have": site in self._came,
+                "key": site in self._attempts.keys,
+                "asked": self._attempts.asked(site),
                 "done": self.done,
             }
 
@@ -142,6 +147,8 @@ class Coordinator:
                 raise SiteError(f"Site '{site}': the federation has not begun.")
             update, number = messages.to_update(message), message.fields["round"]
             try:
+                if self.terms.aggregate == SECURE:
+                    raise SiteError(f"Site '{site}' sent its steps uncovered, and secure aggregation was agreed on.")
                 if update.site != site or update.part != self.parts[site]:
                     raise SiteError(f"Site '{site}' sent steps as site '{update.site}', part {update.part}.")
                 if update.faces > self.hellos[site].faces:
@@ -158,6 +165,40 @@ class Coordinator:
             self.tick()
             return True
 
+    def key(self, site: str, message: Message) -> None:
+        """Take a site's public key of secure aggregation."""
+        with self._lock:
+            self._begun_secure(site, message)
+            self._attempts.key(site, _bytes(site, message.fields["public"]))
+            self._absent.discard(site)
+            self.tick()
+
+    def roster(self, site: str) -> Message:
+        """Return who takes part in the attempt that a site has to answer; SiteError where there is none."""
+        with self._lock:
+            roster = self._attempts.roster
+            if roster is None or not self._attempts.asked(site):
+                raise SiteError(f"Site '{site}': nothing is asked of it now.")
+            return messages.of_roster(roster)
+
+    def masked(self, site: str, message: Message) -> bool:
+        """Take a site's steps under masks; return whether they count: those of another attempt do not."""
+        with self._lock:
+            terms = self._begun_secure(site, message)
+            counts = self._attempts.take(site, message.fields["attempt"], message.arrays["masked"], terms)
+            if counts:
+                self.tick()
+            return counts
+
+    def _begun_secure(self, site: str, message: Message) -> Terms:
+        if message.fields["site"] != site:
+            raise SiteError(f"The key of site '{site}' was used by one that calls itself '{message.fields['site']}'.")
+        if self.terms is None or site not in self.parts:
+            raise SiteError(f"Site '{site}': the federation has not begun.")
+        if self.terms.aggregate != SECURE:
+            raise SiteError(f"Site '{site}' sent masks, and this federation joins steps the robust way.")
+        return self.terms
+
     def tick(self, *, over: bool = False) -> None:
         """Close the round where all sites that are waited for have answered, or have had their time (or it is `over`).
 
@@ -169,14 +210,43 @@ class Coordinator:
             giving = {
                 n for n, hello in self.hellos.items() if hello.faces >= self.terms.least_faces and n in self.parts
             }
-            missing = giving - self._absent - set(self._came)
             late = over or self._now() - self._opened > self.plan.patience
+            if self.terms.aggregate == SECURE:
+                self._tick_secure(giving - self._absent, late)
+                return
+            missing = giving - self._absent - set(self._came)
             if (missing and not late) or len(self._came) < 2:
                 return
-            for name in sorted(missing):
-                self._tell(f"Round {self.round + 1}: site '{name}' did not answer; the round goes on without it.")
-            self._absent |= missing
+            self._leave_out(missing)
             self._close()
+
+    def _tick_secure(self, waited_for: set[str], late: bool) -> None:
+        """Begin an attempt when all that are waited for have given keys, close the round when all of it answered."""
+        assert self.terms is not None  # rounds begin after the federation did
+        assert self.heads is not None
+        attempts = self._attempts
+        if attempts.roster is None:
+            ready = waited_for & set(attempts.keys)
+            if len(ready) >= LEAST_SECURE and (ready == waited_for or late):
+                self._leave_out(waited_for - ready)
+                attempts.begin(self.round + 1, ready, self.hellos, self.parts)
+                self._opened = self._now()
+            return
+        missing = set(attempts.roster.members) - set(attempts.came)
+        if not missing:
+            heads = uncovered(self.heads, attempts.came, attempts.roster, self.terms)
+            count = len(attempts.came)
+            attempts.end()
+            self._settle(heads, count)
+        elif late:
+            self._leave_out(missing)
+            attempts.end(missing)
+            self._opened = self._now()
+
+    def _leave_out(self, missing: set[str]) -> None:
+        for name in sorted(missing):
+            self._tell(f"Round {self.round + 1}: site '{name}' did not answer; the round goes on without it.")
+        self._absent |= missing
 
     def _begin(self) -> None:
         self.terms = agree(list(self.hellos.values()), self.plan.settings)
@@ -190,11 +260,15 @@ class Coordinator:
     def _close(self) -> None:
         assert self.terms is not None  # rounds are closed after the federation began
         assert self.heads is not None
-        heads = rounds.averaged(self.heads, list(self._came.values()), self.terms)
+        self._settle(rounds.averaged(self.heads, list(self._came.values()), self.terms), len(self._came))
+
+    def _settle(self, heads: Floats, sites: int) -> None:
+        """Keep the heads after a round, which this many sites answered."""
+        assert self.terms is not None  # rounds are closed after the federation began
         number = self.round + 1
         self._write(HEADS, messages.encode(Message("heads", {"round": number}, {"heads": heads})))
         self.heads, self.round = heads, number
-        self._tell(f"Round {number} of {self.terms.rounds}: {len(self._came)} sites.")
+        self._tell(f"Round {number} of {self.terms.rounds}: {sites} sites.")
         self._came = {}
         self._opened = self._now()
         shutil.rmtree(self.folder / UPDATES / f"{number:03d}", ignore_errors=True)
@@ -245,6 +319,9 @@ class Coordinator:
             return
         message = messages.decode((self.folder / HEADS).read_bytes(), f"the file {self.folder / HEADS}")
         self.heads, self.round = message.arrays["heads"], message.fields["round"]
+        for over in (self.folder / UPDATES).glob("[0-9]*"):  # a coordinator killed between the heads and this
+            if int(over.name) <= self.round:
+                shutil.rmtree(over, ignore_errors=True)
         for file in sorted((self.folder / UPDATES / f"{self.round + 1:03d}").glob("*.msg")):
             update = messages.to_update(messages.decode(file.read_bytes(), f"the file {file}"))
             self._came[update.site] = update
@@ -254,6 +331,13 @@ class Coordinator:
         )
 
 
+def _bytes(site: str, text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise SiteError(f"Site '{site}' sent a key that is none.") from error
+
+
 def _any_size(settings: Settings) -> Settings:
     """Return settings under which two sites can be compared however few faces they have."""
-    return Settings(settings.rounds, settings.columns, settings.parts, 1, settings.most_norm, settings.seed)
+    return replace(settings, least_faces=1, aggregate=ROBUST)

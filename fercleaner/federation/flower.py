@@ -8,6 +8,7 @@ importing this module turns it off for this process (`OFF`).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,31 @@ from . import messages
 from .coordinator import Coordinator
 from .messages import MessageLog, check_leaving, of_hello, of_update
 from .participant import Participant
-from .terms import PROTOCOL, SiteError, Terms
+from .terms import PROTOCOL, SECURE, SiteError, Terms
 
 #: Set before flwr is imported.
 OFF = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 os.environ.update(OFF)
 #: Name of the record that holds our bytes.
 RECORD = "fercleaner"
+#: Seconds that nodes are waited for.
+WAIT = 60.0
 HELLO, TRAIN, FINISH = "query.hello", "train", "query.finish"
 
 
-def server_app(coordinator: Coordinator, *, timeout: float | None = None) -> Any:
+def server_app(
+    coordinator: Coordinator | Callable[[Any], Coordinator], *, timeout: float | None = None, wait: float = WAIT
+) -> Any:
     """Return a Flower ServerApp that runs all rounds among the nodes that are connected.
 
     Parameters
     ----------
-    coordinator : Coordinator
+    coordinator : Coordinator, or callable that returns one for a Flower context
         Keeps the state on disk; one that was killed goes on with its round.
     timeout : float, optional
         Seconds that a round waits for nodes; those that do not answer are left out of it.
+    wait : float
+        Seconds to wait for as many nodes as the coordinator waits for sites.
 
     Raises
     ------
@@ -47,30 +54,45 @@ def server_app(coordinator: Coordinator, *, timeout: float | None = None) -> Any
     app = flower.ServerApp()
 
     def main(grid: Any, context: Any) -> None:
-        nodes = sorted(grid.get_node_ids())
-        names: dict[int, str] = {}
-        for node, held in _asked(grid, HELLO, {node: {} for node in nodes}, timeout).items():
-            message = messages.decode(held["message"], f"node {node}")
-            names[node] = str(message.fields["site"])
-            coordinator.hello(names[node], message)
-        if coordinator.terms is None:
-            raise SiteError(f"{len(names)} nodes have joined; {coordinator.plan.sites} sites are waited for.")
-        while not coordinator.done:
-            number = coordinator.round
-            for node, held in _asked(grid, TRAIN, _orders(coordinator, names), timeout).items():
-                if "message" not in held:
-                    continue
-                try:
-                    coordinator.update(names[node], messages.decode(held["message"], f"site '{names[node]}'"))
-                except FercleanerError:
-                    continue  # the coordinator has told of it; the others go on
-            coordinator.tick(over=True)
-            if coordinator.round == number:
-                raise SiteError(f"Round {number + 1}: fewer than two sites answered. Run it again: it goes on there.")
-        _asked(grid, FINISH, _orders(coordinator, names), timeout)
+        here = coordinator if isinstance(coordinator, Coordinator) else coordinator(context)
+        _run(grid, here, _nodes(grid, here.plan.sites, wait), timeout)
 
     app.main()(main)
     return app
+
+
+def _nodes(grid: Any, count: int, wait: float) -> list[int]:
+    """Return the nodes that are connected, when there are enough or they were waited for."""
+    until = time.monotonic() + wait
+    while len(nodes := sorted(grid.get_node_ids())) < count and time.monotonic() < until:
+        time.sleep(1.0)
+    return nodes
+
+
+def _run(grid: Any, coordinator: Coordinator, nodes: list[int], timeout: float | None) -> None:
+    """Run all rounds among these nodes."""
+    names: dict[int, str] = {}
+    for node, held in _asked(grid, HELLO, {node: {} for node in nodes}, timeout).items():
+        message = messages.decode(held["message"], f"node {node}")
+        names[node] = str(message.fields["site"])
+        coordinator.hello(names[node], message)
+    if coordinator.terms is not None and coordinator.terms.aggregate == SECURE:
+        raise SiteError("Secure aggregation is not carried by Flower here. Use coordinate and site, or robust.")
+    if coordinator.terms is None:
+        raise SiteError(f"{len(names)} nodes have joined; {coordinator.plan.sites} sites are waited for.")
+    while not coordinator.done:
+        number = coordinator.round
+        for node, held in _asked(grid, TRAIN, _orders(coordinator, names), timeout).items():
+            if "message" not in held:
+                continue
+            try:
+                coordinator.update(names[node], messages.decode(held["message"], f"site '{names[node]}'"))
+            except FercleanerError:
+                continue  # the coordinator has told of it; the others go on
+        coordinator.tick(over=True)
+        if coordinator.round == number:
+            raise SiteError(f"Round {number + 1}: fewer than two sites answered. Run it again: it goes on there.")
+    _asked(grid, FINISH, _orders(coordinator, names), timeout)
 
 
 def client_app(open_site: Callable[[Any], Participant], out: Callable[[Any], Path], noise: float = 0.0) -> Any:

@@ -33,6 +33,8 @@ class SiteKey:
     @classmethod
     def read(cls, path: Path) -> SiteKey:
         """Return the key in a file; SiteError where it holds none."""
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise SiteError(f"--key {path} is no file. The coordinator makes one for each site.")
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
             return cls(str(held["site"]), str(held["secret"]), str(held["certificate"]))

@@ -1,9 +1,9 @@
-"""All that travels between site and coordinator: four kinds of message, what each may hold, and its text for people.
+"""All that travels between site and coordinator: seven kinds of message, what each may hold, and its text for people.
 
 A message is the 8 bytes ``FCSITES1``, the length of the header (8 bytes, little endian), the header (JSON: kind,
-fields, name and shape of each array), the arrays (float32, little endian) and the SHA-256 of all that.
-Kinds, fields and arrays are those of `KINDS`; anything else is refused, by the site before it is sent and by whoever
-receives it.
+fields, name and shape of each array), the arrays (float32, or uint32 under masks, little endian) and the SHA-256 of
+all that. Kinds, fields and arrays are those of `KINDS`; anything else is refused, by the site before it is sent and by
+whoever receives it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..core.arrays import Floats
 from ..core.errors import StoreError
 from ..core.files import write_whole
 from ..core.text import shown
 from .rounds import Update
-from .terms import Hello, SiteError, Terms
+from .secure import Masked, Member, Roster
+from .terms import ROBUST, SECURE, Hello, SiteError, Terms
 
 MAGIC = b"FCSITES1"
 #: Largest message that is read, in bytes, and longest header.
@@ -31,28 +32,35 @@ MOST_BYTES, MOST_HEADER = 256 * 2**20, 2**20
 
 
 class Kind(NamedTuple):
-    """What a kind of message holds: fields with their types, and the one array, if any."""
+    """What a kind of message holds: fields with their types, and the one array, if any, with its type."""
 
     fields: Mapping[str, type | tuple[type, ...]]
     array: str = ""
+    dtype: str = "<f4"
 
 
-#: `hello` and `update` leave a site; `terms` and `heads` come to it.
+#: Kinds that leave a site, and those of them that belong to one way of joining steps alone.
+LEAVING = ("hello", "update", "key", "masked")
+OF_ONE_WAY = {"update": ROBUST, "key": SECURE, "masked": SECURE}
+#: `terms`, `heads` and `roster` come to a site, the others leave it.
 KINDS = {
     "hello": Kind({"site": str, "classes": list, "views": list, "faces": int, "spread": (int, float), "protocol": int}),
     "terms": Kind({"terms": dict, "site": str, "part": int}),
     "update": Kind({"site": str, "part": int, "faces": int, "round": int}, "steps"),
     "heads": Kind({"round": int}, "heads"),
+    "key": Kind({"site": str, "public": str}),
+    "roster": Kind({"round": int, "attempt": str, "members": dict}),
+    "masked": Kind({"site": str, "part": int, "round": int, "attempt": str}, "masked", "<u4"),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Message:
-    """A message: its kind, its fields (JSON types) and its arrays (float32)."""
+    """A message: its kind, its fields (JSON types) and its arrays (of its kind's type)."""
 
     kind: str
     fields: Mapping[str, Any]
-    arrays: Mapping[str, Floats] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kind = KINDS.get(self.kind)
@@ -70,12 +78,15 @@ class Message:
     @property
     def sender(self) -> str:
         """The site that the message is from, or "the coordinator"."""
-        return f"site '{self.fields['site']}'" if self.kind in ("hello", "update") else "the coordinator"
+        return f"site '{self.fields['site']}'" if self.kind in LEAVING else "the coordinator"
 
 
 def encode(message: Message) -> bytes:
     """Return a message as bytes; the same message gives the same bytes."""
-    arrays = {name: np.ascontiguousarray(values, dtype="<f4") for name, values in sorted(message.arrays.items())}
+    arrays = {
+        name: np.ascontiguousarray(values, dtype=KINDS[message.kind].dtype)
+        for name, values in sorted(message.arrays.items())
+    }
     shapes = {name: list(values.shape) for name, values in arrays.items()}
     header = {"kind": message.kind, "fields": dict(message.fields), "arrays": shapes}
     text = json.dumps(header, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
@@ -95,12 +106,13 @@ def decode(data: bytes, sender: str) -> Message:
         if length > min(MOST_HEADER, end - start):
             raise ValueError("header")
         header = json.loads(data[start : start + length])
-        arrays, at = {}, start + length
+        arrays, at, dtype = dict[str, NDArray[Any]](), start + length, KINDS[str(header["kind"])].dtype
         for name, shape in sorted(header["arrays"].items()):
             size = 4 * int(np.prod([int(side) for side in shape], dtype=np.int64))
             if size < 0 or at + size > end:
                 raise ValueError("arrays")
-            arrays[str(name)] = np.frombuffer(data[at : at + size], dtype="<f4").reshape(shape).astype(np.float32)
+            values = np.frombuffer(data[at : at + size], dtype=dtype).reshape(shape)
+            arrays[str(name)] = values.astype(values.dtype.newbyteorder("="))
             at += size
         if at != end:
             raise ValueError("length")
@@ -146,10 +158,41 @@ def to_update(message: Message) -> Update:
     return Update(held["site"], held["part"], held["faces"], message.arrays["steps"])
 
 
+def of_roster(roster: Roster) -> Message:
+    """Return who takes part in an attempt as a message."""
+    members = {n: {"public": m.public.hex(), "part": m.part, "faces": m.faces} for n, m in roster.members.items()}
+    return Message("roster", {"round": roster.round, "attempt": roster.attempt, "members": members})
+
+
+def to_roster(message: Message) -> Roster:
+    """Return the roster that a message of that kind holds; SiteError where it cannot be read."""
+    held = message.fields
+    try:
+        members = {
+            str(name): Member(bytes.fromhex(one["public"]), int(one["part"]), int(one["faces"]))
+            for name, one in held["members"].items()
+        }
+    except (ValueError, TypeError, KeyError) as error:
+        raise SiteError(
+            "The coordinator's list of sites cannot be read. Use the same version of fercleaner."
+        ) from error
+    return Roster(held["round"], held["attempt"], members)
+
+
+def of_masked(masked: Masked, site: str, roster: Roster) -> Message:
+    """Return a site's steps under masks as a message."""
+    part = roster.members[site].part
+    fields = {"site": site, "part": part, "round": roster.round, "attempt": roster.attempt}
+    return Message("masked", fields, {"masked": masked})
+
+
 def check_leaving(message: Message, terms: Terms | None) -> None:
     """Raise SiteError unless a message is one that may leave a site, its array of the shape that the terms say."""
-    if message.kind not in ("hello", "update"):
+    if message.kind not in LEAVING:
         raise SiteError(f"A message '{message.kind}' does not leave a site.")
+    way = OF_ONE_WAY.get(message.kind)
+    if terms is not None and way is not None and way != terms.aggregate:
+        raise SiteError(f"A message '{message.kind}' does not leave a site under --aggregate {terms.aggregate}.")
     for name, values in message.arrays.items():
         wanted = None if terms is None else (terms.parts - 1, *terms.shape[1:])
         if values.shape != wanted:
@@ -163,8 +206,8 @@ def text_of(message: Message, size: int) -> str:
     for name, values in message.arrays.items():
         norm = float(np.linalg.norm(values.astype(np.float64)))
         lines.append(
-            f"  {name}: {' x '.join(map(str, values.shape))} float32, from {values.min():.4g} to {values.max():.4g}, "
-            f"norm {norm:.4g}"
+            f"  {name}: {' x '.join(map(str, values.shape))} {values.dtype.name}, from {values.min():.4g} to "
+            f"{values.max():.4g}, norm {norm:.4g}"
         )
     return "\n".join(lines) + "\n"
 

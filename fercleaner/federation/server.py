@@ -1,4 +1,4 @@
-"""The coordinator on the network: HTTPS with its own certificate, five requests, each with a site's secret."""
+"""The coordinator on the network: HTTPS with its own certificate, eight requests, each with a site's secret."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ class Handler(BaseHTTPRequestHandler):
     timeout = STILL
 
     def do_GET(self) -> None:
-        """Answer /status, /terms and /heads."""
+        """Answer /status, /terms, /heads and /roster."""
         self._answer(
             {
                 "/status": lambda site, _: self.server.coordinator.status(site),
                 "/terms": lambda site, _: self.server.coordinator.terms_for(site),
                 "/heads": lambda site, _: self.server.coordinator.current(site),
+                "/roster": lambda site, _: self.server.coordinator.roster(site),
             }
         )
 
     def do_POST(self) -> None:
-        """Answer /hello and /update."""
-        self._answer({"/hello": self._hello, "/update": self._update})
+        """Answer /hello, /update, /key and /masked."""
+        self._answer({"/hello": self._hello, "/update": self._update, "/key": self._key, "/masked": self._masked})
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing: the coordinator tells what happens."""
@@ -54,6 +55,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _update(self, site: str, data: bytes) -> dict[str, Any]:
         return {"counts": self.server.coordinator.update(site, messages.decode(data, f"site '{site}'"))}
+
+    def _key(self, site: str, data: bytes) -> dict[str, Any]:
+        self.server.coordinator.key(site, _of_kind("key", data, site))
+        return {"known": True}
+
+    def _masked(self, site: str, data: bytes) -> dict[str, Any]:
+        return {"counts": self.server.coordinator.masked(site, _of_kind("masked", data, site))}
 
     def _answer(self, known: dict[str, Callable[[str, bytes], Any]]) -> None:
         scheme, _, secret = self.headers.get("Authorization", "").partition(" ")
@@ -146,6 +154,13 @@ class Server(ThreadingHTTPServer):
         finally:
             self.shutdown()
             self.server_close()
+
+
+def _of_kind(kind: str, data: bytes, site: str) -> messages.Message:
+    message = messages.decode(data, f"site '{site}'")
+    if message.kind != kind:
+        raise SiteError(f"Site '{site}' sent a message '{message.kind}' where '{kind}' was expected.")
+    return message
 
 
 def _close(secured: ssl.SSLSocket) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,22 @@ from ..datasets.assemble import select
 from ..methods.base import Method
 from ..pipeline.inputs import Callbacks, Resources, Sources
 from . import rounds
-from .messages import Message, MessageLog, check_leaving, decode, encode, of_hello, of_update, to_hello, to_update
+from .messages import (
+    Message,
+    MessageLog,
+    check_leaving,
+    decode,
+    encode,
+    of_hello,
+    of_masked,
+    of_update,
+    to_hello,
+    to_update,
+)
 from .participant import Participant
 from .rounds import Update
-from .terms import PROTOCOL, Settings, SiteError, Terms, agree
+from .secure import Keys, Member, Roster, covered, uncovered
+from .terms import PROTOCOL, SECURE, Settings, SiteError, Terms, agree
 
 #: Changes what a site sends in a round, or returns None: it sends nothing. Tests and benchmarks lie with it.
 Tamper = Callable[[Update, int], Update | None]
@@ -132,6 +144,9 @@ def federate(
         site.begin(terms, parts[name])
     callbacks.progress("each site alone", len(by_name), len(by_name))
     heads = rounds.start(terms)
+    keys = {name: Keys() for name, site in by_name.items() if site.gives and terms.aggregate == SECURE}
+    for name, own in keys.items():
+        travels(name, Message("key", {"site": name, "public": own.public.hex()}), "key.msg", terms)
     for number in range(1, terms.rounds + 1):
         callbacks.progress("rounds", number - 1, terms.rounds)
         came: list[Update] = []
@@ -142,6 +157,9 @@ def federate(
             update = update if tamper is None or update is None else tamper(update, number)
             if update is None:
                 continue
+            if keys:
+                came.append(update)
+                continue
             update = to_update(travels(name, of_update(update, number), f"round-{number:03d}.msg", terms))
             try:
                 rounds.check_update(update, terms)
@@ -149,9 +167,30 @@ def federate(
                 refused.append(f"Round {number}: {error}")
                 continue
             came.append(update)
+        if keys:
+            heads = _under_masks(heads, came, keys, number, terms, travels)
+            continue
         heads = rounds.averaged(heads, came, terms)
     callbacks.progress("rounds", terms.rounds, terms.rounds)
     return Federated(terms, parts, heads, sent, received, tuple(refused))
+
+
+def _under_masks(
+    heads: Floats,
+    came: Sequence[Update],
+    keys: Mapping[str, Keys],
+    number: int,
+    terms: Terms,
+    travels: Callable[[str, Message, str, Terms], Message],
+) -> Floats:
+    """Return the heads after a round of secure aggregation; sites that sent nothing are not in it."""
+    roster = Roster(number, "simulated", {u.site: Member(keys[u.site].public, u.part, u.faces) for u in came})
+    arrived = {}
+    for update in came:
+        masked = covered(update.steps, update.site, keys[update.site], roster, terms)
+        message = travels(update.site, of_masked(masked, update.site, roster), f"round-{number:03d}.msg", terms)
+        arrived[update.site] = message.arrays["masked"]
+    return uncovered(heads, arrived, roster, terms)
 
 
 def folder_name(site: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.arrays import Strings
+from ..core.arrays import Bools, Strings
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors, Samples
 from ..similarity.groups import alike_pairs, grouped, person_pairs
@@ -51,15 +51,19 @@ def search(
     again = {
         name: _parted(table, ready[name], parted.group, k, resources) for name, table in tables.items() if name in ready
     }
-    if side is not None and JOINT in tables:
-        again[JOINT] = _parted(tables[JOINT], side, parted.group, k, resources, again)
+    if JOINT in tables:
+        again[JOINT] = (
+            _parted_among(tables[JOINT], ready, parted.group, again)
+            if side is None
+            else _parted(tables[JOINT], side, parted.group, k, resources)
+        )
     return parted, {name: _cut(again[name], k) for name in tables}
 
 
 def _tables(
     samples: Samples, k: int, joint: bool, ready: Mapping[str, Features], resources: Resources, callbacks: Callbacks
 ) -> tuple[dict[str, Neighbors], Features | None]:
-    """Return the tables of all views, and all views side by side where a table of them is asked for.
+    """Return the tables of all views, and all views side by side where they are searched so.
 
     In larger sets the neighbors by all views are chosen among those of the single ones (`side.from_views`), whose
     tables are `WIDER` for it; they are cut to k when groups are known.
@@ -70,11 +74,11 @@ def _tables(
         tables[name] = _searched(view, (k, max(k, WIDER) if among else k), samples.group, resources, callbacks)
     if not joint:
         return tables, None
-    side = join(ready)
     if among:
-        tables[JOINT] = from_views(side, tables, k, apart=samples.group)
-    else:
-        tables[JOINT] = _searched(side, (k, k), samples.group, resources, callbacks)
+        tables[JOINT] = from_views(ready, tables, k, apart=samples.group)
+        return tables, None
+    side = join(ready)
+    tables[JOINT] = _searched(side, (k, k), samples.group, resources, callbacks)
     return tables, side
 
 
@@ -151,36 +155,55 @@ def _cut(table: Neighbors, k: int) -> Neighbors:
     return replace(table, indices=table.indices[:, :k], similarity=table.similarity[:, :k])
 
 
-def _parted(
-    table: Neighbors,
-    view: Features,
-    group: Strings,
-    k: int,
-    resources: Resources,
-    tables: Mapping[str, Neighbors] | None = None,
+def _parted_among(
+    table: Neighbors, ready: Mapping[str, Features], group: Strings, tables: Mapping[str, Neighbors]
 ) -> Neighbors:
+    """Return a table that was chosen among those of the single views, chosen anew where group members stood in it.
+
+    `tables` are those of the single views, parted already.
+    """
+    touched: Bools = np.asarray(_mates(table, group).any(1))
+    if not touched.any():
+        return table
+    among = from_views(ready, tables, table.k, apart=group, only=touched)
+    return replace(
+        table,
+        indices=np.where(touched[:, None], among.indices, table.indices),
+        similarity=np.where(touched[:, None], among.similarity, table.similarity),
+    )
+
+
+def _mates(table: Neighbors, group: Strings) -> Bools:
+    """Return which neighbors are of the face's own group, (N, k)."""
+    numbers = group_numbers(table.ids, group)
+    mates: Bools = (table.indices >= 0) & (numbers[table.indices] == numbers[:, None])
+    return mates
+
+
+def _parted(table: Neighbors, view: Features, group: Strings, k: int, resources: Resources) -> Neighbors:
     """Return a neighbor table with members of one group taken out, others moved up from further away.
 
-    The first k columns are complete: faces that have fewer left are searched again, all others compared.
-
-    Parameters
-    ----------
-    tables : mapping of view -> Neighbors, optional
-        Those of the single views, parted already, for a table that was chosen among them.
+    The first k columns are complete: faces that have fewer left are searched again, by an index of the same kind.
     """
-    numbers = group_numbers(table.ids, group)
-    valid = table.indices >= 0
-    mates = valid & (numbers[table.indices] == numbers[:, None])
+    valid: Bools = np.asarray(table.indices >= 0)
+    mates = _mates(table, group)
     if not mates.any():
         return table
-    if tables is not None and table.search.get("index") == "views":
-        return from_views(view, tables, table.k, apart=group)
     keep = valid & ~mates
     order = np.argsort(~keep, axis=1, kind="stable")
     indices = np.take_along_axis(np.where(keep, table.indices, -1), order, 1)
     similarity = np.take_along_axis(np.where(keep, table.similarity, np.float32(0)), order, 1)
     short = mates.any(1) & valid[:, -1] & (keep.sum(1) < k)
     if short.any():
-        again = nearest(view, table.k, apart=group, center=False, index="exact", device=resources.device, only=short)
+        again = nearest(
+            view,
+            table.k,
+            apart=group,
+            center=False,
+            index="exact" if table.search.get("index") == "exact" else resources.index,
+            device=resources.device,
+            recall_at=k,
+            only=short,
+        )
         indices[short], similarity[short] = again.indices[short], again.similarity[short]
     return replace(table, indices=indices, similarity=similarity)

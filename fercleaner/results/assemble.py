@@ -42,6 +42,8 @@ def assembled(
     else:
         table = None
         spoke_for = spoke_against = ((),) * n
+    reason = np.array(reasons(evidence, refinement, table, no_evidence), dtype=np.str_)
+    reason.flags.writeable = False  # so that the set takes it as it is: a fixed width for all is much
     split = samples.split if samples.split is not None else np.full(n, "")
     return RefinedSet(
         ids=samples.ids,
@@ -55,7 +57,7 @@ def assembled(
         quality=refinement.quality,
         flagged=refinement.flagged,
         changed=samples.labeled & (refinement.label != samples.label),
-        reason=np.array(reasons(evidence, refinement, table, no_evidence), dtype=np.str_),
+        reason=reason,
         neighbors_for=spoke_for,
         neighbors_against=spoke_against,
         evidence=refinement.evidence,

@@ -143,7 +143,8 @@ class DecisionLog:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
-        if self.path.is_dir() or not self.path.absolute().parent.is_dir():
+        no_file = self.path.exists() and not self.path.is_file()
+        if no_file or not self.path.absolute().parent.is_dir():
             raise StoreError(f"{self.path}: name a file in a folder that exists, such as decisions.jsonl.")
 
     def check(self) -> None:
@@ -191,6 +192,8 @@ def read_log(path: str | os.PathLike[str]) -> LogContents:
     InputError
         The file is missing or cannot be read, or holds lines but no entry (a first line that a crash has torn is none).
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise InputError(f"{path} is no file. Name a log that fercleaner review wrote.")
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -22,6 +22,7 @@ from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.errors import InputError
 from ..core.types import Neighbors
 from .products import Product, gram_product
+from .whitening import blocks
 
 Form = Literal["random-walk", "symmetric"]
 
@@ -64,9 +65,15 @@ class Hypergraph:
     @cached_property
     def _scaled(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """A = D^-1/2 H (w / d)^1/2 and its transpose, so that Theta = A A^T."""
+        h = self.incidence
         root = np.sqrt(_inverse(self.vertex_degree))
         edge = np.sqrt(self.edge_weight * _inverse(self.edge_degree))
-        a = (sparse.diags(root) @ self.incidence @ sparse.diags(edge)).astype(np.float32).tocsr()
+        data = np.empty(h.nnz, dtype=np.float32)
+        for rows in blocks(h.shape[0]):
+            of = slice(h.indptr[rows.start], h.indptr[rows.stop])
+            data[of] = np.repeat(root[rows], np.diff(h.indptr[rows.start : rows.stop + 1])) * edge[h.indices[of]]
+            data[of] *= h.data[of]
+        a = sparse.csr_matrix((data, h.indices, h.indptr), shape=h.shape)
         return a, a.T.tocsr()
 
     @cached_property

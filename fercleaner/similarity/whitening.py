@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ..core.arrays import Bools, Doubles, Floats
+from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.types import Features
 
 #: The view that describes the geometry of a face; all others are expression views.
@@ -17,16 +17,24 @@ JOINT = "joint"
 COMPONENTS = 128
 #: Components with less than this share of the largest variance are noise or constant, and dropped.
 LEAST_VARIANCE = 1e-6
+#: A length is 1 where it differs by less: rows that were scaled before stay as they are, to the bit.
+ROUNDING = 3e-7
 #: Rows at once: bounds what passes over a view need beside it.
 BLOCK = 16_384
 
 
-def unit_rows(values: Floats) -> Floats:
-    """Return the rows of `values` (N, D) scaled to length 1, float32; rows of length 0 stay zero."""
-    result: Floats = np.empty(values.shape, dtype=np.float32)
-    for part in blocks(len(values)):
-        length = np.sqrt(np.einsum("nd,nd->n", values[part], values[part], dtype=np.float64))
-        result[part] = values[part] / np.where(length > 0, length, 1.0)[:, None]
+def unit_rows(values: Floats, rows: Ints | None = None) -> Floats:
+    """Return the rows of `values` (N, D) scaled to length 1, float32; rows of length 0, or of 1 already, stay.
+
+    `rows` (M,) chooses some and their order.
+    """
+    n = len(values) if rows is None else len(rows)
+    result: Floats = np.empty((n, values.shape[1]), dtype=np.float32)
+    for part in blocks(n):
+        chosen = values[part if rows is None else rows[part]]
+        length = np.sqrt(np.einsum("nd,nd->n", chosen, chosen, dtype=np.float64))
+        length = np.where((length > 0) & (np.abs(length - 1) > ROUNDING), length, 1.0).astype(np.float32)
+        np.divide(chosen, length[:, None], out=result[part])
     return result
 
 
@@ -91,8 +99,10 @@ def _moments(values: Floats, found: Bools) -> tuple[Floats, Doubles]:
 
 def _centered(values: Floats, found: Bools, mean: Floats) -> Floats:
     """Return unit rows less `mean`, zero where not found."""
-    rows = unit_rows(values) - mean
-    rows[~found] = 0
+    rows = unit_rows(values)
+    rows -= mean
+    if not found.all():
+        rows[~found] = 0
     return rows
 
 

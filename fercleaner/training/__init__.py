@@ -28,6 +28,7 @@ from .losses import mixup, smoothed, soft_cross_entropy, symmetric_kl_bits
 from .poi import Poi
 from .recipe import Recipe, System
 from .samplers import EpochSampler, progressive_counts
+from .sites import fit_sites, of_each_site
 from .soft import Soft
 from .views import Plain, Strong, Weak
 
@@ -58,12 +59,14 @@ __all__ = [
     "collate",
     "decoded",
     "fit",
+    "fit_sites",
     "from_refined",
     "from_samples",
     "held_back",
     "load_network",
     "measured_units",
     "mixup",
+    "of_each_site",
     "progressive_counts",
     "smoothed",
     "soft_cross_entropy",

@@ -2,7 +2,8 @@
 
 The paper's equations were not available: what is certain stands in its abstract (hyperedges of nearest neighbors with
 Gaussian weights, convolution to uncertainty features, an estimator of sample weights, propagation to refined labels
-that retrain the classifier). Formulas are HGNN's, SCN's and ours. Its federated rounds are not here.
+that retrain the classifier). Formulas are HGNN's, SCN's and ours. Its federated rounds are
+`sites.fit_sites`, for any recipe.
 """
 
 from __future__ import annotations

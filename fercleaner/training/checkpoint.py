@@ -39,7 +39,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     try:
-        write_whole(path, [save(plain, {ABOUT: json.dumps(about, sort_keys=True)})])
+        write_whole(path, [save(plain, {ABOUT: json.dumps(about)})])
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}. Choose another --out.") from error
 
@@ -84,8 +84,13 @@ def write_checkpoint(
     path: Path, system: torch.nn.Module, optimizer: torch.optim.Optimizer, about: Mapping[str, Any]
 ) -> None:
     """Write all that a training needs to go on."""
+    write_tensors(path, checkpoint_tensors(system, optimizer), about)
+
+
+def checkpoint_tensors(system: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what a checkpoint holds, by name."""
     tensors = {SYSTEM + name: t for name, t in system.state_dict().items()}
-    write_tensors(path, tensors | {OPTIMIZER + k: t for k, t in optimizer_tensors(optimizer).items()}, about)
+    return tensors | {OPTIMIZER + name: t for name, t in optimizer_tensors(optimizer).items()}
 
 
 def restore_checkpoint(loaded: Loaded, system: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:

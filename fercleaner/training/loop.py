@@ -36,6 +36,8 @@ CHECKPOINT, LAST, BEST, LOG, FIGURES, CARD = (
     *("checkpoint.safetensors", "model.safetensors", "best.safetensors"),
     *("log.csv", "figures.json", "MODEL_CARD.md"),
 )
+#: Says that what lies beside it is a training, from before its first checkpoint on.
+MARK = ".fercleaner-training"
 
 
 @dataclass(frozen=True)
@@ -191,18 +193,19 @@ class State:
 
     def open(self, overwrite: bool) -> list[dict[str, Any]]:
         """Make the folder and return the epochs done; raise StoreError where it holds another training."""
+        file = self.out / CHECKPOINT
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{self.out} cannot be made: {error.strerror}. Choose another --out.") from error
-        file = self.out / CHECKPOINT
-        if not file.is_file():
+            begun = file.is_file() or (self.out / MARK).is_file()
             other = sorted(p.name for p in self.out.iterdir() if not p.name.startswith(".fercleaner-"))
-            if other and not overwrite:
+            if other and not begun and not overwrite:
                 raise StoreError(f"{self.out} holds other files ({other[0]}, ...). Name a new folder with --out.")
-            return []
-        if overwrite:
-            file.unlink()
+            if overwrite:
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        if not file.is_file():
+            self._keep(MARK, b"This folder holds a training that has begun.\n")
             return []
         about = read_tensors(file).about
         differs = sorted(
@@ -226,8 +229,12 @@ class State:
         write_network(self.out / LAST, network, about)
         if history[-1] is best_of(history):
             write_network(self.out / BEST, network, about)
-        write_whole(self.out / LOG, [as_csv(history).encode()])
+        self.write_log(history)
         write_checkpoint(self.out / CHECKPOINT, system, optimizer, {"settings": self.settings, "epochs": history})
+
+    def write_log(self, history: list[dict[str, Any]]) -> None:
+        """Write log.csv."""
+        self._keep(LOG, as_csv(history).encode())
 
     def figures(self, history: list[dict[str, Any]], train: TrainingSet, test: TrainingSet) -> dict[str, Any]:
         """Return the figures of a training and write them, and the model card."""
@@ -239,9 +246,21 @@ class State:
             "tested": len(test),
             "settings": self.settings,
         }
-        write_whole(self.out / FIGURES, [(json.dumps(found, indent=2) + "\n").encode()])
-        write_whole(self.out / CARD, [card(found).encode()])
+        self._keep(FIGURES, (json.dumps(found, indent=2) + "\n").encode())
+        self._keep(CARD, card(found).encode())
         return found
+
+    def _keep(self, name: str, data: bytes) -> None:
+        try:
+            write_whole(self.out / name, [data])
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"{self.out} cannot be written: {error.strerror or error}. Make room and run the same command again, or "
+            "choose another --out."
+        )
 
 
 def best_of(history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from drawn_landmarks import drawn_points
 
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Samples
@@ -106,7 +107,7 @@ def test_ids_that_lost_their_zeros_are_found_by_value(tmp_path: Path, kind: str,
     written = np.array([9970 + i for i in range(N)]).astype(kind) if kind != "S" else np.array(set_.ids.astype("S"))
     np.savez(tmp_path / "v.npz", ids=written, values=vectors())
     assert read_view("v", tmp_path / "v.npz", set_).found.all()
-    np.savez(tmp_path / "p.npz", ids=written, points=np.random.default_rng(0).random((N, 68, 2)))
+    np.savez(tmp_path / "p.npz", ids=written, points=drawn_points(N))
     assert PointsFile(str(tmp_path / "p.npz")).read(set_).found.all()
     assert ("whole numbers, leading zeros aside" in caplog.text) == (kind != "S")
     frame = pd.DataFrame({"id": written.astype(str) if kind == "S" else written, **numeric()})

@@ -268,8 +268,8 @@ def test_label_columns_that_differ_in_case_alone_are_asked_about(tmp_path: Path)
 
 
 def test_a_second_manifest_in_a_folder_is_told(tmp_path: Path) -> None:
-    for name in ("labels.csv", "metadata.csv"):
-        table(tmp_path, "image,label\na,happy\nb,sad\n", name)
+    table(tmp_path, "image,label\na,happy\nb,sad\n", "labels.csv")
+    table(tmp_path, "image,age\na,30\nb,40\n", "metadata.csv")
     assert recognize(tmp_path).why == "found labels.csv; not read: metadata.csv"
 
 

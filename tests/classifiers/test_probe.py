@@ -261,9 +261,9 @@ def test_temperature_restores_scaled_scores() -> None:
 
 
 def test_area_under_the_margin_is_a_mean_of_margins() -> None:
-    logits = torch.tensor([[[2.0, 0.5, 1.0]], [[0.0, 3.0, 1.0]]])
+    logits = torch.tensor([[[2.0, 0.5, 1.0], [0.0, 3.0, 1.0]]]).permute(0, 2, 1)  # one fold, three classes, two faces
     margin = heads.own_margin(logits, torch.tensor([0, 2]))
-    np.testing.assert_allclose(margin.numpy(), [[1.0], [-2.0]])
+    np.testing.assert_allclose(margin.numpy(), [[1.0, -2.0]])
 
 
 def test_progress_is_told() -> None:

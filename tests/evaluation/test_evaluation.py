@@ -178,6 +178,9 @@ def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(InputError, match="cannot be read: is a directory"):
         read_truth(tmp_path, CLASSES)
     (tmp_path / "t.csv").write_bytes(b"PAR1\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"is a Parquet file\. Give it that ending"):
+        read_truth(tmp_path / "t.csv", CLASSES)
+    (tmp_path / "t.csv").write_bytes(b"image,label\na\xff\x9f,fear\n")
     with pytest.raises(InputError, match="is not UTF-8 text"):
         read_truth(tmp_path / "t.csv", CLASSES)
 

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from cli_runs import fails, run
 
-from fercleaner.core.errors import InputError, StoreError
+from fercleaner.core.errors import FeatureError, InputError, StoreError
 from fercleaner.datasets import read
 from fercleaner.datasets.assemble import select
 from fercleaner.demo import draw_dataset
 from fercleaner.encoders.hog import Hog
 from fercleaner.extraction import shards as module
+from fercleaner.extraction.images import FileImages
 from fercleaner.extraction.run import extract
-from fercleaner.extraction.shards import FinishedImages, Shard, cache_of, extracted, write_shard
+from fercleaner.extraction.shards import FinishedImages, Shard, WholeSet, cache_of, extracted, write_shard
 from fercleaner.results import parquet
 
 
@@ -29,7 +30,7 @@ def drawn(tmp_path_factory):
 
 def done(samples, shard, folder):
     start, end = shard.rows(len(samples))
-    return write_shard(shard, select(samples, np.arange(start, end)), samples, [Hog()], folder)
+    return write_shard(shard, select(samples, np.arange(start, end)), WholeSet.of(samples), [Hog()], folder)
 
 
 def test_shards_share_out_every_row_once():
@@ -125,3 +126,32 @@ def test_the_commands_extract_in_parts_and_refine_what_is_there(drawn, tmp_path)
     b, c = (parquet.load(tmp_path / f"{name}.parquet") for name in "bc")
     assert np.array_equal(b.distribution, c.distribution)
     assert "name an --encoder" in fails("extract", drawn, "--encoder", "none", "--landmarks", "none", "--to", tmp_path)
+
+
+def test_a_shard_with_a_picture_that_could_not_be_read_is_gone_through_again(drawn, tmp_path, monkeypatch):
+    """A disk that fails for a moment costs a vector only until the shard is run again."""
+    samples = read(drawn)
+    real = FileImages.read
+
+    def failing(self, row):
+        if row == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, row)
+
+    monkeypatch.setattr(FileImages, "read", failing)
+    assert done(samples, Shard(1, 1), tmp_path)[0].unreadable
+    monkeypatch.setattr(FileImages, "read", real)
+    again = done(samples, Shard(1, 1), tmp_path)
+    assert (again[0].computed, again[0].reused) == (1, 59)
+    assert done(samples, Shard(1, 1), tmp_path) == []
+
+
+def test_too_many_open_files_are_not_the_pictures_fault(drawn, tmp_path, monkeypatch):
+    samples = read(drawn)
+
+    def refused(self, row):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(FileImages, "read", refused)
+    with pytest.raises(FeatureError, match=r"too many open files\. No picture is left out for that; raise the limit"):
+        done(samples, Shard(1, 1), tmp_path)

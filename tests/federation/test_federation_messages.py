@@ -12,7 +12,7 @@ from fercleaner.federation import messages
 from fercleaner.federation.features import spread, unit_views
 from fercleaner.federation.messages import KINDS, Message, MessageLog, check_leaving, decode, encode, text_of
 from fercleaner.federation.simulate import federate
-from fercleaner.federation.terms import Hello, SiteError
+from fercleaner.federation.terms import PROTOCOL, Hello, SiteError
 
 
 def update(shape=(2, 9, 3)):
@@ -116,7 +116,7 @@ def test_nothing_of_a_face_leaves_a_site(tmp_path):
     hello = decode((tmp_path / "one" / "hello.msg").read_bytes(), "one")
     assert dict(hello.fields) == {
         "site": "one", "classes": ["anger", "fear", "happiness", "neutral"], "views": [["v", 10, "vectors"]],
-        "faces": 90, "spread": hello.fields["spread"], "protocol": 1,
+        "faces": 90, "spread": hello.fields["spread"], "protocol": PROTOCOL,
     }  # fmt: skip
 
 

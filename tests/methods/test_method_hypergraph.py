@@ -108,10 +108,13 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize(
     ("seed", "soft", "views"),
-    [(0, False, ("a",)), (1, True, ("a", "b")), (2, False, ("a", "b", JOINT))],
+    [(3, False, ("a",)), (1, True, ("a", "b")), (2, False, ("a", "b", JOINT))],
 )
 def test_equals_the_loops(monkeypatch, seed, soft, views, settings):
-    """With the propagation solved to rounding; its own tolerance is the matter of the next test."""
+    """With the propagation solved to rounding; its own tolerance is the matter of the next test.
+
+    Three rounds on so few faces have two answers for some seeds (0, 7, 8, 10): the last bit of a similarity decides.
+    """
     for name in ("propagate", "leave_out_propagate", "left_out_scores"):
         monkeypatch.setattr(module, name, partial(getattr(module, name), tolerance=1e-8))
     monkeypatch.setattr(module, "estimated_influence", lambda graph, alpha, signs: oracle_of_influence(graph, alpha))

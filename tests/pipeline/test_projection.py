@@ -38,7 +38,9 @@ def _set() -> tuple[Samples, Features, Landmarks, np.ndarray]:
     found = np.ones(N, dtype=bool)
     found[5] = False
     view = Features("emotion", ids, np.where(found[:, None], values, 0).astype(np.float32), found)
-    points = rng.normal(size=(68, 2)) * 20 + 50 + rng.normal(size=(N, 68, 2))
+    parts = ((17, 50, 60), (5, 35, 30), (5, 65, 30), (9, 50, 50), (6, 35, 40), (6, 65, 40), (20, 50, 75))
+    middle = np.repeat([part[1:] for part in parts], [part[0] for part in parts], axis=0)
+    points = middle + rng.normal(size=(68, 2)) * 4 + rng.normal(size=(N, 68, 2))
     points[:, 48:, 1] += 6.0 * (truth - 1)[:, None]
     seen = np.ones(N, dtype=bool)
     seen[7] = False

@@ -54,7 +54,7 @@ def test_auto_stays_on_the_cpu_where_faiss_sees_no_gpu(stand_in):
 def test_a_gpu_searches_exactly_whatever_the_size(stand_in, monkeypatch):
     monkeypatch.setattr(backend, "EXACT_UP_TO", 50)
     assert nearest(view(), 6, device="cuda").search["index"] == "exact"
-    assert nearest(view(), 6, device="cpu").search["index"] == "hnsw"
+    assert nearest(view(), 6, device="cpu").search["index"] == "ivf"
 
 
 def test_no_gpu_anywhere_is_an_error(monkeypatch):

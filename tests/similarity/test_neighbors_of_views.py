@@ -52,16 +52,32 @@ def test_of_all_faces_as_candidates_the_choice_is_the_exact_table():
     tables = {name: nearest(view, N - 1, center=False, device="cpu") for name, view in ready.items()}
     side = join(ready)
     exact = nearest(side, 7, apart=apart, center=False, device="cpu")
-    among = from_views(side, tables, 7, apart=apart)
+    among = from_views(ready, tables, 7, apart=apart)
     assert np.array_equal(among.indices, exact.indices)
-    assert among.similarity.tobytes() == exact.similarity.tobytes()
+    np.testing.assert_allclose(among.similarity, exact.similarity, atol=1e-6)
     assert among.search == {"index": "views", "candidates": ["a", "b"]}
+
+
+def test_a_view_that_a_face_misses_counts_nothing():
+    ready = views()
+    for name, missing in (("a", slice(0, 40)), ("b", slice(30, 60))):
+        found = np.ones(N, dtype=bool)
+        found[missing] = False
+        values = 3 * np.where(found[:, None], ready[name].values, 0)
+        ready[name] = Features(name, ready[name].ids, values, found)
+    everyone = np.array([[j for j in range(N) if j != i] for i in range(N)])
+    exact = nearest(join(ready), 7, center=False, device="cpu")
+    table = replace(exact, indices=everyone, similarity=np.ones(everyone.shape, dtype=np.float32))
+    among = from_views(ready, {"a": table}, 7)
+    known = np.arange(N) >= 40
+    np.testing.assert_allclose(among.similarity[known], exact.similarity[known], atol=1e-6)
+    assert (among.indices[known] == exact.indices[known]).mean() > 0.999
 
 
 def test_fewer_candidates_than_k_leave_padding():
     ready = views()
     tables = {name: nearest(view, 2, center=False, device="cpu") for name, view in ready.items()}
-    among = from_views(join(ready), tables, 9)
+    among = from_views(ready, tables, 9)
     count = (among.indices >= 0).sum(1)
     assert count.min() >= 2
     assert count.max() <= 4

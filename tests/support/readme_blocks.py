@@ -64,10 +64,10 @@ AIMS: Mapping[str, Mapping[str, float]] = {
 }
 #: Key in builtin.json, name, aim, whether larger is better.
 BUILTIN = (
-    ("accuracy", "accuracy, 7 expressions", 0.91, True),
+    ("accuracy", "accuracy, 7 expressions", 0.925, True),
     ("mean_recall", "mean recall per class", 0.80, True),
-    ("js", "JS to the votes (log 2)", 0.09, False),
-    ("landmark_error_median", "median landmark error, in eye distances", 0.06, False),
+    ("js", "JS to the votes (log 2)", 0.066, False),
+    ("landmark_error_median", "median landmark error, in eye distances", 0.04, False),
     ("blendshape_correlation", "mean correlation of blendshapes with the teacher's", 0.75, True),
 )
 #: Changes that were measured beyond what was asked.
@@ -262,7 +262,7 @@ def builtin() -> str:
     content = results("builtin.json")
     test, plain = content["test"], content["changes"]["none"]["accuracy"]
     rows = [
-        [text, f"{'>=' if larger else '<='} {aim:.2f}", f"{test[key]:.3f}, {_verdict(test[key], aim, larger)}"]
+        [text, f"{'>=' if larger else '<='} {aim:.3f}", f"{test[key]:.3f}, {_verdict(test[key], aim, larger)}"]
         for key, text, aim, larger in BUILTIN
     ]
     asked = {name: row for name, row in content["changes"].items() if name not in BEYOND}
@@ -288,16 +288,16 @@ def heldback() -> str:
     keys = ("average_precision", "auroc", "auroc_per_class", "r_precision", "refined_accuracy", "js_refined")
     found = content["results"]
     best = {key: (min if key == "js_refined" else max)(round(row[key], 3) for row in found.values()) for key in keys}
-    shown = ("hypergraph, outside", "hypergraph, both", "consensus, outside", "consensus, both", "consensus, box",
+    shown = ("hypergraph, outside", "hypergraph, both", "consensus, outside", "consensus, both", "consensus, builtin",
              "consensus, outside + posteriors",
-             "consensus, outside + shuffled", "box posteriors alone")  # fmt: skip
+             "consensus, outside + shuffled", "builtin posteriors alone")  # fmt: skip
     found = {name: found[name] for name in shown}
     rows = []
     for name, row in found.items():
         figures = (round(row[key], 3) for key in keys)
         cells = [_figure(figure, figure == best[key]) for key, figure in zip(keys, figures, strict=True)]
-        rows.append([name.replace("box", "builtin"), *cells])
-    asked = {"average_precision": 0.945, "refined_accuracy": 0.90, "js_refined": 0.095}
+        rows.append([name, *cells])
+    asked = {"average_precision": 0.965, "refined_accuracy": 0.92, "js_refined": 0.095}
     told = found["consensus, both"]
     verdicts = ", ".join(
         f"{text} {'<=' if key == 'js_refined' else '>='} {asked[key]:.3f} "

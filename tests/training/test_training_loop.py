@@ -104,6 +104,7 @@ def test_a_folder_holds_log_figures_card_and_networks(tmp_path: Path) -> None:
     figures = trained(Soft(epochs=3, batch=16), tmp_path / "out")
     out = tmp_path / "out"
     assert sorted(p.name for p in out.iterdir()) == [
+        ".fercleaner-training",
         "MODEL_CARD.md",
         "best.safetensors",
         "checkpoint.safetensors",

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.types import Neighbors, Samples
 from ...noise.label_model import frequencies
-from ...similarity.whitening import JOINT
+from ...similarity.whitening import JOINT, blocks
 
 #: A view's information is measured with its votes mixed into the label frequencies by each of these shares.
 VOTE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
@@ -47,9 +47,11 @@ def information(table: Neighbors, samples: Samples, k: int | None = None) -> flo
     by the share that serves best.
     """
     given = samples.given.astype(np.float64)
-    index, similarity = table.indices[:, :k], table.similarity[:, :k]
-    weight = np.where(index >= 0, np.clip(similarity, 0, None).astype(np.float64) ** 2, 0.0)
-    vote = np.einsum("nk,nkc->nc", weight, given[index])
+    vote = np.empty_like(given)
+    for part in blocks(len(given)):
+        index, similarity = table.indices[part, :k], table.similarity[part, :k]
+        weight = np.where(index >= 0, np.clip(similarity, 0, None).astype(np.float64) ** 2, 0.0)
+        vote[part] = np.einsum("nk,nkc->nc", weight, given[index])
     total = vote.sum(1)
     rows = (total > 0) & samples.labeled
     if not rows.any():

@@ -8,14 +8,16 @@ from typing import Any, Literal
 
 from ...core.arrays import Floats, Ints
 from ...core.devices import choose_device, torch_gpus
-from ...core.errors import MissingDependency
+from ...core.errors import FeatureError, MissingDependency
+from ...core.text import shown
+from .scoring import EDGE
 
 Index = Literal["auto", "exact", "hnsw", "ivf"]
 INDEXES: tuple[Index, ...] = ("auto", "exact", "hnsw", "ivf")
 
-#: Faces up to which all pairs are compared where the user names no index: about here HNSW at `RECALL` begins to take
-#: less time than exact search on half-whitened views of real faces (docs/speed.md).
-EXACT_UP_TO = 100_000
+#: Faces up to which all pairs are compared where the user names no index: lists at `RECALL` take less time from about
+#: 30,000 half-whitened views of real faces on, and by here it is felt (docs/speed.md).
+EXACT_UP_TO = 50_000
 #: Share of the true nearest neighbors that an approximate index must find, by default.
 RECALL = 0.99
 
@@ -28,13 +30,17 @@ class Backend:
     ----------
     name : str
     find : callable
-        (queries (q, D), want, depth) -> candidate rows (q, want) int64, -1 where there are no more.
+        (queries (q, D), want, depth) -> candidate rows (q, m) int64, -1 where there are no more.
     depths : sequence of int
         How far a search may look, rising; empty where it looks at everything.
     depth : int
         In use; set by `tuning.tune`.
     about : dict
         What the metadata say of it.
+    order : (N,) int64, optional
+        In which order rows are best asked about.
+    edge : float
+        How much more similar than the last candidate of a full row a face may be that is not among them.
     """
 
     name: str
@@ -42,25 +48,32 @@ class Backend:
     depths: Sequence[int] = ()
     depth: int = 0
     about: dict[str, Any] = field(default_factory=dict)
+    order: Ints | None = None
+    edge: float = EDGE
 
     def candidates(self, queries: Floats, want: int) -> Ints:
-        """Return the rows of `want` candidates of each query, (q, want)."""
+        """Return the rows of some `want` candidates of each query, (q, m)."""
         return self.find(queries, want, self.depth)
 
 
 def chosen(index: Index, faces: int, device: str = "cpu") -> Index:
-    """Return the index that "auto" stands for: exact up to `EXACT_UP_TO` faces and on a GPU, HNSW elsewhere."""
+    """Return the index that "auto" stands for: exact up to `EXACT_UP_TO` faces and on a GPU, lists elsewhere."""
     if index != "auto":
         return index
-    return "exact" if faces <= EXACT_UP_TO or use_gpu(device) else "hnsw"
+    return "exact" if faces <= EXACT_UP_TO or use_gpu(device) else "ivf"
 
 
 def import_faiss() -> Any:
-    """Return FAISS, or raise `MissingDependency`."""
+    """Return FAISS; raise `MissingDependency` where it is not installed, FeatureError where it cannot be loaded."""
     try:
         import faiss
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingDependency("faiss-cpu", "Finding neighbors") from error
+    except (ImportError, OSError, RuntimeError, MemoryError) as error:
+        raise FeatureError(
+            f"FAISS, which finds neighbors, cannot be loaded ({shown(error, 300)}). Give the process more memory "
+            "(ulimit -v), or install it again: pip install --force-reinstall faiss-cpu"
+        ) from error
     return faiss
 
 

@@ -14,31 +14,8 @@ from .backend import Backend, import_faiss
 #: Links a face and layer, and candidates while building: beyond these, building gets slower faster than searching
 #: gets better.
 LINKS, BUILD_DEPTH = 32, 80
-#: Faces around one center of `by_place`, centers at most, and rounds of k-means.
-FACES_A_PLACE, MOST_PLACES, ROUNDS = 256, 1024, 6
 #: Candidates kept while searching.
 DEPTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
-
-
-def by_place(vectors: Floats) -> Ints:
-    """Return an order of the rows in which neighbors stand close together, (N,): by the nearest center of k-means.
-
-    Walks then stay in memory that the processor has at hand, which takes a quarter off a search.
-
-    Cost: a `FACES_A_PLACE`-th of exact search, and less from a quarter of a million faces on.
-    """
-    faiss = import_faiss()
-    n, d = vectors.shape
-    places = max(1, min(n // FACES_A_PLACE, MOST_PLACES))
-    if places == 1:
-        return np.arange(n)
-    centers = faiss.Kmeans(
-        d, places, niter=ROUNDS, spherical=True, seed=0, min_points_per_centroid=1, max_points_per_centroid=64
-    )
-    centers.train(vectors)
-    own = faiss.knn(vectors, centers.centroids, 1, metric=faiss.METRIC_INNER_PRODUCT)[1][:, 0]
-    order: Ints = np.argsort(own, kind="stable").astype(np.int64)
-    return order
 
 
 def hnsw(vectors: Floats) -> Backend:

@@ -13,15 +13,16 @@ from ...core.types import Features, Neighbors
 from ..whitening import unit_rows
 from .backend import INDEXES, RECALL, Backend, Index, chosen
 from .exact import exact
-from .hnsw import by_place, hnsw
+from .hnsw import hnsw
 from .ivf import ivf
-from .scoring import EDGE, pair_similarities
+from .places import by_place
+from .scoring import pair_similarities, ranked
 from .tuning import tune
 
 log = logging.getLogger(__name__)
 
 #: Faces searched at once: bounds memory at BLOCK x (k + spare) numbers.
-BLOCK = 4096
+BLOCK = 16_384
 #: Candidates beyond k, so that ties and rounding at the edge are settled exactly, not by the index.
 SPARE = 8
 #: A face whose wanted neighbors were not among this many candidates gets fewer (its group is that large); of
@@ -48,7 +49,7 @@ def nearest(
 
     Similarity is the cosine of the vectors, after the mean vector of the view was taken off (`center`):
     networks whose features are all positive otherwise call every pair of faces alike. Candidates come from
-    FAISS; their similarities are then computed again pair by pair in float64, so that the answer does not
+    a scan or FAISS; their similarities are then computed again pair by pair, so that the answer does not
     depend on block sizes or on the order of the faces, and ties are broken by row number.
 
     Parameters
@@ -64,9 +65,9 @@ def nearest(
         Subtract the mean vector first.
     index : {"auto", "exact", "hnsw", "ivf"}
         "exact" compares all pairs in blocks; "hnsw" and "ivf" are approximate and meant for very large sets: they
-        search as deep as `recall` needs. "auto" is exact up to `EXACT_UP_TO` faces and HNSW above.
+        search as deep as `recall` needs. "auto" is exact up to `EXACT_UP_TO` faces and "ivf" above.
     device : {"auto", "cuda", "cuda:NUMBER", "cpu"}
-        "auto" takes the GPU where FAISS sees one. The approximate "hnsw" runs on the CPU.
+        "auto" takes the GPU where FAISS sees one. The approximate indexes run on the CPU.
     recall : float in (0, 1]
         Share of the true k nearest that an approximate index must find on a sample of the faces.
     recall_at : int, optional
@@ -78,7 +79,7 @@ def nearest(
     -------
     Neighbors, arrays (N, k); `Neighbors.search` names the index, its depth and the recall measured.
 
-    Cost: exact O(N^2 D) time, approximate about O(N log N D); O(BLOCK (k + spare) + N D) memory; never an N x N matrix.
+    Cost: exact O(N^2 D) time, approximate a part of it; O(BLOCK (k + spare) + N D) memory; never an N x N matrix.
     """
     if k < 1:
         raise InputError(f"k = {k}: at least one neighbor is needed.")
@@ -95,16 +96,20 @@ def nearest(
     similarity = np.zeros((n, k), dtype=np.float32)
     if len(rows) < 2:
         return Neighbors(features.view, features.ids, indices, similarity, {"index": index})
-    values = features.values[rows]
     if center:
-        values = (values - values.mean(0, dtype=np.float64)).astype(np.float32)
-    vectors = unit_rows(values)
+        values = features.values[rows]
+        vectors = unit_rows((values - values.mean(0, dtype=np.float64)).astype(np.float32))
+    else:
+        vectors = unit_rows(features.values, rows)
     if index == "hnsw":
         placed = by_place(vectors)
         rows, vectors = rows[placed], vectors[placed]
     groups = group_numbers(features.ids, apart)[rows]
-    backend = built(vectors, min(k, recall_at or k), index, device, recall)
-    asked = np.arange(len(rows)) if only is None else np.flatnonzero(only[rows])
+    count = len(rows) if only is None else int(only[rows].sum())
+    backend = built(vectors, min(k, recall_at or k), index, device, recall, count)
+    asked = np.arange(len(rows)) if backend.order is None else backend.order
+    if only is not None:
+        asked = asked[only[rows[asked]]]
     done = 0
     for start in range(0, len(asked), BLOCK):
         block = asked[start : start + BLOCK]
@@ -112,7 +117,7 @@ def nearest(
         want = min(k + SPARE + 1, len(rows))
         while len(todo):
             near = backend.candidates(vectors[todo], want)
-            best, value, wanting = _choose(vectors, todo, near, groups, k)
+            best, value, wanting = _choose(vectors, todo, near, groups, k, backend.edge)
             settled = ~wanting if want < min(len(rows), MOST_CANDIDATES) else np.ones(len(todo), dtype=bool)
             out = rows[todo[settled]]
             indices[out] = np.where(best[settled] >= 0, rows[best[settled]], -1)
@@ -122,34 +127,30 @@ def nearest(
         done += len(block)
         if progress:
             progress(done, len(asked))
+    indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
     return Neighbors(features.view, features.ids, indices, similarity, {"index": backend.name, **backend.about})
 
 
-def built(vectors: Floats, k: int, index: Index, device: str, recall: float) -> Backend:
-    """Return an index over unit vectors, an approximate one as deep as `recall` at k needs."""
+def built(vectors: Floats, k: int, index: Index, device: str, recall: float, asked: int) -> Backend:
+    """Return an index over unit vectors for some `asked` queries, an approximate one as deep as `recall` at k needs."""
     if index == "exact":
-        return exact(vectors, device)
-    backend = hnsw(vectors) if index == "hnsw" else ivf(vectors, device)
-    tune(backend, vectors, k, SPARE + 1, recall, device)
+        return exact(vectors, device, asked)
+    backend = hnsw(vectors) if index == "hnsw" else ivf(vectors)
+    whole = backend.depths[-1] if index == "ivf" else None
+    tune(backend, vectors, k, SPARE + 1, recall, device, whole=whole)
     return backend
 
 
-def _choose(vectors: Floats, todo: Ints, near: Ints, groups: Ints, k: int) -> tuple[Ints, Floats, Bools]:
+def _choose(vectors: Floats, todo: Ints, near: Ints, groups: Ints, k: int, edge: float) -> tuple[Ints, Floats, Bools]:
     """Score candidates exactly, drop self and group members, and keep the k best of each row.
 
     Returns indices and similarities (len(todo), k), and which rows want more candidates: they came short of
-    k, or their k-th is level with the last candidate, beyond which equals may stand.
+    k, or their k-th is within `edge` of the last candidate of a full row, beyond which equals may stand.
     """
     allowed = (near >= 0) & (near != todo[:, None]) & (groups[near] != groups[todo][:, None])
     pairs = pair_similarities(vectors, todo, near)
-    last = np.where(near >= 0, pairs, np.inf).min(1)
-    scored = np.where(allowed, np.clip(pairs, -1.0, 1.0), -np.inf).astype(np.float32)
-    order = np.lexsort((near, -scored), axis=1)[:, :k]
-    value = np.take_along_axis(scored, order, 1)
-    best = np.where(np.isfinite(value), np.take_along_axis(near, order, 1), -1)
-    value = np.where(best >= 0, value, 0.0).astype(np.float32)
-    if best.shape[1] < k:
-        pad = ((0, 0), (0, k - best.shape[1]))
-        best, value = np.pad(best, pad, constant_values=-1), np.pad(value, pad)
-    wanting = (allowed.sum(1) < k) | (value[:, -1] <= last + EDGE)
-    return best.astype(np.int64), value.astype(np.float32), np.asarray(wanting)
+    last = np.where((near >= 0).all(1), pairs.min(1, initial=np.inf), -np.inf)
+    scored = np.where(allowed, np.clip(pairs, -1.0, 1.0), np.float32(-np.inf))
+    best, value = ranked(scored, near, k)
+    wanting = (allowed.sum(1) < k) | (value[:, -1] <= last + edge)
+    return best, value, np.asarray(wanting)

@@ -1,0 +1,225 @@
+"""Federated training of any recipe, in one process: bodies are averaged after every epoch, all else stays apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.arrays import Bytes
+from ..core.devices import torch_device
+from ..core.errors import InputError
+from ..federation.rounds import bounded
+from ..federation.simulate import file_names, sites_of
+from ..pipeline.inputs import Callbacks
+from .backbones import Backbone
+from .checkpoint import Loaded, checkpoint_tensors, restore_checkpoint, write_network, write_tensors
+from .faces import Faces, stream
+from .heatmaps import Heatmaps
+from .labels import TrainingSet, decoded
+from .loop import BEST, CHECKPOINT, LAST, Run, State, Tester, best_of, checked, described, one_epoch
+from .recipe import Recipe, System
+
+#: Of a system's state, what sites share.
+SHARED = "network.body."
+
+
+@dataclass(eq=False)
+class Member:
+    """A site in a federated training: its faces, its system, and what it has come to.
+
+    Parameters
+    ----------
+    train, test : TrainingSet
+    held_test : (M, S, S, 3) uint8, optional
+    faces : Faces
+    system : System
+    optimizer : Optimizer
+    state : State
+        Writes the site's folder.
+    history : list of dict
+        Its rounds' figures.
+    """
+
+    train: TrainingSet
+    test: TrainingSet
+    held_test: Bytes | None
+    faces: Faces
+    system: System
+    optimizer: torch.optim.Optimizer
+    state: State
+    history: list[dict[str, Any]]
+
+    @property
+    def weighed(self) -> int:
+        """Faces that the site counts for: those with a weight."""
+        return int((self.train.weight > 0).sum())
+
+
+def of_each_site(faces: TrainingSet) -> dict[str, TrainingSet]:
+    """Return the faces of each site of a set, by the site's name; SiteError where it names fewer than two."""
+    rows = sites_of(faces.samples)
+    return {name: faces.taking(np.isin(faces.rows, chosen)) for name, chosen in rows.items()}
+
+
+def mean_body(states: list[Mapping[str, Tensor]], faces: list[int]) -> dict[str, Tensor]:
+    """Return the mean of the bodies (entries under `SHARED`), each site weighed by its faces.
+
+    Weights are those of `federation.rounds.bounded`. The statistics of batch norms are averaged too; counters are not.
+
+    Source
+    ------
+    FedAvg: McMahan et al., AISTATS 2017. That heads stay: FedRep (Collins et al., ICML 2021).
+    """
+    weight = bounded(np.array(faces, dtype=np.float64))
+    names = [name for name, value in states[0].items() if name.startswith(SHARED) and value.is_floating_point()]
+    mean = {}
+    for name in names:
+        total = sum(share * state[name].double() for share, state in zip(weight.tolist(), states, strict=True))
+        assert isinstance(total, Tensor)
+        mean[name] = total.to(states[0][name].dtype)
+    return mean
+
+
+def fit_sites(
+    recipe: Recipe,
+    backbone: Backbone,
+    sites: Mapping[str, tuple[TrainingSet, TrainingSet]],
+    out: Path,
+    run: Run | None = None,
+    callbacks: Callbacks | None = None,
+) -> dict[str, Any]:
+    """Train a network a site, by turns: an epoch at each site, then the mean of their bodies (`mean_body`) for all.
+
+    Classifiers, uncertainty heads, label banks and Adam's moments stay at their sites: each learns its own noise. This
+    is a simulation on one machine: nothing is sent, and nothing is claimed of what a body's weights give away.
+
+    Parameters
+    ----------
+    sites : mapping of site -> (train, test)
+        `of_each_site` makes it.
+    out : Path
+        Gets checkpoint.safetensors after every round, from which a killed run goes on, and a folder a site as `fit`
+        writes it.
+    others
+        As of `fit`.
+
+    Returns
+    -------
+    dict
+        "sites": site -> what `fit` returns; "accuracy" and "mean_recall": the mean over sites, of the last round.
+
+    Raises
+    ------
+    InputError, StoreError, FeatureError
+        As of `fit`, naming the site; SiteError where there are fewer than two.
+    """
+    run, callbacks = run or Run(), callbacks or Callbacks()
+    sites = {name: _checked(name, recipe, *pair) for name, pair in sites.items()}
+    folders = file_names(next(iter(sites.values()))[0].samples)
+    about = {name: described(recipe, backbone, *pair, run) for name, pair in sites.items()}
+    whole = State(out, {**next(iter(about.values())), "labels": {name: one["labels"] for name, one in about.items()}})
+    done = whole.open(run.overwrite)
+    members = {}
+    for name, (train, test) in sites.items():
+        state = State(out / folders[name], about[name])
+        members[name] = _member(name, (recipe, backbone), (train, test), state, run, callbacks)
+        members[name].history = [row[name] for row in done]
+    if done:
+        _restore(whole.read(), members)
+        callbacks.note(f"Going on after round {len(done)} of {recipe.epochs}: {out / CHECKPOINT}.")
+    for epoch in range(len(done), recipe.epochs):
+        row = _round(recipe, members, epoch, run, callbacks)
+        done = [*done, row]
+        _write(whole, members, done)
+        callbacks.note(f"Round {epoch + 1} of {recipe.epochs}: {_said(row)}.")
+    found = {name: one.state.figures(one.history, one.train, one.test) for name, one in members.items()}
+    last = done[-1].values()
+    means = {what: float(np.mean([row[what] for row in last])) for what in ("accuracy", "mean_recall")}
+    return {"sites": found, **means}
+
+
+def _checked(name: str, recipe: Recipe, train: TrainingSet, test: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
+    try:
+        return checked(recipe, train, test)
+    except InputError as error:
+        raise InputError(f"Site '{name}': {error}") from None
+
+
+def _member(
+    name: str,
+    network: tuple[Recipe, Backbone],
+    pair: tuple[TrainingSet, TrainingSet],
+    state: State,
+    run: Run,
+    callbacks: Callbacks,
+) -> Member:
+    """Return a site before its first round; all sites start from the same weights."""
+    recipe, backbone = network
+    where = torch.device(torch_device(run.device))
+    (train, held), (test, held_test) = (
+        decoded(
+            part, backbone.edge, callbacks.stage("reading pictures"), lambda text: callbacks.note(f"{name}: {text}")
+        )
+        for part in pair
+    )
+    torch.manual_seed(stream("weights", run.seed))
+    system = recipe.system(backbone, train).to(where)
+    maps = Heatmaps(int(system.edge)) if recipe.needs_landmarks else None
+    faces = Faces(train, backbone.edge, recipe.views(), held=held, heatmaps=maps, seed=run.seed)
+    state.out.mkdir(parents=True, exist_ok=True)
+    return Member(train, test, held_test, faces, system, recipe.optimizer(system), state, [])
+
+
+def _round(
+    recipe: Recipe, members: Mapping[str, Member], epoch: int, run: Run, callbacks: Callbacks
+) -> dict[str, dict[str, Any]]:
+    """Train an epoch at each site, share the bodies, and return each site's figures."""
+    clocks, rows = {}, {}
+    for name, one in members.items():
+        started, before = time.monotonic(), time.process_time()
+        clock, losses = one_epoch(recipe, one.system, one.optimizer, one.faces, epoch, run, callbacks)
+        clocks[name] = clock
+        rows[name] = {"epoch": epoch + 1, **losses, "seconds": time.monotonic() - started}
+        rows[name]["cpu_seconds"] = time.process_time() - before
+    everyone = list(members.values())
+    body = mean_body([one.system.state_dict() for one in everyone], [one.weighed for one in everyone])
+    for name, one in members.items():
+        one.system.load_state_dict(body, strict=False)
+        tester = Tester(recipe, one.faces.size, next(one.system.parameters()).device, run)
+        one.system.ended(clocks[name], lambda one=one, t=tester: t.probabilities(one.system, one.train, one.faces.held))  # type: ignore[misc]
+        rows[name] |= tester.figures(one.system, one.test, one.held_test)
+        one.history = [*one.history, rows[name]]
+    return rows
+
+
+def _write(whole: State, members: Mapping[str, Member], done: list[dict[str, Any]]) -> None:
+    """Write every site's networks and log, and last of all the checkpoint of all."""
+    tensors: dict[str, Tensor] = {}
+    for number, one in enumerate(members.values()):
+        about = {**one.state.settings, **one.history[-1]}
+        write_network(one.state.out / LAST, one.system.kept(), about)
+        if one.history[-1] is best_of(one.history):
+            write_network(one.state.out / BEST, one.system.kept(), about)
+        one.state.write_log(one.history)
+        tensors |= {f"{number}.{key}": value for key, value in checkpoint_tensors(one.system, one.optimizer).items()}
+    write_tensors(whole.out / CHECKPOINT, tensors, {"settings": whole.settings, "epochs": done})
+
+
+def _restore(loaded: Loaded, members: Mapping[str, Member]) -> None:
+    for number, one in enumerate(members.values()):
+        start = f"{number}."
+        own = {key.removeprefix(start): value for key, value in loaded.tensors.items() if key.startswith(start)}
+        restore_checkpoint(Loaded(own, loaded.about), one.system, one.optimizer)
+
+
+def _said(row: Mapping[str, Mapping[str, Any]]) -> str:
+    worst = min(row, key=lambda name: float(row[name]["accuracy"]))
+    mean = float(np.mean([one["accuracy"] for one in row.values()]))
+    return f"mean test accuracy {mean:.4f} over {len(row)} sites, worst {row[worst]['accuracy']:.4f} ({worst})"

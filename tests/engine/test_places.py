@@ -1,0 +1,223 @@
+"""Shards on an object store: the vectors of a local run, marks last, and one clear error for what is wrong there."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from cli_runs import fails, run
+
+from fercleaner.core.errors import InputError, StoreError
+from fercleaner.datasets import read
+from fercleaner.datasets.assemble import select
+from fercleaner.demo import draw_dataset
+from fercleaner.encoders.hog import Hog
+from fercleaner.engine.places import ShardPlace
+from fercleaner.extraction import stores
+from fercleaner.extraction.run import extract
+from fercleaner.extraction.shards import Shard, WholeSet, cache_of, extracted, write_shard
+from fercleaner.extraction.stores import AddressedImages, Store
+from fercleaner.results import parquet
+
+FACES = 40
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_dataset(folder / "set", faces=FACES, noise_rate=0.1, seed=0)
+    return folder / "set"
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """Address of an S3 bucket on moto's server, run as a process of its own."""
+    pytest.importorskip("moto", reason="moto, which stands in for S3, is not installed")
+    pytest.importorskip("flask_cors", reason="moto's server needs flask and flask_cors")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    held = {name: os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    os.environ.update(dict.fromkeys(held, "testing"))
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        from pyarrow.fs import S3FileSystem
+
+        where = {"endpoint_override": f"127.0.0.1:{port}", "scheme": "http", "region": "us-east-1"}
+        S3FileSystem(**where, allow_bucket_creation=True).create_dir("faces")
+        yield "s3://faces", "&".join(f"{name}={value}" for name, value in where.items())
+    finally:
+        server.kill()
+        server.wait()
+        for name, value in held.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture(params=["file", "s3"])
+def address(request, tmp_path):
+    """Address of an empty folder on each kind of store."""
+    if request.param == "file":
+        return (tmp_path / "store").as_uri()
+    start, options = request.getfixturevalue("bucket")
+    return f"{start}/{tmp_path.name}/{time.monotonic_ns()}?{options}"
+
+
+def written(place, samples, shard):
+    part = select(samples, np.arange(*shard.rows(len(samples))))
+    return place.write(shard, part, WholeSet.of(samples), [Hog()])
+
+
+def test_a_store_holds_the_vectors_of_one_run(drawn, tmp_path, address):
+    samples = read(drawn)
+    whole = extract(samples, Hog(), cache=None, workers=0)
+    for number in (2, 1, 3):  # three machines, each with a disk of its own
+        place = ShardPlace(address, tmp_path / f"disk {number}")
+        assert sum(log.computed for log in written(place, samples, Shard(number, 3))) in (13, 14)
+        assert written(place, samples, Shard(number, 3)) == []
+        assert not list((place.folder / "work").iterdir())
+    reader = ShardPlace(address, tmp_path / "reader")
+    folder = reader.fetch()
+    assert extracted(folder, samples, [Hog()]).missing == ()
+    again = extract(samples, Hog(), cache=cache_of(folder), workers=0)
+    assert again.computed == 0
+    assert np.array_equal(again.values, whole.values)
+
+
+def test_what_was_fetched_is_not_fetched_again(drawn, tmp_path, monkeypatch):
+    samples, place = read(drawn), ShardPlace((tmp_path / "store").as_uri(), tmp_path / "disk")
+    written(place, samples, Shard(1, 2))
+    folder = place.fetch()
+    next(folder.rglob("*.shard")).unlink()  # merged into another
+    written(place, samples, Shard(2, 2))
+    names = []
+    plain = Store.fetch
+    monkeypatch.setattr(Store, "fetch", lambda self, name, path: (names.append(name), plain(self, name, path)))
+    place.fetch()
+    assert [name.rpartition("/")[2] for name in names] == ["0002-of-0002.json", "0002-of-0002-00.shard"]
+
+
+def test_a_shard_killed_before_its_mark_is_sent_again(drawn, tmp_path, address, monkeypatch):
+    samples, place = read(drawn), ShardPlace(address, tmp_path / "disk")
+    plain = Store.write
+
+    def killed(self, name, content):
+        if name.startswith("marks/"):
+            raise KeyboardInterrupt
+        plain(self, name, content)
+
+    monkeypatch.setattr(Store, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        written(place, samples, Shard(1, 2))
+    monkeypatch.setattr(Store, "write", plain)
+    with pytest.raises(StoreError, match="holds no finished shard"):
+        extracted(place.fetch(), samples, [Hog()], address)
+    assert written(place, samples, Shard(1, 2)) == []  # nothing is computed again
+    assert [str(one) for one in extracted(place.fetch(), samples, [Hog()]).missing] == ["2/2"]
+
+
+def test_a_file_that_is_missing_or_cut_off_names_its_shard(drawn, tmp_path):
+    samples, place = read(drawn), ShardPlace((tmp_path / "store").as_uri(), tmp_path / "disk")
+    written(place, samples, Shard(2, 2))
+    vectors = next((tmp_path / "store").rglob("*.shard"))
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    with pytest.raises(StoreError, match=r"0002-of-0002-00.shard of shard 2/2 is [\d,]+ bytes long, not [\d,]+ bytes"):
+        place.fetch()
+    vectors.unlink()
+    with pytest.raises(StoreError, match=r"of shard 2/2 is missing.*Remove the mark marks/0002-of-0002.json"):
+        place.fetch()
+
+
+def test_shards_of_another_set_are_refused_by_name(drawn, tmp_path, address):
+    samples, place = read(drawn), ShardPlace(address, tmp_path / "disk")
+    written(place, samples, Shard(1, 2))
+    fewer = select(samples, np.arange(30))
+    with pytest.raises(StoreError, match="shard 1/2 is of another set"):
+        written(ShardPlace(address, tmp_path / "other disk"), fewer, Shard(2, 2))
+
+
+def test_stores_that_are_none_or_not_there(tmp_path, drawn):
+    with pytest.raises(InputError, match="gopher://x/y: no such store can be opened"):
+        Store("gopher://x/y")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file:.*cannot be (listed|written)"):
+        written(ShardPlace((tmp_path / "file" / "in a file").as_uri(), tmp_path / "disk"), read(drawn), Shard(1, 1))
+
+
+def test_a_bucket_that_is_not_there_is_named(bucket, tmp_path, drawn):
+    address = f"s3://no-such-bucket/x?{bucket[1]}"
+    with pytest.raises(StoreError, match=r"s3://no-such-bucket/x.*cannot be written \(.*Is it there"):
+        written(ShardPlace(address, tmp_path / "disk"), read(drawn), Shard(1, 1))
+
+
+def test_a_full_store_is_named_and_the_vectors_are_kept(drawn, tmp_path, monkeypatch):
+    samples, place = read(drawn), ShardPlace((tmp_path / "store").as_uri(), tmp_path / "disk")
+    store = Store(place.name)
+
+    class Full:
+        type_name = "local"
+
+        def create_dir(self, path, recursive):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stores, "_opened", {place.name: (Full(), store._root)})
+    with pytest.raises(StoreError, match=r"spec.json cannot be written \(.*No space left on device"):
+        place._send(Shard(1, 1), prepared(samples, tmp_path))
+    monkeypatch.undo()
+    place._send(Shard(1, 1), tmp_path / "work")
+    assert extracted(place.fetch(), samples, [Hog()]).missing == ()
+
+
+def prepared(samples, tmp_path):
+    """Return a folder with a finished shard that was not sent."""
+    write_shard(Shard(1, 1), samples, WholeSet.of(samples), [Hog()], tmp_path / "work")
+    return tmp_path / "work"
+
+
+def test_pictures_are_read_from_where_a_list_says(drawn, tmp_path, address):
+    samples, store = read(drawn), Store(address)
+    lines = ["image,label\n"]
+    for row in range(FACES):
+        name = f"{row}.png"
+        store.write(name, samples.images.read(row))
+        base, _, options = address.partition("?")
+        where = f"{base}/{name}" + (f"?{options}" if options else "")
+        lines.append(f"{where},{samples.classes[int(samples.given[row].argmax())]}\n")
+    (tmp_path / "faces.csv").write_text("".join(lines))
+    away = read(tmp_path / "faces.csv")
+    assert isinstance(away.images, AddressedImages)
+    one, other = (extract(s, Hog(), cache=None, workers=0) for s in (samples, away))
+    assert np.array_equal(one.values, other.values)
+    gone = AddressedImages([address.partition("?")[0] + "/none.png" + ("?" + options if options else "")])
+    with pytest.raises(OSError):
+        gone.read(0)
+
+
+def test_the_commands_take_an_address(drawn, tmp_path, monkeypatch):
+    monkeypatch.setenv("FERCLEANER_CACHE", str(tmp_path / "cache"))
+    common = [drawn, "--encoder", "hog", "--landmarks", "none", "--workers", "0"]
+    to = (tmp_path / "store").as_uri()
+    refine = ["refine", *common, "--method", "hypergraph"]
+    assert f"{to} holds no finished shard" in fails(*refine, "--features", to, "--out", tmp_path / "a.parquet")
+    said = json.loads(run("extract", *common, "--shards", "3", "--to", to, "--json").stdout)
+    assert said == {"faces": FACES, "shards": 3, "computed": {"1/3": 13, "2/3": 13, "3/3": 14}, "missing": []}
+    run(*refine, "--features", to, "--out", tmp_path / "a.parquet")
+    run(*refine, "--no-cache", "--out", tmp_path / "b.parquet")
+    one, other = (parquet.load(tmp_path / f"{name}.parquet") for name in "ab")
+    assert np.array_equal(one.distribution, other.distribution)
+    assert "--shard is one part" in fails("extract", *common, "--shard", "1/3", "--shards", "3", "--to", to)
+    assert "--address is of a Ray cluster" in fails("extract", *common, "--address", "auto", "--to", to)
+    assert "fewer than 41 shards" in fails("extract", *common, "--shards", "41", "--to", to)
