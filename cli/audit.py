@@ -107,9 +107,11 @@ def audit(
     from .console import note, print_json, progress_callbacks, size
 
     detector = _detector(set_options) if find_faces else ""
-    title, seed = set_name(file), set_options.seed
-    options = Options(title, shown=faces, checks=checks, detector=detector, layout=layout_of_map, seed=seed)
     is_file = file.is_file() and parquet.is_refined(file)
+    title = str(parquet.header(file).get("made_from", "")).rstrip("/") if is_file else set_name(file)
+    options = Options(
+        title or set_name(file), faces, checks, detector=detector, layout=layout_of_map, seed=set_options.seed
+    )
     for name in FILES if is_file else (*FILES, REFINED):
         set_options.check_apart(out / name, file, dataset, columns, truth)
     check_folder(out, force)

@@ -57,12 +57,12 @@ def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[st
             contents = read_log(file)
             entries += contents.entries
             unreadable += len(contents.unreadable)
-    decisions = merged(_told_apart(found), unreadable)
+    decisions = merged(_distinguished(found), unreadable)
     decisions.check_classes(classes)
     return decisions
 
 
-def _told_apart(found: Mapping[Path, Sequence[Entry]]) -> list[Entry]:
+def _distinguished(found: Mapping[Path, Sequence[Entry]]) -> list[Entry]:
     """Return the entries of all files; where one name decides a face in two ways in two files, it is two people's.
 
     Two people may share a name: that of the account, unless --who says another. The name then says the file as well.
