@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from .secure import Masked, Member, Roster
 from .terms import Hello, SiteError, Terms
 
+#: Bytes of an X25519 public key (RFC 7748).
 KEY_BYTES = 32
 
 
