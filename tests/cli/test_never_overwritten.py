@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_runs import fails, run
+from drawn_landmarks import drawn_points
 
 FACES = 48
 SMALL = ("--method", "hypergraph", "--set", "k=5", "--device", "cpu")
@@ -33,7 +34,7 @@ def made(tmp_path_factory):
         named = {f"v{i}": values[:, i] for i in range(3)}
         pd.DataFrame({"id": ids, **named}).to_parquet("vectors.parquet")
         np.savez("vectors.npz", ids=ids, values=values)
-        np.savez("points.npz", ids=ids, points=rng.random((FACES, 68, 2)).astype(np.float32))
+        np.savez("points.npz", ids=ids, points=drawn_points(FACES).astype(np.float32))
         scores = pd.DataFrame(np.full((FACES, 3), 1 / 3), columns=classes)
         scores.insert(0, "id", ids)
         scores.to_parquet("scores.parquet")

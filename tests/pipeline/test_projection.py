@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn_landmarks import drawn_points
 from fercleaner.cli.app import app
 from fercleaner.cli.project import DIMENSIONS, SHARE
 from typer.testing import CliRunner
@@ -134,7 +135,7 @@ def test_the_command_writes_vectors_with_ids(tmp_path: Path, monkeypatch: pytest
     lines = [f"{face},{CLASSES[label]}" for face, label in zip(samples.ids, truth, strict=True)]
     Path("faces.csv").write_text("image,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
     np.save("emotion.npy", np.where(view.found[:, None], view.values, np.nan))
-    np.save("points.npy", np.where(marks.found[:, None, None], marks.points, np.nan))
+    np.save("points.npy", np.where(marks.found[:, None, None], drawn_points(N), np.nan))
     parquet.write(_refined(samples), "faces.refined.parquet")
     asked = ["project", "faces.csv", "--view", "emotion=emotion.npy", "--landmarks", "points:points.npy", "--json"]
     ran = CliRunner().invoke(app, asked)
