@@ -20,7 +20,7 @@ from fercleaner.datasets import read
 from fercleaner.datasets.truth import read_truth
 from fercleaner.encoders.hog import Hog
 from fercleaner.encoders.vectors import read_view
-from fercleaner.extraction.run import features
+from fercleaner.extraction.run import vectors_of
 from fercleaner.landmarks import detect
 from fercleaner.landmarks.points import PointsFile
 
@@ -153,7 +153,7 @@ def demo() -> Bed:
         folder = Path(place) / "demo"
         draw_dataset(folder, faces=DEMO_FACES, noise_rate=0.0, seed=DEMO_SEED)
         samples = read(folder)
-        view = features(samples, Hog(), cache=None, workers=0)
+        view = vectors_of(samples, Hog(), cache=None, workers=0)
         landmarks = PointsFile(str(folder / "landmarks.npz")).read(samples)
     top = np.full(len(samples), np.inf, dtype=np.float32)
     return Bed("demo", samples.replacing(images=None), (view,), samples.label, top, landmarks)

@@ -29,7 +29,7 @@ from fercleaner.datasets import read
 from fercleaner.datasets.assemble import select
 from fercleaner.demo import draw_dataset
 from fercleaner.encoders import build
-from fercleaner.engine.neighbors import nearest_on_ray, written
+from fercleaner.engine.neighbors import nearest_on_ray, write_part
 from fercleaner.engine.on_ray import Asked, extract_shards
 from fercleaner.engine.places import ShardPlace
 from fercleaner.extraction.run import extract
@@ -119,7 +119,7 @@ def neighbors(faces: int, width: int, count: int, folder: Path) -> dict[str, Any
     values = np.random.default_rng(0).normal(size=(faces, width)).astype(np.float32)
     found, group = np.ones(faces, dtype=np.bool_), np.arange(faces)
     features = Features("view", group.astype(str), values, found, {})
-    files = written(folder / "parts", values, found, group, count)
+    files = write_part(folder / "parts", values, found, group, count)
     parts: list[Part] = [one.open() for one in files]
     whole, one = seconds_of(lambda: nearest(features, K, index="exact", center=False))
     cut, by_parts = seconds_of(lambda: list(nearest_by_parts(parts.__getitem__, count, K, center=False)))

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fercleaner.encoders.builtin import BuiltinExtractor, describe
+from fercleaner.encoders.builtin import BuiltinExtractor, read_description
 from fercleaner.encoders.facenet import FaceNet, count_parameters, load_facenet
 
 
@@ -122,7 +122,7 @@ def main() -> None:
 def judge_heldback(args: argparse.Namespace) -> dict[str, Any]:
     """Return every figure on the groups held back."""
     network = load_facenet(str(args.weights))
-    temperature = float(describe(args.weights)["temperature"])
+    temperature = float(read_description(args.weights)["temperature"])
     faces = read_faces(args.data, mesh=args.mesh)
     splits = split_groups(faces.groups, args.groups, 0)
     result: dict[str, Any] = {"temperature": temperature, "parameters": count_parameters(network)}

@@ -38,7 +38,7 @@ from fercleaner.core.groups import fold_numbers, group_numbers
 from fercleaner.core.numeric import normalized
 from fercleaner.evaluation.metrics import average_precision
 from fercleaner.federation import rounds
-from fercleaner.federation.heads import LEAST_SCORE, Step, columns_of, posteriors
+from fercleaner.federation.heads import LEAST_SCORE, Step, class_columns, posteriors
 from fercleaner.federation.participant import FOLDS, Participant
 from fercleaner.federation.rounds import Update
 from fercleaner.federation.simulate import Federated, federate, finish, participants
@@ -101,7 +101,7 @@ def averaged_heads(sites: Sequence[Participant], done: Federated) -> dict[str, D
     designs = {site.name: site._design for site in sites}
     steps = {}
     for site in sites:
-        order = columns_of(site.samples.classes, done.terms)
+        order = class_columns(site.samples.classes, done.terms)
         given, weight = site.samples.given.astype(np.float64)[:, order], site.samples.labeled.astype(np.float64)
         if site.gives:
             steps[site.name] = Step(designs[site.name], given, weight, done.terms)
@@ -113,7 +113,7 @@ def averaged_heads(sites: Sequence[Participant], done: Federated) -> dict[str, D
     for site in sites:
         said = posteriors(designs[site.name], site.found, heads[done.parts[site.name]]).astype(np.float64)
         values = np.zeros_like(said)
-        values[:, columns_of(site.samples.classes, done.terms)] = said
+        values[:, class_columns(site.samples.classes, done.terms)] = said
         result[site.name] = values
     return result
 

@@ -34,8 +34,8 @@ from fercleaner.federation.participant import FOLDS, Participant
 from fercleaner.federation.simulate import federate, participants
 from fercleaner.federation.terms import Settings
 from fercleaner.methods import build
-from fercleaner.methods.hypergraph.hypergraph import judged as quality_of
-from fercleaner.noise.label_model import LabelModel, explained, frequencies
+from fercleaner.methods.hypergraph.hypergraph import quality_and_weight as quality_of
+from fercleaner.noise.label_model import LabelModel, class_frequencies, explained
 from fercleaner.pipeline.inputs import Resources, Sources
 
 #: Faces of a class that a site must have before it shares the class's mean.
@@ -59,7 +59,7 @@ def read_labels(said: Doubles, given: Doubles, known: Any, fold: Any, prior: Dou
         rows = known & (fold == b)
         here = normalized(p[rows] * ratio)
         result[rows], expected[rows] = LabelModel(transition, 1.0).posterior(here, given[rows]), here @ transition
-    share = explained(expected[labeled], given[labeled], frequencies(given[labeled]))
+    share = explained(expected[labeled], given[labeled], class_frequencies(given[labeled]))
     return result, min(share / reading.BORNE_OUT, 1.0), transition
 
 

@@ -49,7 +49,7 @@ from fercleaner.encoders.builtin import PARTS
 from fercleaner.encoders.builtin import build as build_builtin
 from fercleaner.encoders.checkpoints import sha256
 from fercleaner.extraction.cache import FeatureCache
-from fercleaner.landmarks.points import from_samples
+from fercleaner.landmarks.points import own_points
 from fercleaner.methods import available, build, parameters
 from fercleaner.noise.injection import symmetric
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
@@ -118,7 +118,7 @@ def refined(samples: Samples, seed: int, args: argparse.Namespace, tell: Callabl
     if args.landmarks:
         points = landmarks.build(args.landmarks, device=args.device)
     elif samples.points is not None:
-        points = from_samples(samples)
+        points = own_points(samples)
     found = [
         build_builtin(device=args.device, parts=PARTS)
         if tag == "builtin"

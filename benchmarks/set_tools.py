@@ -56,8 +56,8 @@ def without(part: str | None) -> Iterator[dict[str, str]]:
     if isinstance(how, dict):
         yield how
         return
-    measure = consensus.measure
-    with patch.object(consensus, "measure", lambda joined, labels: how(measure(joined, labels))):
+    measure = consensus.measured_noise
+    with patch.object(consensus, "measured_noise", lambda joined, labels: how(measure(joined, labels))):
         yield {}
 
 

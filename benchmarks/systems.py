@@ -43,7 +43,7 @@ def train_system(
     )
     if recipe.needs_landmarks:
         if splits[0].points is not None and not args.landmarks:
-            points = landmarks.from_samples(splits[0])
+            points = landmarks.own_points(splits[0])
         else:
             points = landmarks.detect(splits[0], landmarks.build(args.landmarks or "builtin", device=args.device))
         faces = training.with_landmarks(faces, points)

@@ -38,7 +38,7 @@ from fercleaner.methods import available, build
 from fercleaner.noise.injection import parse
 from fercleaner.pipeline.inputs import Resources, Sources
 from fercleaner.pipeline.trial import NOISES, runs_of
-from fercleaner.pipeline.trial_figures import Trial, judged
+from fercleaner.pipeline.trial_figures import Trial, trial_figures
 from fercleaner.similarity.whitening import joined
 
 #: Votes that a face of ferplus needs for a truth.
@@ -135,7 +135,7 @@ def checked(source: Source, names: Sequence[str], seed: int, device: str) -> dic
     evidence = Sources(views=bed.views, landmarks=bed.landmarks, posteriors=source.posteriors)
     rules = [build(name) for name in names]
     runs = runs_of(bed.samples, rules, NOISES, evidence, Resources(device=device, seed=seed), skip_unfit=True)
-    told = judged(runs)
+    told = trial_figures(runs)
     true = {name: against_truth(bed, answer) for name, answer in runs.first.items()}
     return verdict(told, true) | {"wrong": float((bed.samples.label != bed.label)[bed.judged(MIN_VOTES)].mean())}
 

@@ -129,7 +129,7 @@ def posterior_files(texts: list[str] | None, tags: list[str]) -> tuple[list[Post
     return files, not texts or "builtin" in plain
 
 
-def posteriors_of(option: PosteriorOption, samples: Samples) -> Posteriors:
+def posteriors_option(option: PosteriorOption, samples: Samples) -> Posteriors:
     """Read a file of --posteriors and say what was changed in it."""
     from fercleaner.datasets.posteriors import read_posteriors
 
@@ -159,7 +159,7 @@ def encoder_tags(tags: list[str] | None, has_views: bool) -> list[str]:
     return wanted
 
 
-def class_names(text: str | None) -> list[str] | None:
+def classes_option(text: str | None) -> list[str] | None:
     """Return the names of "A,B,...", or of one class set; None where nothing was said."""
     return [name.strip() for name in text.split(",")] if text else None
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .checks import class_names, pairs
+from .checks import classes_option, pairs
 
 #: The library's default, so that `--help` need not import it.
 MIN_VOTES = 6.0
@@ -56,7 +56,7 @@ def evaluate(
             f"try methods on the set itself: {words('fercleaner', 'trial', file)} --inject symmetric:0.2."
         )
     refined = parquet.load(file)
-    options = ReadOptions(classes=class_names(classes), alias=pairs(alias, "--alias")) if classes or alias else None
+    options = ReadOptions(classes=classes_option(classes), alias=pairs(alias, "--alias")) if classes or alias else None
     with warnings_to(note):
         answer = read_truth(
             truth, refined.classes, image_column=image_column, label_column=label_column, options=options

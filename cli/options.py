@@ -19,13 +19,13 @@ from .checks import (
     YUNET,
     apart,
     check_files,
-    class_names,
+    classes_option,
     detector_kind,
     encoder_tags,
     known_index,
     pairs,
     posterior_files,
-    posteriors_of,
+    posteriors_option,
     view_files,
     vote_rules,
     weights_of,
@@ -244,7 +244,7 @@ class SetOptions:
         framing, framed = choose_framing(self.crop, _text(weights.get(YUNET)))
         known = self.look(dataset, note)
         samples = known.samples
-        posteriors = [posteriors_of(option, samples) for option in given]
+        posteriors = [posteriors_option(option, samples) for option in given]
         if self.crop == "box" and samples.boxes is None:
             raise InputError(
                 f"--crop box: {dataset} says of no face where it is. Add a column box, or leave --crop out."
@@ -299,7 +299,7 @@ class SetOptions:
 
         if self.landmarks == AUTO and samples.points is not None:
             note("Landmarks: the set's own 68 points.")
-            return detectors.from_samples(samples)
+            return detectors.own_points(samples)
         if self.landmarks == AUTO or (BUILTIN in tags and self.landmarks == BUILTIN):
             return None
         given = weights.get(detector_kind(self.landmarks))
@@ -326,7 +326,7 @@ class SetOptions:
 
     def class_names(self) -> list[str] | None:
         """Return the class names, or the name of a class set, that were given."""
-        return class_names(self.classes)
+        return classes_option(self.classes)
 
     def _read(self, dataset: Path, tell: Callable[[str], None]) -> Samples:
         """Read the set; tell which layout was taken and why, and what was read of it."""

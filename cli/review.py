@@ -95,11 +95,11 @@ def review(
         _list_first(refined, file, by, top or len(refined), out, json_, force)
     else:
         from fercleaner.review.log import DecisionLog
-        from fercleaner.review.session import Session, digest_of
+        from fercleaner.review.session import Session, file_digest
 
         decisions = DecisionLog(log or default_log(file))
         decisions.check()
-        session = Session(refined, decisions, who or getpass.getuser(), by=by, digest=digest_of(file))
+        session = Session(refined, decisions, who or getpass.getuser(), by=by, digest=file_digest(file))
         _serve(session, _pictures(refined, set_, images), port, no_browser)
 
 

@@ -233,7 +233,7 @@ def _marked(faces: TrainingSet, tag: str, device: str, table: str | None) -> Tra
 
     with progress_callbacks() as callbacks:
         if tag == "auto" and faces.samples.points is not None:
-            found = landmarks.from_samples(faces.samples)
+            found = landmarks.own_points(faces.samples)
         else:
             detector = landmarks.build("builtin" if tag == "auto" else tag, device=device)
             found = landmarks.detect(faces.samples, detector, progress=callbacks.stage("landmarks"))

@@ -90,7 +90,7 @@ MANY_PARAMETERS = {
     "fercleaner/results/export/__init__.py:export_to": "public: one keyword for each option of `fercleaner export`",
     "fercleaner/pipeline/trial.py:run_trial": "public: one keyword for each option of `fercleaner trial`",
     "fercleaner/pipeline/trial.py:runs_of": "the steps of `run_trial`, which has these",
-    "fercleaner/evaluation/bootstrap.py:compare": "five arrays of one trial, and how they are drawn again",
+    "fercleaner/evaluation/bootstrap.py:compare_methods": "five arrays of one trial, and how they are drawn again",
     "fercleaner/datasets/assemble.py:assemble": "the parts of a set as a reader has them, by keyword",
     "fercleaner/datasets/truth.py:_counted": "what the reader of a truth has found out before",
     "fercleaner/landmarks/action_units.py:_assemble": "the parts of a table of action units",
@@ -351,6 +351,23 @@ def test_no_two_public_types_share_a_name():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
     assert not {name: files for name, files in homes.items() if len(files) > 1}
+
+
+#: Names that many modules share since each is one of a kind: what makes an encoder, reads a layout, writes a format; and
+#: the papers' formulas, for NumPy in `methods` and for torch in `training`.
+SHARED_NAMES = {
+    *("build", "read", "write", "class_margins", "fuzzy_positives", "pseudo_labels", "rank_loss", "top_gates"),
+}
+
+
+def test_no_two_functions_share_a_name_but_for_those_listed():
+    homes: dict[str, list[str]] = {}
+    for file in sources():
+        if (ROOT / "cli") not in file.parents and file.name != "__main__.py":  # a command is named as what it runs
+            for node in ast.parse(file.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+    assert {name for name, files in homes.items() if len(files) > 1} == SHARED_NAMES
 
 
 def test_runs_of_the_pipeline_take_the_same_keywords():

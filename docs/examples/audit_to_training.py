@@ -25,7 +25,7 @@ import fercleaner
 from fercleaner.demo import draw_dataset
 from fercleaner.encoders import build as encoder
 from fercleaner.encoders.hog import Hog
-from fercleaner.extraction.run import features
+from fercleaner.extraction.run import vectors_of
 from fercleaner.methods import build as method
 from fercleaner.report import Material, Options
 from fercleaner.results.export import export_to
@@ -69,7 +69,7 @@ def look(refined: fercleaner.RefinedSet, log: Path, truth: dict[str, str]) -> No
 def trained(folder: Path, new: fercleaner.Samples) -> float:
     """Return the accuracy on new faces of a linear classifier trained on a folder of pictures."""
     samples = fercleaner.read(folder, classes=new.classes)
-    x, test = (torch.from_numpy(np.array(features(s, Hog(), cache=None, workers=0).values)) for s in (samples, new))
+    x, test = (torch.from_numpy(np.array(vectors_of(s, Hog(), cache=None, workers=0).values)) for s in (samples, new))
     y = torch.from_numpy(samples.label)
     torch.manual_seed(0)
     network = torch.nn.Linear(x.shape[1], len(new.classes))

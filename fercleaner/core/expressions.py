@@ -128,10 +128,10 @@ def is_expression(name: str) -> bool:
     return _lookup(name, {}) in EXPRESSIONS
 
 
-def closest(name: str, classes: Iterable[str]) -> str | None:
+def closest_class(name: str, classes: Iterable[str]) -> str | None:
     """Return the class whose name or known alias is spelled most like `name`, or None if none is near.
 
-    >>> closest("fearfull", ["anger", "fear"])
+    >>> closest_class("fearfull", ["anger", "fear"])
     'fear'
     """
     if len(name) > _LONGEST_NAME:

@@ -103,8 +103,8 @@ class RefinedSet:
         return np.isin(self.ids, self.metadata.get("decisions", {}).get("ids", []))
 
     def _repr_html_(self) -> str:
-        """Return the set as a notebook shows it: `report.notebook.shown`, imported when a notebook asks."""
-        shown: str = import_module("fercleaner.report.notebook").shown(self)
+        """Return the set as a notebook shows it: `report.notebook.as_html`, imported when a notebook asks."""
+        shown: str = import_module("fercleaner.report.notebook").as_html(self)
         return shown
 
 

@@ -26,9 +26,9 @@ from ..core.expressions import CLASS_SETS
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
-from .folders import check_names, scan
+from .folders import check_file_names, scan
 from .labels import resolve
-from .npy import guarded, load_npy
+from .npy import load_npy, numpy_errors
 from .options import ReadOptions, split_name
 from .table import Table, number, read_table, unreadable
 
@@ -123,7 +123,7 @@ def read_npy(path: Path, options: ReadOptions) -> Samples:
             annotation = folder / "annotations" / stem
             codes.append(_code(Path(f"{annotation}_exp.npy")) if stem in labeled else "")
             points.append(_landmarks(Path(f"{annotation}_lnd.npy")) if f"{stem}_lnd.npy" in notes else None)
-    check_names(path, ids)
+    check_file_names(path, ids)
 
     def where(i: int) -> str:
         return f"{path}: {ids[i]}"
@@ -197,7 +197,7 @@ def _code(file: Path) -> str:
     value = _load(file)
     if value.size != 1:
         raise InputError(f"{file}: expected one expression code, found an array of shape {value.shape}.")
-    with guarded(file):
+    with numpy_errors(file):
         return str(value.reshape(-1)[0]).strip()
 
 
@@ -219,7 +219,7 @@ def _header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _load(file: Path) -> np.ndarray[Any, Any]:
-    with guarded(file):
+    with numpy_errors(file):
         data = file.read_bytes()
         if data[:7] != b"\x93NUMPY\x01":
             return load_npy(file)

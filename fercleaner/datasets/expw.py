@@ -34,14 +34,14 @@ _LOG = logging.getLogger(__name__)
 LIST = "label.lst"
 
 
-def list_of(path: Path) -> Path | None:
+def expw_list(path: Path) -> Path | None:
     """Return the label list of an ExpW folder (or the list itself), or None if this is no ExpW."""
     return next((p for p in (path, path / LIST, path / "label" / LIST) if p.name == LIST and p.is_file()), None)
 
 
 def read(path: Path, options: ReadOptions) -> Samples:
     """Read ExpW; a face's id is `image_name#face_id`, and its box crops it out of the picture."""
-    labels = list_of(path)
+    labels = expw_list(path)
     if labels is None:
         raise InputError(f"{path} has no {LIST}, which ExpW keeps its labels in.")
     lines = read_lines(labels)

@@ -142,7 +142,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         passed = f" It passed by {left:,} files ({_reasons(find.left_out.files)})." if left else ""
         raise InputError(f"{path} holds no pictures ({', '.join(PICTURES)}) in folders named after classes.{passed}")
     files = [row[0] for row in rows]
-    check_names(path, files)
+    check_file_names(path, files)
     paths = [os.path.join(path, name) for name in files]
     ids = _original(path, files)
 
@@ -262,7 +262,7 @@ def pictures_under(folder: Path) -> list[str]:
     return Pictures(folder).under(folder)
 
 
-def check_names(root: Path, names: list[str]) -> None:
+def check_file_names(root: Path, names: list[str]) -> None:
     """Raise InputError if a file name is not UTF-8: it could not be written to any of our files."""
     for name in names:
         if not name.isascii():

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.errors import InputError, MissingDependency
 from ..core.types import Samples
-from .manifest import column_of, read_columns
+from .manifest import column_of, samples_of_columns
 from .options import ReadOptions
 from .parquet import as_text
 from .table import Table, listed
@@ -121,7 +121,9 @@ def read(path: Path, options: ReadOptions) -> Samples:
     if image is not None:
         folders = [str(path / split) if split else str(path) for split in parts]
         images = HuggingFaceImages(folders, [len(p) for p in parts.values()], image, str(options.images or path))
-    return read_columns(Table(table.name, columns, places=table.where), options, "huggingface", str(path), None, images)
+    return samples_of_columns(
+        Table(table.name, columns, places=table.where), options, "huggingface", str(path), None, images
+    )
 
 
 def _load(path: Path) -> Any:

@@ -18,13 +18,13 @@ from ..core.expressions import (
     CLASS_SETS,
     ClassSet,
     canonical,
-    closest,
+    closest_class,
     is_expression,
     spelling_key,
     whole_number,
 )
 from ..core.text import shown
-from .marks import check_names, check_single, clean, is_minus_one, is_missing, one_spelling
+from .marks import check_label_marks, check_single, clean, is_minus_one, is_missing, one_spelling
 from .options import ReadOptions
 from .table import Where, listed, number
 
@@ -162,7 +162,7 @@ def _check(
         del free["-1"]
     kept = {spelling_key(spelling) for spelling, target in options.alias.items() if target.strip()}
     if named is None:
-        check_names(free, lambda text: where(first[text]), (), kept)
+        check_label_marks(free, lambda text: where(first[text]), (), kept)
 
 
 def _tell_missing(counts: Mapping[str, int], spelling: Mapping[str, str], notes: Mapping[str, str]) -> None:
@@ -298,7 +298,7 @@ def _range(codes: ClassSet) -> str:
 
 def _unknown(text: str, name: str, where: str, classes: Sequence[str], *, closed: bool) -> str:
     """Return the message on a label outside the class set; one that follows from the labels is not closed."""
-    near = closest(name, classes if closed else {*classes, *BASIC})
+    near = closest_class(name, classes if closed else {*classes, *BASIC})
     if near is None:
         core = canonical(_NUMBERED.sub("", name))
         near = core if core in classes or (not closed and is_expression(core)) else None

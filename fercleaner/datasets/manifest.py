@@ -91,12 +91,12 @@ def read(path: Path, options: ReadOptions) -> Samples:
         paths = [n if is_address(n) else os.path.join(root, *n.split("\\")) for n in table.columns[image]]
         if column_of("id", table, options) is None:
             _check_once(table, image, paths)
-    samples = read_columns(table, options, "manifest", str(file), paths, pictures_at(paths) if paths else None)
+    samples = samples_of_columns(table, options, "manifest", str(file), paths, pictures_at(paths) if paths else None)
     _compare_with_folders(table, paths if len(samples) == len(table) else None, samples)
     return samples
 
 
-def read_columns(
+def samples_of_columns(
     table: Table,
     options: ReadOptions,
     layout: str,

@@ -108,7 +108,7 @@ def check_single(text: str, where: str, others: Collection[str]) -> None:
         )
 
 
-def check_names(
+def check_label_marks(
     names: Mapping[str, str], where: Callable[[str], str], named: Collection[str], kept: Collection[str]
 ) -> None:
     """Raise InputError where a label can be no class, or can be read in two ways.

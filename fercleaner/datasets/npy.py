@@ -24,7 +24,7 @@ MUCH, LARGEST_RATIO = 256 << 20, 100
 
 
 @contextmanager
-def guarded(path: Path) -> Iterator[None]:
+def numpy_errors(path: Path) -> Iterator[None]:
     """Turn what NumPy and zipfile raise on damaged files into InputError."""
     try:
         yield
@@ -57,7 +57,7 @@ def load_npy(path: Path) -> NDArray[Any]:
         No regular file, not NumPy's format, shorter than it says, or pickled objects.
     """
     check_regular(path)
-    with guarded(path):
+    with numpy_errors(path):
         with path.open("rb") as file:
             shape, fortran, dtype = _header(path, file)
             start, there = file.tell(), path.stat().st_size
@@ -86,7 +86,7 @@ def load_npz(path: Path, wanted: Sequence[str], how: str) -> tuple[list[NDArray[
         As `load_npy` does, or an array is not there.
     """
     check_regular(path)
-    with guarded(path), zipfile.ZipFile(path) as archive:
+    with numpy_errors(path), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         missing = [name for name in wanted if name not in members]
         if missing:
@@ -148,7 +148,7 @@ def names_of(array: NDArray[Any], path: Path, rows: int) -> tuple[list[str], boo
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: an id is not UTF-8 text. Save ids as str.") from error
     if kind == "U":
-        with guarded(path):
+        with numpy_errors(path):
             return [str(name) for name in array.tolist()], False
     if kind in "iu":
         return [str(int(value)) for value in array], True

@@ -30,7 +30,7 @@ KeepField = Callable[["pa.Field"], bool]
 
 
 @contextmanager
-def guarded(path: Path) -> Iterator[None]:
+def arrow_errors(path: Path) -> Iterator[None]:
     """Turn what Arrow raises on a damaged file into InputError."""
     try:
         import pyarrow as pa
@@ -64,7 +64,7 @@ def read_columns(path: Path, keep: KeepField) -> tuple[pa.Table, tuple[str, ...]
         No regular file, no Parquet, two columns of one name, no rows, or sizes that cannot be true.
     """
     check_regular(path)
-    with guarded(path):
+    with arrow_errors(path):
         import pyarrow.parquet as pq
 
         with path.open("rb") as stream:
@@ -130,7 +130,7 @@ def read_parquet(path: Path, keep: Keep | None = None) -> Table:
         return not (nested or raw) and (keep is None or keep(field.name.strip()))
 
     table, left_out = read_columns(path, plain)
-    with guarded(path):
+    with arrow_errors(path):
         columns = {name: texts(table.column(name)) for name in table.column_names}
         numeric = frozenset(f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type))
     if not columns:

@@ -33,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 LIST = Path("EmoLabel") / "list_patition_label.txt"
 
 
-def list_of(path: Path) -> Path | None:
+def rafdb_list(path: Path) -> Path | None:
     """Return the label list of a RAF-DB folder (or the list itself), or None if this is no RAF-DB."""
     for place in (path, path / LIST, path / LIST.name):
         if place.name == LIST.name and place.is_file():
@@ -58,7 +58,7 @@ def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:
     Aligned faces are taken where `Image/aligned` exists, else the originals, with their face boxes where
     `Annotation/boundingbox` has them. Ids are the names as the list writes them; splits their first word.
     """
-    labels = list_of(path)
+    labels = rafdb_list(path)
     if labels is None:
         raise InputError(f"{path} has no {LIST.as_posix()}, which RAF-DB keeps its labels in.")
     lines = read_lines(labels)

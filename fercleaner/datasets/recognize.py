@@ -37,11 +37,11 @@ def _by_lists(path: Path) -> Recognized | None:
     if path.is_dir() and huggingface.is_saved(path):
         mark = huggingface.DICT_MARK if (path / huggingface.DICT_MARK).is_file() else huggingface.MARKS[0]
         return Recognized("huggingface", f"found {mark}")
-    raf = rafdb.list_of(path)
+    raf = rafdb.rafdb_list(path)
     if raf is not None:
         name, why = rafdb.kind(raf)
         return Recognized(name, f"found {_short(raf, path)}; {why}")
-    exp = expw.list_of(path)
+    exp = expw.expw_list(path)
     if exp is not None:
         return Recognized("expw", f"found {_short(exp, path)}")
     return None
@@ -87,7 +87,7 @@ def _folder(path: Path) -> Recognized | None:
     if table is not None:
         others = [f"{s}{e}" for s in manifest.STEMS for e in manifest.SUFFIXES if (path / f"{s}{e}").is_file()][1:]
         return Recognized("manifest", f"found {table.name}" + (f"; not read: {', '.join(others)}" if others else ""))
-    inside_one = next((name for name in names if rafdb.list_of(path / name) is not None), None)
+    inside_one = next((name for name in names if rafdb.rafdb_list(path / name) is not None), None)
     if inside_one is not None:
         raise InputError(f"{path} holds RAF-DB's sets in folders of their own. Name one: {path / inside_one}")
     if names and any(folders.pictures_under(path / name) for name in names):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.arrays import Bools, Doubles, Floats, Ints, Strings, frozen_array
 from ..core.errors import InputError
-from ..core.expressions import canonical, closest, is_expression, spelling_key, whole_number
+from ..core.expressions import canonical, closest_class, is_expression, spelling_key, whole_number
 from ..core.text import shown
 from .faces import check_unique, face_column, match
 from .labels import resolve as resolve_labels
@@ -267,7 +267,7 @@ def _label(where: str, text: str, classes: Sequence[str], resolve: Callable[[str
         return index
     if is_missing(text) or _is_outside(text):
         return -1
-    near = closest(text, classes)
+    near = closest_class(text, classes)
     hint = f" Did you mean '{near}'?" if near else ""
     out = "Correct it, or leave the field empty."
     if whole_number(text) is not None:

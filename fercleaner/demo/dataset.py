@@ -13,7 +13,7 @@ import numpy as np
 from ..core.arrays import Doubles, Floats, Ints, Progress, Strings
 from ..core.errors import InputError, StoreError, did_you_mean
 from .actions import ACTION_UNITS, CLASSES, corrupt_labels, sample_action_units, share_out
-from .drawing import draw_face, encode
+from .drawing import as_jpeg, draw_face
 from .faces import face_points, sample_pose, sample_shape
 from .looks import sample_camera, sample_looks
 from .replacing import MARK, Written, install, written_before
@@ -217,7 +217,7 @@ def _draw_all(folder: Path, ids: Strings, labels: Ints, seed: int, progress: Pro
         looks, camera = sample_looks(rng), sample_camera(rng)
         points[row] = control[:68]
         picture = draw_face(control, intensity[row], looks, camera, rng)
-        (folder / name.replace(".jpg", "_aligned.jpg")).write_bytes(encode(picture, camera))
+        (folder / name.replace(".jpg", "_aligned.jpg")).write_bytes(as_jpeg(picture, camera))
         if progress is not None:
             progress(row + 1, len(ids))
     return intensity, points

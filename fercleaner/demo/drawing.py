@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from ..core.arrays import Doubles, Floats
 from .canvas import DrawnFace
 from .faces import SIZE
-from .features import features
+from .features import drawn_features
 from .looks import Camera, Looks
 from .skin import bare_head, shading
 
@@ -38,12 +38,12 @@ def draw_face(
     shade = 1 + (np.asarray(mask, dtype=np.float32) / 255)[:, :, None] * (shading(face) - 1)
     values = np.clip(np.asarray(picture, dtype=np.float32) * shade, 0, 255)
     picture = Image.fromarray(np.round(values).astype(np.uint8))
-    parts = features(face)
+    parts = drawn_features(face)
     picture.paste(parts, mask=parts.getchannel("A"))
     return _photograph(picture, camera, rng)
 
 
-def encode(picture: Image.Image, camera: Camera) -> bytes:
+def as_jpeg(picture: Image.Image, camera: Camera) -> bytes:
     """Return the picture as a JPEG of the camera's quality."""
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=camera.quality)

@@ -302,7 +302,7 @@ def move(points: Doubles, intensity: Doubles) -> Doubles:
     return moved
 
 
-def project(points: Doubles, pose: Pose) -> Doubles:
+def on_picture(points: Doubles, pose: Pose) -> Doubles:
     """Return where control points (M, 3) stand in the picture, (M, 2) pixels, by parallel projection."""
     yaw, pitch, roll = np.deg2rad([pose.yaw, pose.pitch, pose.roll])
     x, y, z = (points - _PIVOT).T
@@ -320,4 +320,4 @@ def face_points(shape: Shape, intensity: Doubles, pose: Pose) -> Doubles:
     """Return the control points of one face in the picture, (96, 2) pixels; the first 68 are landmarks."""
     points = move(neutral_points(shape), intensity)
     points[IRISES, :2] += pose.gaze
-    return project(points, pose)
+    return on_picture(points, pose)

@@ -11,7 +11,7 @@ from .faces import CRANIUM, HAIRLINE, IRISES, SOCKETS
 from .looks import Color, mix
 
 
-def features(face: DrawnFace) -> Image.Image:
+def drawn_features(face: DrawnFace) -> Image.Image:
     """Draw what lies on the skin, RGBA: eyes, nostrils, mouth, brows, front hair, glasses."""
     layer = new_layer("RGBA", (*face.looks.skin, 0))
     _eyes(face, layer)

@@ -132,7 +132,7 @@ def carried(points: Tensor, frames: Tensor) -> Tensor:
     return points @ frames[:, :, :2].transpose(1, 2) + frames[:, None, :, 2]
 
 
-def blocks(pictures: Tensor) -> Tensor:
+def doubled(pictures: Tensor) -> Tensor:
     """Return pictures (B, 1, S, S) with each pixel as 2 x 2."""
     return pictures.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
@@ -168,7 +168,7 @@ def average_with_aligned(
     from .facenet import average_of_looks
 
     size = 2 * pictures.shape[-1]
-    seen = blocks(pictures)
+    seen = doubled(pictures)
     there = torch.zeros(len(pictures), 1, 1, 1, dtype=torch.bool, device=pictures.device)
     if fine is not None:
         there = torch.ones_like(there) if is_fine is None else is_fine[:, None, None, None]
@@ -176,7 +176,7 @@ def average_with_aligned(
     one = network(_in_order(seen))
     frames = canonical_frames(one.points, one.found)
     moved = (frames != frames.new_tensor([[1, 0, 0], [0, 1, 0]])).any((1, 2))[:, None, None, None]
-    aligned = torch.where(moved & ~there, blocks(resampled(pictures, frames, size // 2)), seen)
+    aligned = torch.where(moved & ~there, doubled(resampled(pictures, frames, size // 2)), seen)
     if fine is not None:
         aligned = torch.where(moved & there, resampled(fine, frames, size), aligned)
     other = network(_in_order(aligned.flip(3)))

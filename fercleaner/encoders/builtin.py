@@ -155,7 +155,7 @@ class BuiltinExtractor:
         self.parts = tuple(part for part in PARTS if part in parts)
         self.width = sum(WIDTHS[part] for part in self.parts)
         self._weights = weights or weights_folder() / "builtin.safetensors"
-        self._about = describe(self._weights)
+        self._about = read_description(self._weights)
         self._device = device
         self._align = align
         self.batch_size = CPU_BATCH if pick_device(device).type == "cpu" else (batch_size or GPU_BATCH)
@@ -285,7 +285,7 @@ def build(
     return BuiltinExtractor(parts, weights=weights, device=device, batch_size=batch_size, framing=framing)
 
 
-def describe(weights: Path) -> dict[str, Any]:
+def read_description(weights: Path) -> dict[str, Any]:
     """Return the description (.json) that stands beside the weights; FeatureError where either is missing."""
     path = weights.with_suffix(".json")
     for file in (weights, path):

@@ -81,7 +81,7 @@ def split(
     features = Features("builtin", samples.ids, embedding, found, dict(spec), texts)
     landmarks = landmarks_of(samples, shape, found, texts, spec)
     there = found if keep_trained_on else found & ~trained_on
-    posteriors, reason = posteriors_of(samples, votes, there)
+    posteriors, reason = builtin_posteriors(samples, votes, there)
     return BuiltinViews(features, landmarks, posteriors, trained_on, reason)
 
 
@@ -94,7 +94,7 @@ def landmarks_of(samples: Samples, shape: Floats, found: Bools, notes: Strings, 
     return Landmarks(samples.ids, points, sure, kept[:, 136], kept[:, 137:], dict(spec), texts)
 
 
-def posteriors_of(samples: Samples, votes: Floats, found: Bools) -> tuple[Posteriors | None, str]:
+def builtin_posteriors(samples: Samples, votes: Floats, found: Bools) -> tuple[Posteriors | None, str]:
     """Return the builtin model's posteriors (N, 8) over the set's classes, renormalized, or None and the reason.
 
     Every class of the set must be one of the builtin model's eight expressions: a class that it does not know

@@ -221,7 +221,7 @@ def quiet() -> Iterator[None]:
         root.removeHandler(silent)
 
 
-def closest(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" as `did_you_mean`, in the spelling of `known`."""
     spelled = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), spelled, n=1)

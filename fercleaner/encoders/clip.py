@@ -66,7 +66,7 @@ def _tag_config(open_clip: Any, model_name: str, tag: str, weights: Path | None)
     models = open_clip.list_models()
     if model_name not in models:
         raise InputError(
-            f"open_clip has no model '{model_name}'.{checkpoints.closest(model_name, models)} "
+            f"open_clip has no model '{model_name}'.{checkpoints.suggestion(model_name, models)} "
             f"It has {len(models)}, such as {DEFAULT.split('/')[0]} and ViT-L-14."
         )
     tags = open_clip.list_pretrained_tags_by_model(model_name)
@@ -75,7 +75,7 @@ def _tag_config(open_clip: Any, model_name: str, tag: str, weights: Path | None)
     if tag:
         raise InputError(
             f"open_clip has no weights '{tag}' for {model_name} ({', '.join(tags) or 'none at all'})."
-            + checkpoints.closest(tag, tags)
+            + checkpoints.suggestion(tag, tags)
         )
     if weights is None:
         choices = ", ".join(f"clip:{model_name}/{known}" for known in tags)

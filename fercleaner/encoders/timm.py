@@ -32,7 +32,7 @@ def build(name: str, *, weights: Path | None, device: str, batch_size: int | Non
     if not name or not timm.is_model(name):
         models = timm.list_models()
         raise InputError(
-            f"timm has no model '{name}'.{checkpoints.closest(name, models)} "
+            f"timm has no model '{name}'.{checkpoints.suggestion(name, models)} "
             "Its names: python -c 'import timm; print(timm.list_models())'"
         )
     try:

@@ -46,7 +46,7 @@ def build(name: str, *, weights: Path | None, device: str, batch_size: int | Non
     known = torchvision.models.list_models(module=torchvision.models)
     if model_name not in known:
         raise InputError(
-            f"torchvision has no classifier '{model_name}'.{checkpoints.closest(model_name, known)} "
+            f"torchvision has no classifier '{model_name}'.{checkpoints.suggestion(model_name, known)} "
             f"It has {', '.join(known)}."
         )
     entries = torchvision.models.get_model_weights(model_name)

@@ -27,7 +27,7 @@ from ..core.types import Features, Samples
 from ..datasets import npy
 from ..datasets.faces import check_unique, face_column, match
 from ..datasets.options import FACE_COLUMNS, INDEX_COLUMNS, NO_FEATURES, spelled
-from ..datasets.parquet import guarded, read_columns, texts
+from ..datasets.parquet import arrow_errors, read_columns, texts
 from ..datasets.table import PARQUET, Table, listed, number
 from . import checkpoints
 from .columns import left_out
@@ -160,7 +160,7 @@ def _read_parquet(name: str, file: Path) -> _Held:
     there = {spelled(column): column for column in reversed(table.column_names)}
     if not any(column in there for column in FACE_COLUMNS):
         raise InputError(f"{file} has no column 'id' (it has {listed(table.column_names)}).")
-    with guarded(file):
+    with arrow_errors(file):
         names = [column for column in table.column_names if spelled(column) in FACE_COLUMNS]
         identity = face_column(Table(file.name, {column: texts(table.column(column)) for column in names}))
         ids = texts(table.column(identity))

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core.arrays import Bools, Doubles, Floats, Ints, Progress
 from ..core.errors import InputError, StoreError
-from ..similarity.neighbors.sharded import Best, Part, mean_of, merged, nearest_in, padded, ready, summed
+from ..similarity.neighbors.sharded import Best, Part, mean_of, merged_best, nearest_in, padded, ready, summed
 from .on_ray import AGAIN, Asked, cluster
 
 #: Parts whose tasks are asked for ahead of the one that is merged: bounds the answers that are held.
@@ -62,7 +62,7 @@ class PartFiles:
         return self.folder / f"{self.number:04d}.{name}.npy"
 
 
-def written(folder: Path, values: Floats, found: Bools, group: Ints, count: int) -> list[PartFiles]:
+def write_part(folder: Path, values: Floats, found: Bools, group: Ints, count: int) -> list[PartFiles]:
     """Write a view in `count` parts of even size and return them."""
     folder.mkdir(parents=True, exist_ok=True)
     edges = [len(values) * number // count for number in range(count + 1)]
@@ -109,7 +109,7 @@ def nearest_on_ray(
             if number >= AHEAD:
                 mine, answers = parts[number - AHEAD], waiting.popleft()
                 found = [_got(ray, answer, part) for answer, part in zip(answers, parts, strict=True)]
-                yield (part := mine.open()), padded(part, merged(found, k))
+                yield (part := mine.open()), padded(part, merged_best(found, k))
                 if progress is not None:
                     progress(number - AHEAD + 1, len(parts))
 

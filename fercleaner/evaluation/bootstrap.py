@@ -54,7 +54,7 @@ class Standing:
         return int(np.argmax(self.score))
 
 
-def compare(
+def compare_methods(
     suspicion: ArrayLike,
     flipped: ArrayLike,
     noise: ArrayLike,

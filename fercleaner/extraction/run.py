@@ -157,7 +157,7 @@ def extract(
     return run.finish()
 
 
-def features(
+def vectors_of(
     samples: Samples,
     extractor: Extractor,
     *,

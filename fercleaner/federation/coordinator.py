@@ -18,7 +18,7 @@ from . import messages, rounds
 from .masked import Attempts
 from .messages import Message
 from .secure import uncovered
-from .terms import LEAST_SECURE, PROTOCOL, ROBUST, SECURE, Hello, Settings, SiteError, Terms, agree, check
+from .terms import LEAST_SECURE, PROTOCOL, ROBUST, SECURE, Hello, Settings, SiteError, Terms, agree, check_site
 
 FEDERATION, HEADS, UPDATES = "federation.json", "heads.msg", "updates"
 
@@ -91,7 +91,7 @@ class Coordinator:
             raise SiteError(f"The key of site '{site}' was used by one that calls itself '{said.site}'.")
         with self._lock:
             if self.terms is not None:
-                check(said, self.terms)
+                check_site(said, self.terms)
             else:
                 first = next((hello for name, hello in self.hellos.items() if name != site), None)
                 if first is not None:

@@ -36,7 +36,7 @@ def unit_views(features: Mapping[str, Features]) -> tuple[Floats, Bools]:
     return np.concatenate([unit_rows(view.values) for view in views], axis=1), found
 
 
-def spread(rows: Floats, found: Bools) -> float:
+def median_distance(rows: Floats, found: Bools) -> float:
     """Return the median squared distance of two faces, rounded to a power of two; 1 where it cannot be measured.
 
     Measured on at most `MEASURED` faces. Rounding hides what one face adds; accuracy is the same from half to thrice.
@@ -51,7 +51,7 @@ def spread(rows: Floats, found: Bools) -> float:
     return float(2.0 ** np.round(np.log2(middle))) if middle > 1e-9 else 1.0
 
 
-def frequencies(width: int, columns: int, seed: int, scale: float) -> Floats:
+def random_frequencies(width: int, columns: int, seed: int, scale: float) -> Floats:
     """Return the frequencies of the random features, (width, columns / 2) float32: normal, of variance 2 / scale."""
     drawn: Doubles = np.random.default_rng(seed).normal(size=(width, columns // 2))
     scaled: Floats = (drawn * np.sqrt(2.0 / scale)).astype(np.float32)
@@ -60,7 +60,7 @@ def frequencies(width: int, columns: int, seed: int, scale: float) -> Floats:
 
 def frequencies_digest(width: int, columns: int, seed: int, scale: float) -> str:
     """Return the first 16 hex digits of the SHA-256 of `frequencies`."""
-    drawn = np.ascontiguousarray(frequencies(width, columns, seed, scale), dtype="<f4")
+    drawn = np.ascontiguousarray(random_frequencies(width, columns, seed, scale), dtype="<f4")
     return hashlib.sha256(drawn.tobytes()).hexdigest()[:16]
 
 
@@ -80,7 +80,7 @@ def design(rows: Floats, found: Bools, terms: Terms) -> Floats:
     ------
     Rahimi and Recht, Random Features for Large-Scale Kernel Machines, NIPS 2007.
     """
-    drawn = frequencies(rows.shape[1], terms.columns, terms.seed, terms.spread)
+    drawn = random_frequencies(rows.shape[1], terms.columns, terms.seed, terms.spread)
     have = hashlib.sha256(np.ascontiguousarray(drawn, dtype="<f4").tobytes()).hexdigest()[:16]
     if have != terms.check:
         raise SiteError(

@@ -113,6 +113,6 @@ def posteriors(design: Floats, found: Bools, head: Floats) -> Floats:
     return rows
 
 
-def columns_of(classes: tuple[str, ...], terms: Terms) -> Ints:
+def class_columns(classes: tuple[str, ...], terms: Terms) -> Ints:
     """Return the column among the site's classes of each of the terms' classes, (C,); the same names are in both."""
     return np.array([classes.index(name) for name in terms.classes], dtype=np.int64)

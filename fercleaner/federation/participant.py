@@ -11,16 +11,16 @@ from ..core.groups import fold_numbers
 from ..core.refined import RefinedSet
 from ..core.types import Posteriors, Refinement, Samples
 from ..methods.base import Method, parameters, require_labels
-from ..methods.hypergraph.hypergraph import judged
+from ..methods.hypergraph.hypergraph import quality_and_weight
 from ..pipeline.inputs import Callbacks, Resources, Sources
-from ..pipeline.refine import emptied, gather, run
+from ..pipeline.refine import emptied_classes, gather, run
 from ..results.assemble import assembled
-from .features import design, shared_views, spread, unit_views
-from .heads import Step, columns_of, posteriors
+from .features import design, median_distance, shared_views, unit_views
+from .heads import Step, class_columns, posteriors
 from .messages import check_leaving, encode, of_hello, of_update, text_of
 from .reading import read_labels, share_of_others, together
 from .rounds import Update, start
-from .terms import LEAST_FACES, PROTOCOL, Hello, Settings, SiteError, Terms, agree, check, hello_of
+from .terms import LEAST_FACES, PROTOCOL, Hello, Settings, SiteError, Terms, agree, check_site, hello_of
 
 #: Name of the posteriors of the head that other sites' faces trained.
 SHARED = "sites"
@@ -75,7 +75,7 @@ class Participant:
 
     def hello(self) -> Hello:
         """Return what the site says of itself."""
-        return hello_of(self.name, self.samples, self.views, spread(self._rows, self.found), self.faces)
+        return hello_of(self.name, self.samples, self.views, median_distance(self._rows, self.found), self.faces)
 
     def alone(self) -> Refinement:
         """Return what the site's method says of its labels by itself."""
@@ -85,11 +85,11 @@ class Participant:
 
     def begin(self, terms: Terms, part: int) -> None:
         """Take the terms and the part that the coordinator gave; refine alone, if the site has faces enough to give."""
-        check(self.hello(), terms)
+        check_site(self.hello(), terms)
         self.terms, self._part = terms, part
         self._design = design(self._rows, self.found, terms)
         if self.faces >= terms.least_faces:
-            targets = self.alone().distribution.astype(np.float64)[:, columns_of(self.samples.classes, terms)]
+            targets = self.alone().distribution.astype(np.float64)[:, class_columns(self.samples.classes, terms)]
             weight = (self.found & self.samples.labeled).astype(np.float64)
             self._step = Step(self._design, targets, weight, terms)
 
@@ -110,7 +110,7 @@ class Participant:
             raise SiteError(f"Site '{self.name}' has not begun.")
         said = posteriors(self._design, self.found, heads[self._part])
         values = np.zeros_like(said)
-        values[:, columns_of(self.samples.classes, self.terms)] = said
+        values[:, class_columns(self.samples.classes, self.terms)] = said
         return Posteriors(SHARED, self.samples.ids, self.samples.classes, values, self.found)
 
     def finish(self, heads: Floats, rounds: int) -> RefinedSet:
@@ -123,7 +123,7 @@ class Participant:
             evidence = replace(evidence, posteriors={**evidence.posteriors, SHARED: said})
         for sentence in refinement.notes:
             self.callbacks.note(sentence)
-        for name in emptied(self.samples, refinement):
+        for name in emptied_classes(self.samples, refinement):
             self.callbacks.note(f"No face is refined to {name}: all labels of that class are held to be wrong.")
         about = {"site": self.name, "part": self._part, "rounds": rounds, "gave": self.gives, "share": share}
         return assembled(
@@ -143,7 +143,7 @@ class Participant:
         others, borne_out = read_labels(said.values.astype(np.float64), given, self.found, fold)
         share = share_of_others(self.faces) * borne_out
         refined = together(alone.distribution.astype(np.float64), others, self.found, share)
-        quality, weight = judged(samples, refined, self.found)
+        quality, weight = quality_and_weight(samples, refined, self.found)
         joined = replace(
             alone,
             distribution=refined.astype(np.float32),

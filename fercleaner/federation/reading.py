@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core.arrays import Bools, Doubles, Ints
 from ..core.numeric import normalized
-from ..noise.label_model import LabelModel, explained, frequencies
+from ..noise.label_model import LabelModel, class_frequencies, explained
 
 #: Power of the shared head's posteriors: ridge scores are unsure where they are right. On FER2013 dealt to ten sites 2
 #: gives .02 to .03 more accuracy than 1; 3 costs where sites have unlike classes.
@@ -76,7 +76,7 @@ def read_labels(said: Doubles, given: Doubles, known: Bools, fold: Ints) -> tupl
         here = normalized(p[rows] * ratio)
         result[rows] = LabelModel(transition, 1.0).posterior(here, given[rows])
         expected[rows] = here @ transition
-    share = explained(expected[labeled], given[labeled], frequencies(given[labeled])) if labeled.any() else 0.0
+    share = explained(expected[labeled], given[labeled], class_frequencies(given[labeled])) if labeled.any() else 0.0
     return result, min(share / BORNE_OUT, 1.0)
 
 

@@ -59,7 +59,7 @@ class Federated:
     refused: tuple[str, ...]
 
 
-def sites_of(samples: Samples) -> dict[str, Ints]:
+def rows_by_site(samples: Samples) -> dict[str, Ints]:
     """Return the rows of each site by name; SiteError where the set names fewer than two."""
     if samples.site is None:
         raise SiteError("The set names no sites. Name the column that holds them: --site-by COLUMN.")
@@ -74,16 +74,16 @@ def participants(
 ) -> list[Participant]:
     """Return each site of a set with its own faces, and nothing of the others."""
     found = []
-    rows = sites_of(samples)
+    rows = rows_by_site(samples)
     for number, (name, chosen) in enumerate(rows.items()):
         callbacks.progress("sites", number, len(rows))
         own = select(samples, chosen).replacing(site=None)
-        found.append(Participant(name, own, method, rows_of(sources, chosen), resources, callbacks))
+        found.append(Participant(name, own, method, sources_of_rows(sources, chosen), resources, callbacks))
     callbacks.progress("sites", len(rows), len(rows))
     return found
 
 
-def rows_of(sources: Sources, rows: Ints) -> Sources:
+def sources_of_rows(sources: Sources, rows: Ints) -> Sources:
     """Return the sources of some faces alone."""
 
     def taken(table: Any) -> Any:
@@ -201,7 +201,7 @@ def folder_name(site: str) -> str:
 
 def file_names(samples: Samples) -> dict[str, str]:
     """Return `folder_name` of each site of a set; SiteError where two would be the same."""
-    names = {name: folder_name(name) for name in sites_of(samples)}
+    names = {name: folder_name(name) for name in rows_by_site(samples)}
     for name, file in names.items():
         other = next((n for n, f in names.items() if f.lower() == file.lower() and n != name), None)
         if other is not None:

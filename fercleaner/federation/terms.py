@@ -188,11 +188,11 @@ def agree(hellos: Sequence[Hello], settings: Settings) -> Terms:
         aggregate=settings.aggregate,
     )
     for hello in hellos:
-        check(hello, terms)
+        check_site(hello, terms)
     return terms
 
 
-def check(hello: Hello, terms: Terms) -> None:
+def check_site(hello: Hello, terms: Terms) -> None:
     """Raise SiteError where a site has other classes or views than the federation."""
     if hello.classes != terms.classes:
         more = ", ".join(sorted(set(hello.classes) - set(terms.classes))) or "none"

@@ -14,14 +14,14 @@ import numpy as np
 from ..core.arrays import Bools, Floats, Progress, Strings
 from ..core.errors import InputError, did_you_mean
 from ..core.types import Landmarks, Samples
-from .points import PointsFile, from_samples
+from .points import PointsFile, own_points
 
 if TYPE_CHECKING:
     from ..extraction.cache import FeatureCache
     from ..extraction.extractor import Extractor
     from ..extraction.run import RunLog
 
-__all__ = ["KINDS", "Detector", "PointsFile", "build", "detect", "from_samples", "from_values"]
+__all__ = ["KINDS", "Detector", "PointsFile", "build", "detect", "from_values", "own_points"]
 
 #: What `build` gives and `detect` takes; None stands for "no landmarks".
 Detector: TypeAlias = "Extractor | PointsFile | None"

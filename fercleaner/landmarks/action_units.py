@@ -18,7 +18,7 @@ from ..core.errors import InputError
 from ..core.numeric import sigmoid
 from ..core.types import ActionUnits, Features, Landmarks
 from . import geometry
-from .au_probabilities import ALPHA, probabilities, standardized
+from .au_probabilities import ALPHA, probabilities, robust_scores
 
 #: MediaPipe's 52 blendshapes, in the order in which FaceLandmarker gives them.
 BLENDSHAPES: tuple[str, ...] = (
@@ -213,7 +213,7 @@ def from_landmarks(
     rates = _checked_rates(base_rate)
     found = landmarks.found.copy()
     found[found] = geometry.usable(landmarks.points[found])
-    z = standardized(raw_features(landmarks.points[found]), _chosen(neutral, found))
+    z = robust_scores(raw_features(landmarks.points[found]), _chosen(neutral, found))
     slope = {name: ALPHA * z[:, column] for column, name in enumerate(GEOMETRIC)}
     estimates: dict[str, Doubles] = {}
     for name in sorted(slope, key=lambda name: name in GATED_BY):
@@ -288,7 +288,7 @@ def from_blendshapes(
     estimates: dict[str, Doubles] = {}
     for name in names:
         if name in score:
-            z = standardized(np.sqrt(score[name])[:, None], reference)[:, 0]
+            z = robust_scores(np.sqrt(score[name])[:, None], reference)[:, 0]
             estimates[name] = probabilities(ALPHA * z, rates.get(name))
         else:
             estimates[name] = np.full(int(found.sum()), rates[name])

@@ -21,7 +21,7 @@ _BISECTIONS = 60
 MIN_NEUTRAL = 20
 
 
-def standardized(values: ArrayLike, reference: Bools | None = None) -> Doubles:
+def robust_scores(values: ArrayLike, reference: Bools | None = None) -> Doubles:
     """Return z = (g - median) / (1.4826 MAD) of each column of `values` (N, A); float64.
 
     Median and MAD are those of the `reference` rows (N,) bool, or of all rows where it is None or holds fewer

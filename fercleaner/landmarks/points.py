@@ -108,7 +108,7 @@ def _rows(samples: Samples, names: Sequence[str], path: str, place: Where, *, nu
     return match(samples.ids, samples.paths, names, path, numeric=numeric)
 
 
-def from_samples(samples: Samples) -> Landmarks:
+def own_points(samples: Samples) -> Landmarks:
     """Return the landmarks that came with the dataset (`Samples.points`, pixels); InputError if none did."""
     if samples.points is None:
         raise InputError(f"This set ({samples.layout or 'unnamed layout'}) ships no landmarks.")

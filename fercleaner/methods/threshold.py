@@ -114,7 +114,7 @@ class Threshold:
         kept = np.ones(len(samples), dtype=np.bool_)
         weight = samples.labeled.astype(np.float64)
         if judged.any():
-            kept[judged] = select(posterior[judged], given[judged])
+            kept[judged] = kept_labels(posterior[judged], given[judged])
             votes = [selection_rate(p[judged], given[judged], self.batch) for p in tables]
             weight[judged] = np.mean(votes, axis=0)
         alone = found & ~samples.labeled
@@ -157,7 +157,7 @@ class Threshold:
         )
 
 
-def select(posterior: Doubles, given: Doubles) -> Bools:
+def kept_labels(posterior: Doubles, given: Doubles) -> Bools:
     """Return which labels DNFER keeps: <y_i, P_i> >= <y_i, mean_j P_j>, (N,) bool; ties are kept.
 
     Parameters
@@ -191,7 +191,7 @@ def selected_loss(posterior: Doubles, given: Doubles) -> float:
     """Return DNFER's supervised loss: the mean cross-entropy over kept rows, over all rows if none is kept."""
     clipped = np.clip(posterior, 1e-8, 1 - 1e-8)
     loss = -(given * np.log(clipped)).sum(1)
-    kept = select(clipped, given)
+    kept = kept_labels(clipped, given)
     return float(loss[kept].mean() if kept.any() else loss.mean())
 
 

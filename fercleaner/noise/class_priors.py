@@ -58,7 +58,7 @@ COUNTS: Mapping[str, Mapping[str, int]] = MappingProxyType(
 WILD, EVEN, NONE = "wild", "even", "none"
 #: Labels of which no class has more than this many times as many as another look balanced by hand.
 BALANCED = 1.5
-#: A class of no larger share has no labels (`label_model.frequencies` gives each one a billionth).
+#: A class of no larger share has no labels (`label_model.class_frequencies` gives each one a billionth).
 UNSEEN = 1e-8
 #: A class with less than this share of an even one is rare.
 RARE = 0.5
@@ -111,7 +111,7 @@ def base_rates(classes: Sequence[str], name: str) -> Doubles | None:
     return normalized(np.array([rates[canonical(label)] for label in classes]))
 
 
-def pooled(own: Doubles, known: Doubles | None, trust: float) -> Doubles:
+def pooled_priors(own: Doubles, known: Doubles | None, trust: float) -> Doubles:
     """Return own^trust known^(1 - trust), (C,) of sum 1: frequencies of labels, trusted so far, and base rates.
 
     `own` where nothing is known.

@@ -48,7 +48,7 @@ def log_ratio(scores: Doubles, mean: Doubles) -> Doubles:
     return result
 
 
-def frequencies(given: Doubles) -> Doubles:
+def class_frequencies(given: Doubles) -> Doubles:
     """Return the share of each class among the given labels (N, C), every class a little above zero, (C,)."""
     return normalized(given.sum(0) + 1e-9 * max(len(given), 1))
 

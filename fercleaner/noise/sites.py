@@ -155,8 +155,10 @@ class SiteMatrices:
         """
         chosen = slice(None) if faces is None else faces
         if votes.ndim == 2 or votes.shape[1] != self.counts.shape[1]:
-            return posterior(votes[chosen], given[chosen], self.of_faces()[chosen])
-        runs = [posterior(votes[chosen, b], given[chosen], self.of_faces(b)[chosen]) for b in range(votes.shape[1])]
+            return site_posterior(votes[chosen], given[chosen], self.of_faces()[chosen])
+        runs = [
+            site_posterior(votes[chosen, b], given[chosen], self.of_faces(b)[chosen]) for b in range(votes.shape[1])
+        ]
         return np.stack(runs, axis=1)
 
 
@@ -173,7 +175,7 @@ def sites_of(samples: Samples) -> Sites | None:
     return Sites(np.where(samples.site == "", len(names), number), len(names))
 
 
-def posterior(votes: Doubles, given: Doubles, transition: Doubles) -> Doubles:
+def site_posterior(votes: Doubles, given: Doubles, transition: Doubles) -> Doubles:
     """Return sum_d y_d P(true | face, label d) as `LabelModel.posterior`, each face by a matrix of its own.
 
     Parameters

@@ -159,10 +159,10 @@ def _package(name: str, module: str) -> str:
 
 
 def _builtin() -> tuple[bool, str]:
-    from ..encoders.builtin import describe, weights_folder
+    from ..encoders.builtin import read_description, weights_folder
 
     path = weights_folder() / "builtin.safetensors"
-    describe(path)
+    read_description(path)
     return True, str(path)
 
 

@@ -16,7 +16,7 @@ from ..core.numeric import row_stochastic
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
 from ..noise.estimate import decided_joint
-from ..results.named_neighbors import nearest_overall, sources
+from ..results.named_neighbors import named_neighbors, nearest_overall
 
 _T = TypeVar("_T", bound=np.generic)
 Names = tuple[tuple[str, ...], ...]
@@ -79,7 +79,7 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence) -> R
     given = samples.given[rows].astype(np.float64)
     given /= given.sum(1, keepdims=True)
     said = refined.distribution[rows].astype(np.float64)
-    read = posterior(said, given, transition(refined))
+    read = label_posterior(said, given, transition(refined))
     own = (given * read).sum(1)
     quality = np.clip(own / given.max(1), 0, 1).astype(np.float32)
     precision = refined.metadata.get("precision")
@@ -114,7 +114,7 @@ def transition(refined: RefinedSet) -> Doubles:
     return row_stochastic(decided_joint(given, refined.distribution[rows]) + SPREAD_FACES * shares)
 
 
-def posterior(said: Doubles, given: Doubles, matrix: Doubles) -> Doubles:
+def label_posterior(said: Doubles, given: Doubles, matrix: Doubles) -> Doubles:
     """Return sum_d y_d P(true | face, label d) of distributions `said` (M, C) and labels (M, C), rows of sum 1.
 
     Labels of no probability are left out; a row of which every label is left out stays as `said` has it.
@@ -142,7 +142,7 @@ def _named(
         refined.flagged,
         str(refined.metadata["method"]),
     )
-    found = sources(evidence.samples, shown, nearest_overall(evidence.neighbors))
+    found = named_neighbors(evidence.samples, shown, nearest_overall(evidence.neighbors))
     hidden = rows.tolist()
 
     def merged(before: Names, after: Names) -> Names:

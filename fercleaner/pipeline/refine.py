@@ -104,7 +104,7 @@ def refine(
         refinement = kept_unflagged(samples, replace(refinement, flagged=decision.flagged))
         about["precision"] = decision.to_dict()
         callbacks.note(decision.sentence)
-    for name in emptied(samples, refinement):
+    for name in emptied_classes(samples, refinement):
         callbacks.note(f"No face is refined to {name}: the method holds all labels of that class to be wrong.")
     refinement = replace(refinement, params=parameters(method))
     if learn_from is not None:
@@ -122,7 +122,7 @@ def kept_unflagged(samples: Samples, refinement: Refinement) -> Refinement:
     return replace(refinement, distribution=distribution.astype(np.float32))
 
 
-def emptied(samples: Samples, refinement: Refinement) -> list[str]:
+def emptied_classes(samples: Samples, refinement: Refinement) -> list[str]:
     """Return the classes that labels name and no refined label does."""
     c = len(samples.classes)
     before, after = (np.bincount(rows, minlength=c) for rows in (samples.label[samples.labeled], refinement.label))
@@ -298,7 +298,7 @@ def _views(
     samples: Samples, sources: Sources, landmarks: Landmarks | None, resources: Resources, callbacks: Callbacks
 ) -> dict[str, Features]:
     """Return all views by name, those that repeat another dropped."""
-    from ..extraction.run import features
+    from ..extraction.run import vectors_of
 
     views: dict[str, Features] = {}
 
@@ -311,7 +311,7 @@ def _views(
     for view in sources.views:
         add(view)
     for name, encoder in zip(encoder_names(sources.encoders), sources.encoders, strict=True):
-        view = features(
+        view = vectors_of(
             samples,
             encoder,
             cache=resources.cache,

@@ -18,7 +18,7 @@ from ..noise.precision import Flipped, with_labels
 from ..similarity.whitening import joined
 from .inputs import Callbacks, Resources, Sources
 from .refine import evidence_for, gather_for, relabeled, run
-from .trial_figures import Runs, Trial, judged
+from .trial_figures import Runs, Trial, trial_figures
 
 #: Noises that are put in where none is named: as the methods expect it of the set itself, and three kinds beside, at
 #: a rate that leaves the set nearly what it is.
@@ -68,7 +68,9 @@ def run_trial(
 
     Cost: (1 + noises x seeds) runs of every method.
     """
-    return judged(runs_of(samples, methods, noises, sources, resources, callbacks, seeds=seeds, skip_unfit=skip_unfit))
+    return trial_figures(
+        runs_of(samples, methods, noises, sources, resources, callbacks, seeds=seeds, skip_unfit=skip_unfit)
+    )
 
 
 def runs_of(

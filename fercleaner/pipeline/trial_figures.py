@@ -12,7 +12,7 @@ from ..core.arrays import Bools
 from ..core.errors import InputError
 from ..core.groups import group_numbers
 from ..core.types import Refinement, Samples
-from ..evaluation.bootstrap import DRAWS, compare
+from ..evaluation.bootstrap import DRAWS, compare_methods
 from ..evaluation.metrics import auroc, average_precision, flag_scores, r_precision
 from ..methods import DEFAULT
 from ..noise.estimate import held_wrong
@@ -104,7 +104,7 @@ class Trial:
     recommended : str or None
         The same, but None where neither it is the default nor the only one with the best score.
     indistinct : tuple of str
-        Other methods that the bootstrap cannot tell from the best (`bootstrap.compare`).
+        Other methods that the bootstrap cannot tell from the best (`bootstrap.compare_methods`).
     draws : int
         Of the bootstrap.
     skipped : mapping of name -> str
@@ -163,7 +163,7 @@ def believed_by_most(samples: Samples, answers: Collection[Refinement]) -> Bools
     return np.asarray(rows & (votes > len(answers) / 2))
 
 
-def judged(runs: Runs) -> Trial:
+def trial_figures(runs: Runs) -> Trial:
     """Return the figures of a trial from all its answers."""
     samples, names = runs.samples, list(runs.first)
     labeled, faces = samples.labeled, believed_by_most(samples, runs.first.values())
@@ -174,7 +174,7 @@ def judged(runs: Runs) -> Trial:
             "flipped, or all. Name higher rates, more seeds or other methods."
         )
     flipped = np.stack([change.flipped[faces] for change in runs.flips])
-    standing = compare(
+    standing = compare_methods(
         np.stack([[-a.quality[faces].astype(np.float64) for a in runs.answers[name]] for name in names]),
         flipped,
         np.repeat(np.arange(len(runs.noises)), runs.seeds),

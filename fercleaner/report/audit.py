@@ -22,7 +22,7 @@ from .data import (
     annotators,
     calibration,
     column_tables,
-    columns_of,
+    counted_columns,
     filter_columns,
     groups,
     overview,
@@ -32,7 +32,7 @@ from .material import SHOWN, Material, choose
 from .page import html_of
 from .pictures import faces_of
 from .shown import pictures, shown_faces
-from .spread import spread
+from .spread import laid_out
 
 #: Files of an audit in its folder.
 PAGE, DATA, TABLE = "index.html", "audit.json", "checks.parquet"
@@ -151,14 +151,14 @@ def audit(
     rows = choose(refined, options.shown)
     checked = check_set(refined, faces, joint, material, callbacks, options.checks, options.detector)
     sprites = pictures(refined, faces, rows, checked.examples, callbacks.stage("pictures of shown faces"))
-    laid = spread(refined, joint, options.layout, options.seed)
+    laid = laid_out(refined, joint, options.layout, options.seed)
     data = {
         "schema": SCHEMA,
         "title": options.title,
         "written": date.today().isoformat(),
         "classes_in_order": list(refined.classes),
         **overview(refined),
-        "tables": column_tables(refined, columns_of(faces, refined, material.columns)),
+        "tables": column_tables(refined, counted_columns(faces, refined, material.columns)),
         "groups": groups(refined, faces),
         "annotators": annotators(refined),
         "calibration": calibration(refined, material.truth, material.min_votes),

@@ -113,7 +113,7 @@ def _pairs(refined: RefinedSet) -> list[dict[str, Any]]:
     ]
 
 
-def columns_of(faces: Samples, refined: RefinedSet, further: Mapping[str, Strings]) -> dict[str, Strings]:
+def counted_columns(faces: Samples, refined: RefinedSet, further: Mapping[str, Strings]) -> dict[str, Strings]:
     """Return the columns to count by: split, site, and those that the user asked for."""
     found: dict[str, Strings] = {}
     if refined.split.any():
@@ -255,7 +255,7 @@ def packed(values: Any, kind: str) -> str:
 
 def filter_columns(refined: RefinedSet, faces: Samples, material: Material) -> dict[str, Strings]:
     """Return the columns that the page filters by: those it counts by, and groups."""
-    found = columns_of(faces, refined, material.columns)
+    found = counted_columns(faces, refined, material.columns)
     if faces.group is not None:
         found["group"] = faces.group
     return found

@@ -27,7 +27,7 @@ def framed(page: str) -> str:
     )
 
 
-def shown(refined: RefinedSet) -> str:
+def as_html(refined: RefinedSet) -> str:
     """Return a refined set as HTML without a script: its counts, its classes, and the ten faces to look at first."""
     if not len(refined):
         return "<p>A refined set without faces.</p>"

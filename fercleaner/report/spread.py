@@ -41,7 +41,7 @@ class Spread:
     explained: tuple[float, ...]
 
 
-def spread(refined: RefinedSet, joint: Features | None, layout: str = "pca", seed: int = 0) -> Spread:
+def laid_out(refined: RefinedSet, joint: Features | None, layout: str = "pca", seed: int = 0) -> Spread:
     """Lay the faces out in the plane.
 
     Parameters

@@ -79,7 +79,7 @@ def alike(thumbs: Floats, threshold: float, progress: Progress | None = None) ->
     if len(rows) < 2:
         return _no_pairs()
     even, odd = halves(thumbs[rows])
-    at = even @ leading(even)
+    at = even @ leading_direction(even)
     order = np.argsort(at, kind="stable")
     rows, even, odd, at = rows[order], even[order], odd[order], at[order]
     reach = np.sqrt(max(0.0, 2 - 2 * threshold)) + SLACK
@@ -98,7 +98,7 @@ def _no_pairs() -> Pairs:
     return Pairs(none, none, np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.bool_))
 
 
-def leading(values: Floats) -> Floats:
+def leading_direction(values: Floats) -> Floats:
     """Return the direction of largest variance (D,) float32."""
     centered = values - values.mean(0)
     _, directions = np.linalg.eigh((centered.T @ centered).astype(np.float64))

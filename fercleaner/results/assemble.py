@@ -13,7 +13,7 @@ import numpy as np
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
-from .named_neighbors import nearest_overall, sources
+from .named_neighbors import named_neighbors, nearest_overall
 from .reasons import reasons
 
 #: Packages whose versions can change the numbers, written into the file where installed.
@@ -38,7 +38,7 @@ def assembled(
     )
     if evidence.neighbors:
         table = nearest_overall(evidence.neighbors)
-        spoke_for, spoke_against = sources(samples, refinement, table)
+        spoke_for, spoke_against = named_neighbors(samples, refinement, table)
     else:
         table = None
         spoke_for = spoke_against = ((),) * n

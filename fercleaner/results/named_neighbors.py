@@ -42,7 +42,7 @@ def _repeated(table: Ints) -> Bools:
     return result
 
 
-def sources(
+def named_neighbors(
     samples: Samples, refinement: Refinement, table: Ints
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
     """Return the ids of up to `NAMED` labeled neighbors for and against each face's label, nearest first.

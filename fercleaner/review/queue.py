@@ -27,7 +27,7 @@ def expected_gain(refined: RefinedSet) -> Doubles:
     return np.asarray(1.0 - refined.distribution.max(1).astype(np.float64))
 
 
-def margin(refined: RefinedSet) -> Doubles:
+def lead(refined: RefinedSet) -> Doubles:
     """Return how far the refined distribution prefers its first class to its second, (N,) float64 in [0, 1]."""
     two = np.partition(refined.distribution.astype(np.float64), -2, axis=1)[:, -2:]
     return np.asarray(two[:, 1] - two[:, 0])
@@ -46,7 +46,7 @@ def order(refined: RefinedSet, by: str = "gain") -> Ints:
         Faces whose decisions the file holds already come after all others.
     """
     if by == "gain":
-        return np.lexsort((margin(refined), refined.decided)).astype(np.int64)
+        return np.lexsort((lead(refined), refined.decided)).astype(np.int64)
     if by == "quality":
         return np.lexsort((refined.quality, ~refined.labeled, refined.decided)).astype(np.int64)
     raise InputError(f"Review: '{by}' is not an order ({', '.join(ORDERS)}).")

@@ -322,7 +322,7 @@ def _row(value: Any) -> int:
     return value
 
 
-def digest_of(file: str | os.PathLike[str]) -> str:
+def file_digest(file: str | os.PathLike[str]) -> str:
     """Return the first 16 hex digits of the SHA-256 of a file."""
     sha = hashlib.sha256()
     with open(file, "rb") as stream:

@@ -22,7 +22,7 @@ from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.errors import InputError
 from ..core.types import Neighbors
 from .products import Product, gram_product
-from .whitening import blocks
+from .whitening import row_blocks
 
 Form = Literal["random-walk", "symmetric"]
 
@@ -69,7 +69,7 @@ class Hypergraph:
         root = np.sqrt(_inverse(self.vertex_degree))
         edge = np.sqrt(self.edge_weight * _inverse(self.edge_degree))
         data = np.empty(h.nnz, dtype=np.float32)
-        for rows in blocks(h.shape[0]):
+        for rows in row_blocks(h.shape[0]):
             of = slice(h.indptr[rows.start], h.indptr[rows.stop])
             data[of] = np.repeat(root[rows], np.diff(h.indptr[rows.start : rows.stop + 1])) * edge[h.indices[of]]
             data[of] *= h.data[of]

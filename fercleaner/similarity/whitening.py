@@ -30,7 +30,7 @@ def unit_rows(values: Floats, rows: Ints | None = None) -> Floats:
     """
     n = len(values) if rows is None else len(rows)
     result: Floats = np.empty((n, values.shape[1]), dtype=np.float32)
-    for part in blocks(n):
+    for part in row_blocks(n):
         chosen = values[part if rows is None else rows[part]]
         length = np.sqrt(np.einsum("nd,nd->n", chosen, chosen, dtype=np.float64))
         length = np.where((length > 0) & (np.abs(length - 1) > ROUNDING), length, 1.0).astype(np.float32)
@@ -38,7 +38,7 @@ def unit_rows(values: Floats, rows: Ints | None = None) -> Floats:
     return result
 
 
-def blocks(n: int) -> Iterator[slice]:
+def row_blocks(n: int) -> Iterator[slice]:
     """Yield slices of `BLOCK` rows that cover n rows: what is made of a block needs memory for a block alone."""
     return (slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
 
@@ -74,7 +74,7 @@ def whiten(features: Features, components: int = COMPONENTS) -> Features:
     turn = (directions[:, order] * scale).astype(np.float32)
     turned: Floats = np.zeros((len(found), max(1, len(order))), dtype=np.float32)
     if len(order):
-        for part in blocks(len(found)):
+        for part in row_blocks(len(found)):
             turned[part] = unit_rows(_centered(features.values[part], found[part], mean) @ turn)
     turned.flags.writeable = False  # so that Features takes it as it is
     return Features(features.view, features.ids, turned, found, features.spec, features.notes)
@@ -89,7 +89,7 @@ def _moments(values: Floats, found: Bools) -> tuple[Floats, Doubles]:
     first = values[np.flatnonzero(found)[:BLOCK]]
     near = unit_rows(first).mean(0, dtype=np.float64).astype(np.float32)
     total, products = np.zeros(d), np.zeros((d, d))
-    for part in blocks(len(values)):
+    for part in row_blocks(len(values)):
         rows = _centered(values[part], found[part], near)
         total += rows.sum(0, dtype=np.float64)
         products += rows.T @ rows
@@ -115,7 +115,7 @@ def join(features: Mapping[str, Features]) -> Features:
     views = list(features.values())
     found = np.logical_or.reduce([view.found for view in views])
     values: Floats = np.empty((len(found), sum(view.values.shape[1] for view in views)), dtype=np.float32)
-    for part in blocks(len(found)):
+    for part in row_blocks(len(found)):
         values[part] = unit_rows(np.concatenate([unit_rows(view.values[part]) for view in views], axis=1))
     values.flags.writeable = False  # so that Features takes it as it is
     return Features(JOINT, views[0].ids, values, found, {"kind": "joint", "views": sorted(features)})

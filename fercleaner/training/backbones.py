@@ -195,7 +195,7 @@ def _torchvision_body(name: str, size: int, weights: str | None) -> Body:
 
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        raise InputError(f"torchvision has no classifier '{name}'.{checkpoints.closest(name, known)}")
+        raise InputError(f"torchvision has no classifier '{name}'.{checkpoints.suggestion(name, known)}")
     with checkpoints.quiet():
         model = torchvision.models.get_model(name, weights=None)
     if hasattr(model, "layer4"):

@@ -16,7 +16,7 @@ from ..core.arrays import Bytes
 from ..core.devices import torch_device
 from ..core.errors import InputError
 from ..federation.rounds import bounded
-from ..federation.simulate import file_names, sites_of
+from ..federation.simulate import file_names, rows_by_site
 from ..pipeline.inputs import Callbacks
 from .backbones import Backbone
 from .checkpoint import Loaded, checkpoint_tensors, restore_checkpoint, write_network, write_tensors
@@ -64,7 +64,7 @@ class SiteTraining:
 
 def of_each_site(faces: TrainingSet) -> dict[str, TrainingSet]:
     """Return the faces of each site of a set, by the site's name; SiteError where it names fewer than two."""
-    rows = sites_of(faces.samples)
+    rows = rows_by_site(faces.samples)
     return {name: faces.taking(np.isin(faces.rows, chosen)) for name, chosen in rows.items()}
 
 

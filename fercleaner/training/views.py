@@ -56,7 +56,7 @@ class Plain:
         """Return the view of a face (S, S, 3) uint8 with landmarks (68, 2)."""
         if self.mirrored:
             face, points = face[:, ::-1], mirrored_points(points)
-        return View(standardized(face, self.statistics), points)
+        return View(standardized_face(face, self.statistics), points)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Weak:
         face, points = self.placed(face, points)
         if self.jitter:
             face = _jittered(face, self.jitter)
-        picture = standardized(face, self.statistics)
+        picture = standardized_face(face, self.statistics)
         if self.erase and _uniform() < self.erase:
             _erase(picture)
         return View(picture, points)
@@ -147,7 +147,7 @@ class Strong:
             change = CHANGES[_whole(0, len(CHANGES) - 1)]
             if _uniform() < self.chance:
                 image = change(image, _whole(1, self.strength) / STRONGEST)
-        return View(standardized(_cut_out(np.array(image)), self.weak.statistics), None)
+        return View(standardized_face(_cut_out(np.array(image)), self.weak.statistics), None)
 
 
 def mirrored_points(points: Floats | None) -> Floats | None:
@@ -160,7 +160,7 @@ def mirrored_points(points: Floats | None) -> Floats | None:
     return np.stack((1 - swapped[:, 0], swapped[:, 1]), 1)
 
 
-def standardized(face: Bytes, statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
+def standardized_face(face: Bytes, statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
     """Return a face (S, S, 3) uint8 as (3, S, S) float32, less the mean, over the deviation."""
     x = torch.from_numpy(np.array(face)).permute(2, 0, 1).float() / 255
     mean, deviation = (torch.tensor(values)[:, None, None] for values in statistics)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fercleaner.core import expressions
-from fercleaner.core.expressions import ALIASES, BASIC, CLASS_SETS, COMPOUND, EXPRESSIONS, canonical, closest
+from fercleaner.core.expressions import ALIASES, BASIC, CLASS_SETS, COMPOUND, EXPRESSIONS, canonical, closest_class
 
 SPELLINGS = [
     ("anger", ["angry", "Anger", "ANGRY", " angry "]),
@@ -48,10 +48,10 @@ def test_canonical_is_idempotent_and_ignores_case(name: str, change: object) -> 
 
 
 def test_closest_sees_aliases_and_only_the_classes_there_are() -> None:
-    assert closest("fearfull", ["anger", "fear"]) == "fear"
-    assert closest("hapy", ["happiness", "anger"]) == "happiness"
-    assert closest("hapy", ["anger", "fear"]) is None
-    assert closest("zzz", BASIC) is None
+    assert closest_class("fearfull", ["anger", "fear"]) == "fear"
+    assert closest_class("hapy", ["happiness", "anger"]) == "happiness"
+    assert closest_class("hapy", ["anger", "fear"]) is None
+    assert closest_class("zzz", BASIC) is None
 
 
 CODES = {

@@ -137,7 +137,7 @@ def test_the_border_is_reflected() -> None:
 
 def test_blocks_are_undone_by_the_mean_of_four() -> None:
     picture = torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(1))
-    shown = alignment.blocks(picture)
+    shown = alignment.doubled(picture)
     assert shown.shape == (2, 1, 96, 96)
     assert torch.equal(torch.nn.functional.avg_pool2d(shown, 2), picture)
 
@@ -187,7 +187,7 @@ def test_the_second_look_is_aligned_mirrored_and_taken_back(fine: bool) -> None:
     assert len(reader.seen) == 2
     assert all(seen.shape == (3, 1, 96, 96) for seen in reader.seen)
     if not fine:
-        assert torch.equal(reader.seen[0], alignment.blocks(pictures))
+        assert torch.equal(reader.seen[0], alignment.doubled(pictures))
     assert torch.equal(reader.seen[1][2], reader.seen[0][2].flip(2))
     for k, frame in enumerate(frames):
         u, v = np.linalg.solve(frame[:, :2], np.array(dots[k]) - frame[:, 2])

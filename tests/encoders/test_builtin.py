@@ -73,7 +73,7 @@ def test_weights_are_small_and_no_pickle() -> None:
 
 
 def test_names_agree_with_the_rest_of_the_package() -> None:
-    about = builtin.describe(WEIGHTS)
+    about = builtin.read_description(WEIGHTS)
     assert tuple(about["blendshapes"]) == BLENDSHAPES
     assert tuple(about["classes"]) == builtin.EXPRESSIONS == EXPRESSIONS
 
@@ -91,7 +91,7 @@ def test_vectors(everything: BuiltinExtractor) -> None:
 
 
 def test_blendshapes_are_the_sigmoids_of_both_looks() -> None:
-    about, network = builtin.describe(WEIGHTS), load_facenet(str(WEIGHTS))
+    about, network = builtin.read_description(WEIGHTS), load_facenet(str(WEIGHTS))
     image = drawn_face(seed=3)
     picture = torch.from_numpy(prepare_face(np.asarray(image)))[None, None].float() / 255
     one, other = network(picture).blendshapes[0], network(picture.flip(3)).blendshapes[0]
@@ -276,15 +276,15 @@ def test_split_gives_every_view(everything: BuiltinExtractor) -> None:
 
 def test_posteriors_follow_the_names_of_the_set() -> None:
     panel = np.array([[0.1, 0.2, 0.05, 0.25, 0.1, 0.1, 0.1, 0.1], [0, 0, 0, 0, 0, 0, 0, 1]], np.float32)
-    posteriors, reason = builtin_views.posteriors_of(samples_of(("sad", "Joy"), 2), panel, np.ones(2, bool))
+    posteriors, reason = builtin_views.builtin_posteriors(samples_of(("sad", "Joy"), 2), panel, np.ones(2, bool))
     assert reason == ""
     assert posteriors is not None
     np.testing.assert_allclose(posteriors.values[0], [0.25 / 0.45, 0.2 / 0.45], rtol=1e-6)
     assert posteriors.found.tolist() == [True, False]
-    nothing, reason = builtin_views.posteriors_of(samples_of(("sad", "smirk"), 2), panel, np.ones(2, bool))
+    nothing, reason = builtin_views.builtin_posteriors(samples_of(("sad", "smirk"), 2), panel, np.ones(2, bool))
     assert nothing is None
     assert "this set has smirk too; it gives no posteriors" in reason
-    twice, reason = builtin_views.posteriors_of(samples_of(("sad", "sadness"), 2), panel, np.ones(2, bool))
+    twice, reason = builtin_views.builtin_posteriors(samples_of(("sad", "sadness"), 2), panel, np.ones(2, bool))
     assert twice is None
     assert "same expression" in reason
 
@@ -358,7 +358,7 @@ def test_figures_on_faces_held_back_from_training(everything: BuiltinExtractor, 
     jaw = np.median(values[:-1, 264:400].reshape(-1, 68, 2)[there][:, :17], axis=0)
     assert jaw[:, 1].argmax() == 8
     np.testing.assert_allclose(jaw[:8, 1], jaw[:8:-1, 1], atol=1.5)
-    varies = np.array(builtin.describe(WEIGHTS)["blendshape_varies"])
+    varies = np.array(builtin.read_description(WEIGHTS)["blendshape_varies"])
     teacher = np.load(FERPLUS / "view_blendshapes_52.npy", allow_pickle=False)[rows[:-1].astype(int)][there]
     shapes = values[:-1, 401:453][there]
     pairs = zip(shapes[:, varies].T, teacher[:, varies].T.astype(np.float64), strict=True)

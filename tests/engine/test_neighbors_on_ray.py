@@ -7,7 +7,7 @@ import pytest
 
 from fercleaner.core.errors import InputError, StoreError
 from fercleaner.core.types import Features
-from fercleaner.engine.neighbors import nearest_on_ray, written
+from fercleaner.engine.neighbors import nearest_on_ray, write_part
 from fercleaner.engine.on_ray import Asked
 from fercleaner.similarity.neighbors import nearest
 
@@ -42,7 +42,7 @@ def of(found):
 
 
 def test_two_nodes_one_killed_in_the_middle(view, tmp_path, nodes):
-    parts = written(tmp_path / "parts", view.values, view.found, np.arange(FACES), 4)
+    parts = write_part(tmp_path / "parts", view.values, view.found, np.arange(FACES), 4)
     one = nearest(view, 6, index="exact", center=False)
     node = nodes.add_node(num_cpus=2)
     seen = []
@@ -56,7 +56,7 @@ def test_two_nodes_one_killed_in_the_middle(view, tmp_path, nodes):
 
 
 def test_a_part_that_is_damaged_is_named(view, tmp_path, nodes):
-    parts = written(tmp_path / "parts", view.values, view.found, np.arange(FACES), 2)
+    parts = write_part(tmp_path / "parts", view.values, view.found, np.arange(FACES), 2)
     (tmp_path / "parts" / "0001.values.npy").write_bytes(b"none")
     with pytest.raises(StoreError, match=r"Part 1 in .*part 1 cannot be read"):
         list(nearest_on_ray(parts, 3, Asked()))

@@ -28,7 +28,7 @@ from fercleaner.extraction import cache as cache_module
 from fercleaner.extraction import images as images_module
 from fercleaner.extraction.cache import FeatureCache
 from fercleaner.extraction.images import ArrayImages, FileImages
-from fercleaner.extraction.run import NOT_FINITE, extract, features
+from fercleaner.extraction.run import NOT_FINITE, extract, vectors_of
 
 WIDTH = 5
 
@@ -182,7 +182,7 @@ def test_infinity_is_not_found_and_not_cached(tmp_path: Path) -> None:
 def test_features_tell_what_was_done() -> None:
     logs: list[Any] = []
     calls: list[tuple[int, int]] = []
-    view = features(
+    view = vectors_of(
         samples(ArrayImages(pixels(20))),
         Moments(),
         cache=None,

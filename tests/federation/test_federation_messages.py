@@ -9,7 +9,7 @@ import pytest
 from federation_cases import SMALL, site
 
 from fercleaner.federation import messages
-from fercleaner.federation.features import spread, unit_views
+from fercleaner.federation.features import median_distance, unit_views
 from fercleaner.federation.messages import KINDS, Message, MessageLog, check_leaving, decode, encode, text_of
 from fercleaner.federation.simulate import federate
 from fercleaner.federation.terms import PROTOCOL, Hello, SiteError
@@ -123,7 +123,7 @@ def test_nothing_of_a_face_leaves_a_site(tmp_path):
 def test_the_spread_that_a_site_tells_is_a_power_of_two():
     here, _ = site("one", 90)
     rows, found = unit_views(here.views)
-    told = spread(rows, found)
+    told = median_distance(rows, found)
     assert np.log2(told) == np.round(np.log2(told))
     apart = [np.sum((a.astype(float) - b) ** 2) for i, a in enumerate(rows) for b in rows[:i]]
     assert 2**-0.51 < told / np.median(apart) < 2**0.51

@@ -128,17 +128,17 @@ def test_a_gate_that_forbids_the_rate_is_approached_not_broken() -> None:
 
 def test_standardizing_by_hand() -> None:
     values = np.array([[0.0, 5], [1, 5], [2, 5], [3, 5], [100, 5]])
-    z = au_probabilities.standardized(values)
+    z = au_probabilities.robust_scores(values)
     np.testing.assert_allclose(z[:, 0], (values[:, 0] - 2) / 1.4826)
     assert not z[:, 1].any()
     rare = np.zeros((10, 1))
     rare[0] = 1  # MAD 0: the root mean square about the median stands in
-    np.testing.assert_allclose(au_probabilities.standardized(rare)[0, 0], 1 / np.sqrt(0.1))
+    np.testing.assert_allclose(au_probabilities.robust_scores(rare)[0, 0], 1 / np.sqrt(0.1))
     some = np.arange(100.0)[:, None]
     low = np.arange(100) < 25
-    np.testing.assert_allclose(au_probabilities.standardized(some, low)[12, 0], 0)
+    np.testing.assert_allclose(au_probabilities.robust_scores(some, low)[12, 0], 0)
     np.testing.assert_allclose(
-        au_probabilities.standardized(some, np.arange(100) < 5), au_probabilities.standardized(some)
+        au_probabilities.robust_scores(some, np.arange(100) < 5), au_probabilities.robust_scores(some)
     )
 
 

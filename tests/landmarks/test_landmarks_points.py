@@ -11,7 +11,7 @@ import pytest
 from fercleaner import landmarks
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Landmarks, Samples
-from fercleaner.landmarks.points import NO_POINTS, NO_ROW, PointsFile, from_samples
+from fercleaner.landmarks.points import NO_POINTS, NO_ROW, PointsFile, own_points
 
 POINTS = np.random.default_rng(0).uniform(5, 90, (3, 68, 2))
 
@@ -141,9 +141,9 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 def test_points_of_the_dataset() -> None:
     own = POINTS.copy()
     own[0] = np.nan
-    marks = from_samples(samples("a", "b", "c", points=own, layout="AffectNet"))
+    marks = own_points(samples("a", "b", "c", points=own, layout="AffectNet"))
     assert marks.found.tolist() == [False, True, True]
     assert marks.spec["units"] == "pixels"
     np.testing.assert_allclose(marks.points[1:], POINTS[1:], rtol=1e-6)
     with pytest.raises(InputError, match="ships no landmarks"):
-        from_samples(SET)
+        own_points(SET)

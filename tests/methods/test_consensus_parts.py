@@ -23,10 +23,10 @@ from fercleaner.methods.consensus.noise_models import (
     RandomNoise,
     at_random,
     fit_random,
-    measure,
+    measured_noise,
     systematic,
 )
-from fercleaner.noise.label_model import frequencies
+from fercleaner.noise.label_model import class_frequencies
 
 
 def soft_labels(rng, n, c):
@@ -53,7 +53,7 @@ def test_weights_are_the_likeliest():
     rng = np.random.default_rng(0)
     target = soft_labels(rng, 60, 3)
     terms = {"good": 1.5 * target + rng.normal(size=(60, 3)), "bad": -target + rng.normal(size=(60, 3))}
-    prior = frequencies(target)
+    prior = class_frequencies(target)
     stack = fit_stack(terms, target, prior)
 
     def loss(weights, bias):
@@ -76,7 +76,7 @@ def test_fixed_weights_stay_and_joined_ratios_add_up():
     rng = np.random.default_rng(1)
     target = soft_labels(rng, 40, 3)
     terms = {"a": target + rng.normal(size=(40, 3)), "b": rng.normal(size=(40, 3))}
-    stack = fit_stack(terms, target, frequencies(target), {"b": 0.7})
+    stack = fit_stack(terms, target, class_frequencies(target), {"b": 0.7})
     assert stack.weights["b"] == 0.7
     expected = stack.weights["a"] * terms["a"] + 0.7 * terms["b"] + stack.shift
     np.testing.assert_allclose(stack.joined(terms), expected)
@@ -88,7 +88,7 @@ def test_fixed_weights_stay_and_joined_ratios_add_up():
 def labels_of(given, prior=None, start=None):
     """Labels (N, C) all of which an expert knows, of one fold and no site."""
     rows = np.ones(len(given), dtype=bool)
-    prior = frequencies(given) if prior is None else prior
+    prior = class_frequencies(given) if prior is None else prior
     return Labels(given, rows, prior, np.zeros(len(given), dtype=np.int64), None, start)
 
 
@@ -123,7 +123,7 @@ def test_known_frequencies_say_which_class_a_frequent_label_flips_to():
     vague = np.where(rng.random(4000)[:, None] < 0.5, 0.0, 1.0)  # half of the faces tell nothing
     votes = softmax(vague * (2 * np.eye(2)[truth] + rng.normal(size=(4000, 2))) + np.log([0.97, 0.03]))
     told = votes @ np.array([[0.6, 0.4], [0, 1]])  # the labels, as an expert learns them
-    ratios, known = np.log(told / frequencies(given)), np.array([0.97, 0.03])
+    ratios, known = np.log(told / class_frequencies(given)), np.array([0.97, 0.03])
     flipped = [fit_random(ratios, labels_of(given, start=start), BY_CLASS).transition[0, 1] for start in (None, known)]
     assert abs(flipped[1] - 0.4) < abs(flipped[0] - 0.4) - 0.1
 
@@ -147,8 +147,8 @@ def flips_of_one_class(c, rate):
 @pytest.mark.parametrize(("matrix", "alike"), [(symmetric(4, 0.2), 1), (flips_of_one_class(4, 0.5), 0)])
 def test_even_noise_is_told_from_flips_of_one_class(matrix, alike):
     ratios, given, _ = sample(5, matrix)
-    labels = Labels(given, np.ones(3000, dtype=bool), frequencies(given), np.zeros(3000, dtype=np.int64), None)
-    noise = measure(ratios, labels)
+    labels = Labels(given, np.ones(3000, dtype=bool), class_frequencies(given), np.zeros(3000, dtype=np.int64), None)
+    noise = measured_noise(ratios, labels)
     assert [share for share, _ in noise.models] == pytest.approx([1 - alike, alike], abs=0.05)
     assert noise.random == 1
 
@@ -157,7 +157,9 @@ def test_noise_of_clear_faces_is_random_where_it_was_put_in_so_and_not_else():
     for rate, expected in ((0.0, 0), (0.25, 1)):
         ratios, given, _ = sample(6, symmetric(4, rate), n=1500)
         rows = np.ones(1500, dtype=bool)
-        noise = measure(ratios, Labels(given, rows, frequencies(given), np.zeros(1500, dtype=np.int64), None))
+        noise = measured_noise(
+            ratios, Labels(given, rows, class_frequencies(given), np.zeros(1500, dtype=np.int64), None)
+        )
         assert noise.random == pytest.approx(expected, abs=0.05)
 
 
@@ -194,7 +196,7 @@ def test_an_external_expert_equals_the_loops():
     rng = np.random.default_rng(7)
     given, labeled, fold = soft_labels(rng, 15, 3), np.arange(15) % 5 > 0, np.arange(15) % 3
     given[~labeled] = 0
-    prior, found, p = frequencies(given), np.arange(15) != 4, rng.dirichlet(np.ones(3), 15)
+    prior, found, p = class_frequencies(given), np.arange(15) != 4, rng.dirichlet(np.ones(3), 15)
     p = p.astype(np.float32)
     table = source(make_samples(np.eye(3)[np.arange(15) % 3]), p, found=found)
     expert = external.as_expert(table, given, labeled, fold, prior)
@@ -206,7 +208,7 @@ def test_an_external_expert_equals_the_loops():
 def test_classes_by_other_names_are_learned_from_the_labels():
     evidence, truth, right = crowd(8, n=400)
     given, labeled = evidence.samples.given.astype(float), evidence.samples.labeled
-    fold, prior = np.arange(400) % 5, frequencies(given)
+    fold, prior = np.arange(400) % 5, class_frequencies(given)
     turned = external.as_expert(source(evidence.samples, right[:, [1, 2, 3, 0]]), given, labeled, fold, prior)
     plain = external.as_expert(source(evidence.samples, right), given, labeled, fold, prior)
     np.testing.assert_allclose(turned.own, plain.own, atol=1e-5)
@@ -245,7 +247,7 @@ def test_distance_is_not_known_without_the_view_or_with_few_faces():
 def test_trust_needs_a_source_that_is_right_and_labels_to_tell():
     evidence, _, right = crowd(10, n=600, flips=0.15)
     given, labeled = evidence.samples.given.astype(float), evidence.samples.labeled
-    prior, inside = frequencies(given), np.log(np.maximum(right, 1e-3)) * 0.7
+    prior, inside = class_frequencies(given), np.log(np.maximum(right, 1e-3)) * 0.7
 
     def trusted(values, found=None):
         return external.trust(source(evidence.samples, values, found=found), given, labeled, inside, prior)
@@ -282,12 +284,12 @@ def test_a_bias_is_told_of():
 def test_what_is_stated_of_a_source_counts_before_what_is_measured():
     evidence, truth, right = crowd(12, n=400)
     given, labeled = evidence.samples.given.astype(float), evidence.samples.labeled
-    prior, joined = frequencies(given), np.log(np.maximum(about_right(truth, 4, np.random.default_rng(1)), 1e-3))
+    prior, joined = class_frequencies(given), np.log(np.maximum(about_right(truth, 4, np.random.default_rng(1)), 1e-3))
     for near, expected in ((None, 0), (0.5, 0.5), (1.0, 1.0)):
         told = beside(evidence, right, near=near)
         table = told.posteriors["elsewhere"]
         expert = external.as_expert(table, given, labeled, np.arange(400) % 5, prior)
         assert isinstance(expert, Expert)
-        found = external.sources(told, {"elsewhere": expert}, joined, prior, prior)["elsewhere"]
+        found = external.external_sources(told, {"elsewhere": expert}, joined, prior, prior)["elsewhere"]
         np.testing.assert_allclose(found.near, expected, atol=0.01)
         assert found.notes[0].startswith("Posteriors 'elsewhere': ")

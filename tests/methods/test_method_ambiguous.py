@@ -17,9 +17,9 @@ from fercleaner.methods.ambiguous import experts
 from fercleaner.methods.ambiguous.ambiguous import (
     TIE,
     Ambiguous,
-    aligned,
     class_margins,
     disagreement,
+    distribution_aligned,
     geometric_mean,
     positives,
     pseudo_distribution,
@@ -281,7 +281,7 @@ def test_alignment_brings_unlabelled_faces_to_the_labelled_frequencies() -> None
     rng = np.random.default_rng(0)
     q = rng.dirichlet([4, 1, 1], 300)
     evidence = _evidence(q, [0] * 30 + [1] * 30 + [2] * 30 + [None] * 210)
-    out = aligned(q, evidence.samples, np.ones(300, dtype=bool))
+    out = distribution_aligned(q, evidence.samples, np.ones(300, dtype=bool))
     np.testing.assert_array_equal(out[:90], q[:90])
     np.testing.assert_allclose(out.sum(1), 1)
     before, after = (np.abs(t[90:].mean(0) - 1 / 3).sum() for t in (q, out))

@@ -19,10 +19,10 @@ from fercleaner.methods import contract
 from fercleaner.methods.base import keep_given, leading
 from fercleaner.methods.consensus.consensus import Consensus, Reader, surest_stay
 from fercleaner.methods.consensus.experts import KernelHead, fit_stack
-from fercleaner.methods.consensus.noise_models import Labels, measure
+from fercleaner.methods.consensus.noise_models import Labels, measured_noise
 from fercleaner.methods.generated import make_evidence
-from fercleaner.noise.class_priors import base_rates, pooled
-from fercleaner.noise.label_model import frequencies
+from fercleaner.noise.class_priors import base_rates, pooled_priors
+from fercleaner.noise.label_model import class_frequencies
 
 
 def accuracy(refined, truth):
@@ -46,12 +46,12 @@ def test_the_first_round_equals_the_loops(rates):
     terms = {"probe": scores, "probe_log": np.log(1 + 50 * np.maximum(scores, 0))}
     for name, expert in KernelHead(evidence, fold).learn(given).items():
         np.testing.assert_allclose(expert.own, terms[name], atol=1e-3)
-    rows, prior = known & samples.labeled, frequencies(given)
+    rows, prior = known & samples.labeled, class_frequencies(given)
     stack = fit_stack({name: values[rows] for name, values in terms.items()}, given[rows], prior)
     ratios = stack.joined(terms)
-    noise = measure(ratios, Labels(given, rows, prior, fold, None))
+    noise = measured_noise(ratios, Labels(given, rows, prior, fold, None))
     shared, hit, left = noise.shares
-    start = np.log(pooled(prior, base_rates(samples.classes, rates), noise.explained**2))
+    start = np.log(pooled_priors(prior, base_rates(samples.classes, rates), noise.explained**2))
     first = oracle.systematic(start + ratios, start + ratios, given, rows, prior, np.ones(30))
     for i in range(30):
         kept = given[i] if samples.labeled[i] else oracle.softmax(start + ratios[i])

@@ -234,7 +234,7 @@ def test_quality_is_relative_to_the_most_a_soft_label_can_reach():
     """y = (.6, .4): r = (1, 0) reaches all of .6; r = (0, 1) two thirds of it; a label of one class has no such top."""
     samples = make_samples([[0.6, 0.4], [0.6, 0.4], [1, 0], [0, 0], [0.6, 0.4]], [True, True, True, False, True])
     refined = np.array([[1, 0], [0, 1], [0.3, 0.7], [0.5, 0.5], [0.6, 0.4]])
-    quality, weight = module.judged(samples, refined, np.array([True, True, True, True, False]))
+    quality, weight = module.quality_and_weight(samples, refined, np.array([True, True, True, True, False]))
     np.testing.assert_allclose(quality, [1, 2 / 3, 0.3, 0, 1], atol=1e-7)
     np.testing.assert_allclose(weight, [0.6, 0.4, 0.3 / 0.7, 0, 0.52], atol=1e-7)
 
@@ -326,7 +326,7 @@ def fixed_models(monkeypatch):
     monkeypatch.setattr(module, "view_weights", lambda tables, samples, k: dict.fromkeys(tables, 1.0))
     model = LabelModel(0.7 * np.eye(3) + 0.1, 2.0)
     monkeypatch.setattr(module, "fit_noise", lambda log_ratios, given, prior: model)
-    monkeypatch.setattr(module, "frequencies", lambda given: np.array([0.5, 0.3, 0.2]))
+    monkeypatch.setattr(module, "class_frequencies", lambda given: np.array([0.5, 0.3, 0.2]))
     monkeypatch.setattr(module, "mean_vote", lambda scores, rows: np.array([0.4, 0.4, 0.2]))
 
 

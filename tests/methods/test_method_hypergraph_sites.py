@@ -21,10 +21,10 @@ from fercleaner.methods import build as build_method
 from fercleaner.methods.generated import renumbered, with_class_order
 from fercleaner.methods.hypergraph import hypergraph as module
 from fercleaner.methods.hypergraph import uncertainty
-from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation, held_back
+from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation, labels_kept
 from fercleaner.noise import sites as site_module
 from fercleaner.noise.class_priors import base_rates
-from fercleaner.noise.sites import Sites, posterior, sites_of
+from fercleaner.noise.sites import Sites, site_posterior, sites_of
 
 
 def sited(evidence, site):
@@ -102,8 +102,8 @@ def test_posterior_by_own_matrices_equals_the_loops_in_every_run():
     expected = [
         [plain.posterior(p, label, t) for p in both] for both, label, t in zip(runs, given, matrices, strict=True)
     ]
-    np.testing.assert_allclose(posterior(runs, given, matrices), expected, atol=1e-12)
-    np.testing.assert_allclose(posterior(votes, given, matrices), np.array(expected)[:, 0], atol=1e-12)
+    np.testing.assert_allclose(site_posterior(runs, given, matrices), expected, atol=1e-12)
+    np.testing.assert_allclose(site_posterior(votes, given, matrices), np.array(expected)[:, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize(("seed", "grouped"), [(0, False), (5, True), (6, False)])
@@ -161,10 +161,10 @@ def test_runs_are_read_by_matrices_that_know_no_label_of_their_fold():
     runs, some = rng.dirichlet(np.ones(3), (30, 4)), rng.random(30) < 0.5
     found = matrices.posterior(runs, given)
     for b in range(4):
-        expected = posterior(runs[:, b], given, matrices.of_faces(b))
+        expected = site_posterior(runs[:, b], given, matrices.of_faces(b))
         np.testing.assert_allclose(found[:, b], expected, atol=1e-12)
         np.testing.assert_allclose(matrices.posterior(runs, given, some)[:, b], expected[some], atol=1e-12)
-    own = posterior(votes, given, matrices.of_faces())
+    own = site_posterior(votes, given, matrices.of_faces())
     np.testing.assert_allclose(matrices.posterior(votes, given), own, atol=1e-12)
     np.testing.assert_allclose(matrices.posterior(votes[:, None], given)[:, 0], own, atol=1e-12)
     np.testing.assert_allclose(matrices.posterior(votes, given, some), own[some], atol=1e-12)
@@ -331,12 +331,12 @@ def test_the_margin_by_hand():
     """y = A. (.3, .7, 0) leads by .4; a of (1 - a) .3 + a = (1 - a) .7 is 2/7, and both come to one half."""
     given = np.array([[1.0, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0], [0.5, 0.5, 0], [0.6, 0.4, 0]])
     refined = np.array([[0.3, 0.7, 0], [0.2, 0.8, 0], [0.6, 0.4, 0], [0.1, 0.2, 0.7], [0.2, 0.5, 0.3], [0.3, 0.6, 0.1]])
-    found = held_back(refined, given, 0.5)
+    found = labels_kept(refined, given, 0.5)
     np.testing.assert_allclose(found[0], [0.5, 0.5, 0], atol=2e-5)
     np.testing.assert_allclose(found[5], [0.48, 0.48, 0.04], atol=2e-5)
     assert found.argmax(1).tolist() == [0, 1, 0, 2, 1, 0]
     assert np.array_equal(found[1:5], refined[1:5])
-    assert held_back(refined, given, 0.0) is refined
+    assert labels_kept(refined, given, 0.0) is refined
 
 
 def test_the_margin_holds_changes_back_and_nothing_else():

@@ -12,7 +12,7 @@ from fercleaner.core.errors import InputError
 from fercleaner.core.evidence import Evidence
 from fercleaner.core.types import Features, Neighbors, Posteriors, Samples
 from fercleaner.methods.generated import make_evidence, renumbered
-from fercleaner.methods.landmark.landmark import Landmark, aggregate, certainty, label_bank, pooled, sharpened
+from fercleaner.methods.landmark.landmark import Landmark, aggregate, certainty, label_bank, mean_of_parts, sharpened
 from fercleaner.similarity.distinct import distinct_features, distinct_views
 
 #: Case L1 of LA-Net's code: five faces, two neighbors a space, all scores .5 but two.
@@ -48,7 +48,7 @@ def test_case_l1_of_the_papers_code():
     assert has_v.all()
     np.testing.assert_allclose(t_u[0], [0.4, 0.5, 0.1], atol=1e-12)
     np.testing.assert_allclose(t_v[0], [0.18, 0.58, 0.24], atol=1e-12)
-    t, _ = pooled([(t_u, has_u), (t_v, has_v)], P.shape)
+    t, _ = mean_of_parts([(t_u, has_u), (t_v, has_v)], P.shape)
     np.testing.assert_allclose(t[0], [0.29, 0.54, 0.17], atol=1e-12)
     given = np.eye(3)[LABELS]
     first = [
@@ -261,7 +261,7 @@ def test_contrastive_loss_equals_the_loops():
 
 def test_projection_draws_faces_of_a_class_together():
     pytest.importorskip("torch")
-    from fercleaner.methods.landmark.contrast import fit_projection, project, pseudo_labels
+    from fercleaner.methods.landmark.contrast import fit_projection, pseudo_labels, with_projection
 
     rng = np.random.default_rng(2)
     n = 1000
@@ -306,13 +306,15 @@ def test_projection_draws_faces_of_a_class_together():
     with pytest.raises(InputError, match=r"share = 2 must lie in \[0, 1\]"):
         fitted.apply(part(expression, test), share=2)
     order = rng.permutation(n)
-    whole = project(expression, landmarks, bank, np.random.default_rng(0), epochs=2)
-    moved = project(part(expression, order), part(landmarks, order), bank[order], np.random.default_rng(0), epochs=2)
+    whole = with_projection(expression, landmarks, bank, np.random.default_rng(0), epochs=2)
+    moved = with_projection(
+        part(expression, order), part(landmarks, order), bank[order], np.random.default_rng(0), epochs=2
+    )
     np.testing.assert_allclose(whole.values[order], moved.values, atol=1e-4)
     assert pseudo_labels(np.array([[0.7, 0.3], [0.6, 0.4]])).tolist() == [0, -2]
     with pytest.raises(InputError, match="the projection was trained on 24"):
         fitted.apply(landmarks)
     with pytest.raises(InputError, match="needs at least 2"):
-        project(expression, replace(landmarks, found=np.zeros(n, bool)), bank, np.random.default_rng(0))
+        with_projection(expression, replace(landmarks, found=np.zeros(n, bool)), bank, np.random.default_rng(0))
     with pytest.raises(InputError, match="must have the same rows"):
-        project(expression, part(landmarks, train), bank, np.random.default_rng(0))
+        with_projection(expression, part(landmarks, train), bank, np.random.default_rng(0))

@@ -15,8 +15,8 @@ from fercleaner.methods.contract import LAWS, check
 from fercleaner.methods.threshold import (
     Threshold,
     consistency,
+    kept_labels,
     relative_margin,
-    select,
     selected_loss,
     selection_rate,
     share_that_keeps,
@@ -45,8 +45,8 @@ def _evidence(values: np.ndarray, given: np.ndarray, found: np.ndarray | None = 
 
 
 def test_case_d1_keeps_and_losses() -> None:
-    assert select(WEAK, GIVEN).tolist() == [True, False, True, False]
-    assert select(STRONG, GIVEN).tolist() == [True, True, True, False]  # .40 >= .40: a tie is kept
+    assert kept_labels(WEAK, GIVEN).tolist() == [True, False, True, False]
+    assert kept_labels(STRONG, GIVEN).tolist() == [True, True, True, False]  # .40 >= .40: a tie is kept
     assert selected_loss(WEAK, GIVEN) == pytest.approx(0.524911, abs=1e-6)
     assert selected_loss(STRONG, GIVEN) == pytest.approx(0.706755, abs=1e-6)
     bits = consistency(WEAK, STRONG)
@@ -58,7 +58,7 @@ def test_case_d1_keeps_and_losses() -> None:
 def test_loss_falls_back_to_all_rows_where_none_is_kept() -> None:
     table = np.array([[0.2, 0.8], [0.9, 0.1]])
     swapped = np.eye(2)[[0, 1]]
-    assert not select(table, swapped).any()
+    assert not kept_labels(table, swapped).any()
     assert selected_loss(table, swapped) == pytest.approx(-(np.log(0.2) + np.log(0.1)) / 2)
 
 
@@ -69,7 +69,7 @@ def test_rules_equal_the_loops(seed: int, n: int, classes: int) -> None:
     p, q = rng.dirichlet(np.ones(classes), n), rng.dirichlet(np.ones(classes), n)
     label = rng.integers(0, classes, n)
     y = np.eye(classes)[label]
-    assert select(p, y).tolist() == oracle.keeps(p, label.tolist())
+    assert kept_labels(p, y).tolist() == oracle.keeps(p, label.tolist())
     np.testing.assert_allclose(selected_loss(p, y), oracle.loss(p, label.tolist()), rtol=1e-6, atol=1e-7)
     # float rows below the clip of 1e-8 would differ; Dirichlet draws of weight 1 hardly reach it
     np.testing.assert_allclose(consistency(p, q), oracle.symmetric_bits(p, q), rtol=1e-3, atol=1e-5)
@@ -77,7 +77,7 @@ def test_rules_equal_the_loops(seed: int, n: int, classes: int) -> None:
     own = p[np.arange(n), label]
     others = (p.sum(0)[label] - own) / (n - 1)
     clear = np.abs(own - others) > 1e-6
-    assert (select(p, y) == (own >= others))[clear].all()
+    assert (kept_labels(p, y) == (own >= others))[clear].all()
 
 
 def test_calibrated_rule_is_lift_of_at_least_one() -> None:
@@ -85,7 +85,7 @@ def test_calibrated_rule_is_lift_of_at_least_one() -> None:
     p = rng.dirichlet(np.ones(4), 500)
     label = rng.integers(0, 4, 500)
     lift = p[np.arange(500), label] / p.mean(0)[label]
-    np.testing.assert_array_equal(select(p, np.eye(4)[label]), lift >= 1)
+    np.testing.assert_array_equal(kept_labels(p, np.eye(4)[label]), lift >= 1)
 
 
 def test_vote_equals_the_simulated_batches() -> None:
@@ -97,7 +97,7 @@ def test_vote_equals_the_simulated_batches() -> None:
     assert np.corrcoef(rate, drawn)[0, 1] > 0.998
     # what is left is the draw itself (.04 at a rate of .5) and a batch mean that is not quite normal
     assert np.abs(rate - drawn).mean() < 0.014
-    hard = select(p, np.eye(5)[label])
+    hard = kept_labels(p, np.eye(5)[label])
     np.testing.assert_array_equal(selection_rate(p, np.eye(5)[label], 0), hard)
     far = np.abs(rate - 0.5) > 1e-4
     np.testing.assert_allclose(selection_rate(p, np.eye(5)[label], 10**12)[far], hard[far], atol=1e-9)

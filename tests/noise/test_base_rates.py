@@ -10,7 +10,7 @@ from consensus_cases import NAMES, make_samples, run, seen_as
 
 from fercleaner.core.errors import InputError
 from fercleaner.methods import build
-from fercleaner.noise.class_priors import COUNTS, balanced_by_hand, base_rates, pooled, rates_beside
+from fercleaner.noise.class_priors import COUNTS, balanced_by_hand, base_rates, pooled_priors, rates_beside
 
 
 def test_counts_add_up_to_the_published_sizes():
@@ -86,10 +86,10 @@ def test_rates_that_make_no_sense_are_errors(name, message):
 
 
 def test_pooled_by_hand():
-    np.testing.assert_allclose(pooled(np.array([0.5, 0.5]), np.array([0.8, 0.2]), 0.5), [2 / 3, 1 / 3])
-    np.testing.assert_allclose(pooled(np.array([0.4, 0.6]), np.array([0.8, 0.2]), 1.0), [0.4, 0.6])
-    np.testing.assert_allclose(pooled(np.array([0.4, 0.6]), np.array([0.8, 0.2]), 0.0), [0.8, 0.2])
-    np.testing.assert_allclose(pooled(np.array([0.4, 0.6]), None, 0.0), [0.4, 0.6])
+    np.testing.assert_allclose(pooled_priors(np.array([0.5, 0.5]), np.array([0.8, 0.2]), 0.5), [2 / 3, 1 / 3])
+    np.testing.assert_allclose(pooled_priors(np.array([0.4, 0.6]), np.array([0.8, 0.2]), 1.0), [0.4, 0.6])
+    np.testing.assert_allclose(pooled_priors(np.array([0.4, 0.6]), np.array([0.8, 0.2]), 0.0), [0.8, 0.2])
+    np.testing.assert_allclose(pooled_priors(np.array([0.4, 0.6]), None, 0.0), [0.4, 0.6])
 
 
 def test_a_class_that_no_label_names_stays_that_rare():

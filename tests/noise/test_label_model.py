@@ -17,12 +17,12 @@ from fercleaner.noise.label_model import (
     SHARPNESS,
     LabelModel,
     chance,
+    class_frequencies,
     distribution,
     expected_transition,
     explained,
     fit_noise,
     fit_sharpness,
-    frequencies,
     log_ratio,
     mean_vote,
     reliance,
@@ -60,7 +60,7 @@ def test_fitted_noise_equals_the_loops(seed):
     n, c = 20, 3
     given = soft_labels(rng, n, c)
     log_ratios = 1.5 * rng.normal(size=(n, c)) + 2 * given
-    model, prior = fit_noise(log_ratios, given, frequencies(given)), oracle.label_frequencies(given)
+    model, prior = fit_noise(log_ratios, given, class_frequencies(given)), oracle.label_frequencies(given)
     sharpness, transition = oracle.fit_noise(log_ratios, given, prior)
     assert model.sharpness == pytest.approx(sharpness)
     np.testing.assert_allclose(model.transition, transition, atol=1e-8)
@@ -82,7 +82,7 @@ def test_finds_the_transition_matrix_of_informative_votes(true):
 def test_labels_count_as_right_where_votes_are_vague(counts, least):
     """Votes that equal the frequencies cannot tell noise: T stays near the start, and no label is overruled."""
     given = np.repeat(np.eye(3), counts, axis=0)
-    prior = frequencies(given)
+    prior = class_frequencies(given)
     vague = np.tile(prior, (300, 1))
     tiny = 1e-3 * np.random.default_rng(0).normal(size=(300, 3))
     transition = fit_noise(tiny, given, prior).transition
@@ -144,7 +144,7 @@ def test_explained_equals_the_loops(seed, n, c):
     rng = np.random.default_rng(seed)
     given = soft_labels(rng, n, c)
     rows = normalized(given + rng.random((n, c)))
-    prior = frequencies(given)
+    prior = class_frequencies(given)
     share = explained(rows, given, prior)
     assert share == pytest.approx(oracle.explained(rows, given, prior), abs=1e-9)
     assert 0 <= share <= 1
@@ -152,7 +152,7 @@ def test_explained_equals_the_loops(seed, n, c):
 
 def test_explained_is_nothing_for_frequencies_and_all_for_the_labels():
     given = np.eye(3)[[0, 1, 2, 0]]
-    prior = frequencies(given)
+    prior = class_frequencies(given)
     assert explained(np.tile(prior, (4, 1)), given, prior) == pytest.approx(0, abs=1e-9)
     assert explained(given, given, prior) == pytest.approx(1)
     assert explained(given[[1, 0, 0, 1]], given, prior) == 0
@@ -167,7 +167,7 @@ def test_without_rows_nothing_is_explained_and_labels_are_right():
 
 def test_one_class_alone_cannot_be_relied_on():
     given = np.eye(2)[[0, 0, 0]]
-    assert reliance(explained(given, given, frequencies(given))) == 0
+    assert reliance(explained(given, given, class_frequencies(given))) == 0
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0, 0), (0.1, 0), (0.2, 0.5), (0.25, 0.75), (0.3, 1), (1, 1)])
@@ -206,6 +206,8 @@ def test_rows_of_no_mass_stay_zero_and_large_logits_do_not_overflow():
 def test_chance_by_hand():
     """Three classes, one of them never given, in 5 faces: K = 2, one nat of 5 x .673 (shares .4, .6) nats."""
     given = np.eye(3)[[0, 0, 1, 1, 1]]
-    assert chance(given, frequencies(given)) == pytest.approx(1 / 3.365, abs=1e-4)
-    assert chance(given, frequencies(given)) == pytest.approx(oracles_consensus.chance(given, frequencies(given)))
-    assert chance(np.eye(2)[[0, 0]], frequencies(np.eye(2)[[0, 0]])) == pytest.approx(0, abs=1e-6)
+    assert chance(given, class_frequencies(given)) == pytest.approx(1 / 3.365, abs=1e-4)
+    assert chance(given, class_frequencies(given)) == pytest.approx(
+        oracles_consensus.chance(given, class_frequencies(given))
+    )
+    assert chance(np.eye(2)[[0, 0]], class_frequencies(np.eye(2)[[0, 0]])) == pytest.approx(0, abs=1e-6)

@@ -11,7 +11,7 @@ from fercleaner import methods
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import ActionUnits, Features, Samples
 from fercleaner.methods.au_prior.tables import prior
-from fercleaner.pipeline.held_out import hide, posterior, transition
+from fercleaner.pipeline.held_out import hide, label_posterior, transition
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import refine
 
@@ -100,14 +100,16 @@ def test_hidden_labels_by_loops():
     given = np.eye(3)[[0, 1, 2, 0, 1, 2]]
     given[5] = [0.5, 0.5, 0]
     matrix = rng.dirichlet(np.ones(3), size=3)
-    got = posterior(said, given, matrix)
+    got = label_posterior(said, given, matrix)
     for p, y, r in zip(said, given, got, strict=True):
         expected = np.zeros(3)
         for d in range(3):
             joint = np.array([p[c] * matrix[c, d] for c in range(3)])
             expected += y[d] * joint / joint.sum()
         np.testing.assert_allclose(r, expected, atol=1e-12)
-    np.testing.assert_allclose(posterior(np.eye(2)[:1], np.eye(2)[1:], np.eye(2)), [[1, 0]])  # ruled out: left out
+    np.testing.assert_allclose(
+        label_posterior(np.eye(2)[:1], np.eye(2)[1:], np.eye(2)), [[1, 0]]
+    )  # ruled out: left out
 
 
 def test_the_matrix_counts_learned_faces_alone():

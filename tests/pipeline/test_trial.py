@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fercleaner.core.errors import InputError
 from fercleaner.core.groups import group_numbers
 from fercleaner.core.types import Features, Posteriors, Refinement, Samples
-from fercleaner.evaluation.bootstrap import compare, weighted_average_precision
+from fercleaner.evaluation.bootstrap import compare_methods, weighted_average_precision
 from fercleaner.evaluation.metrics import average_precision
 from fercleaner.methods.base import keep_given, require
 from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation
@@ -359,7 +359,7 @@ def test_the_bootstrap_equals_loops():
     scores = rng.random((3, 5, 60)) + np.array([0.5, 0.45, 0.0])[:, None, None] * hits
     kinds, groups = np.array([0, 0, 0, 1, 1]), rng.integers(0, 25, 60)
     groups = np.unique(groups, return_inverse=True)[1]
-    got = compare(scores, hits, kinds, groups, np.random.default_rng(7), draws=40)
+    got = compare_methods(scores, hits, kinds, groups, np.random.default_rng(7), draws=40)
 
     ap = [[average_precision(scores[m, r], hits[r]) for r in range(5)] for m in range(3)]
     mean = [np.mean([np.mean(row[:3]), np.mean(row[3:])]) for row in ap]
@@ -392,9 +392,9 @@ def test_blocks_of_draws_change_nothing(monkeypatch):
     hits = rng.random((2, 50)) < 0.3
     scores = rng.random((2, 2, 50)) + 0.3 * hits
     arguments = (scores, hits, np.zeros(2, dtype=int), np.arange(50))
-    whole = compare(*arguments, np.random.default_rng(1), draws=30)
+    whole = compare_methods(*arguments, np.random.default_rng(1), draws=30)
     monkeypatch.setattr(bootstrap, "BLOCK_SIZE", 300)
-    blocks = compare(*arguments, np.random.default_rng(1), draws=30)
+    blocks = compare_methods(*arguments, np.random.default_rng(1), draws=30)
     np.testing.assert_array_equal(whole.share_best, blocks.share_best)
 
 
@@ -404,8 +404,8 @@ def test_large_groups_make_the_bootstrap_less_sure():
     noise = np.repeat(rng.random((2, 1, 40)), 10, axis=2)  # ten copies of forty faces
     scores = noise + np.array([0.35, 0.25])[:, None, None] * hits
     kinds = np.zeros(1, dtype=int)
-    alone = compare(scores, hits, kinds, np.arange(400), np.random.default_rng(0))
-    together = compare(scores, hits, kinds, np.arange(400) // 10, np.random.default_rng(0))
+    alone = compare_methods(scores, hits, kinds, np.arange(400), np.random.default_rng(0))
+    together = compare_methods(scores, hits, kinds, np.arange(400) // 10, np.random.default_rng(0))
     assert max(alone.share_best) > max(together.share_best)
 
 
@@ -419,4 +419,4 @@ def test_groups_of_samples_are_numbered():
 
 def test_shapes_that_do_not_fit():
     with pytest.raises(InputError, match=r"compare: suspicion has shape \(2, 3\)"):
-        compare(np.zeros((2, 3)), np.zeros((1, 3), bool), [0], [0, 1, 2], np.random.default_rng(0))
+        compare_methods(np.zeros((2, 3)), np.zeros((1, 3), bool), [0], [0, 1, 2], np.random.default_rng(0))

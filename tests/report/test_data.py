@@ -19,7 +19,7 @@ from fercleaner.report.data import AMBIGUOUS, CHANGED, FLAGGED, overview
 from fercleaner.report.material import MARGIN, ambiguous, choose
 from fercleaner.report.rates import OTHERS, by_column, wilson
 from fercleaner.report.shown import kinds_of
-from fercleaner.report.spread import components, spread
+from fercleaner.report.spread import components, laid_out
 
 
 def vectors(refined, seed=0) -> Features:
@@ -166,11 +166,11 @@ def test_the_map_is_that_of_principal_components() -> None:
     theirs = oracle.transform(values)
     for i in range(2):
         assert np.allclose(parts[:, i], theirs[:, i]) or np.allclose(parts[:, i], -theirs[:, i])
-    laid = spread(refined, None)
+    laid = laid_out(refined, None)
     assert "no vectors" in laid.source
     assert ((laid.points >= 0) & (laid.points <= 1)).all()
     with pytest.raises(InputError, match="--map umap: choose one of pca, tsne"):
-        spread(refined, None, "umap")
+        laid_out(refined, None, "umap")
 
 
 def test_t_sne_keeps_groups_together() -> None:
@@ -178,7 +178,7 @@ def test_t_sne_keeps_groups_together() -> None:
     refined = refined_set(None, 90)
     values = np.random.default_rng(0).normal(size=(90, 10)).astype(np.float32)
     values[:, 0] += 30 * (np.arange(90) % 3)
-    laid = spread(refined, Features("v", refined.ids, values, np.ones(90, bool)), "tsne")
+    laid = laid_out(refined, Features("v", refined.ids, values, np.ones(90, bool)), "tsne")
     middles = np.stack([laid.points[i::3].mean(0) for i in range(3)])
     own = np.linalg.norm(laid.points - middles[np.arange(90) % 3], axis=1)
     other = np.linalg.norm(laid.points - middles[(np.arange(90) + 1) % 3], axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fercleaner.core.types import Neighbors, Refinement, Samples
-from fercleaner.results.named_neighbors import NAMED, nearest_overall, sources
+from fercleaner.results.named_neighbors import NAMED, named_neighbors, nearest_overall
 from fercleaner.similarity.whitening import JOINT
 
 NAMES = ("anger", "happiness", "neutral", "sadness")
@@ -46,7 +46,7 @@ def test_witnesses_equal_the_loops(seed):
                 sides[int(samples.given[j].argmax()) == own].append(str(samples.ids[j]))
         expected_for.append(tuple(sides[True][:5]))
         expected_against.append(tuple(sides[False][:5]))
-    spoke_for, spoke_against = sources(samples, refinement, table)
+    spoke_for, spoke_against = named_neighbors(samples, refinement, table)
     assert spoke_for == tuple(expected_for)
     assert spoke_against == tuple(expected_against)
     assert max(map(len, spoke_against)) == NAMED == 5
@@ -56,7 +56,7 @@ def test_padding_never_speaks_although_it_points_at_the_last_face():
     ids, given = np.array(["f0", "f1"]), np.eye(4, dtype=np.float32)[:2]
     samples = Samples(ids, NAMES, given, np.ones(2, dtype=bool), np.full(2, ""))
     refinement = Refinement(ids, NAMES, given[[1, 1]], np.ones(2), np.ones(2), np.array([True, False]), "any")
-    assert sources(samples, refinement, np.full((2, 3), -1)) == (((), ()), ((), ()))
+    assert named_neighbors(samples, refinement, np.full((2, 3), -1)) == (((), ()), ((), ()))
 
 
 def test_the_joint_view_names_the_neighbors_where_there_is_one():

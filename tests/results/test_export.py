@@ -17,7 +17,7 @@ from fercleaner.core.errors import InputError, StoreError
 from fercleaner.results.export import FORMATS, MARK, Selection, export, export_to
 from fercleaner.results.export.folders import NAMES as NAMES_FILE
 from fercleaner.results.export.folders import UNLABELED
-from fercleaner.results.export.selection import chosen
+from fercleaner.results.export.selection import labels_to_write
 
 
 def original_ids(folder):
@@ -352,17 +352,17 @@ def test_huggingface(tmp_path, label):
 def test_labels_chosen_by_hand():
     refined = refined_set(20)
     rows = np.arange(20)
-    flagged = chosen(refined, rows, "flagged")
+    flagged = labels_to_write(refined, rows, "flagged")
     assert flagged.index.tolist() == np.where(refined.flagged, refined.label, refined.given_label).tolist()
-    given = chosen(refined, rows, "given")
+    given = labels_to_write(refined, rows, "given")
     assert np.array_equal(given.distribution, refined.given)
     assert not given.replaced.any()
-    soft = chosen(refined, rows, "distribution")
+    soft = labels_to_write(refined, rows, "distribution")
     assert np.array_equal(soft.distribution[refined.labeled], refined.distribution[refined.labeled])
     assert not soft.distribution[~refined.labeled].any()
-    assert chosen(refined, rows, "refined", fill=True).index.tolist() == refined.label.tolist()
+    assert labels_to_write(refined, rows, "refined", fill=True).index.tolist() == refined.label.tolist()
     with pytest.raises(InputError, match=r"--label refind: choose one of .* Did you mean 'refined'\?"):
-        chosen(refined, rows, "refind")
+        labels_to_write(refined, rows, "refind")
 
 
 def test_formats_say_what_they_cannot_do(tmp_path):

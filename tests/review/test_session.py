@@ -8,7 +8,7 @@ from review_cases import CLASSES, refined_set
 
 from fercleaner.core.errors import InputError, StoreError
 from fercleaner.review.log import Decision, DecisionLog, Entry
-from fercleaner.review.queue import NoiseLeft, expected_gain, margin, order
+from fercleaner.review.queue import NoiseLeft, expected_gain, lead, order
 from fercleaner.review.session import KEYS, Item, Session, items_from
 
 FEAR = Decision("label", ("fear",))
@@ -25,8 +25,8 @@ def test_the_most_valuable_look_comes_first():
     rows = order(refined)
     assert sorted(rows.tolist()) == list(range(len(refined)))
     two = np.sort(refined.distribution, axis=1)
-    assert np.allclose(margin(refined), two[:, -1] - two[:, -2])
-    assert (np.diff(margin(refined)[rows]) >= 0).all()
+    assert np.allclose(lead(refined), two[:, -1] - two[:, -2])
+    assert (np.diff(lead(refined)[rows]) >= 0).all()
     by_quality = order(refined, "quality")
     labeled = refined.labeled[by_quality]
     assert labeled[: labeled.sum()].all()

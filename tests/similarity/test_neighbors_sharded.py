@@ -9,7 +9,7 @@ from fercleaner.core.errors import InputError
 from fercleaner.core.groups import group_numbers
 from fercleaner.core.types import Features
 from fercleaner.similarity.neighbors import nearest
-from fercleaner.similarity.neighbors.sharded import Best, Part, mean_of, merged, nearest_by_parts, summed
+from fercleaner.similarity.neighbors.sharded import Best, Part, mean_of, merged_best, nearest_by_parts, summed
 
 
 def view(n=300, d=12, seed=0, missing=0.1):
@@ -97,7 +97,7 @@ def test_a_part_without_faces_and_padding():
 def test_merging_keeps_the_best_and_drops_padding():
     one = Best(np.array([[4, 9, -1]]), np.array([[0.5, -0.2, 0.0]], dtype=np.float32))
     other = Best(np.array([[2, -1, -1]]), np.array([[0.5, 0.0, 0.0]], dtype=np.float32))
-    best = merged([one, other], 3)
+    best = merged_best([one, other], 3)
     assert best.indices.tolist() == [[2, 4, 9]]
     assert best.similarity[0].tolist() == pytest.approx([0.5, 0.5, -0.2])
 

@@ -178,7 +178,7 @@ class Ambiguous:
         sources, found = _filled(tables)
         labeled, given = samples.labeled, keep_given(samples)
         if self.align:
-            sources = [aligned(p, samples, found) for p in sources]
+            sources = [distribution_aligned(p, samples, found) for p in sources]
         p, q = np.mean(sources, axis=0), geometric_mean(sources)
         agreement = 1.0 - disagreement(sources)
         judged = found & labeled
@@ -364,7 +364,7 @@ def disagreement(sources: list[Doubles]) -> Doubles:
     return share
 
 
-def aligned(posterior: Doubles, samples: Samples, found: Bools) -> Doubles:
+def distribution_aligned(posterior: Doubles, samples: Samples, found: Bools) -> Doubles:
     """Return `posterior` with the unlabeled rows brought to the labeled class frequencies on average.
 
     q_c x pi_c / mean q_c, renormalized, pi the mean given label (distribution alignment, Berthelot et al. 2020).

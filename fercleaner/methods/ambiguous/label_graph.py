@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.arrays import Bools, Floats, Ints
 from ...core.types import Neighbors, Posteriors, Samples
-from ...noise.label_model import distribution, fit_sharpness, frequencies, log_ratio, mean_vote
+from ...noise.label_model import class_frequencies, distribution, fit_sharpness, log_ratio, mean_vote
 from ...similarity.hypergraph import build, leave_out_propagate
 from ..hypergraph.view_weights import view_weights
 
@@ -59,7 +59,7 @@ def graph_votes(
     """
     given = samples.given.astype(np.float64)
     linked = np.logical_or.reduce([(table.indices >= 0).any(1) for table in tables.values()])
-    k = fitting_k(k, samples, linked)
+    k = linked_k(k, samples, linked)
     graph = build(tables, k=k, view_weight=view_weights(tables, samples, k))
     runs = np.clip(leave_out_propagate(graph, samples.given, fold, alpha), 0, None)
     own = runs[np.arange(len(samples)), fold]
@@ -68,7 +68,7 @@ def graph_votes(
     scores = np.where(samples.labeled[:, None], own, everything).astype(np.float64)
     spoken = linked & (scores.max(1) > 0)
     rows = spoken & samples.labeled
-    mean, prior = mean_vote(scores, spoken), frequencies(given)
+    mean, prior = mean_vote(scores, spoken), class_frequencies(given)
     log_ratios = log_ratio(scores, mean)
     sharpness = fit_sharpness(log_ratios[rows], given[rows], prior)
     values = np.where(spoken[:, None], distribution(log_ratios, prior, sharpness), 0.0)
@@ -83,7 +83,7 @@ def graph_votes(
     )
 
 
-def fitting_k(k: int, samples: Samples, linked: Bools) -> int:
+def linked_k(k: int, samples: Samples, linked: Bools) -> int:
     """Return `k`, or half the mean number of linked faces a class that has a label, where that is less; at least 1."""
     used = max(1, int((samples.given.max(0) > 0).sum()))
     return max(1, min(k, int(linked.sum()) // (2 * used)))

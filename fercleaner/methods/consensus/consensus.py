@@ -15,14 +15,14 @@ from ...core.evidence import Evidence
 from ...core.groups import fold_numbers
 from ...core.numeric import softmax
 from ...core.types import Posteriors, Refinement, Samples
-from ...noise.class_priors import WILD, base_rates, pooled, rates_beside
-from ...noise.label_model import frequencies
+from ...noise.class_priors import WILD, base_rates, pooled_priors, rates_beside
+from ...noise.label_model import class_frequencies
 from ...noise.sites import sites_of
 from ..base import keep_given, leading, own_share, require
-from ..hypergraph.hypergraph import judged
+from ..hypergraph.hypergraph import quality_and_weight
 from .experts import HEAD, Expert, KernelHead, Stack, fit_stack
-from .external import INSIDE, LABEL_POWER, Source, as_expert, distance_from_home, nearness, sources
-from .noise_models import Labels, Noise, at_random, measure, systematic
+from .external import INSIDE, LABEL_POWER, Source, as_expert, distance_from_home, external_sources, nearness
+from .noise_models import Labels, Noise, at_random, measured_noise, systematic
 
 #: Frequencies of the labels are trusted by this power of the share of their entropy that experts explain, base rates by
 #: the rest. On half of FER2013 AP and accuracy are .893 and .860 at 1, .903 and .863 at 2, .905 and .866 at 3, .906 and
@@ -115,7 +115,7 @@ class Consensus:
             raise InputError(f"consensus: posteriors cannot be called '{PROBE}', its own expert. Rename them.")
         fold = fold_numbers(samples.ids, samples.group, self.folds, int(rng.integers(2**31)))
         given = samples.given.astype(np.float64)
-        prior = frequencies(given)
+        prior = class_frequencies(given)
         head = KernelHead(evidence, fold)
         experts = head.learn(given)
         experts |= {name: as_expert(t, given, samples.labeled, fold, prior) for name, t in external.items()}
@@ -126,7 +126,7 @@ class Consensus:
         if labels.rows.any():
             answer, notes, first = self._answer(evidence, head, experts, labels)
             refined = np.where(spoken[:, None], answer, refined)
-        quality, weight = judged(samples, refined, spoken)
+        quality, weight = quality_and_weight(samples, refined, spoken)
         refined, kept = surest_stay(refined, given, labels.rows)
         notes += tuple(
             f"All {samples.classes[c]} labels would have changed; the surest keep theirs: {count:,}."
@@ -158,14 +158,14 @@ class Consensus:
         wild = 1.0
         if self.base_rates == WILD and (distance := distance_from_home(evidence)) is not None:
             wild = nearness(distance)
-        rates = None if rates is None else pooled(rates, prior, wild)
+        rates = None if rates is None else pooled_priors(rates, prior, wild)
         labels = replace(labels, start=rates)
         others = {name: expert for name, expert in experts.items() if name not in HEAD}
-        found = sources(evidence, others, joined, prior, prior if rates is None else rates)
-        noise = measure(joined, labels)
+        found = external_sources(evidence, others, joined, prior, prior if rates is None else rates)
+        noise = measured_noise(joined, labels)
         if others:  # a source's transition matrix takes up noise of the labels: what it looks like, the head says
             inside = fit_stack({name: own[name][rows] for name in HEAD}, given[rows], prior).joined(own)
-            noise = replace(noise, random=measure(inside, labels).random)
+            noise = replace(noise, random=measured_noise(inside, labels).random)
         reader = Reader(labels, noise, found, rates)
         refined = reader.read(joined, joined, reader.noise)
         if self.rounds == 2:
@@ -189,7 +189,7 @@ class Consensus:
         rows = labels.rows
         terms = dict(own) | head.learn_again(reader.read(joined, runs, reader.noise))
         fixed = {name: weight for name, weight in stack.weights.items() if name not in HEAD}
-        learned = frequencies(refined[rows])
+        learned = class_frequencies(refined[rows])
         again = fit_stack({name: values[rows] for name, values in terms.items()}, refined[rows], learned, fixed)
         ratios = again.joined(terms)
         answer = replace(reader, prior=learned).read(ratios, ratios, reader.noise.refitted(ratios, labels))
@@ -231,8 +231,8 @@ class Reader:
         prior = self.labels.prior if self.prior is None else self.prior
         rates = self.rates
         for source in self.sources.values():
-            rates = pooled(source.frequencies, rates, float(source.near.max(initial=0.0)))
-        return np.log(pooled(prior, rates, self.noise.explained**TRUST))
+            rates = pooled_priors(source.frequencies, rates, float(source.near.max(initial=0.0)))
+        return np.log(pooled_priors(prior, rates, self.noise.explained**TRUST))
 
     def read(self, own: Doubles, joined: Doubles, noise: Noise) -> Doubles:
         """Return the refined distributions, shape of `joined` (N, ..., C).

@@ -239,7 +239,7 @@ def bias_of(table: Posteriors, samples: Samples, rows: Bools) -> str:
     )
 
 
-def sources(
+def external_sources(
     evidence: Evidence, experts: Mapping[str, Expert], joined: Doubles, prior: Doubles, known: Doubles
 ) -> dict[str, Source]:
     """Return the external posteriors of `evidence` by name.

@@ -117,7 +117,7 @@ class Noise:
         return replace(self, models=tuple((w, fit_random(joined, labels, s)) for (w, _), s in shapes))
 
 
-def measure(joined: Doubles, labels: Labels) -> Noise:
+def measured_noise(joined: Doubles, labels: Labels) -> Noise:
     """Return what the noise looks like, from joined log-likelihood ratios (N, C).
 
     Random noise shows as labels that the experts hold to be next to impossible. It is random for certain where labels

@@ -13,21 +13,21 @@ from ...core.evidence import Evidence
 from ...core.groups import fold_numbers
 from ...core.numeric import normalized
 from ...core.types import Refinement, Samples
-from ...noise.class_priors import NONE, base_rates, pooled, rates_beside
+from ...noise.class_priors import NONE, base_rates, pooled_priors, rates_beside
 from ...noise.label_model import (
     LabelModel,
     chance,
+    class_frequencies,
     distribution,
     expected_transition,
     explained,
     fit_noise,
     fit_sharpness,
-    frequencies,
     log_ratio,
     mean_vote,
     reliance,
 )
-from ...noise.sites import Sites, posterior, sites_of
+from ...noise.sites import Sites, site_posterior, sites_of
 from ...similarity.distinct import distinct_views
 from ...similarity.hypergraph import (
     Hypergraph,
@@ -174,7 +174,7 @@ class HypergraphPropagation:
         spoken = scores.max(1) > 0
         rows = spoken & samples.labeled
         given = samples.given.astype(np.float64)
-        prior = frequencies(given)
+        prior = class_frequencies(given)
         sites = sites_of(samples)
         log_ratios = log_ratio(scores, mean_vote(scores, spoken))
         sharpness = fit_sharpness(log_ratios[rows], given[rows], prior)
@@ -186,17 +186,19 @@ class HypergraphPropagation:
         sharpness *= 1 + trust * (SHARPER - 1)
         rates = rates_beside(prior, samples.classes, self.base_rates)
         power = (self.gamma - 1) * (1.0 if rates is None else KNOWN_POWER)
-        vote = distribution(log_ratios, pooled(prior, rates, max(beyond, 0.0)), sharpness, 1 + trust * power)
+        vote = distribution(log_ratios, pooled_priors(prior, rates, max(beyond, 0.0)), sharpness, 1 + trust * power)
         if sites is not None:
             vote = normalized(vote * sites.shares(vote, spoken))
         model = mixed_model(expected_transition(vote[rows], given[rows], prior), sharpness, trust, fitted)
         if sites is None:
             read = model.posterior(vote, given)
         else:
-            read = posterior(vote, given, site_transitions(sites, vote, given, rows, fold, model.transition, trust))
+            read = site_posterior(
+                vote, given, site_transitions(sites, vote, given, rows, fold, model.transition, trust)
+            )
         read = np.where(samples.labeled[:, None], credited * read + (1 - credited) * given, read)
         refined = np.where(spoken[:, None], read, keep_given(samples))
-        quality, weight = judged(samples, refined, spoken)
+        quality, weight = quality_and_weight(samples, refined, spoken)
         beside = {
             "neighbor_vote": np.where(rows, own_share(given, vote), np.nan).astype(np.float32),
             "vertex_degree": graph.vertex_degree.astype(np.float32),
@@ -207,7 +209,7 @@ class HypergraphPropagation:
         return Refinement(
             ids=samples.ids,
             classes=samples.classes,
-            distribution=held_back(refined, given, self.margin).astype(np.float32),
+            distribution=labels_kept(refined, given, self.margin).astype(np.float32),
             weight=weight.astype(np.float32),
             quality=quality.astype(np.float32),
             flagged=rows & (quality < 0.5),
@@ -318,7 +320,7 @@ def trust_of(left_out: Doubles, others: Doubles, samples: Samples, fold: Ints, s
     rows = (scores.max(1) > 0) & samples.labeled
     if not rows.any():
         return np.ones(others.shape[:2], dtype=np.float32)
-    prior = frequencies(given)
+    prior = class_frequencies(given)
     mean = mean_vote(scores, scores.max(1) > 0)
     model = fit_noise(log_ratio(scores, mean)[rows], given[rows], prior)
     votes = distribution(log_ratio(others, mean), prior, model.sharpness)
@@ -333,7 +335,7 @@ def trust_of(left_out: Doubles, others: Doubles, samples: Samples, fold: Ints, s
     return np.where(others.max(2) > 0, share, 1.0).astype(np.float32)
 
 
-def judged(samples: Samples, refined: Doubles, spoken: Bools) -> tuple[Doubles, Doubles]:
+def quality_and_weight(samples: Samples, refined: Doubles, spoken: Bools) -> tuple[Doubles, Doubles]:
     """Return quality and weight, (N,) each in [0, 1], of refined distributions (N, C); see the method's docstring.
 
     With y a distribution, <y, r> cannot pass max_c y_c; quality is the share of that which is reached.
@@ -347,7 +349,7 @@ def judged(samples: Samples, refined: Doubles, spoken: Bools) -> tuple[Doubles, 
     return np.clip(quality, 0, 1), np.clip(weight, 0, 1)
 
 
-def held_back(refined: Doubles, given: Doubles, margin: float) -> Doubles:
+def labels_kept(refined: Doubles, given: Doubles, margin: float) -> Doubles:
     """Return refined distributions (N, C) in which a label gives way only to a class that leads it by `margin`.
 
     The label of a face is the most likely class of y (of several, the one of greatest r). A row whose most likely

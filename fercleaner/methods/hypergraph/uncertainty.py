@@ -62,7 +62,7 @@ def estimate(
         own = normalized(vote * sites.shares(vote, rows))
         matrices = sites.fitted(own, given, rows, fold, model.transition).of_faces()
         expected = np.einsum("nc,ncd,nd->n", decided, matrices, given)
-    seen = features(vote, degree)
+    seen = head_inputs(vote, degree)
     for number in np.unique(fold):
         learn, judge = rows & (fold != number), fold == number
         if learn.any():
@@ -74,7 +74,7 @@ def estimate(
     return result
 
 
-def features(vote: Doubles, degree: Doubles) -> Doubles:
+def head_inputs(vote: Doubles, degree: Doubles) -> Doubles:
     """Return what a head sees of each face, (N, C + 3): class scores smoothed over the hypergraph, and their shape.
 
     The votes (N, C) themselves, their certainty 1 - H / log C, the lead of the first class over the second, and the

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...core.types import Neighbors, Samples
-from ...noise.label_model import frequencies
-from ...similarity.whitening import JOINT, blocks
+from ...noise.label_model import class_frequencies
+from ...similarity.whitening import JOINT, row_blocks
 
 #: A view's information is measured with its votes mixed into the label frequencies by each of these shares.
 VOTE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
@@ -48,7 +48,7 @@ def information(table: Neighbors, samples: Samples, k: int | None = None) -> flo
     """
     given = samples.given.astype(np.float64)
     vote = np.empty_like(given)
-    for part in blocks(len(given)):
+    for part in row_blocks(len(given)):
         index, similarity = table.indices[part, :k], table.similarity[part, :k]
         weight = np.where(index >= 0, np.clip(similarity, 0, None).astype(np.float64) ** 2, 0.0)
         vote[part] = np.einsum("nk,nkc->nc", weight, given[index])
@@ -56,7 +56,7 @@ def information(table: Neighbors, samples: Samples, k: int | None = None) -> flo
     rows = (total > 0) & samples.labeled
     if not rows.any():
         return 0.0
-    prior = frequencies(given)
+    prior = class_frequencies(given)
     vote, given = vote[rows] / total[rows, None], given[rows]
     base = (given * np.log(prior)).sum(1)
     gains = [

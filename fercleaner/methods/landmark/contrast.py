@@ -228,7 +228,7 @@ def fit_projection(
     return Projection(means[0], *(np.ascontiguousarray(a.detach().numpy()) for a in arrays))
 
 
-def project(
+def with_projection(
     expression: Features, landmarks: Features, bank: Doubles, rng: np.random.Generator, **options: Any
 ) -> Features:
     """Return `expression` with what was learned, (N, D + dimensions): `fit_projection`, then `apply`.

@@ -129,19 +129,19 @@ class Landmark:
         """
         require(evidence, self)
         samples = evidence.samples
-        source = posteriors_of(evidence, self.source, self.name)
+        source = named_posteriors(evidence, self.source, self.name)
         views = {view: table for view, table in distinct_views(evidence).items() if view != JOINT}
         weights = self._contributions(evidence, views, source, rng)
         said = {
             view: aggregate(table.indices[:, : self.k], weights[view], source.values, source.found)
             for view, table in views.items()
         }
-        t_u, has_u = pooled([said[view] for view in said if view != LANDMARK_VIEW], samples.given.shape)
-        t_v, has_v = said.get(LANDMARK_VIEW, pooled([], samples.given.shape))
+        t_u, has_u = mean_of_parts([said[view] for view in said if view != LANDMARK_VIEW], samples.given.shape)
+        t_v, has_v = said.get(LANDMARK_VIEW, mean_of_parts([], samples.given.shape))
         if self.pooling == "views":
-            pool, known = pooled(list(said.values()), samples.given.shape)
+            pool, known = mean_of_parts(list(said.values()), samples.given.shape)
         else:
-            pool, known = pooled([(t_u, has_u), (t_v, has_v)], samples.given.shape)
+            pool, known = mean_of_parts([(t_u, has_u), (t_v, has_v)], samples.given.shape)
         sharp = sharpened(pool, self.sharpness)
         given, labeled = keep_given(samples), samples.labeled
         bank = np.where(labeled[:, None], label_bank(given, sharp, self.bank_share), sharp)
@@ -209,7 +209,7 @@ class Landmark:
         )
 
 
-def posteriors_of(evidence: Evidence, name: str, method: str) -> Posteriors:
+def named_posteriors(evidence: Evidence, name: str, method: str) -> Posteriors:
     """Return the posteriors called `name`, or raise InputError with the names there are."""
     if name not in evidence.posteriors:
         known = ", ".join(sorted(evidence.posteriors))
@@ -246,7 +246,7 @@ def aggregate(indices: Ints, scores: Doubles, values: Floats, found: Bools) -> t
     return total, has
 
 
-def pooled(parts: list[tuple[Doubles, Bools]], shape: tuple[int, ...]) -> tuple[Doubles, Bools]:
+def mean_of_parts(parts: list[tuple[Doubles, Bools]], shape: tuple[int, ...]) -> tuple[Doubles, Bools]:
     """Return the mean (N, C) of the parts that have each face, zero where none, and which have one."""
     total, count = np.zeros(shape), np.zeros(shape[0])
     for values, has in parts:

@@ -21,7 +21,7 @@ from . import affectnet, cleanlab, expw, fer2013, folders, huggingface, label_st
 from .csv_file import csv_content
 from .job import PICTURES, Job
 from .npz import npz_content
-from .selection import LABELS, Selection, chosen
+from .selection import LABELS, Selection, labels_to_write
 
 __all__ = ["ENDINGS", "FORMATS", "LABELS", "PICTURES", "Format", "Selection", "export", "export_to"]
 
@@ -150,7 +150,7 @@ def export_to(
         raise InputError(f"--pictures {pictures}: choose one of {', '.join(PICTURES)}.")
     rows = (selection or Selection()).rows(refined)
     in_set = None if samples is None else rows_of(refined, samples.ids)
-    labels = chosen(refined, rows, label, fill)
+    labels = labels_to_write(refined, rows, label, fill)
     job = Job(refined, rows, labels, None if source is None else Path(source), samples, in_set, pictures)
     place = Path(folder)
     _check_apart(place, source)

@@ -15,7 +15,7 @@ def write(job: Job, folder: Path) -> None:
     """Write the list with the codes of the faces that changed."""
     job.hard("expw")
     source = job.own_source("expw", LAYOUTS)
-    labels = expw.list_of(source)
+    labels = expw.expw_list(source)
     assert labels is not None  # it was read from there
     codes = codes_of(job.refined.classes, "expw")
     place_of = {name: m for m, name in enumerate(job.ids)}

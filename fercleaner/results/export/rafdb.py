@@ -16,7 +16,7 @@ def write(job: Job, folder: Path) -> None:
     job.hard("rafdb")
     source = job.own_source("rafdb", LAYOUTS)
     assert job.samples is not None  # own_source has seen to it
-    labels = rafdb.list_of(source)
+    labels = rafdb.rafdb_list(source)
     assert labels is not None  # it was read from there
     codes = codes_of(job.refined.classes, job.samples.layout)
     place_of = {name: m for m, name in enumerate(job.ids)}

@@ -105,7 +105,7 @@ class ExportedLabels:
     quality: Floats
 
 
-def chosen(refined: RefinedSet, rows: Ints, which: str, fill: bool = False) -> ExportedLabels:
+def labels_to_write(refined: RefinedSet, rows: Ints, which: str, fill: bool = False) -> ExportedLabels:
     """Return the labels to write.
 
     Parameters

@@ -56,7 +56,7 @@ class Backend:
         return self.find(queries, want, self.depth)
 
 
-def chosen(index: Index, faces: int, device: str = "cpu") -> Index:
+def index_for(index: Index, faces: int, device: str = "cpu") -> Index:
     """Return the index that "auto" stands for: exact up to `EXACT_UP_TO` faces and on a GPU, lists elsewhere."""
     if index != "auto":
         return index

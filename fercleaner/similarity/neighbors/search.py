@@ -11,7 +11,7 @@ from ...core.errors import InputError
 from ...core.groups import group_numbers
 from ...core.types import Features, Neighbors
 from ..whitening import unit_rows
-from .backend import INDEXES, RECALL, Backend, Index, chosen
+from .backend import INDEXES, RECALL, Backend, Index, index_for
 from .exact import exact
 from .hnsw import hnsw
 from .ivf import ivf
@@ -89,7 +89,7 @@ def nearest(
     if not 0 < recall <= 1:
         raise InputError(f"recall = {recall}: expected 0 < recall <= 1.")
     rows = np.flatnonzero(features.found)
-    index = chosen(index, len(rows), device)
+    index = index_for(index, len(rows), device)
     if index != "exact":  # an approximate answer hangs on the order in which faces are added
         rows = rows[np.argsort(features.ids[rows], kind="stable")]
     indices = np.full((n, k), -1, dtype=np.int64)

@@ -103,7 +103,7 @@ def nearest_in(asked: Ready, part: Ready, k: int, device: str = "cpu") -> Best:
     return best
 
 
-def merged(found: Sequence[Best], k: int) -> Best:
+def merged_best(found: Sequence[Best], k: int) -> Best:
     """Return the k nearest of what several parts found for the same faces: most similar first, ties by row number."""
     indices = np.concatenate([one.indices for one in found], axis=1)
     similarity = np.concatenate([one.similarity for one in found], axis=1)
@@ -152,7 +152,7 @@ def nearest_by_parts(
             found.append(nearest_in(asked, asked if other == number else ready(parts(other), mean), k, device))
             if progress is not None:
                 progress(number * count + other + 1, count * count)
-        yield part, padded(part, merged(found, k))
+        yield part, padded(part, merged_best(found, k))
 
 
 def padded(part: Part, best: Best) -> Best:

@@ -9,7 +9,7 @@ import numpy as np
 from ...core.arrays import Bools, Floats, Ints, Strings
 from ...core.groups import group_numbers
 from ...core.types import Features, Neighbors
-from ..whitening import JOINT, blocks
+from ..whitening import JOINT, row_blocks
 from .scoring import pair_similarities, ranked
 
 #: Faces up to which the joint view is searched itself; `from_views` saves as much time as the views take together.
@@ -77,7 +77,7 @@ def from_views(
 
 def _scale(view: Features) -> Floats:
     """Return 1 / length of every vector, (N,); 0 where there is none."""
-    parts = (view.values[part] for part in blocks(len(view)))
+    parts = (view.values[part] for part in row_blocks(len(view)))
     length = np.concatenate([np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64)) for rows in parts])
     return np.where(length > 0, 1 / np.where(length > 0, length, 1.0), 0.0).astype(np.float32)
 
