@@ -13,6 +13,7 @@ where it was broken off.
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import json
 import sys
@@ -79,13 +80,38 @@ def changed(name: str, old: Any, new: Any) -> Iterator[int]:
         for key, module in list(sys.modules.items())
         if key.startswith("fercleaner") and getattr(module, name, None) is old
     ]
+    bound = [place for module in known for place in defaults_of(module, name)]
+    before = [(function, function.__defaults__, function.__kwdefaults__) for function, _, _ in bound]
     for module in known:
         setattr(module, name, new)
+    for function, place, key in bound:
+        if key is None:
+            values = list(function.__defaults__)
+            values[place] = new
+            function.__defaults__ = tuple(values)
+        else:
+            function.__kwdefaults__ = {**function.__kwdefaults__, key: new}
     try:
         yield len(known)
     finally:
         for module in known:
             setattr(module, name, old)
+        for function, values, named in reversed(before):
+            function.__defaults__, function.__kwdefaults__ = values, named
+
+
+def defaults_of(module: Any, name: str) -> Iterator[tuple[Any, int, str | None]]:
+    """Yield functions of a module that take the number as a default: function, place from the end, or keyword."""
+    for node in ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body:
+        function = getattr(module, getattr(node, "name", ""), None)
+        if not isinstance(node, ast.FunctionDef) or not hasattr(function, "__defaults__"):
+            continue
+        for place, default in enumerate(reversed(node.args.defaults), 1):
+            if isinstance(default, ast.Name) and default.id == name:
+                yield function, -place, None
+        for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+            if isinstance(default, ast.Name) and default.id == name:
+                yield function, 0, argument.arg
 
 
 def variants(value: Any) -> list[tuple[str, Any]]:

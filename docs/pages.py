@@ -9,7 +9,7 @@ import ast
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -313,20 +313,35 @@ def _numeric(value: ast.expr) -> bool:
 
 def constants_page() -> str:
     """Return the table of constants, a section a folder."""
-    parts = []
+    parts, moved = [], moves()
     for folder in STATISTICAL:
         rows = [c for c in constants() if c.file.split("/")[0] == folder]
         if rows:
             parts += [
                 f"## {folder}",
-                table(["name", "value", "meaning, unit, reason", "file"], [_row(c) for c in rows]),
+                table(["name", "value", "meaning, unit, reason", "what moves", "file"], [_row(c, moved) for c in rows]),
             ]
     return "\n\n".join([*parts, ""])
 
 
-def _row(constant: Constant) -> list[str]:
+def moves() -> dict[tuple[str, str], str]:
+    """Return, by file and name, the largest changes that benchmarks/sensitivity.py saw."""
+    held = json.loads((ROOT / "benchmarks/results/sensitivity.json").read_text(encoding="utf-8"))
+    found = {}
+    for number in held["numbers"]:
+        changes = [row for row in number["changes"] if "refused" not in row]
+        largest = {what: max((row[what] for row in changes), key=abs, default=0.0) for what in ("AP", "accuracy")}
+        told = [f"{what} {value:+.3f}" for what, value in largest.items() if abs(value) >= 0.0005]
+        found[number["file"], number["name"]] = ", ".join(told) or ("below .0005" if changes else "refused")
+    return found
+
+
+def _row(constant: Constant, moved: Mapping[tuple[str, str], str]) -> list[str]:
     meaning = escaped(constant.meaning) or "(no comment)"
-    return [code(constant.name), code(constant.value), meaning, code(constant.file.partition("/")[2])]
+    names = constant.name.split(", ")
+    told = [(name, moved[constant.file, name]) for name in names if (constant.file, name) in moved]
+    text = told[0][1] if len(names) == 1 and told else "; ".join(f"{name}: {what}" for name, what in told)
+    return [code(constant.name), code(constant.value), meaning, text, code(constant.file.partition("/")[2])]
 
 
 def folders() -> str:
