@@ -331,16 +331,16 @@ def moves() -> dict[tuple[str, str], str]:
     for number in held["numbers"]:
         changes = [row for row in number["changes"] if "refused" not in row]
         largest = {what: max((row[what] for row in changes), key=abs, default=0.0) for what in ("AP", "accuracy")}
-        told = [f"{what} {value:+.3f}" for what, value in largest.items() if abs(value) >= 0.0005]
-        found[number["file"], number["name"]] = ", ".join(told) or ("below .0005" if changes else "refused")
+        said = [f"{what} {value:+.3f}" for what, value in largest.items() if abs(value) >= 0.0005]
+        found[number["file"], number["name"]] = ", ".join(said) or ("below .0005" if changes else "refused")
     return found
 
 
 def _row(constant: Constant, moved: Mapping[tuple[str, str], str]) -> list[str]:
     meaning = escaped(constant.meaning) or "(no comment)"
     names = constant.name.split(", ")
-    told = [(name, moved[constant.file, name]) for name in names if (constant.file, name) in moved]
-    text = told[0][1] if len(names) == 1 and told else "; ".join(f"{name}: {what}" for name, what in told)
+    said = [(name, moved[constant.file, name]) for name in names if (constant.file, name) in moved]
+    text = said[0][1] if len(names) == 1 and said else "; ".join(f"{name}: {what}" for name, what in said)
     return [code(constant.name), code(constant.value), meaning, text, code(constant.file.partition("/")[2])]
 
 
