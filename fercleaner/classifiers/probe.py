@@ -90,7 +90,7 @@ def cross_fit(
         raise InputError(f"folds is {folds}; cross-fitting needs at least 2.")
     if not features:
         raise InputError("The probe needs features: add --encoder or --view NAME=FILE.")
-    order = np.argsort(samples.ids, kind="stable")
+    order = samples.by_id
     design, found = side_by_side(samples, features, order)
     fold = assign_folds(samples, folds, seed, usable=_scattered(found, order))[order]
     given = np.asarray(samples.given, dtype=np.float32)[order]
@@ -139,7 +139,7 @@ def mirror_fit(
     Posteriors
         `name` "mirror", `learned`.
     """
-    order = np.argsort(samples.ids, kind="stable")
+    order = samples.by_id
     design, found = side_by_side(samples, features, order)
     other, seen = side_by_side(samples, features, order, instead=mirrored)
     fold = assign_folds(samples, folds, seed, usable=_scattered(found, order))[order]

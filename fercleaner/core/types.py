@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,13 +83,11 @@ class Samples:
     def __post_init__(self) -> None:
         n, c = len(self.ids), len(self.classes)
         object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
-        freeze(self, "ids", np.str_, (n,))
-        freeze(self, "given", np.float32, (n, c))
-        freeze(self, "labeled", np.bool_, (n,))
-        freeze(self, "paths", np.str_, (n,))
-        freeze(self, "votes", np.float32, (n, c))
-        for name in ("split", "group", "site", "notes"):
+        for name in ("ids", "paths", "split", "group", "site", "notes"):
             freeze(self, name, np.str_, (n,))
+        for name in ("given", "votes"):
+            freeze(self, name, np.float32, (n, c))
+        freeze(self, "labeled", np.bool_, (n,))
         freeze(self, "boxes", np.float32, (n, 4))
         freeze(self, "points", np.float32, (n, 68, 2))
         if c < 2:
@@ -101,9 +100,7 @@ class Samples:
         if (counts > 1).any():
             twice = str(values[counts > 1][0])
             rows = np.flatnonzero(self.ids == twice)[:2] + 1
-            raise InputError(
-                f"Id '{twice}' stands in rows {rows[0]} and {rows[1]}; ids must be unique. Remove one of them."
-            )
+            raise InputError(f"Id '{twice}' stands in rows {rows[0]} and {rows[1]}; ids must be unique. Remove one.")
         if self.images is not None and len(self.images) != n:
             raise InputError(f"{len(self.images)} pictures for {n} faces.")
         check_distributions(self.given, self.labeled, "given labels")
@@ -115,6 +112,11 @@ class Samples:
     def label(self) -> Ints:
         """Index of the given label (first of equals), (N,) int64; -1 where unlabeled."""
         return np.where(self.labeled, self.given.argmax(1), -1).astype(np.int64)
+
+    @cached_property
+    def by_id(self) -> Ints:
+        """Rows in the order of their ids, (N,) int64: what goes by it does not hang on the order of the set."""
+        return np.argsort(self.ids, kind="stable").astype(np.int64)
 
     def replacing(self, **changes: Any) -> Samples:
         """Return a copy with some fields replaced, checked again."""

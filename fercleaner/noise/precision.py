@@ -152,7 +152,7 @@ def flipped(samples: Samples, refinement: Refinement, rng: np.random.Generator, 
     share : float in (0, 1]
         Of the labeled faces; at least one is flipped.
     """
-    order = np.argsort(samples.ids, kind="stable")
+    order = samples.by_id
     rows = order[samples.labeled[order]]
     label = samples.label[rows]
     chance = np.maximum(refinement.quality[rows].astype(np.float64), LEAST_CHANCE)

@@ -124,7 +124,7 @@ def inject(
     Draws go by id, so the order of the rows does not matter. `vectors` (N, D) and `matrix` (C, C) as in
     `NoiseSpec.apply`. Raises InputError where no label is flipped, or every one.
     """
-    order = np.argsort(samples.ids, kind="stable")
+    order = samples.by_id
     features = None if vectors is None else vectors[order]
     noisy = noise.apply(samples.label[order], samples.classes, rng, features=features, matrix=matrix)
     labels: Ints = samples.label.copy()

@@ -159,7 +159,7 @@ def expert_posteriors(
     face counts as much as any other (LEAF's batches are half labeled, which fits a few wrong labels by heart).
     """
     seed = int(rng.integers(2**31))
-    order = np.argsort(samples.ids, kind="stable")
+    order = samples.by_id
     design, found = side_by_side(samples, features, order)
     usable = np.zeros_like(found)
     usable[order] = found

@@ -71,7 +71,7 @@ class KernelHead:
 
     def __init__(self, evidence: Evidence, fold: Ints) -> None:
         samples = evidence.samples
-        self._order = np.argsort(samples.ids, kind="stable")
+        self._order = samples.by_id
         self._fold = fold
         views = distinct_features(evidence)
         design, found = np.zeros((len(fold), 1), dtype=np.float32), np.zeros(len(fold), dtype=np.bool_)

@@ -239,7 +239,7 @@ class HypergraphPropagation:
         samples = evidence.samples
         graph = self._graph(evidence)
         signs = np.empty((len(samples), SIGNS), dtype=np.float32)
-        signs[np.argsort(samples.ids)] = np.random.default_rng(0).choice([-1.0, 1.0], size=signs.shape)
+        signs[samples.by_id] = np.random.default_rng(0).choice([-1.0, 1.0], size=signs.shape)
         influence = estimated_influence(graph, self.alpha, signs).astype(np.float32)
         sites = sites_of(samples)
         own_fold = (np.arange(len(samples)), fold)

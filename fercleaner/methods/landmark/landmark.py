@@ -203,7 +203,7 @@ class Landmark:
             source.found,
             keep_given(evidence.samples),
             share=np.where(evidence.samples.labeled, self.bank_share, 1.0),
-            order=np.argsort(evidence.samples.ids, kind="stable"),
+            order=evidence.samples.by_id,
             rng=rng,
             names=list(views),
         )
