@@ -95,7 +95,7 @@ def test_a_frozen_array_is_shared_and_not_copied():
         ({"classes": ("anger",), "given": GIVEN[:, :1]}, r"The set has 1 class \(anger\); at least 2 are needed"),
         ({"classes": (), "given": GIVEN[:, :0]}, r"The set has 0 class \(none\); at least 2 are needed"),
         ({"classes": ("anger", "anger")}, r"Class names are not unique: anger, anger"),
-        ({"ids": np.array(["a", "b", "a"])}, r"Id 'a' stands in rows 1 and 3; ids must be unique\. Remove one of them"),
+        ({"ids": np.array(["a", "b", "a"])}, r"Id 'a' stands in rows 1 and 3; ids must be unique\. Remove one"),
         ({"given": GIVEN * 0.5}, r"given labels: row 0 is not a distribution: \[0\.5, 0\.0\]"),
         ({"given": GIVEN * np.nan}, r"given labels: row 0 is not a distribution"),
         ({"given": np.array([[1, 0], [-1, 2], [0, 0]])}, r"given labels: row 1 is not a distribution: \[-1\.0, 2\.0\]"),
