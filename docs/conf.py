@@ -32,7 +32,7 @@ language = "en"
 extensions = ["myst_parser", "sphinx_gallery.gen_gallery"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 #: Made pages that other pages include.
-INCLUDED = ("made/commands.md", "made/api.md", "made/constants.md", "made/folders.md")
+INCLUDED = ("made/commands.md", "made/api.md", "made/constants.md", "made/folders.md", "made/cluster.md")
 exclude_patterns = ["_build", "examples", *INCLUDED]
 root_doc = "index"
 myst_enable_extensions = ["colon_fence", "deflist"]

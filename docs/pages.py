@@ -51,6 +51,7 @@ def write_all() -> None:
         "constants.md": constants_page(),
         "folders.md": folders(),
         "federation.md": federation(),
+        "cluster.md": cluster(),
         "more.md": more(),
         **{f"method-{name}.md": page for name, page in method_pages().items()},
     }
@@ -109,6 +110,39 @@ def federation() -> str:
         "each site alone) and after them.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def cluster() -> str:
+    """Return what benchmarks/cluster.py measured and worked out from that, as tables."""
+    held = json.loads((ROOT / "benchmarks" / "results" / "cluster.json").read_text(encoding="utf-8"))
+    shards, near, paper = held["shards"], held["neighbors"], held["on_paper"]
+    columns = ("seconds_one_process", "seconds_by_parts", "seconds_two_nodes", "seconds_node_killed")
+    rows = [
+        [f"{shards['faces']:,} drawn faces, `{held['encoder']}`, {shards['shards']} shards", shards],
+        [f"neighbors of {near['faces']:,} made-up vectors of {near['width']}, {near['parts']} parts", near],
+    ]
+    near["seconds_one_process"] = near["seconds_one_go"]
+    cells = [[text, *(f"{one[name]:.1f} s" if name in one else "" for name in columns)] for text, one in rows]
+    same = shards["equal"] and all(near["equal"])
+    assumed, stages = paper["assumed"], []
+    for one in paper["stages"]:
+        stages.append([one["stage"], f"{one['bytes'] / 1e9:,.1f} GB", f"{one['seconds']:,.0f} s"])
+    return "\n\n".join(
+        [
+            "`benchmarks/cluster.py`, two Ray nodes of one core each on one machine of two cores, beside other work: "
+            "seconds show what Ray adds, not what a second machine saves.",
+            table(["what", "one process", "by parts", "two nodes", "two nodes, one killed"], cells),
+            f"Answers {'were equal' if same else 'DIFFERED'} in all. When the node was killed "
+            f"{shards['shards_done_before_the_kill']} shards were done; {shards['of_these_written_again']} of them "
+            "were written again.",
+            f"On paper, {paper['faces'] / 1e6:.0f} million faces on {paper['gpus']} GPUs. Seconds of a core are those "
+            f"measured above; a GPU's are assumed ({assumed['faces']:,.0f} faces a second, "
+            f"{assumed['operations']:.0e} operations), and so is the store ({assumed['read_bytes'] / 1e9:.0f} GB a "
+            "second for all):",
+            table(["stage", "bytes", "seconds"], stages),
+            "",
+        ]
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
