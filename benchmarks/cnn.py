@@ -87,9 +87,9 @@ def read_pictures(folder: Path, ids: Strings, paths: Strings) -> Bytes:
 def _gray(data: bytes) -> Bytes:
     from PIL import Image
 
-    from fercleaner.extraction.images import decode_picture
+    from fercleaner.extraction.images import decode
 
-    image = decode_picture(data).convert("L")
+    image = decode(data).convert("L")
     if image.size != (SIZE, SIZE):
         image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return np.asarray(image, dtype=np.uint8)

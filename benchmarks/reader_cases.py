@@ -36,7 +36,7 @@ from reader_sets import (
 from fercleaner.datasets.truth import read_truth
 from fercleaner.encoders.checkpoints import read_state
 from fercleaner.encoders.vectors import read_view
-from fercleaner.extraction.images import FileImages, decode_picture, read_bytes
+from fercleaner.extraction.images import FileImages, decode, read_bytes
 from fercleaner.landmarks import PointsFile
 from fercleaner.landmarks.au_columns import from_columns
 from fercleaner.results import parquet
@@ -168,7 +168,7 @@ def picture(folder: Path, pick: Random) -> Any:
         white = pick.choice((255, 1023, 65535, 0, 99999))
         head = f"{pick.choice(('P5', 'P2', 'P6', 'Pf'))} {pick.choice((4, 99999, 0))} 2 {white}\n"
         data = head.encode() + data
-    return decode_picture(read_bytes(FileImages([str(written(folder, "p.jpg", data, pick))]), 0))
+    return decode(read_bytes(FileImages([str(written(folder, "p.jpg", data, pick))]), 0))
 
 
 def refined(folder: Path, pick: Random) -> Any:

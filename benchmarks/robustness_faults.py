@@ -113,7 +113,7 @@ class Injector:
         from fercleaner.encoders.hog import Hog
         from fercleaner.extraction import images
 
-        self._before(images, "decode_picture", "decode")
+        self._before(images, "decode", "decode")
         self._before(Hog, "compute", "encode")
         self._watch_workers()
 

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         samples = read(Path(temporary))
         assert samples.images is not None  # a folder of pictures
         extractor = BuiltinExtractor(PARTS, device=args.device)
-        ready = [extractor.prepare(images.decode_picture(samples.images.read(row))) for row in range(len(samples))]
+        ready = [extractor.prepare(images.decode(samples.images.read(row))) for row in range(len(samples))]
         batches = [ready[i : i + extractor.batch_size] for i in range(0, len(ready), extractor.batch_size)]
         extractor.compute(batches[0])  # loads the network
         runs = []

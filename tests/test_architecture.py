@@ -356,7 +356,17 @@ def test_no_two_public_types_share_a_name():
 #: Names that many modules share, each being one of a kind: what makes an encoder, reads a layout, writes a format; and
 #: the papers' formulas, for NumPy in `methods` and for torch in `training`.
 SHARED_NAMES = {
-    *("build", "read", "write", "class_margins", "fuzzy_positives", "pseudo_labels", "rank_loss", "top_gates"),
+    *(
+        "build",
+        "read",
+        "write",
+        "decode",
+        "class_margins",
+        "fuzzy_positives",
+        "pseudo_labels",
+        "rank_loss",
+        "top_gates",
+    ),
 }
 
 

@@ -219,7 +219,7 @@ def read_bytes(images: ImageSource, row: int) -> bytes:
         raise UnreadableImage((error.strerror or str(error) or "read error").lower()) from error
 
 
-def decode_picture(data: bytes) -> Image:
+def decode(data: bytes) -> Image:
     """Return an encoded picture as an 8-bit RGB image, turned upright by its EXIF tag.
 
     - 16-bit gray is scaled by 255/65535; gray PGM of more than 8 bits by 255 over the white that it
@@ -354,7 +354,7 @@ def open_face(samples: Samples, row: int) -> Image:
     """
     if samples.images is None:
         raise InputError("This dataset has no pictures: it names none. Add an image column, or use --view vectors.")
-    image = decode_picture(read_bytes(samples.images, row))
+    image = decode(read_bytes(samples.images, row))
     box = known_box(samples, row)
     return image if box is None else crop(image, box)
 

@@ -124,7 +124,7 @@ def prepare_chunk(prepare: Prepare, jobs: list[PictureJob]) -> list[Prepared]:
     results: list[Prepared] = []
     for data, box in jobs:
         try:
-            image = images.decode_picture(data)
+            image = images.decode(data)
             results.append(prepare(image if box is None else images.crop(image, box)))
         except images.UnreadableImage as error:
             results.append(str(error))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import InputError
 from ..core.refined import RefinedSet, rows_of
 from ..core.types import Samples
-from ..extraction.images import FileImages, UnreadableImage, decode_picture, open_face, read_bytes
+from ..extraction.images import FileImages, UnreadableImage, decode, open_face, read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,7 +78,7 @@ class ShownPictures:
             return open_face(self._samples, int(self._row_in[row]))
         if not path:
             raise UnreadableImage("no picture")
-        return decode_picture(read_bytes(FileImages([path]), 0))
+        return decode(read_bytes(FileImages([path]), 0))
 
     def _check_inside(self, path: str) -> None:
         """Raise UnreadableImage unless the file really lies in one of the set's folders."""

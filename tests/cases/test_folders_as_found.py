@@ -17,7 +17,7 @@ from fercleaner.core.types import Samples
 from fercleaner.datasets import read, recognize
 from fercleaner.datasets.describe import describe, sentences
 from fercleaner.datasets.groups import check_groups
-from fercleaner.extraction.images import FileImages, UnreadableImage, decode_picture, open_face, read_bytes
+from fercleaner.extraction.images import FileImages, UnreadableImage, decode, open_face, read_bytes
 
 
 def folder(root: Path, *files: str) -> Path:
@@ -126,7 +126,7 @@ def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
 def test_gray_maps_are_scaled_by_the_white_they_state(white: int) -> None:
     gray = (np.mgrid[0:6, 0:40][1] * 6).astype("u2")
     values = np.rint(gray / 255 * white).astype(">u2" if white > 255 else "u1")
-    picture = np.asarray(decode_picture(b"P5 40 6 %d\n" % white + values.tobytes()))[..., 0]
+    picture = np.asarray(decode(b"P5 40 6 %d\n" % white + values.tobytes()))[..., 0]
     assert np.abs(picture.astype(int) - gray).max() <= (1 if white == 511 else 0)
 
 

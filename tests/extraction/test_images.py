@@ -21,7 +21,7 @@ from fercleaner.extraction.images import (
     SelectedImages,
     UnreadableImage,
     crop,
-    decode_picture,
+    decode,
     digest,
     open_face,
     read_bytes,
@@ -53,9 +53,9 @@ def samples(source: object, boxes: np.ndarray | None = None) -> Samples:
 
 def test_rgb_and_grey_are_unchanged() -> None:
     rgb = noise(5, 7, 3)
-    assert np.array_equal(np.asarray(decode_picture(encoded(Image.fromarray(rgb)))), rgb)
+    assert np.array_equal(np.asarray(decode(encoded(Image.fromarray(rgb)))), rgb)
     grey = noise(5, 7)
-    out = decode_picture(encoded(Image.fromarray(grey)))
+    out = decode(encoded(Image.fromarray(grey)))
     assert out.mode == "RGB"
     assert np.array_equal(np.asarray(out), np.repeat(grey[..., None], 3, 2))
 
@@ -63,45 +63,45 @@ def test_rgb_and_grey_are_unchanged() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_is_scaled_not_clipped(kind: str) -> None:
     values = np.array([[0, 257, 25700, 65535]], dtype=np.uint16)
-    out = np.asarray(decode_picture(encoded(Image.fromarray(values), kind)))
+    out = np.asarray(decode(encoded(Image.fromarray(values), kind)))
     assert out[0, :, 0].tolist() == [0, 1, 100, 255]
 
 
 def test_float_and_integer_grey() -> None:
     unit = np.array([[0.0, 0.2, 0.6]], dtype=np.float32)
-    assert np.asarray(decode_picture(encoded(Image.fromarray(unit), "TIFF")))[0, :, 0].tolist() == [0, 51, 153]
+    assert np.asarray(decode(encoded(Image.fromarray(unit), "TIFF")))[0, :, 0].tolist() == [0, 51, 153]
     wide = np.array([[-10, 0, 90]], dtype=np.int32)
-    assert np.asarray(decode_picture(encoded(Image.fromarray(wide), "TIFF")))[0, :, 0].tolist() == [0, 26, 255]
+    assert np.asarray(decode(encoded(Image.fromarray(wide), "TIFF")))[0, :, 0].tolist() == [0, 26, 255]
     flat = np.full((2, 2), 7, dtype=np.int32)
-    assert not np.asarray(decode_picture(encoded(Image.fromarray(flat), "TIFF"))).any()
+    assert not np.asarray(decode(encoded(Image.fromarray(flat), "TIFF"))).any()
     with pytest.raises(UnreadableImage, match="not finite"):
-        decode_picture(encoded(Image.fromarray(np.full((2, 2), np.nan, dtype=np.float32)), "TIFF"))
+        decode(encoded(Image.fromarray(np.full((2, 2), np.nan, dtype=np.float32)), "TIFF"))
 
 
 def test_alpha_is_laid_on_white() -> None:
     rgba = np.array([[[200, 0, 0, 255], [200, 0, 0, 0], [0, 0, 0, 51]]], dtype=np.uint8)
-    out = np.asarray(decode_picture(encoded(Image.fromarray(rgba))))
+    out = np.asarray(decode(encoded(Image.fromarray(rgba))))
     assert out[0].tolist() == [[200, 0, 0], [255, 255, 255], [204, 204, 204]]
     la = Image.fromarray(np.array([[[10, 0]]], dtype=np.uint8), "LA")
-    assert np.asarray(decode_picture(encoded(la)))[0, 0].tolist() == [255, 255, 255]
+    assert np.asarray(decode(encoded(la)))[0, 0].tolist() == [255, 255, 255]
 
 
 def test_palette_with_transparency_and_without() -> None:
     palette = Image.new("P", (2, 1))
     palette.putpalette([9, 8, 7, 1, 2, 3])
     palette.putdata([0, 1])
-    assert np.asarray(decode_picture(encoded(palette)))[0].tolist() == [[9, 8, 7], [1, 2, 3]]
-    assert np.asarray(decode_picture(encoded(palette, transparency=1)))[0].tolist() == [[9, 8, 7], [255, 255, 255]]
+    assert np.asarray(decode(encoded(palette)))[0].tolist() == [[9, 8, 7], [1, 2, 3]]
+    assert np.asarray(decode(encoded(palette, transparency=1)))[0].tolist() == [[9, 8, 7], [255, 255, 255]]
 
 
 def test_cmyk_bilevel_and_animation() -> None:
     cmyk = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
-    red, green, blue = np.asarray(decode_picture(encoded(cmyk, "JPEG"))).reshape(-1, 3).mean(0)
+    red, green, blue = np.asarray(decode(encoded(cmyk, "JPEG"))).reshape(-1, 3).mean(0)
     assert red > 240
     assert max(green, blue) < 15
-    assert np.asarray(decode_picture(encoded(Image.new("1", (2, 2), 1)))).min() == 255
+    assert np.asarray(decode(encoded(Image.new("1", (2, 2), 1)))).min() == 255
     frames = [Image.new("L", (3, 3), v) for v in (10, 200)]
-    out = decode_picture(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    out = decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert np.asarray(out).max() == 10
 
 
@@ -109,7 +109,7 @@ def test_exif_turns_the_picture_upright() -> None:
     picture = Image.fromarray(np.repeat(np.arange(0, 160, 20, dtype=np.uint8)[None], 4, 0))  # 8 wide, 4 high
     exif = Image.Exif()
     exif[0x0112] = 6
-    out = decode_picture(encoded(picture, "PNG", exif=exif))
+    out = decode(encoded(picture, "PNG", exif=exif))
     assert out.size == (4, 8)
     assert np.array_equal(np.asarray(out)[..., 0], np.rot90(np.asarray(picture), -1))
 
@@ -129,23 +129,23 @@ def test_reasons() -> None:
     ]
     for data, reason in cases:
         with pytest.raises(UnreadableImage, match=f"^{reason}$"):
-            decode_picture(data)
+            decode(data)
 
 
 def test_decompression_bomb_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(Image.new("L", (40, 50)))
     monkeypatch.setattr(images, "MAX_PIXELS", 1999)
     with pytest.raises(UnreadableImage, match=r"too many pixels \(40 x 50\)"):
-        decode_picture(data)
+        decode(data)
     monkeypatch.setattr(images, "MAX_PIXELS", 2000)
-    assert decode_picture(data).size == (40, 50)
+    assert decode(data).size == (40, 50)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow's own warning would stand in the middle of the progress
-        assert decode_picture(data).size == (40, 50)
+        assert decode(data).size == (40, 50)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     with pytest.raises(UnreadableImage, match="too many pixels"):
-        decode_picture(data)
+        decode(data)
 
 
 def test_files_and_why_they_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_array_images_round_trip(shape: tuple[int, ...]) -> None:
     source = pickle.loads(pickle.dumps(ArrayImages(pixels)))
     assert len(source) == 3
     assert source.name(2) == "picture 2"
-    out = np.asarray(decode_picture(source.read(1)))
+    out = np.asarray(decode(source.read(1)))
     assert np.array_equal(out if len(shape) == 4 else out[..., 0], pixels[1])
     picked = SelectedImages(source, np.array([2, 0]))
     assert (len(picked), picked.name(0)) == (2, "picture 2")
