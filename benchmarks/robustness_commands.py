@@ -157,13 +157,14 @@ def extract_by_workers() -> None:
     from fercleaner import datasets, encoders
     from fercleaner.datasets.assemble import select
     from fercleaner.extraction import run, workers
-    from fercleaner.extraction.shards import Shard, extractors_of, write_shard
+    from fercleaner.extraction.shards import Shard, WholeSet, extractors_of, write_shard
 
     workers.INLINE_PICTURES, run.CHUNK_ROWS = 0, 4
     samples = datasets.read("set")
     extractors = extractors_of([encoders.build("hog")], None)
     shard = Shard(1, 1)
-    write_shard(shard, select(samples, np.arange(len(samples))), samples, extractors, Path("byworkers"), workers=2)
+    part, whole = select(samples, np.arange(len(samples))), WholeSet.of(samples)
+    write_shard(shard, part, whole, extractors, Path("byworkers"), workers=2)
 
 
 def _participants() -> list[Any]:

@@ -16,7 +16,7 @@ from .actions import ACTION_UNITS, CLASSES, corrupt_labels, sample_action_units,
 from .drawing import as_jpeg, draw_face
 from .faces import face_points, sample_pose, sample_shape
 from .looks import sample_camera, sample_looks
-from .replacing import MARK, Written, install, written_before
+from .replacing import BOTH, MARK, Written, install, written_before
 
 NoiseKind: TypeAlias = Literal["pairs", "symmetric", "instance"]
 
@@ -173,7 +173,7 @@ def _check_folder(folder: Path, overwrite: bool) -> Written:
     """Refuse a folder that holds something but an earlier demo, whose files are returned; clear what was left half."""
     try:
         held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-        held = [name for name in held if name not in (MARK, _PARTIAL)]
+        held = [name for name in held if name not in (MARK, BOTH, _PARTIAL)]
         before = written_before(folder) if overwrite else {}
     except NotADirectoryError as error:
         raise InputError(f"{folder} is a file, expected a folder to draw into. Name another one.") from error

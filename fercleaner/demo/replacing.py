@@ -10,8 +10,8 @@ from typing import TypeAlias
 from ..core.errors import InputError
 from ..core.files import write_whole
 
-#: Holds the files that a demo wrote; each with its SHA-256, two of them while one demo replaces another.
-MARK = ".fercleaner-demo.json"
+#: Holds the files that a demo wrote, each with its SHA-256; the second knows those of both while one replaces another.
+MARK, BOTH = ".fercleaner-demo.json", ".fercleaner-demo.both.json"
 
 Written: TypeAlias = dict[str, list[str]]
 
@@ -21,13 +21,16 @@ def written_before(folder: Path) -> Written:
 
     Raises InputError where one of them was changed since, or is a link.
     """
-    try:
-        held = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        written = {str(name): [str(digest) for digest in digests] for name, digests in held.items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{folder / MARK} cannot be read. Remove the demo by hand, or name another folder.") from error
+    written: Written = {}
+    for mark in (folder / MARK, folder / BOTH):
+        try:
+            held = json.loads(mark.read_text(encoding="utf-8"))
+            for name, digests in held.items():
+                written.setdefault(str(name), []).extend(str(digest) for digest in digests)
+        except FileNotFoundError:
+            continue
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise InputError(f"{mark} cannot be read. Remove the demo by hand, or name another folder.") from error
     for name, digests in written.items():
         path = folder / name
         linked = any(place.is_symlink() for place in (path, *path.parents) if place.is_relative_to(folder / "."))
@@ -42,7 +45,7 @@ def written_before(folder: Path) -> Written:
 def install(partial: Path, folder: Path, before: Written) -> None:
     """Move the files of `partial` into `folder`, in place of those of an earlier demo; every other file stays.
 
-    A run that is killed meanwhile leaves a mark that knows the files of both, so that it can be run again.
+    A run that is killed meanwhile leaves a list of the files of both (`BOTH`), so that it can be run again.
 
     Raises InputError where a file of another program has the name of one to be written.
     """
@@ -54,17 +57,18 @@ def install(partial: Path, folder: Path, before: Written) -> None:
                 f"{folder / name} is there, which no earlier demo wrote, and --force replaces nothing but a demo. Move "
                 "it away, or name another folder."
             )
-    _mark(folder, {name: [*before.get(name, []), *after.get(name, [])] for name in {**before, **after}})
+    _mark(folder / BOTH, {name: [*before.get(name, []), *after.get(name, [])] for name in {**before, **after}})
     for name in set(before) - set(after):
         (folder / name).unlink(missing_ok=True)
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (partial / name).replace(folder / name)
-    _mark(folder, after)
+    _mark(folder / MARK, after)
+    (folder / BOTH).unlink()
 
 
-def _mark(folder: Path, written: Written) -> None:
-    write_whole(folder / MARK, [json.dumps(written, indent=0, sort_keys=True).encode() + b"\n"])
+def _mark(path: Path, written: Written) -> None:
+    write_whole(path, [json.dumps(written, indent=0, sort_keys=True).encode() + b"\n"])
 
 
 def _digest(path: Path) -> str:
