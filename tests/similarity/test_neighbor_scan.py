@@ -76,8 +76,29 @@ def test_large_sets_are_searched_exactly_by_a_scan(monkeypatch):
     features = Features("v", np.array([f"f{i:04d}" for i in range(1500)]), vectors, np.ones(1500, dtype=bool))
     apart = np.where(np.arange(1500) % 5 == 0, "g", "")
     by_faiss = nearest(features, 8, apart=apart, center=False, device="cpu")
-    monkeypatch.setattr(exact, "SCANNED_FROM", 1000**2)
+    monkeypatch.setattr(exact, "SCANNED_FROM", 1000)
+    scans = []
+    monkeypatch.setattr(exact, "Scan", lambda vectors: scans.append(Scan(vectors)) or scans[0])
     by_scan = nearest(features, 8, apart=apart, center=False, device="cpu")
+    assert scans
     assert by_scan.search == {"index": "exact"}
+    assert by_scan.indices.tobytes() == by_faiss.indices.tobytes()
+    assert by_scan.similarity.tobytes() == by_faiss.similarity.tobytes()
+
+
+@pytest.mark.parametrize("size", [12, 20, 40])
+def test_groups_take_places_among_the_nearest_and_the_answer_stays_exact(monkeypatch, size):
+    """Each group is a cloud of its own, so that its members stand before all others among a face's candidates."""
+    rng = np.random.default_rng(size)
+    n = 3000
+    center = rng.normal(size=(n // size, 16))
+    vectors = (np.repeat(center, size, axis=0) + 0.15 * rng.normal(size=(n // size * size, 16))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    count = len(vectors)
+    features = Features("v", np.array([f"f{i:04d}" for i in range(count)]), vectors, np.ones(count, dtype=bool))
+    apart = np.array([f"g{i // size}" for i in range(count)])
+    by_faiss = nearest(features, 15, apart=apart, center=False, device="cpu")
+    monkeypatch.setattr(exact, "SCANNED_FROM", 1000)
+    by_scan = nearest(features, 15, apart=apart, center=False, device="cpu")
     assert by_scan.indices.tobytes() == by_faiss.indices.tobytes()
     assert by_scan.similarity.tobytes() == by_faiss.similarity.tobytes()

@@ -243,9 +243,9 @@ def test_memory_grows_with_n_and_never_with_its_square(monkeypatch):
     widest = []
     choose = search._choose
 
-    def watched(vectors, todo, near, groups, k, edge):
+    def watched(faces, held, near, numbers, edge):
         widest.append(near.size)
-        return choose(vectors, todo, near, groups, k, edge)
+        return choose(faces, held, near, numbers, edge)
 
     monkeypatch.setattr(search, "_choose", watched)
     nearest(features(view.values[:50]), 5, device="cpu")

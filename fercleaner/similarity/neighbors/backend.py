@@ -77,14 +77,6 @@ def import_faiss() -> Any:
     return faiss
 
 
-def to_gpu(faiss: Any, built: Any, device: str) -> Any:
-    """Return a FAISS index on the GPU that `device` means, or the same one where FAISS sees none."""
-    if not use_gpu(device) or faiss_gpus() == 0:
-        return built
-    number = int(device.partition(":")[2] or 0)
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, built)
-
-
 def use_gpu(device: str) -> bool:
     """Return whether neighbors are searched on a GPU, as in `choose_device`.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.arrays import Floats, Ints
-from .backend import Backend, faiss_gpus, import_faiss, to_gpu, use_gpu
+from .backend import Backend, faiss_gpus, import_faiss, use_gpu
 from .on_torch import on_torch
 from .scan import Scan
 
@@ -37,7 +37,8 @@ def exact(vectors: Floats, device: str, asked: int) -> Backend:
 
 
 def _on_gpu(faiss: Any, vectors: Floats, device: str) -> Backend:
-    index = to_gpu(faiss, faiss.IndexFlatIP(vectors.shape[1]), device)
+    number = int(device.partition(":")[2] or 0)
+    index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, faiss.IndexFlatIP(vectors.shape[1]))
     index.add(vectors)
 
     def find(queries: Floats, want: int, depth: int) -> Ints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,15 @@ from .scoring import pair_similarities, ranked
 from .tuning import tune
 
 log = logging.getLogger(__name__)
+
+
+class Ready(NamedTuple):
+    """Faces to search among: unit vectors (m, D), row numbers that name them and settle ties, and groups (m,)."""
+
+    vectors: Floats
+    rows: Ints
+    group: Ints
+
 
 #: Faces searched at once: bounds memory at BLOCK x (k + spare) numbers.
 BLOCK = 16_384
@@ -110,20 +120,13 @@ def nearest(
     asked = np.arange(len(rows)) if backend.order is None else backend.order
     if only is not None:
         asked = asked[only[rows[asked]]]
-    done = 0
+    faces, done = Ready(vectors, np.arange(len(rows)), groups), 0
     for start in range(0, len(asked), BLOCK):
         block = asked[start : start + BLOCK]
-        todo = block
-        want = min(k + SPARE + 1, len(rows))
-        while len(todo):
-            near = backend.candidates(vectors[todo], want)
-            best, value, wanting = _choose(vectors, todo, near, groups, k, backend.edge)
-            settled = ~wanting if want < min(len(rows), MOST_CANDIDATES) else np.ones(len(todo), dtype=bool)
-            out = rows[todo[settled]]
-            indices[out] = np.where(best[settled] >= 0, rows[best[settled]], -1)
-            similarity[out] = value[settled]
-            todo = todo[~settled]
-            want = min(4 * want, len(rows), max(MOST_CANDIDATES, k + SPARE + 1))
+        best, value = best_of(backend, faces, block, faces, k)
+        out = rows[block]
+        indices[out] = np.where(best >= 0, rows[best], -1)
+        similarity[out] = value
         done += len(block)
         if progress:
             progress(done, len(asked))
@@ -141,16 +144,40 @@ def built(vectors: Floats, k: int, index: Index, device: str, recall: float, ask
     return backend
 
 
-def _choose(vectors: Floats, todo: Ints, near: Ints, groups: Ints, k: int, edge: float) -> tuple[Ints, Floats, Bools]:
+def best_of(backend: Backend, asked: Ready, todo: Ints, held: Ready, k: int) -> tuple[Ints, Floats]:
+    """Return the k nearest of the faces asked[todo] among those held by an index, itself and its group left out.
+
+    Returns their `held.rows`, -1 where there are no more, and similarities, both (len(todo), k).
+    """
+    n = len(held.rows)
+    indices, similarity = np.full((len(todo), k), -1, dtype=np.int64), np.zeros((len(todo), k), dtype=np.float32)
+    place, want = np.arange(len(todo)), min(k + SPARE + 1, n)
+    while len(place):
+        near = backend.candidates(asked.vectors[todo[place]], want)
+        best, value, wanting = _choose((asked, todo[place]), held, near, (k, want), backend.edge)
+        settled = ~wanting if want < min(n, MOST_CANDIDATES) else np.ones(len(place), dtype=np.bool_)
+        indices[place[settled]], similarity[place[settled]] = best[settled], value[settled]
+        place, want = place[~settled], min(4 * want, n, max(MOST_CANDIDATES, k + SPARE + 1))
+    return indices, similarity
+
+
+def _choose(
+    faces: tuple[Ready, Ints], held: Ready, near: Ints, numbers: tuple[int, int], edge: float
+) -> tuple[Ints, Floats, Bools]:
     """Score candidates exactly, drop self and group members, and keep the k best of each row.
 
-    Returns indices and similarities (len(todo), k), and which rows want more candidates: they came short of
-    k, or their k-th is within `edge` of the last candidate of a full row, beyond which equals may stand.
+    `faces` are the faces and which of them are asked about, `numbers` k and how many candidates were wanted.
+
+    Returns indices and similarities (rows, k), and which rows want more candidates: they came short of k; or their
+    k-th is within `edge` of the last candidate of a full row, beyond which equals may stand; or it does not lie among
+    the `want` nearest, of which alone a row is sure to have all (those that were left out took their places).
     """
-    allowed = (near >= 0) & (near != todo[:, None]) & (groups[near] != groups[todo][:, None])
-    pairs = pair_similarities(vectors, todo, near)
-    last = np.where((near >= 0).all(1), pairs.min(1, initial=np.inf), -np.inf)
-    scored = np.where(allowed, np.clip(pairs, -1.0, 1.0), np.float32(-np.inf))
-    best, value = ranked(scored, near, k)
-    wanting = (allowed.sum(1) < k) | (value[:, -1] <= last + edge)
+    (asked, todo), (k, want) = faces, numbers
+    there = near >= 0
+    rows = np.where(there, held.rows[near], -1)
+    allowed = there & (rows != asked.rows[todo][:, None]) & (held.group[near] != asked.group[todo][:, None])
+    pairs = pair_similarities(held.vectors, todo, near, asked=asked.vectors)
+    last = np.where(there.all(1), pairs.min(1, initial=np.inf), -np.inf)
+    best, value = ranked(np.where(allowed, np.clip(pairs, -1.0, 1.0), np.float32(-np.inf)), rows, k)
+    wanting = (allowed.sum(1) < k) | (value[:, -1] <= last + edge) | ((pairs > value[:, -1:]).sum(1) >= want)
     return best, value, np.asarray(wanting)

@@ -17,8 +17,8 @@ from ...core.arrays import Bools, Doubles, Floats, Ints, Progress
 from ...core.errors import InputError
 from ..whitening import unit_rows
 from .exact import exact
-from .scoring import EDGE, pair_similarities, ranked
-from .search import BLOCK, MOST_CANDIDATES, SPARE
+from .scoring import ranked
+from .search import BLOCK, Ready, best_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +39,6 @@ class Part:
     first: int
     values: Floats
     found: Bools
-    group: Ints
-
-
-class Ready(NamedTuple):
-    """The found faces of a part as unit vectors (m, D), with their rows in the set and their groups (m,)."""
-
-    vectors: Floats
-    rows: Ints
     group: Ints
 
 
@@ -75,7 +67,7 @@ def mean_of(sums: Iterable[tuple[Doubles, int]]) -> Doubles:
 
 
 def ready(part: Part, mean: Doubles) -> Ready:
-    """Return a part's found faces as unit vectors, the mean vector taken off before."""
+    """Return a part's found faces, the mean vector taken off; rows are those of the whole set."""
     inside = np.flatnonzero(part.found)
     vectors = unit_rows((part.values[inside] - mean).astype(np.float32))
     return Ready(vectors, part.first + inside, part.group[inside])
@@ -86,20 +78,14 @@ def nearest_in(asked: Ready, part: Ready, k: int, device: str = "cpu") -> Best:
 
     Cost: O(m n D) time; O(n D + BLOCK (k + spare)) memory.
     """
-    m, n = len(asked.rows), len(part.rows)
+    m = len(asked.rows)
     best = Best(np.full((m, k), -1, dtype=np.int64), np.zeros((m, k), dtype=np.float32))
-    if n == 0:
+    if not len(part.rows):
         return best
-    backend = exact(part.vectors, device, 0)  # 0: by FAISS, whose scores the tie rule below knows
+    backend = exact(part.vectors, device, m)
     for start in range(0, m, BLOCK):
-        todo, want = np.arange(start, min(start + BLOCK, m)), min(k + SPARE + 1, n)
-        while len(todo):
-            near = backend.candidates(asked.vectors[todo], want)
-            found, wanting = _chosen(asked, todo, part, near, k)
-            settled = ~wanting if want < min(n, MOST_CANDIDATES) else np.ones(len(todo), dtype=np.bool_)
-            best.indices[todo[settled]] = found.indices[settled]
-            best.similarity[todo[settled]] = found.similarity[settled]
-            todo, want = todo[~settled], min(4 * want, n, max(MOST_CANDIDATES, k + SPARE + 1))
+        todo = np.arange(start, min(start + BLOCK, m))
+        best.indices[todo], best.similarity[todo] = best_of(backend, asked, todo, part, k)
     return best
 
 
@@ -107,9 +93,7 @@ def merged_best(found: Sequence[Best], k: int) -> Best:
     """Return the k nearest of what several parts found for the same faces: most similar first, ties by row number."""
     indices = np.concatenate([one.indices for one in found], axis=1)
     similarity = np.concatenate([one.similarity for one in found], axis=1)
-    ranked = np.where(indices >= 0, similarity, -np.inf)
-    order = np.lexsort((indices, -ranked), axis=1)[:, :k]
-    return Best(np.take_along_axis(indices, order, 1), np.take_along_axis(similarity, order, 1))
+    return Best(*ranked(np.where(indices >= 0, similarity, np.float32(-np.inf)), indices, k))
 
 
 def nearest_by_parts(
@@ -162,13 +146,3 @@ def padded(part: Part, best: Best) -> Best:
     full = Best(np.full((n, k), -1, dtype=np.int64), np.zeros((n, k), dtype=np.float32))
     full.indices[rows], full.similarity[rows] = best.indices, best.similarity
     return full
-
-
-def _chosen(asked: Ready, todo: Ints, part: Ready, near: Ints, k: int) -> tuple[Best, Bools]:
-    """Score candidates (their place in the part) exactly and keep the k best; also say which rows want more of them."""
-    pairs = pair_similarities(part.vectors, todo, near, asked=asked.vectors)
-    rows = np.where(near >= 0, part.rows[near], -1)
-    allowed = (near >= 0) & (rows != asked.rows[todo][:, None]) & (part.group[near] != asked.group[todo][:, None])
-    last = np.where(near >= 0, pairs, np.inf).min(1)
-    indices, value = ranked(np.where(allowed, np.clip(pairs, -1.0, 1.0), np.float32(-np.inf)), rows, k)
-    return Best(indices, value), np.asarray((allowed.sum(1) < k) | (value[:, -1] <= last + EDGE))
