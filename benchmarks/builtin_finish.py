@@ -219,10 +219,10 @@ def write_trained_on(args: Any, crops: Tensor, photographs: set[str]) -> None:
 
 def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
     """Return the description that stands beside the weights."""
-    told = metadata_of(args.work / "body.safetensors")
-    rounds = int(told.get("round", 0))
+    known = metadata_of(args.work / "body.safetensors")
+    rounds = int(known.get("round", 0))
     body = {"rounds": rounds, "steps": args.steps, "batch": args.batch, "loss_weights": PARTS}
-    body |= {"cleaned labels": args.cleaned is not None, "share in the mix": float(told.get("share", 1))}
+    body |= {"cleaned labels": args.cleaned is not None, "share in the mix": float(known.get("share", 1))}
     return {
         "network": "FaceNet",
         "parameters": count_parameters(network),

@@ -57,8 +57,8 @@ def main() -> None:
     parts = photos.split_photographs(some.groups, args.groups, args.seed)
     ours, rows = torch.from_numpy(np.load(args.work / "wild_start.npy")), np.flatnonzero(parts["train"])
     cleaned = photos.cleaned_labels(args.cleaned, some.names)
-    told = {"left out": None, "as they came": as_given(some.labels), "cleaned": cleaned}
-    targets = {name: photograph_targets(some, ours, rows, labels) for name, labels in told.items()}
+    versions = {"left out": None, "as they came": as_given(some.labels), "cleaned": cleaned}
+    targets = {name: photograph_targets(some, ours, rows, labels) for name, labels in versions.items()}
     judges = np.array(EXPRESSIONS)[photos.cleaned_labels(args.judge_by, some.names)[0].argmax(1).numpy()]
     network = load_facenet(str(args.work / "body.safetensors"))
     crops, votes, _ = features(network, read_crops(args)[1], crops_batch)

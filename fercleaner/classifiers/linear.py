@@ -35,8 +35,11 @@ def fit_linear(
     device: str,
     progress: Progress | None,
     strength: float = RIDGE,
+    also: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Train all folds' linear heads at once; return their scores (N, F, C) and mean margins (N, F).
+
+    With `also`, (M, D), scores are (N + M, F, C): those of these rows, which train nothing, stand behind.
 
     Targets are distributions: (N, C), or (N, F, C) where each fold has its own. Margins are those of the likeliest
     class, on the mean over folds in the latter case. `strength` / sqrt(n) is the ridge.
@@ -85,8 +88,10 @@ def fit_linear(
         pace = torch.where(uphill, torch.ones_like(pace), faster)
         if progress is not None:
             progress(done + 1, LINEAR_STEPS)
-    logits = torch.empty((n, folds, classes), device=device)
-    for b in blocks:
-        z = (weight.view(-1, x.shape[1]) @ x[b].T).view(folds, classes, -1) + bias[:, :, None]
-        logits[b] = z.permute(2, 0, 1)
+    logits = torch.empty((n + (0 if also is None else len(also)), folds, classes), device=device)
+    for first, rows in ((0, x), (n, torch.from_numpy(also).to(device) if also is not None else x[:0])):
+        for start in range(0, len(rows), BLOCK):
+            some = rows[start : start + BLOCK]
+            z = (weight.view(-1, x.shape[1]) @ some.T).view(folds, classes, -1) + bias[:, :, None]
+            logits[first + start : first + start + len(some)] = z.permute(2, 0, 1)
     return logits.cpu().numpy(), (margin.T.contiguous() / LINEAR_STEPS).cpu().numpy()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.arrays import Bools, Floats, Ints, Progress
+from ..core.arrays import Bools, Doubles, Floats, Ints, Progress
 from ..core.devices import torch_device
 from ..core.errors import InputError
 from ..core.groups import fold_numbers
@@ -86,31 +86,8 @@ def cross_fit(
     folds are averaged, and no threshold samples are used. Steps: Nesterov with the restart of O'Donoghue and
     Candes, Foundations of Computational Mathematics 2015.
     """
-    if folds < 2:
-        raise InputError(f"folds is {folds}; cross-fitting needs at least 2.")
-    if not features:
-        raise InputError("The probe needs features: add --encoder or --view NAME=FILE.")
-    order = samples.by_id
-    design, found = side_by_side(samples, features, order)
-    fold = assign_folds(samples, folds, seed, usable=_scattered(found, order))[order]
-    given = np.asarray(samples.given, dtype=np.float32)[order]
-    used = found & samples.labeled[order]
-    if not used.any():
-        raise InputError("No labeled face has a vector in any view; the probe has nothing to learn from.")
-    trains, judges = roles(fold, used, found)
-    if not judges.any():
-        return _posteriors(
-            samples, order, np.zeros_like(given), np.zeros(len(used), dtype=np.bool_), np.zeros(len(used))
-        )
-    where = torch_device(device)
-    logits, margin = fit_linear(design, given, trains, where, progress)
-    temperature = calibrate(logits, given, judges & used[:, None])
-    probability = softmax((logits / temperature).astype(np.float64))
-    share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
-    values = np.einsum("nf,nfc->nc", share, probability)
-    times = trains.sum(1)
-    margin = np.where(trains, margin, 0.0).sum(1) / np.maximum(times, 1)
-    return _posteriors(samples, order, values, np.asarray(judges.any(1)), margin)
+    heads = _heads(samples, features, None, folds, seed, device, progress)
+    return _posteriors(samples, heads.order, *_mean(heads.probability, heads.judges), heads.margin)
 
 
 def mirror_fit(
@@ -139,28 +116,61 @@ def mirror_fit(
     Posteriors
         `name` "mirror", `learned`.
     """
+    heads = _heads(samples, features, mirrored, folds, seed, device, None)
+    values, found = _mean(heads.mirrored, heads.judges & heads.seen[:, None])
+    answer = _posteriors(samples, heads.order, values, found, np.zeros(len(found)))
+    return replace(answer, name=MIRROR, margin=None)
+
+
+class _Heads(NamedTuple):
+    """What the heads of all folds say, rows by id: of the faces and of the mirrored ones, (N, F, C)."""
+
+    order: Ints
+    judges: Bools
+    probability: Doubles
+    mirrored: Doubles
+    seen: Bools
+    margin: Doubles
+
+
+def _heads(
+    samples: Samples,
+    features: Mapping[str, Features],
+    mirrored: Mapping[str, Features] | None,
+    folds: int,
+    seed: int,
+    device: str,
+    progress: Progress | None,
+) -> _Heads:
+    """Train the heads on the faces as they are and ask them about these and, where there are any, mirrored ones."""
+    if folds < 2:
+        raise InputError(f"folds is {folds}; cross-fitting needs at least 2.")
+    if not features:
+        raise InputError("The probe needs features: add --encoder or --view NAME=FILE.")
     order = samples.by_id
     design, found = side_by_side(samples, features, order)
-    other, seen = side_by_side(samples, features, order, instead=mirrored)
+    other, seen = side_by_side(samples, features, order, instead=mirrored) if mirrored else (None, found)
     fold = assign_folds(samples, folds, seed, usable=_scattered(found, order))[order]
     given = np.asarray(samples.given, dtype=np.float32)[order]
     used = found & samples.labeled[order]
+    if not used.any():
+        raise InputError("No labeled face has a vector in any view; the probe has nothing to learn from.")
     trains, judges = roles(fold, used, found)
     n = len(order)
-    nothing = np.zeros_like(trains)
-    logits, _ = fit_linear(
-        np.concatenate((design, other)),
-        np.concatenate((given, np.zeros_like(given))),
-        np.concatenate((trains, nothing)),
-        torch_device(device),
-        None,
-    )
+    if not judges.any():
+        nothing = np.zeros((n, judges.shape[1], given.shape[1]))
+        return _Heads(order, judges, nothing, nothing, seen, np.zeros(n))
+    logits, margin = fit_linear(design, given, trains, torch_device(device), progress, also=other)
     temperature = calibrate(logits[:n], given, judges & used[:, None])
-    asked = judges & seen[:, None]
-    share = asked / np.maximum(asked.sum(1, keepdims=True), 1)
-    values = np.einsum("nf,nfc->nc", share, softmax((logits[n:] / temperature).astype(np.float64)))
-    answer = _posteriors(samples, order, values, np.asarray(asked.any(1)), np.zeros(n))
-    return replace(answer, name=MIRROR, margin=None)
+    probability = softmax((logits / temperature).astype(np.float64))
+    area = np.where(trains, margin, 0.0).sum(1) / np.maximum(trains.sum(1), 1)
+    return _Heads(order, judges, probability[:n], probability[n:], seen, area)
+
+
+def _mean(probability: Doubles, judges: Bools) -> tuple[Doubles, Bools]:
+    """Return the mean over the heads that may judge each face, and which faces one may."""
+    share = judges / np.maximum(judges.sum(1, keepdims=True), 1)
+    return np.einsum("nf,nfc->nc", share, probability), np.asarray(judges.any(1))
 
 
 def side_by_side(

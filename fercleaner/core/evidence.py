@@ -29,6 +29,8 @@ class Evidence:
         fold; the others were trained elsewhere (`outside`).
     landmarks : Landmarks, optional
     action_units : ActionUnits, optional
+    mirrored : mapping of view -> Features
+        Vectors of the mirrored pictures, where posteriors "mirror" were asked for: to fit these again to other labels.
     device : str
         Where a method trains what it trains with torch: "auto", "cuda" or "cpu" (`devices.torch_device`).
     """
@@ -40,10 +42,12 @@ class Evidence:
     landmarks: Landmarks | None = None
     action_units: ActionUnits | None = None
     device: str = "auto"
+    mirrored: Mapping[str, Features] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         tables: list[tuple[str, Any]] = [
             *((f"view '{k}'", v) for k, v in self.features.items()),
+            *((f"mirrored view '{k}'", v) for k, v in self.mirrored.items()),
             *((f"neighbors of '{k}'", v) for k, v in self.neighbors.items()),
             *((f"posteriors '{k}'", v) for k, v in self.posteriors.items()),
             ("landmarks", self.landmarks),

@@ -72,7 +72,7 @@ class Threshold:
     Examples
     --------
     >>> P = np.array([[.70, .20, .10], [.30, .60, .10], [.25, .25, .50], [.55, .05, .40]])
-    >>> select(P, np.eye(3)[[0, 0, 2, 1]]).tolist()
+    >>> kept_labels(P, np.eye(3)[[0, 0, 2, 1]]).tolist()
     [True, False, True, False]
     """
 
@@ -173,7 +173,7 @@ def selection_rate(posterior: Doubles, given: Doubles, batch: int) -> Doubles:
     """Return in which share of random mini-batches a label is kept, (N,) in [0, 1].
 
     The closed form Phi((P_y - mu_y) sqrt(B - 1) / s_y): the face itself cancels out of its batch's mean, the
-    other B - 1 are drawn from the set. `batch` 0 gives `select` as 0 and 1; so does a column without spread.
+    other B - 1 are drawn from the set. `batch` 0 gives `kept_labels` as 0 and 1; so does a column without spread.
     """
     from scipy.special import ndtr
 

@@ -144,7 +144,7 @@ class SiteMatrices:
         return result
 
     def posterior(self, votes: Doubles, given: Doubles, faces: Bools | None = None) -> Doubles:
-        """Return P(true | face, label) of votes (N, C) or of those of each fold's run (N, F, C), as `posterior`.
+        """Return P(true | face, label) of votes (N, C) or of those of each fold's run (N, F, C), as `site_posterior`.
 
         Votes that are the same in all runs, (N, 1, C), are read as (N, C).
 

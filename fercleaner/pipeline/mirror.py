@@ -1,19 +1,18 @@
-"""What the probe says of mirrored pictures: the second view of DNFER's consistency."""
+"""Vectors of mirrored pictures, which the probe is asked about: the second view of DNFER's consistency."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..classifiers.probe import MIRROR, mirror_fit
 from ..core.errors import InputError
-from ..core.types import Features, Posteriors, Samples
+from ..core.types import Features, Samples
 from .inputs import Callbacks, Resources, Sources, encoder_names
+from .notes import note_run
 
 if TYPE_CHECKING:
     from ..extraction.extractor import Extractor
-
-__all__ = ["MIRROR", "mirror_encoders", "mirror_posteriors"]
 
 
 def mirror_encoders(sources: Sources) -> Sequence[Extractor]:
@@ -32,14 +31,10 @@ def mirror_encoders(sources: Sources) -> Sequence[Extractor]:
     return sources.encoders if sources.mirrored else ()
 
 
-def mirror_posteriors(
-    samples: Samples,
-    views: Mapping[str, Features],
-    encoders: Sequence[Extractor],
-    resources: Resources,
-    callbacks: Callbacks,
-) -> Posteriors:
-    """Run encoders over the mirrored pictures and ask the probe's heads about them; "mirror"."""
+def mirrored_views(
+    samples: Samples, encoders: Sequence[Extractor], resources: Resources, callbacks: Callbacks
+) -> dict[str, Features]:
+    """Run encoders over the mirrored pictures; tell what each run did."""
     from ..encoders.builtin import PARTS, BuiltinExtractor
     from ..encoders.builtin_views import split
     from ..extraction.images import mirrored
@@ -50,9 +45,10 @@ def mirror_posteriors(
     for name, encoder in zip(encoder_names(encoders), encoders, strict=True):
         stage = callbacks.stage(f"{name}, mirrored")
         done = extract(turned, encoder, cache=resources.cache, workers=resources.workers, progress=stage)
+        note_run(replace(done.log, view=f"{name}, mirrored"), callbacks)
         if isinstance(encoder, BuiltinExtractor) and encoder.parts == PARTS:
             found = split(turned, done.values, done.found, done.notes, encoder.spec).features
         else:
             found = Features(name, samples.ids, done.values, done.found)
         seen[found.view] = found
-    return mirror_fit(samples, views, seen, seed=resources.seed, device=resources.device)
+    return seen

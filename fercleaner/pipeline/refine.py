@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..classifiers.probe import PROBE
-from ..core.arrays import Bools
+from ..classifiers.probe import MIRROR, PROBE
 from ..core.errors import InputError
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
@@ -24,12 +23,12 @@ from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, encoder_names
-from .mirror import MIRROR, mirror_encoders, mirror_posteriors
+from .mirror import mirror_encoders, mirrored_views
 from .neighborhoods import keep_apart, search
+from .notes import note_missing, note_run
 
 if TYPE_CHECKING:
     from ..encoders.builtin import BuiltinExtractor
-    from ..extraction.run import RunLog
     from ..landmarks import Detector
 
 #: The view of facial geometry; its descriptor is whitened already.
@@ -171,13 +170,14 @@ def gather_for(
         samples, neighbors = search(samples, k, "joint" in wanted, ready, identity, resources, callbacks)
     else:
         samples = keep_apart(samples, ready, identity, resources, callbacks)
-    posteriors = {p.name: p for p in sources.posteriors}
+    posteriors, mirrored = {p.name: p for p in sources.posteriors}, dict[str, Features]()
     if "posteriors" in wanted and views:
         posteriors[PROBE] = _probe(samples, views, resources, callbacks)
         if encoders:
-            posteriors[MIRROR] = mirror_posteriors(samples, views, encoders, resources, callbacks)
+            mirrored = mirrored_views(samples, encoders, resources, callbacks)
+            posteriors[MIRROR] = _mirror(samples, views, mirrored, resources)
     units = _action_units(sources, landmarks, views) if "action_units" in wanted else None
-    return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device)
+    return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device, mirrored)
 
 
 def evidence_for(method: Method, evidence: Evidence) -> Evidence:
@@ -194,7 +194,9 @@ def evidence_for(method: Method, evidence: Evidence) -> Evidence:
             if "neighbors" in wanted and (name != JOINT or "joint" in wanted)
         },
         posteriors={
-            name: table for name, table in evidence.posteriors.items() if name != PROBE or "posteriors" in wanted
+            name: table
+            for name, table in evidence.posteriors.items()
+            if name not in (PROBE, MIRROR) or "posteriors" in wanted
         },
         action_units=evidence.action_units if "action_units" in wanted else None,
     )
@@ -203,12 +205,14 @@ def evidence_for(method: Method, evidence: Evidence) -> Evidence:
 def relabeled(evidence: Evidence, samples: Samples, resources: Resources, callbacks: Callbacks) -> Evidence:
     """Return `evidence` under other given labels of the same faces.
 
-    The probe hangs on labels and is fitted again, where there is one. Other posteriors that learned from the labels
-    are left out, since they cannot be; all else is taken over.
+    The probe hangs on labels and is fitted again, where there is one, for mirrored pictures too. Other posteriors that
+    learned from the labels are left out, since they cannot be; all else is taken over.
     """
     posteriors = evidence.outside
     if PROBE in evidence.posteriors:
         posteriors[PROBE] = _probe(samples, evidence.features, resources, callbacks)
+    if MIRROR in evidence.posteriors and evidence.mirrored:
+        posteriors[MIRROR] = _mirror(samples, evidence.features, evidence.mirrored, resources)
     return replace(evidence, samples=samples, posteriors=posteriors)
 
 
@@ -230,6 +234,15 @@ def _probe(samples: Samples, views: Mapping[str, Features], resources: Resources
     return cross_fit(samples, views, seed=resources.seed, device=resources.device, progress=callbacks.stage(PROBE))
 
 
+def _mirror(
+    samples: Samples, views: Mapping[str, Features], mirrored: Mapping[str, Features], resources: Resources
+) -> Posteriors:
+    """Return what the probe says of mirrored pictures."""
+    from ..classifiers.probe import mirror_fit
+
+    return mirror_fit(samples, views, mirrored, seed=resources.seed, device=resources.device)
+
+
 def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, callbacks: Callbacks) -> Sources:
     """Return the sources with the builtin model replaced by what its one pass gives.
 
@@ -245,7 +258,7 @@ def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, 
     done = extract(
         samples, builtin, cache=resources.cache, workers=resources.workers, progress=callbacks.stage(builtin.name)
     )
-    _tell(done.log, callbacks)
+    note_run(done.log, callbacks)
     views = split(samples, done.values, done.found, done.notes, builtin.spec)
     gives = sources.builtin_posteriors
     if gives and views.reason:
@@ -288,9 +301,9 @@ def _landmarks(
             cache=resources.cache,
             workers=resources.workers,
             progress=callbacks.stage("landmarks"),
-            on_log=lambda done: _tell(done, callbacks),
+            on_log=lambda done: note_run(done, callbacks),
         )
-    _tell_missing("landmarks", found.found, found.notes, samples, callbacks)
+    note_missing("landmarks", found.found, found.notes, samples, callbacks)
     return found
 
 
@@ -305,7 +318,7 @@ def _views(
     def add(view: Features) -> None:
         if not np.array_equal(view.ids, samples.ids):
             raise InputError(f"View '{view.view}' is not in the order of the samples.")
-        _tell_missing(view.view, view.found, view.notes, samples, callbacks)
+        note_missing(view.view, view.found, view.notes, samples, callbacks)
         views[view.view] = view
 
     for view in sources.views:
@@ -317,7 +330,7 @@ def _views(
             cache=resources.cache,
             workers=resources.workers,
             progress=callbacks.stage(name),
-            on_log=lambda done: _tell(done, callbacks),
+            on_log=lambda done: note_run(done, callbacks),
         )
         add(replace(view, view=name))
     if landmarks is not None:
@@ -342,6 +355,7 @@ def _check_names(sources: Sources) -> None:
         if count > 1:
             raise InputError(f"Two views are called '{name}'. Give one of them another name: --view NAME=FILE.")
     own = [builtin.name] if builtin is not None and sources.builtin_posteriors else []
+    own += [MIRROR] if sources.mirrored else []
     said = Counter([table.name for table in sources.posteriors] + own)
     for name, count in said.items():
         if count > 1:
@@ -362,31 +376,3 @@ def _action_units(sources: Sources, landmarks: Landmarks | None, views: dict[str
     if blendshapes is not None and blendshapes.values.shape[1] == len(action_units.BLENDSHAPES):
         return action_units.from_view(blendshapes)
     return None if landmarks is None else action_units.from_landmarks(landmarks)
-
-
-def _tell(done: RunLog, callbacks: Callbacks) -> None:
-    """Say what an extraction did."""
-    repeated = f", {done.repeated:,} with the picture of another row" if done.repeated else ""
-    callbacks.note(
-        f"{done.view}: {done.computed:,} of {done.faces:,} faces computed, {done.reused:,} from the cache{repeated}, "
-        f"in {done.seconds:.1f} s."
-    )
-    if done.unreadable:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.unreadable.items()))
-        callbacks.note(
-            f"{done.view}: {sum(done.unreadable.values()):,} pictures cannot be read ({why}); "
-            f"first: {done.first_unreadable}"
-        )
-
-
-def _tell_missing(view: str, found: Bools, notes: Any, samples: Samples, callbacks: Callbacks) -> None:
-    """Say how many faces a view misses, why, and what becomes of them."""
-    missing = int((~found).sum())
-    if missing:
-        why = Counter(notes[~found].tolist()).most_common(3) if notes is not None else []
-        reason = "; ".join(f"{count:,} {text or 'without a reason'}" for text, count in why)
-        reason = f" ({reason})" if reason else ""
-        callbacks.note(
-            f"{view}: {missing:,} of {len(samples):,} faces have none{reason}; first: "
-            f"{samples.ids[~found][0]}. They are judged by the other views, or keep their label."
-        )

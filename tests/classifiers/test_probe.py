@@ -343,7 +343,7 @@ def test_the_mirror_is_what_the_same_heads_say_of_other_vectors() -> None:
     same = mirror_fit(samples, views, views, device="cpu")
     probe = cross_fit(samples, views, device="cpu")
     assert (same.name, same.learned, same.margin) == ("mirror", True, None)
-    np.testing.assert_allclose(same.values, probe.values, atol=2e-3)
+    np.testing.assert_allclose(same.values, probe.values, atol=1e-6)
     moved = {"a": replace(views["a"], values=views["a"].values + np.float32(0.3))}
     found = mirror_fit(samples, views, moved, device="cpu")
     assert np.abs(found.values - probe.values).max() > 0.05, (

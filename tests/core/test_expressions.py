@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fercleaner.core import expressions
 from fercleaner.core.expressions import ALIASES, BASIC, CLASS_SETS, COMPOUND, EXPRESSIONS, canonical, closest_class
 
 SPELLINGS = [
@@ -83,8 +80,3 @@ def test_compound_order_and_affectnet_junk() -> None:
     )
     assert set(CLASS_SETS["affectnet8"].junk) == {8, 9, 10}
     assert set(CLASS_SETS["affectnet7"].junk) == {7, 8, 9, 10}
-
-
-def test_doctests() -> None:
-    result = doctest.testmod(expressions)
-    assert (result.failed, result.attempted) == (0, 5)

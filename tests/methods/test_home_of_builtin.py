@@ -51,3 +51,13 @@ def test_vectors_of_earlier_weights_have_a_home_of_their_own() -> None:
         far = now.distance(view, samples)
         assert far is not None
         assert external.distance_from_home(evidence) == min(far, home.distance(view, samples) or 0.0)
+
+
+def test_a_home_that_is_missing_is_an_error_and_no_other_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(external, "HOMES", (tmp_path / "home.npz", *external.HOMES[1:]))
+    external.homes.cache_clear()
+    try:
+        with pytest.raises(FeatureError, match=r"home\.npz is missing or damaged"):
+            external.home()
+    finally:
+        external.homes.cache_clear()

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from fercleaner import encoders, methods
 from fercleaner.core.errors import InputError
-from fercleaner.core.types import Features
+from fercleaner.core.types import Features, Posteriors
 from fercleaner.extraction.images import mirrored, open_face
 from fercleaner.pipeline.inputs import Resources, Sources
-from fercleaner.pipeline.refine import gather, refine
+from fercleaner.pipeline.refine import gather, refine, relabeled
 from fercleaner.results.parquet import load
 
 CPU = Resources(device="cpu")
@@ -45,6 +45,25 @@ def test_threshold_gets_two_views_where_it_is_asked_for() -> None:
     np.testing.assert_allclose(found, by_hand, rtol=1e-3, atol=1e-5)
     alone = refine(drawn(), threshold, Sources(encoders=[encoders.build("hog")]), CPU)
     assert COLUMN not in alone.evidence
+
+
+def test_under_other_labels_both_views_are_fitted_again() -> None:
+    sources = Sources(encoders=[encoders.build("hog")], mirrored=True)
+    evidence = gather(drawn(), methods.build("threshold"), sources, CPU, _quiet())
+    other = drawn().replacing(given=np.roll(drawn().given, 1, axis=0))
+    again = relabeled(evidence, other, CPU, _quiet())
+    fresh = gather(other, methods.build("threshold"), sources, CPU, _quiet())
+    for name in ("probe", "mirror"):
+        np.testing.assert_array_equal(again.posteriors[name].values, fresh.posteriors[name].values)
+    assert not np.array_equal(again.posteriors["mirror"].values, evidence.posteriors["mirror"].values)
+
+
+def test_posteriors_of_that_name_beside_it_are_refused() -> None:
+    flat = np.full((64, len(drawn().classes)), 1 / len(drawn().classes), dtype=np.float32)
+    mine = Posteriors("mirror", drawn().ids, drawn().classes, flat, np.ones(64, dtype=bool))
+    sources = Sources(encoders=[encoders.build("hog")], posteriors=[mine], mirrored=True)
+    with pytest.raises(InputError, match="Two posteriors are called 'mirror'"):
+        refine(drawn(), methods.build("threshold"), sources, CPU)
 
 
 def test_vectors_alone_cannot_be_mirrored() -> None:

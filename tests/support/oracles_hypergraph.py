@@ -172,14 +172,14 @@ def fit_noise(log_ratios, given, prior):
 def posterior(p, label, transition):
     """sum_d y_d (p_c T[c, d] / sum_b p_b T[b, d]) over the labels d of some probability; p itself without any."""
     c = len(p)
-    result, heard = [0.0] * c, 0.0
+    result, credited = [0.0] * c, 0.0
     for d in range(c):
         predicted = sum(p[b] * transition[b][d] for b in range(c))
         if label[d] > 0 and predicted > 0:
-            heard += label[d]
+            credited += label[d]
             for t in range(c):
                 result[t] += label[d] * p[t] * transition[t][d] / predicted
-    return [value / heard for value in result] if heard > 0 else list(p)
+    return [value / credited for value in result] if credited > 0 else list(p)
 
 
 def explained(rows, given, prior):
@@ -206,7 +206,7 @@ def chance(given, prior):
     return used * (used - 1) / 2 / whole if whole > 0 else 0.0
 
 
-def told(beyond, log_ratios, prior, sharpness):
+def credit(beyond, log_ratios, prior, sharpness):
     """Reliance, or more by what votes of the noise model's sharpness (None: no model) leave open; .02 at least."""
     relied = reliance(beyond)
     if relied > 0 and sharpness is not None:
@@ -351,8 +351,8 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None)
     sharpness = likeliest_sharpness(log_ratios, given[rows], prior)
     share = explained([read_off(x, prior, sharpness) for x in log_ratios], given[rows], prior)
     relied, beyond = reliance(share), share - chance(given[rows], prior)
-    fitted = fit_noise(log_ratios, given[rows], prior) if relied < 1 else (None, 0.0)
-    heard = told(beyond, log_ratios, prior, fitted[0])
+    fitted = fit_noise(log_ratios, given[rows], prior) if reliance(beyond) < 1 else (None, 0.0)
+    credited = credit(beyond, log_ratios, prior, fitted[0])
     frequent, gamma = frequent_and_power(prior, rates, beyond, gamma)
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
     vote = np.array([read_off(lifted(scores[i], mean), frequent, sharpness, gamma) for i in range(n)])
@@ -363,7 +363,7 @@ def refine(tables, given, labeled, fold, *, k, alpha, rounds, gamma, rates=None)
         if not spoken[i]:
             refined[i] = given[i] if labeled[i] else 1 / c
         else:
-            refined[i] = mixed(heard, posterior(vote[i], given[i], model), given[i]) if labeled[i] else vote[i]
+            refined[i] = mixed(credited, posterior(vote[i], given[i], model), given[i]) if labeled[i] else vote[i]
     quality, weights, flagged = judged(refined, given, labeled, spoken)
     return {
         "distribution": refined,

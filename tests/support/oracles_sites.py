@@ -7,6 +7,7 @@ import math
 import numpy as np
 from oracles_hypergraph import (
     chance,
+    credit,
     explained,
     fit_noise,
     fitting,
@@ -22,7 +23,6 @@ from oracles_hypergraph import (
     read_off,
     reliance,
     solve,
-    told,
     view_weights,
 )
 from oracles_hypergraph import (
@@ -137,8 +137,8 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma, rates=None):
     sharpness = likeliest_sharpness([log_ratios[i] for i in inside], given[rows], prior)
     share = explained([read_off(log_ratios[i], prior, sharpness) for i in inside], given[rows], prior)
     relied, beyond = reliance(share), share - chance(given[rows], prior)
-    read = fit_noise([log_ratios[i] for i in inside], given[rows], prior) if relied < 1 else (None, 0.0)
-    heard = told(beyond, [log_ratios[i] for i in inside], prior, read[0])
+    read = fit_noise([log_ratios[i] for i in inside], given[rows], prior) if reliance(beyond) < 1 else (None, 0.0)
+    credited = credit(beyond, [log_ratios[i] for i in inside], prior, read[0])
     frequent, gamma = frequent_and_power(prior, rates, share - chance(given[rows], prior), gamma)
     sharpness, gamma = sharpness * (1 + relied * 0.5), 1 + relied * (gamma - 1)
     vote = np.array([read_off(x, frequent, sharpness, gamma) for x in log_ratios])
@@ -149,7 +149,7 @@ def refine(tables, given, labeled, fold, site, *, k, alpha, gamma, rates=None):
     refined = np.zeros((n, c))
     for i in range(n):
         if spoken[i]:
-            refined[i] = mixed(heard, posterior(vote[i], given[i], matrices[i]), given[i]) if labeled[i] else vote[i]
+            refined[i] = mixed(credited, posterior(vote[i], given[i], matrices[i]), given[i]) if labeled[i] else vote[i]
         else:
             refined[i] = given[i] if labeled[i] else 1 / c
     return {"distribution": refined, "vote": vote, "reliance": relied}

@@ -87,7 +87,7 @@ class RandomNoise:
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """What the noise of a set looks like; see `measure`.
+    """What the noise of a set looks like; see `measured_noise`.
 
     Parameters
     ----------

@@ -111,7 +111,7 @@ class HypergraphPropagation:
         Labels are left out a fold at a time.
     margin : float in [0, 1]
         A label gives way only to a class that leads it by more in r (SCN's relabeling margin). Where the lead is
-        less, r is mixed with y until y's class leads again (`held_back`); quality, weight and flags stay those of
+        less, r is mixed with y until y's class leads again (`labels_kept`); quality, weight and flags stay those of
         r. 0 lets the most likely class stand.
     uncertainty : bool
         Add the evidence `uncertainty`, how little a face's surroundings tell of its class
@@ -181,7 +181,7 @@ class HypergraphPropagation:
         share = explained(distribution(log_ratios[rows], prior, sharpness), given[rows], prior)
         beyond = share - chance(given[rows], prior)
         trust = reliance(share)
-        fitted = fit_noise(log_ratios[rows], given[rows], prior) if trust < 1 else None
+        fitted = fit_noise(log_ratios[rows], given[rows], prior) if reliance(beyond) < 1 else None
         credited = credit(beyond, log_ratios[rows], prior, fitted)
         sharpness *= 1 + trust * (SHARPER - 1)
         rates = rates_beside(prior, samples.classes, self.base_rates)

@@ -21,7 +21,7 @@ FINER = 1.25
 def ivf(vectors: Floats) -> Backend:
     """Return a backend that searches the lists nearest to each query; `places` says how many lists there are.
 
-    The greatest depth is all lists, which is exact.
+    The greatest depth is all lists: all but exact, since candidates are kept by a quarter of the scan's bound.
 
     Cost: a share depth / lists of exact search, which takes N D / 256 operations a query at least.
     """

@@ -12,7 +12,9 @@ FACES_A_PLACE, MOST_PLACES, FACES_TRAINED, ROUNDS = 256, 2048, 48, 6
 
 
 def places(vectors: Floats) -> tuple[Ints, Floats]:
-    """Return the place of every vector, (N,) int64 from 0, and the centers of the places, (C, D) float32 unit rows.
+    """Return the place of every vector, (N,) int64 from 0, and the centers of the places, (C, D) float32.
+
+    Centers are unit rows; a single one is the mean.
 
     Cost: N C D operations at the speed of a matrix product, C = N / `FACES_A_PLACE`, at most `MOST_PLACES`.
     """

@@ -123,7 +123,7 @@ def nearest(
     faces, done = Ready(vectors, np.arange(len(rows)), groups), 0
     for start in range(0, len(asked), BLOCK):
         block = asked[start : start + BLOCK]
-        best, value = best_of(backend, faces, block, faces, k)
+        best, value = nearest_among(backend, faces, block, faces, k)
         out = rows[block]
         indices[out] = np.where(best >= 0, rows[best], -1)
         similarity[out] = value
@@ -144,7 +144,7 @@ def built(vectors: Floats, k: int, index: Index, device: str, recall: float, ask
     return backend
 
 
-def best_of(backend: Backend, asked: Ready, todo: Ints, held: Ready, k: int) -> tuple[Ints, Floats]:
+def nearest_among(backend: Backend, asked: Ready, todo: Ints, held: Ready, k: int) -> tuple[Ints, Floats]:
     """Return the k nearest of the faces asked[todo] among those held by an index, itself and its group left out.
 
     Returns their `held.rows`, -1 where there are no more, and similarities, both (len(todo), k).

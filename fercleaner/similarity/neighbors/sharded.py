@@ -18,7 +18,7 @@ from ...core.errors import InputError
 from ..whitening import unit_rows
 from .exact import exact
 from .scoring import ranked
-from .search import BLOCK, Ready, best_of
+from .search import BLOCK, Ready, nearest_among
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def nearest_in(asked: Ready, part: Ready, k: int, device: str = "cpu") -> Best:
     backend = exact(part.vectors, device, m)
     for start in range(0, m, BLOCK):
         todo = np.arange(start, min(start + BLOCK, m))
-        best.indices[todo], best.similarity[todo] = best_of(backend, asked, todo, part, k)
+        best.indices[todo], best.similarity[todo] = nearest_among(backend, asked, todo, part, k)
     return best
 
 

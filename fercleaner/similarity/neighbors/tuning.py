@@ -27,7 +27,7 @@ def tune(
     Parameters
     ----------
     whole : int, optional
-        A depth at which the backend itself is exact; another index finds the true neighbors where there is none.
+        A depth at which the backend itself is all but exact; without one another index finds the true neighbors.
 
     Cost: exact search for `SAMPLE` faces, and a search of these for some of the depths (by halving).
     """

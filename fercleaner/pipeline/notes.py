@@ -1,0 +1,39 @@
+"""What the pipeline says of extractions: what a run did, and how many faces a view misses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ..core.arrays import Bools
+from ..core.types import Samples
+from ..extraction.run import RunLog
+from .inputs import Callbacks
+
+
+def note_run(done: RunLog, callbacks: Callbacks) -> None:
+    """Say what an extraction did."""
+    repeated = f", {done.repeated:,} with the picture of another row" if done.repeated else ""
+    callbacks.note(
+        f"{done.view}: {done.computed:,} of {done.faces:,} faces computed, {done.reused:,} from the cache{repeated}, "
+        f"in {done.seconds:.1f} s."
+    )
+    if done.unreadable:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.unreadable.items()))
+        callbacks.note(
+            f"{done.view}: {sum(done.unreadable.values()):,} pictures cannot be read ({why}); "
+            f"first: {done.first_unreadable}"
+        )
+
+
+def note_missing(view: str, found: Bools, notes: Any, samples: Samples, callbacks: Callbacks) -> None:
+    """Say how many faces a view misses, why, and what becomes of them."""
+    missing = int((~found).sum())
+    if missing:
+        why = Counter(notes[~found].tolist()).most_common(3) if notes is not None else []
+        reason = "; ".join(f"{count:,} {text or 'without a reason'}" for text, count in why)
+        reason = f" ({reason})" if reason else ""
+        callbacks.note(
+            f"{view}: {missing:,} of {len(samples):,} faces have none{reason}; first: "
+            f"{samples.ids[~found][0]}. They are judged by the other views, or keep their label."
+        )
