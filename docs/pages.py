@@ -135,7 +135,8 @@ def cluster() -> str:
             "`benchmarks/cluster.py`, two Ray nodes of one core each on one machine of two cores, beside other work: "
             "seconds show what Ray adds, not what a second machine saves.",
             table(
-                ["what", "one process", "by parts", "two nodes, first time", "two nodes, again", "one of them killed"], cells
+                ["what", "one process", "by parts", "two nodes, first time", "two nodes, again", "one of them killed"],
+                cells,
             ),
             f"Answers {'were equal' if same else 'DIFFERED'} in all. When the node was killed "
             f"{shards['shards_done_before_the_kill']} shards were done; {shards['of_these_written_again']} of them "
