@@ -82,9 +82,9 @@ def read_columns(path: Path, keep: KeepField) -> tuple[pa.Table, tuple[str, ...]
                 raise InputError(f"{path} has no rows.")
             if set(names) >= REFINED and b"fercleaner" not in (file.schema_arrow.metadata or {}):
                 raise InputError(
-                    f"{path} has the columns of a refined file, but not its entries: another program wrote it again, and "
-                    "'label' is the refined one there. Take the file that fercleaner wrote, or make a table of your own "
-                    "with the given labels (image, label)."
+                    f"{path} has the columns of a refined file, but not its entries: another program wrote it again, "
+                    "and 'label' is the refined one there. Take the file that fercleaner wrote, or make a table of "
+                    "your own with the given labels (image, label)."
                 )
             wanted = [field.name for field in fields if keep(field)]
             check_size(path, file)
