@@ -42,7 +42,7 @@ EXPRESSIONS: frozenset[str] = frozenset(BASIC + COMPOUND)
 _SYNONYMS = {
     "anger": "angry an ang mad furious rage annoyed",
     "disgust": "disgusted di dis disgusting",
-    "fear": "fearful fe fea afraid scared fright frightened terrified",
+    "fear": "fearful fe fea af afraid scared fright frightened terrified",
     "happiness": "happy ha hap joy joyful enjoyment smile smiling",
     "neutral": "ne neu neutrality calm",
     "sadness": "sad sa unhappy sorrow",
@@ -66,17 +66,22 @@ _WHOLE = re.compile(r"[+-]?\d{1,15}(?:\.\d{0,20})?(?:e[+-]?\d{1,2})?", re.IGNORE
 _LARGEST_WHOLE = 2**53
 
 
+def seen_of(text: str) -> str:
+    """Return a text without characters that show nothing of themselves: format characters, variation selectors."""
+    return "".join(c for c in text if unicodedata.category(c) != "Cf" and not "\ufe00" <= c <= "\ufe0f")
+
+
 def spelling_key(text: str) -> str:
     """Return what two spellings of one word have in common: case, blanks, hyphens, underscores, normal form aside.
 
-    Invisible characters (zero-width blanks, direction marks, a byte-order mark) do not count either. Whole numbers
-    are one however they are written: 3, 3.0, 03.
+    Invisible characters (zero-width blanks, direction marks, a byte-order mark, the selectors of an emoji's look) do
+    not count either. Whole numbers are one however they are written: 3, 3.0, 03.
 
     >>> spelling_key(" Not_Sure "), spelling_key("cafe\u0301") == spelling_key("CAF\u00c9"), spelling_key("-03.0")
     ('not sure', True, '-3')
     """
     if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+        text = seen_of(unicodedata.normalize("NFKC", text))
     if _WHOLE.fullmatch(text.strip()):
         value = float(text)
         if value.is_integer() and abs(value) <= _LARGEST_WHOLE:

@@ -129,7 +129,10 @@ def select(samples: Samples, rows: Ints) -> Samples:
 
 def _only(samples: Samples, wanted: Sequence[str], source: str) -> Samples:
     if samples.split is None:
-        raise InputError(f"{source} has no splits, so --split {wanted[0]} cannot be taken. Leave --split out.")
+        raise InputError(
+            f"{source} has no splits, so --split {wanted[0]} cannot be taken. Leave "
+            "--split out, or name the column that holds them: --column split=NAME"
+        )
     names = {str(name) for name in np.unique(samples.split)}
     chosen = set()
     for want in wanted:

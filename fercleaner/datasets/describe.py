@@ -13,6 +13,8 @@ from .table import listed
 
 #: Classes, reasons and columns that a sentence names at most.
 NAMED = 16
+#: More splits than this are subjects or the like, and few of them hold every class.
+MOST_SPLITS = 6
 
 
 def describe(samples: Samples) -> dict[str, Any]:
@@ -52,6 +54,7 @@ def sentences(samples: Samples) -> list[str]:
         lines.append(f"Columns: {roles}{f'; left out: {listed(left)}' if left else ''}.")
     if len(said["splits"]) > 1:
         lines.append(f"Splits: {_counted({name or 'none': count for name, count in said['splits'].items()})}.")
+        lines += _of_some_splits(samples)
     files, folders = said.get("files_left_out") or {}, said.get("folders_left_out") or []
     if files:
         total = sum(files.values())
@@ -69,6 +72,15 @@ def sentences(samples: Samples) -> list[str]:
             "--classes A,B,... in the order of the numbers, or --alias NUMBER=NAME for each."
         )
     return lines
+
+
+def _of_some_splits(samples: Samples) -> list[str]:
+    """Return a sentence on classes that some splits have and others have not."""
+    names = np.array([] if samples.split is None else samples.split)
+    splits = [name for name in np.unique(names) if samples.labeled[names == name].any()]
+    held = {c: [s for s in splits if (samples.label[names == s] == c).any()] for c in range(len(samples.classes))}
+    some = [f"{samples.classes[c]} ({listed(where)})" for c, where in held.items() if 0 < len(where) < len(splits)]
+    return [f"Classes that not every split has: {listed(some)}."] if some and len(splits) <= MOST_SPLITS else []
 
 
 def _read(said: dict[str, Any]) -> str:

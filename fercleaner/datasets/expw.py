@@ -26,8 +26,9 @@ from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .folders import PICTURES
 from .labels import resolve
+from .lines import read_lines, split_line
 from .options import ReadOptions
-from .table import numbers, read_lines, split_line
+from .table import numbers
 
 _LOG = logging.getLogger(__name__)
 

@@ -33,13 +33,20 @@ PICTURES = (
 #: Folders that operating systems, servers and tools make for themselves; compared in lower case.
 SYSTEM_FOLDERS = frozenset(
     """@eadir/@recycle/@recently-snapshot/@tmp/#recycle/#snapshot/$recycle.bin/recycler/system volume information
-    /lost+found/__macosx/__pycache__/found.000""".replace("\n    ", "").split("/")
+    /lost+found/__macosx/__pycache__/found.000/network trash folder/temporary items/~snapshot/node_modules/thumbs
+    /thumbnails/thumbnail""".replace("\n    ", "").split("/")
 )
 #: Files of the same kind: nobody misses them, so nothing is said of them.
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"))
 #: Which file is which face, in folders that fercleaner export wrote: file, id. Hidden, so that nobody takes it for a
 #: manifest.
 NAMES = ".fercleaner-names.csv"
+#: What people call folders of one subject or sequence: S005, AF01, sub-12, person_3.
+_SUBJECT = re.compile(
+    r"(?![ckly]\d)[a-z]{1,2}[-_ ]?\d{1,4}"
+    r"|(sub|subj|subject|person|actor|participant|user|id|seq|sequence|video|clip)[-_ ]?\d+",
+    re.IGNORECASE,
+)
 #: Folders in folders beyond this are no dataset.
 DEEPEST = 60
 
@@ -130,17 +137,23 @@ def read(path: Path, options: ReadOptions) -> Samples:
         for name in splits:
             split = split_name(name) or name
             classes, loose = scan(path / name, find.left_out)
-            _check_classes(path / name, classes)
+            _check_classes(path / name, classes, options)
             rows += [(f"{name}/{file}", "", split) for file in loose]
             rows += [(f"{name}/{file}", label, split) for file, label in _of_classes(find, path / name, classes)]
     else:
-        _check_classes(path, folders)
+        _check_classes(path, folders, options)
         rows += [(file, "", "") for file in loose]
         rows += [(file, label, "") for file, label in _of_classes(find, path, folders)]
     if not rows:
         left = sum(find.left_out.files.values())
         passed = f" It passed by {left:,} files ({_reasons(find.left_out.files)})." if left else ""
         raise InputError(f"{path} holds no pictures ({', '.join(PICTURES)}) in folders named after classes.{passed}")
+    if options.classes is None and not any(row[1] for row in rows):
+        raise InputError(
+            f"{path}: its {len(rows):,} pictures (first: {shown(rows[0][0])}) lie in no folder named after a class, so "
+            "that none has a label. Put them into such folders, or write a manifest (image,label). To label faces that "
+            "have none, name the class set: --classes anger,disgust,..."
+        )
     files = [row[0] for row in rows]
     check_file_names(path, files)
     paths = [os.path.join(path, name) for name in files]
@@ -186,28 +199,51 @@ def _of_classes(find: Pictures, folder: Path, classes: list[str]) -> list[tuple[
     return [(f"{label}/{file}", label) for label in classes for file in files[label]]
 
 
-def _check_classes(path: Path, folders: list[str]) -> None:
+def _check_classes(path: Path, folders: list[str], options: ReadOptions) -> None:
     """Raise InputError where the classes are a level below: set/images/happy, set/aligned/happy beside set/original."""
     held = {name: scan(path / name) for name in folders}
     inner = {name: [f for f in there if pictures_under(path / name / f)] for name, (there, _) in held.items()}
     filled = [name for name in folders if held[name][1] or inner[name]]
     deep = [name for name in filled if not held[name][1]]
-    if len(filled) == 1 == len(deep) and len(inner[filled[0]]) > 1:
-        raise InputError(
-            f"{path}: every label would be '{shown(filled[0])}'. That folder holds others "
-            f"({listed(inner[filled[0]], 4)}); "
-            f"if these are the classes, name it: {path / filled[0]}"
-        )
+    if len(filled) == 1 == len(deep):
+        place, below = _first_with_several(path / filled[0])
+        if below:
+            raise InputError(
+                f"{path}: every label would be '{shown(filled[0])}'. {place} holds several folders "
+                f"({listed(below, 4)}); if these are the classes (or the splits), name it: {place}"
+            )
     if not deep or len(deep) < len(filled) or any(map(_is_class, filled)):
+        _check_no_subjects(path, filled, options)
         return
-    below = {name for name in inner[deep[0]] if _is_class(name)}
-    if len(below) > 1:
+    classes = {name for name in inner[deep[0]] if _is_class(name)}
+    if len(classes) > 1:
         raise InputError(
             f"{path}: the classes can be its folders ({listed(deep, 4)}) or those a level below "
-            f"({listed(sorted(below), 4)})"
+            f"({listed(sorted(classes), 4)})"
             f", which are named after expressions. Name one folder of those as the dataset ({path / deep[0]}), or "
             f"write a "
             "manifest: image,label,group"
+        )
+    _check_no_subjects(path, filled, options)
+
+
+def _first_with_several(folder: Path) -> tuple[Path, list[str]]:
+    """Return the first folder, this one or one below, that holds several with pictures, and these; none without."""
+    for _ in range(DEEPEST):
+        below = [name for name in scan(folder)[0] if pictures_under(folder / name)]
+        if len(below) != 1:
+            return folder, below
+        folder = folder / below[0]
+    return folder, []
+
+
+def _check_no_subjects(path: Path, names: list[str], options: ReadOptions) -> None:
+    """Raise InputError where folders are called by a letter or two, or a word for people, and a number: S005, AF01."""
+    if options.classes is None and len(names) > 1 and all(map(_SUBJECT.fullmatch, names)):
+        raise InputError(
+            f"{path}: its folders ({listed(names, 4)}) look like subjects or sequences, not classes, and every picture "
+            "in them would have that label. Write a manifest (image,label,group), or, where they are the classes, name "
+            f"them: --classes {','.join(names[:2])},..."
         )
 
 

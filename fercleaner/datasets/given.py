@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 
 import numpy as np
 
-from ..core.arrays import Bools, Doubles
+from ..core.arrays import Bools, Doubles, Floats
 from ..core.errors import InputError
-from ..core.expressions import canonical, is_expression
+from ..core.expressions import canonical, is_expression, whole_number
 from ..core.text import shown
 from .assemble import Given, one_hot
-from .labels import CodedLabels, class_names, resolve
+from .labels import MOST_CLASSES, CodedLabels, class_names, resolve
+from .marks import clean, is_missing
 from .options import COLUMN_NAMES, ReadOptions, spelled
 from .table import TRUTH, Table, decimals, listed, number
 from .votes import NO_VOTES, given_from_votes
@@ -20,13 +22,22 @@ from .votes import NO_VOTES, given_from_votes
 _LOG = logging.getLogger(__name__)
 
 #: Vote columns that are no class, by `options.spelled`.
-UNKNOWN = ("unknown",)
-NOT_A_FACE = ("nf", "not a face", "no face")
+UNKNOWN = ("unknown", "unsure", "not sure", "uncertain", "undefined", "other", "others", "none", "don't know")
+NOT_A_FACE = ("nf", "not a face", "no face", "not face", "non face", "noface", "nonface")
 
 #: Cells of a column looked at to see whether it holds numbers.
 LOOKED_AT = 1000
 #: Shares of a row may miss their common sum by this much; fewer rows than `FEW_ROWS` say nothing about it.
 SUM_TOLERANCE, FEW_ROWS = 0.01, 5
+#: Shares that are rounded miss their sum by at most this; what is no whole number and misses it by more is no share.
+ROUGH_SUM = 0.2
+#: Part of a column's cells that are expressions, from which on it can be the label under another name.
+MOSTLY = 0.9
+#: Names that a column of codes has beside those that are looked for.
+_LIKE_A_LABEL = re.compile(
+    r"gt|gts|y|y ?true|ground ?truth|category|annotations?|labels|emotions|expressions|classes|targets"
+    r"|(true|gt|given|ground ?truth|emotion|expression|class|target) (label|class|id|code|idx|index|num|number)"
+)
 #: A label agrees with the counts where its own is the largest but for this share.
 TIE_TOLERANCE = 1e-5
 
@@ -51,11 +62,16 @@ def given_labels(table: Table, label: str | None, options: ReadOptions, taken: s
     """
     rule = options.votes.given_from
     columns = {} if rule == "label" else _class_columns(table, options, taken)
+    if label is not None and columns and not any(map(says, table.columns[label])):
+        _LOG.warning("%s: the column '%s' holds no label and is left alone.", table.name, label)
+        label = None
+    if columns and label is None and rule == "auto":
+        _check_other_name(table, columns, options, taken)
     if columns and label is not None and rule == "auto" and not _counts_win(table, label, columns, options):
         columns = {}
     if not columns:
         if label is None:
-            _check_has_labels(table, options)
+            _check_has_labels(table, options, taken)
         texts = table.columns[label] if label is not None else [""] * len(table)
         return one_hot(resolve(texts, table.where, options)), []
     classes = class_names(options) or tuple(sorted(columns))
@@ -64,6 +80,8 @@ def given_labels(table: Table, label: str | None, options: ReadOptions, taken: s
     votes = np.stack([counts.get(name, none) for name in classes], axis=1).astype(np.float32)
     if rule == "auto" and label is None:
         _check_ratings(table, counts, columns)
+    if label is None:
+        _check_differ(table, votes, columns)
     unknown = _extra(table, UNKNOWN) + sum((counts[name] for name in counts if name not in classes), none)
     not_a_face = _extra(table, NOT_A_FACE)
     given, labeled, notes = given_from_votes(votes, unknown, not_a_face, options.votes)
@@ -77,9 +95,78 @@ def given_labels(table: Table, label: str | None, options: ReadOptions, taken: s
     return Given(classes, given, labeled, notes, votes), list(columns.values())
 
 
-def _check_has_labels(table: Table, options: ReadOptions) -> None:
+def says(cell: str) -> bool:
+    """Whether a cell holds a label, and no mark for "none"."""
+    return bool(cell) and not is_missing(cell)
+
+
+def _codes_of_labels(column: str, cells: list[str]) -> bool:
+    """Whether a column is called as labels are, if not by a name that is looked for, and holds a few whole numbers."""
+    codes = {whole_number(cell) for cell in cells if says(cell)}
+    return bool(_LIKE_A_LABEL.fullmatch(spelled(column))) and None not in codes and 1 < len(codes) <= MOST_CLASSES
+
+
+def _other_names(table: Table, options: ReadOptions, taken: set[str]) -> list[str]:
+    """Return the columns of another name than a label's whose cells are expressions, two of them or more."""
+    found = []
+    for column, cells in table.columns.items():
+        filled = [cell for cell in cells if says(cell)]
+        few = [cell for cell in filled[:LOOKED_AT] if is_expression(canonical(clean(cell), options.alias))]
+        if column not in taken and few and len(few) >= MOSTLY * len(filled[:LOOKED_AT]) and len(set(few)) > 1:
+            found.append(column)
+    return found
+
+
+def _check_other_name(table: Table, columns: dict[str, str], options: ReadOptions, taken: set[str]) -> None:
+    """Raise InputError where columns named after classes would be the labels, and another column says otherwise.
+
+    A detector's scores stand beside the label of a person, called gt or ground_truth, as often as votes stand alone.
+    """
+    roles = taken | set(columns.values())
+    coded = next((c for c in table.columns if c not in roles and _codes_of_labels(c, table.columns[c])), None)
+    if coded is not None:
+        raise InputError(
+            f"{table.name}: the given labels can be the numbers in '{shown(coded)}' or the columns "
+            f"{listed(list(columns.values()), 8)}. --column label={shown(coded)} takes that column, --votes "
+            "given_from=votes the others."
+        )
+    for other in _other_names(table, options, roles):
+        labels = resolve(table.columns[other], table.where, options)
+        counts = np.stack([decimals(table.columns[c], table.where, c) for c in columns.values()], axis=1)
+        both = (labels.index >= 0) & (counts.sum(1) > 0)
+        agree = both & _supports(labels, counts, list(columns))
+        if agree.sum() < both.sum():
+            row = int(np.flatnonzero(both & ~agree)[0])
+            raise InputError(
+                f"{table.where(row)}: the column '{shown(other)}' says '{shown(table.columns[other][row])}', but the "
+                f"columns {listed(list(columns.values()), 8)} say otherwise; they agree on {int(agree.sum()):,} of "
+                f"{int(both.sum()):,} faces. Which are the given labels? --column label={shown(other)} takes that "
+                "column, --votes given_from=votes the others."
+            )
+
+
+def _check_has_labels(table: Table, options: ReadOptions, taken: set[str]) -> None:
     columns = listed([*table.columns, *table.left_out])
     names = ", ".join(COLUMN_NAMES["label"])
+    nested = [name for name in table.left_out if spelled(name) in COLUMN_NAMES["label"]]
+    if nested:
+        raise InputError(
+            f"{table.name}: the column '{shown(nested[0])}' holds structs or bytes, no text and no numbers. Write the "
+            "label of a face as text."
+        )
+    asked = options.classes is not None or "label" in options.columns
+    others = [] if asked else _other_names(table, options, taken)
+    if others:
+        raise InputError(
+            f"{table.name}: no column is named as labels are ({names}), but '{shown(others[0])}' holds expressions. If "
+            f"these are the given labels: --column label={shown(others[0])}"
+        )
+    inside = [name for name in table.columns if name not in taken and _named_inside(name)]
+    if len(inside) > 1 and not asked:
+        raise InputError(
+            f"{table.name}: no column is named as labels are ({names}), nor after a class alone. If "
+            f"{listed(inside, 8)} are counts or shares of the classes, name them so (angry, happy, ...)."
+        )
     if options.votes.given_from == "label":
         raise InputError(
             f"{table.name} has no label column ({names}), which given_from 'label' asks for; its columns are {columns}."
@@ -90,6 +177,12 @@ def _check_has_labels(table: Table, options: ReadOptions) -> None:
             f"{columns}. Name the column with --column label=NAME, or, if the faces have no labels, the class set with "
             "--classes."
         )
+
+
+def _named_inside(column: str) -> bool:
+    """Whether a column's name is an expression with more around it: "is_angry", "emotion_happy", "sad_score"."""
+    words = spelled(column).split()
+    return len(words) > 1 and sum(len(word) > 2 and is_expression(word) for word in words) == 1
 
 
 def _class_columns(table: Table, options: ReadOptions, taken: set[str]) -> dict[str, str]:
@@ -149,6 +242,14 @@ def _counts_win(table: Table, label: str, columns: dict[str, str], options: Read
         return False
     counts = np.stack([decimals(table.columns[c], table.where, c) for c in columns.values()], axis=1)
     both = (labels.index >= 0) & (counts.sum(1) > 0)
+    if both.any() and (counts[both].max(1) == counts[both].min(1)).all():
+        _LOG.warning(
+            "%s: the labels are those of '%s'. The columns %s say nothing: each row holds one number throughout.",
+            table.name,
+            label,
+            said,
+        )
+        return False
     agree = both & _supports(labels, counts, list(columns))
     if agree.sum() == both.sum():
         return True
@@ -175,23 +276,39 @@ def _supports(labels: CodedLabels, counts: Doubles, names: list[str]) -> Bools:
 
 
 def _check_ratings(table: Table, counts: dict[str, Doubles], columns: dict[str, str]) -> None:
-    """Raise InputError where numbers look like a scale that starts above 0, and not like votes or shares."""
+    """Raise InputError where numbers look like ratings on a scale that starts above 0, or like scores of a network.
+
+    Votes are whole numbers, shares add up to one sum (with those for "unknown"). What is neither is asked about.
+    """
     values = np.stack(list(counts.values()), axis=1)
-    sums = values.sum(1)
-    spread = float(sums.max() - sums.min()) if len(sums) else 0.0
-    if len(values) >= FEW_ROWS and values.min() > 0 and spread > SUM_TOLERANCE * float(sums.max()):
+    sums = values.sum(1) + _extra(table, UNKNOWN) + _extra(table, NOT_A_FACE)
+    sums = sums[sums > 0]
+    if len(sums) < FEW_ROWS:
+        return
+    spread = float(sums.max() - sums.min()) / float(sums.max())
+    scale = values.min() > 0 and spread > SUM_TOLERANCE
+    if scale or (spread > ROUGH_SUM and not (values == np.floor(values)).all()):
+        says = f"{values.min():g} to {values.max():g}, never 0, and" if scale else "numbers that are not whole, and"
+        kind = "ratings on a scale" if scale else "scores of a network (softmax makes them shares), ratings"
         raise InputError(
-            f"{table.name}: the columns {listed(list(columns.values()))} hold {values.min():g} to {values.max():g}, "
-            f"never "
-            "0, and rows add up to different sums: ratings on a scale, or votes? --votes given_from=votes takes their "
-            "shares as the given labels, --votes given_from=majority the largest; or name a column of labels: "
-            "--column label=NAME"
+            f"{table.name}: the columns {listed(list(columns.values()))} hold {says} rows add up to different sums "
+            f"({sums.min():g} to {sums.max():g}): {kind}, or votes? --votes given_from=votes takes their shares as the "
+            "given labels, --votes given_from=majority the largest; or name a column of labels: --column label=NAME"
+        )
+
+
+def _check_differ(table: Table, votes: Floats, columns: dict[str, str]) -> None:
+    """Raise InputError where every row holds the same numbers, which tell no faces apart."""
+    if len(votes) >= FEW_ROWS and (votes == votes[:1]).all():
+        raise InputError(
+            f"{table.name}: the columns {listed(list(columns.values()), 8)} hold the same numbers in every row, which "
+            "tell no faces apart. Name the column of labels: --column label=NAME"
         )
 
 
 def _extra(table: Table, spellings: tuple[str, ...]) -> Doubles:
     total = np.zeros(len(table))
     for column, cells in table.columns.items():
-        if spelled(column) in spellings:
+        if spelled(column) in spellings and any(np.isfinite(number(cell)) for cell in cells[:LOOKED_AT] if cell):
             total = total + decimals(cells, table.where, column)
     return total

@@ -34,12 +34,16 @@ MOST_CLASSES, FACES_A_CLASS = 50, 3
 NO_LABEL = "no label"
 LEFT_OUT = "left out by alias"
 
+#: Name of a class set whose codes count the classes that the user names.
+USERS = "classes"
+
 _LOG = logging.getLogger(__name__)
 
 _EMPTY = ("", "unlabeled", "unlabelled")
 
 #: Numbers and marks before a name, as in the folder names "02_sad" and "4 - happy".
 _NUMBERED = re.compile(r"^[\d\W_]+")
+_NUMBER_AND_NAME = re.compile(r"(\d+)[\W_]+(.*[^\W\d_].*)")
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def resolve(
     own, labels that are integers throughout are codes: they count these classes from 0 or from 1, whichever alone
     fits. With no class set it follows from the labels: if more than half of the distinct names are known
     expressions, the canonical names of those present, sorted, and any other name is an error; otherwise the names as
-    they are written, sorted (as numbers if all are integers).
+    they are written, sorted (as numbers if all are integers). A number before every name ("0_angry") does not count.
 
     Parameters
     ----------
@@ -124,6 +128,8 @@ def resolve(
     notes: dict[str, str] = {}
     for text, i in first.items():
         names[text], notes[text] = _name(text, where(i), options, codes, named, closed=own is not None)
+    if codes is None and named is None:
+        names |= _without_numbers(names)
     if codes is None:
         _check(first, names, notes, where, options, named)
     elif own is not None:
@@ -165,6 +171,22 @@ def _check(
         check_label_marks(free, lambda text: where(first[text]), (), kept)
 
 
+def _without_numbers(names: Mapping[str, str]) -> dict[str, str]:
+    """Return text -> name without its number where every label has one of its own: "0_angry", "1: happy".
+
+    Nothing where the names behind the numbers are mostly no expressions: the number may then be part of the name.
+    """
+    parts = {text: _NUMBER_AND_NAME.fullmatch(name) for text, name in names.items() if name}
+    split = {text: (found[1], found[2].strip()) for text, found in parts.items() if found}
+    known = [name for _, name in split.values() if is_expression(name)]
+    alone = len({number for number, _ in split.values()}) == len({name for _, name in split.values()}) == len(split)
+    if not split or len(split) < len(parts) or 2 * len(known) <= len(split) or not alone:
+        return {}
+    text, (_, name) = next(iter(split.items()))
+    _LOG.warning("Labels are read without the number before them: '%s' is %s.", shown(text, 40), shown(name, 40))
+    return {text: name for text, (_, name) in split.items()}
+
+
 def _tell_missing(counts: Mapping[str, int], spelling: Mapping[str, str], notes: Mapping[str, str]) -> None:
     """Say which marks, but for empty cells, were read as "no label"."""
     marks = {text: count for text, count in counts.items() if text.strip() and notes[spelling[text]] == NO_LABEL}
@@ -200,18 +222,28 @@ def _numbering(first: Mapping[str, int], where: Where, options: ReadOptions) -> 
     texts = [text for text in first if not is_missing(text) and _aliased(text, options) is None]
     if named is None or not texts or any(number(name).is_integer() for name in named):
         return None
-    if not all(number(text).is_integer() for text in texts):
+    keys = {spelling_key(name) for name in named}
+    odd = [text for text in texts if not number(text).is_integer()]
+    if odd and (2 * len(odd) >= len(texts) or spelling_key(canonical(odd[0])) in keys):
         return None
+    if odd:
+        raise InputError(
+            f"{where(first[odd[0]])}: label '{shown(odd[0])}' is no number, but {len(texts) - len(odd)} others are, "
+            f"which count the classes named. Say what it means: --alias {shlex.quote(shown(odd[0]) + '=NAME')}, or "
+            f"leave such rows unlabeled: --alias {shlex.quote(shown(odd[0]) + '=')}"
+        )
+    if is_minus_one([int(number(text)) for text in texts]):
+        texts.remove("-1")
     texts.sort(key=number)
     low, high = int(number(texts[0])), int(number(texts[-1]))
-    sets = [ClassSet("classes", "--classes", named, base, "the user") for base in (0, 1)]
+    sets = [ClassSet(USERS, "--classes", named, base, "the user") for base in (0, 1)]
     fitting = [codes for codes in sets if low in codes.codes and high in codes.codes]
     if not fitting:
-        odd = texts[0] if low < 0 else texts[-1]
+        beyond = texts[0] if low < 0 else texts[-1]
         raise InputError(
-            f"{where(first[odd])}: label {odd} is the number of none of the {len(named)} classes named "
+            f"{where(first[beyond])}: label {beyond} is the number of none of the {len(named)} classes named "
             f"({', '.join(named)}), be they counted from 0 or from 1; the labels are integers from {low} to {high}. "
-            f"Name one class a number, or leave such rows unlabeled with --alias {odd}="
+            f"Name one class a number, or leave such rows unlabeled with --alias {beyond}="
         )
     if len(fitting) > 1:
         ways = [" ".join([f"from {codes.first_code}:", *_aliases(texts, codes)]) for codes in fitting]
@@ -245,22 +277,38 @@ def _name(
         return "", NO_LABEL
     if is_missing(text) and spelling_key(text) not in map(spelling_key, named or ()):
         return "", NO_LABEL
+    if codes is not None and codes.name == USERS and text == "-1":
+        return "", NO_LABEL  # `_numbering` has seen that it is no class
     code = number(text)
     if codes is None or (not closed and not code.is_integer()):
         return text, ""
     if not code.is_integer():
+        if canonical(text) in codes.classes:
+            return canonical(text), ""
         raise InputError(f"{where}: label '{shown(text)}' is not an integer; {codes.title} uses {_range(codes)}.")
     if code in codes.junk:
         return "", codes.junk[int(code)]
     if code not in codes.codes:
         raise InputError(
-            f"{where}: label {text} is not a code of {codes.title}, which uses {_range(codes)}. Leave such rows "
-            f"unlabeled "
-            f"with --alias {text}="
+            f"{where}: label {text} is not a code of {codes.title}, which uses {_range(codes)}.{_shifted(code, codes)} "
+            f"Leave such rows unlabeled with --alias {text}="
         )
     name = codes.codes[int(code)]
     target = _aliased(name, options)
     return (name, "") if target is None else (target, "" if target else LEFT_OUT)
+
+
+def _shifted(code: float, codes: ClassSet) -> str:
+    """Return the question whether labels were counted from another start, where the code lies right beside the others.
+
+    Leaving such rows unlabeled would then give every other face a wrong label.
+    """
+    order = sorted(codes.codes)
+    if code not in (order[0] - 1, order[-1] + 1):
+        return ""
+    step = 1 if code < order[0] else -1
+    meant = " ".join(f"--alias {key - step}={codes.codes[key]}" for key in order)
+    return f" Were the labels counted from {order[0] - step}? Then say so: {meant}"
 
 
 def _aliased(name: str, options: ReadOptions) -> str | None:

@@ -22,16 +22,16 @@ import numpy as np
 
 from ..core.arrays import Floats
 from ..core.errors import InputError
-from ..core.expressions import canonical, is_expression
+from ..core.expressions import canonical, is_expression, spelling_key, whole_number
 from ..core.text import shown
 from ..core.types import ImageSource, Samples
 from ..extraction.stores import is_address, pictures_at
 from .assemble import assemble
-from .folders import PICTURES
-from .given import NOT_A_FACE, UNKNOWN, given_labels
-from .marks import is_missing, one_spelling
+from .folders import PICTURES, pictures_under
+from .given import NOT_A_FACE, UNKNOWN, given_labels, says
+from .marks import DOUBTFUL, contradictions, is_missing, one_spelling
 from .options import COLUMN_NAMES, ReadOptions, spelled
-from .table import MISSING_NUMBERS, Table, listed, numbers, read_table
+from .table import DELIMITERS, MISSING_NUMBERS, UNNAMED, Table, listed, number, numbers, read_table
 
 #: Names of the manifest in a folder, first found first taken.
 STEMS = ("manifest", "labels", "metadata", "annotations")
@@ -39,11 +39,19 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 
 _EDGES = ("left", "top", "right", "bottom")
 #: Further columns that say which class a face is of, by another spelling or name of it.
-_SAME_AS_LABEL = re.compile(r"(label|expression|emotion|class|target) ?(name|names|id|idx|index|code|str|text|\.\d+)")
+_SAME_AS_LABEL = re.compile(
+    r"(label|expression|emotion|class|target)s?( ?(name|names|id|idx|index|code|str|string|text|txt|\.?\d+))?"
+)
+#: Columns that may hold the names of pictures without saying so: names of rows, as pandas writes them.
+_ROW_NAMES = (UNNAMED.casefold(), "index level 0", "index")
+#: Rows from which on a first or last row that names no picture, while all others do, is none of a face.
+_JUDGED_FROM = 5
 #: Deviation of log(width / height) above which boxes are no boxes of faces, whose shapes are much alike.
 _SHAPES = 0.3
 #: Faces in class folders from which on the labels are compared with these.
 _COMPARED_FROM = 10
+#: Boxes within this are shares of a picture, no pixels.
+_SHARES = 2.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -88,10 +96,18 @@ def read(path: Path, options: ReadOptions) -> Samples:
     if image is not None:
         root = str(options.images or file.parent)
         _check_filled(table, image)
+        _check_ends(table, image)
         paths = [n if is_address(n) else os.path.join(root, *n.split("\\")) for n in table.columns[image]]
         if column_of("id", table, options) is None:
             _check_once(table, image, paths)
     samples = samples_of_columns(table, options, "manifest", str(file), paths, pictures_at(paths) if paths else None)
+    if path.is_dir() and paths is not None and options.images is None:
+        listed_ = {os.path.normpath(name) for name in paths}
+        beside = sum(os.path.normpath(path / name) not in listed_ for name in pictures_under(path))
+        if beside:
+            samples = samples.replacing(
+                provenance={**samples.provenance, "files_left_out": {f"pictures not in {file.name}": beside}}
+            )
     _compare_with_folders(table, paths if len(samples) == len(table) else None, samples)
     return samples
 
@@ -115,6 +131,11 @@ def samples_of_columns(
     given, counted = given_labels(table, found["label"], options, {name for name in found.values() if name})
     if counted:
         used["classes"] = counted
+        if found["label"] and not any(map(says, table.columns[found["label"]])):
+            del used["label"]
+    edges = {spelled(name): name for name in table.columns}
+    if found["box"] is None and all(edge in edges for edge in _EDGES):
+        used["box"] = [edges[edge] for edge in _EDGES]
     group = _names(table, found["group"], "Groups")
     if group is not None:
         group = [name or f"alone: {i}" for name, i in zip(group, ids, strict=True)]
@@ -141,15 +162,25 @@ def _names(table: Table, column: str | None, what: str) -> list[str] | None:
         return None
     cells = table.columns[column]
     spelling = one_spelling(Counter(cells), what)
-    return ["" if is_missing(cell) else spelling[cell] for cell in cells]
+    none = {cell for cell in set(cells) if cell and what != "Splits" and _says_none(cell)}
+    if none:
+        _LOG.warning(
+            "%s: %s in the column '%s' is read as none (%d rows).",
+            table.name,
+            listed(sorted(f"'{cell}'" for cell in none), 4),
+            shown(column),
+            sum(cell in none for cell in cells),
+        )
+    return ["" if cell in none or is_missing(cell) else spelling[cell] for cell in cells]
+
+
+def _says_none(cell: str) -> bool:
+    return is_missing(cell) or spelling_key(cell) in DOUBTFUL or whole_number(cell) == -1
 
 
 def _left_out(table: Table, used: Mapping[str, Any]) -> list[str]:
     """Return the columns that play no role."""
     taken = {name for value in used.values() for name in (value if isinstance(value, list) else [value])}
-    lower = {spelled(name): name for name in table.columns}
-    if "box" not in used and all(edge in lower for edge in _EDGES):
-        taken |= {lower[edge] for edge in _EDGES}
     if "classes" in used:
         taken |= {name for name in table.columns if spelled(name) in UNKNOWN + NOT_A_FACE}
     return [name for name in (*table.columns, *table.left_out) if name not in taken]
@@ -164,6 +195,8 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
         return name or None
     lower = {spelled(name): name for name in reversed(list(table.columns))}
     found = [lower[name] for name in COLUMN_NAMES[role] if name in lower]
+    if role == "image":
+        return _image_column(table, found, lower)
     if role == "label":
         alike = [name for name in table.columns if spelled(name) in COLUMN_NAMES[role] and name not in found]
         alike += [name for name in table.columns if _SAME_AS_LABEL.fullmatch(spelled(name))] if found else []
@@ -171,15 +204,41 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
     return found[0] if found else None
 
 
+def _image_column(table: Table, found: list[str], lower: Mapping[str, str]) -> str | None:
+    """Return the column of pictures: the first named so, but rather one of these that holds names of pictures.
+
+    Without one, names of rows may be pictures: the index of a frame.
+    """
+    named = [column for column in found if _pictures(table.columns[column])]
+    rows = [lower[name] for name in _ROW_NAMES if name in lower and not found]
+    named += [column for column in rows if _pictures(table.columns[column])]
+    return next(iter(named or found), None)
+
+
+def _pictures(cells: list[str]) -> bool:
+    return all(cell.lower().endswith(PICTURES) for cell in cells)
+
+
+def _check_ends(table: Table, image: str) -> None:
+    """Raise InputError where the first or last row names no picture and all others do: a total, a second header."""
+    cells = [cell.lower().endswith(PICTURES) for cell in table.columns[image]]
+    if len(cells) < _JUDGED_FROM or sum(cells) < len(cells) - 2 or all(cells[i] for i in (0, -1)):
+        return
+    if all(cells[1:-1]):
+        row = 0 if not cells[0] else len(cells) - 1
+        raise InputError(
+            f"{table.where(row)}: '{shown(table.columns[image][row])}' is no picture's name, while those of the other "
+            f"rows are, such as '{shown(table.columns[image][1])}'. Is it a second header, or a total? Remove the row."
+        )
+
+
 def _check_same(table: Table, found: list[str]) -> None:
     """Raise InputError where two columns can be the label and say different things."""
     first = table.columns[found[0]] if found else []
     for other in found[1:]:
-        pairs = {(a, b) for a, b in zip(first, table.columns[other], strict=True) if a and b}
-        if len(pairs) > min(len({a for a, _ in pairs}), len({b for _, b in pairs})):
-            odd = next(
-                i for i, (a, b) in enumerate(zip(first, table.columns[other], strict=True)) if a and b and a != b
-            )
+        odds = contradictions(first, table.columns[other])
+        if odds:
+            odd = next(i for i, pair in enumerate(zip(first, table.columns[other], strict=True)) if pair in odds)
             raise InputError(
                 f"{table.where(odd)}: the columns '{found[0]}' ('{shown(first[odd])}') and '{other}' "
                 f"('{shown(table.columns[other][odd])}') can both be the label. Say which: --column label={found[0]} "
@@ -198,12 +257,18 @@ def _no_image(table: Table) -> str:
             "pictures inside, use a Hugging Face dataset saved with save_to_disk."
         )
     words = columns[0].split()
+    if len(columns) == 1 and any(mark in columns[0] for mark in DELIMITERS):
+        return (
+            f"{table.name}: its first row '{shown(columns[0])}' stands in quotes as a whole, so that it is one column. "
+            "Take these quotes away."
+        )
     if len(columns) == 1 and len(words) > 1:
         return (
             f"{table.name}: its first row is '{shown(columns[0])}'. Blanks do not separate columns: write commas (or "
-            "tabs) between them, and a first row that names them, such as image,label."
+            "tabs) between them, and a first row that names them, such as image,label. If it is a title or a comment, "
+            "remove it."
         )
-    if any(column.lower().endswith(PICTURES) for column in columns):
+    if any(c.lower().endswith(PICTURES) or np.isfinite(number(c)) for c in columns):
         return (
             f"{table.name}: its first row ({listed(columns)}) is that of a face, and must name the columns. Put a "
             "line such as image,label above it."
@@ -271,14 +336,20 @@ def _boxes(table: Table, column: str | None) -> Floats | None:
         return None
     boxes = np.full((len(cells), 4), np.nan, dtype=np.float32)
     for i, cell in enumerate(cells):
-        if cell.casefold() in MISSING_NUMBERS:
-            continue
         values = numbers(cell)
+        if cell.casefold() in MISSING_NUMBERS or (len(values) == 4 and not any(values)):
+            continue  # 0 0 0 0: a detector that found no face
         if len(values) != 4 or not np.isfinite(values).all() or values[2] <= values[0] or values[3] <= values[1]:
             raise InputError(
                 f"{table.where(i)}: box '{shown(cell)}' is not 'left top right bottom' in pixels. Write the corners."
             )
         boxes[i] = values
+    known = boxes[~np.isnan(boxes).any(1)]
+    if len(known) and np.abs(known).max() <= _SHARES:
+        raise InputError(
+            f"{table.name}: no corner of a box lies beyond {np.abs(known).max():g}: are these shares of the picture's "
+            "width and height? Write pixels."
+        )
     _check_corners(boxes[~np.isnan(boxes).any(1)], table.name)
     return boxes
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..core.errors import InputError
-from ..core.expressions import canonical, is_expression, spelling_key, whole_number
+from ..core.expressions import canonical, is_expression, seen_of, spelling_key, whole_number
 from ..core.text import shown
 from .table import number
 
@@ -20,26 +20,36 @@ _LOG = logging.getLogger(__name__)
 MISSING = frozenset(
     (
         *("", "nan", "na", "n/a", "n.a.", "#n/a", "#na", "#n/a n/a", "nat", "none", "null", "nil", "<na>", "<null>"),
-        *("<none>", "?", "??", ".", "missing", "not available", "no label", "unlabeled"),
+        *("<none>", "<nan>", "(null)", "(none)", "(blank)", "(empty)", "(missing)", "[null]", "\\n", "np.nan", "pd.na"),
+        *("?", "??", ".", "...", "\u2014", "\u2013", "missing", "missing value", "not available", "no label"),
+        *("''", '"', '""', "unlabeled", "not labeled", "k.a.", "keine angabe"),
+        *("#null!", "#value!", "#ref!", "#name?", "#num!", "#div/0!"),
     )
 )
 #: Marks that can be a class as well as "no label": the user says which.
 DOUBTFUL = frozenset(
-    ("unknown", "undefined", "unsure", "not sure", "uncertain", "unclear", "n.d.", "tbd", "todo", "empty")
+    (
+        *("unknown", "unk", "undefined", "unsure", "not sure", "uncertain", "unclear", "n.d.", "tbd", "todo", "empty"),
+        *("don't know", "can't tell", "no face", "not a face", "nf", "invalid", "blank", "skip", "skipped", "ignore"),
+    )
 )
 #: Numbers that often stand for "missing" among small codes.
 SENTINELS = (99, 255, 999, 9999)
+#: A code this far beyond more codes than `RUN` that follow each other, such as 9 beside 0 to 6, may be "missing".
+RUN, GAP = 5, 2
 #: Largest class code beside which a sentinel is taken for one.
 SMALL_CODE = 20
 
 _QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d", "``", "\u00ab\u00bb")
-_BETWEEN = re.compile(r"\s*[;|/,+&]\s*|\s+and\s+")
+_BETWEEN = re.compile(r"\s*(?:->|[;|/,+&>:\\_-]|\b(?:and|or|then|vs)\b)\s*")
 _BRACKETS = "[](){}"
 #: How Python prints one value in a list, as bytes, or as a scalar of NumPy or torch.
 _PRINTED = re.compile(
     r"""\[\s*'([^',]+)'\s*\]|\[\s*"([^",]+)"\s*\]|\[\s*(\d+)\s*\]|b'([^']+)'|b"([^"]+)"|(?:tensor|array)\((\d+)\)"""
-    r"""|np\.\w+\('?([^'()]+)'?\)"""
+    r"""|np\.\w+\('?([^'()]+)'?\)|\('([^',]+)',\)"""
 )
+#: A word of more letters than this that ends in one s may be a plural.
+_PLURAL_FROM = 4
 #: What parts the words of a label that says more than its class: "sad_2", "happy (0.6)", "happy-aug".
 _APART = re.compile(r"[\W\d_]+")
 
@@ -50,7 +60,7 @@ def clean(text: str) -> str:
     What Python puts around one value when it is printed goes too: ['anger'], b'anger', tensor(3), np.str_('anger').
     """
     if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
+        text = seen_of(unicodedata.normalize("NFC", text))
     text = " ".join(text.split())
     printed = _PRINTED.fullmatch(text)
     if printed:
@@ -88,24 +98,42 @@ def is_missing(text: str) -> bool:
     return spelling_key(text) in MISSING
 
 
+def contradictions(first: Sequence[str], other: Sequence[str]) -> set[tuple[str, str]]:
+    """Return the pairs of cells by which two columns of labels say different things of a face; none where they agree.
+
+    They agree where the one follows from the other (3 and "happy"), but not where both name expressions that differ.
+    """
+    pairs = {(a, b) for a, b in zip(first, other, strict=True) if a and b}
+    odd = {pair for pair in pairs if all(map(is_expression, pair)) and canonical(pair[0]) != canonical(pair[1])}
+    if odd or len(pairs) <= min(len({a for a, _ in pairs}), len({b for _, b in pairs})):
+        return odd
+    return {pair for pair in pairs if pair[0] != pair[1]}
+
+
 def check_single(text: str, where: str, others: Collection[str]) -> None:
-    """Raise InputError where a cell holds several labels: parts that are labels of the set, expressions or numbers."""
+    """Raise InputError where a cell holds several labels: parts that are labels of the set, expressions or numbers.
+
+    Two expressions in one cell are two labels whatever stands between: "happy (sad)", "happy=0.6 sad=0.4".
+    """
     core = text.strip().strip(_BRACKETS).strip()
-    parts = [part.strip(" '\"") for part in _BETWEEN.split(core) if part.strip(" '\"")]
-    if len(parts) < 2:
-        parts = core.split()
-        if len(parts) < 2 or is_expression(core):
-            return
-        known = all(map(is_expression, parts)) or all(number(part) == number(part) for part in parts)
-    else:
-        known = all(is_expression(p) or spelling_key(p) in others or number(p) == number(p) for p in parts)
-    if known:
-        raise InputError(
-            f"{where}: label '{shown(text)}' holds {len(parts)} labels ({shown(', '.join(parts))}). A cell holds one; "
-            f"several become a column of counts or shares a class (image,anger,happiness,...). Or say what it "
-            f"means: --alias {shlex.quote(shown(text) + '=NAME')}, or leave such rows unlabeled: "
-            f"--alias {shlex.quote(shown(text) + '=')}"
-        )
+    if is_expression(core):
+        return
+
+    def known(parts: Sequence[str]) -> bool:
+        numbers = [number(part) == number(part) for part in parts]
+        return all(numbers) or (not any(numbers) and all(is_expression(p) or spelling_key(p) in others for p in parts))
+
+    words = [word for word in _APART.split(core) if len(word) > 2 and is_expression(word)]
+    ways = (_BETWEEN.split(core), core.split(), words if len({canonical(word) for word in words}) > 1 else [])
+    for way in ways:
+        parts = [part.strip(" '\"") for part in way if part.strip(" '\"")]
+        if len(parts) > 1 and known(parts):
+            raise InputError(
+                f"{where}: label '{shown(text)}' holds {len(parts)} labels ({shown(', '.join(parts))}). A cell holds "
+                f"one; several become a column of counts or shares a class (image,anger,happiness,...). Or say what it "
+                f"means: --alias {shlex.quote(shown(text) + '=NAME')}, or leave such rows unlabeled: "
+                f"--alias {shlex.quote(shown(text) + '=')}"
+            )
 
 
 def check_label_marks(
@@ -151,7 +179,9 @@ def check_label_marks(
             f"{where(expression)} is a name. Say what the numbers mean: --alias {number_text}=NAME for each, or "
             "--classes with a class set that has such codes (fer2013, rafdb, ...)."
         )
+    _check_numbers_alone(names, where, sure, whole)
     _check_alike(names, where, sure)
+    _check_near(names, where, sure)
     _check_scripts(names, where, sure)
     for odd in doubtful_codes(whole):
         if str(odd) not in sure:
@@ -162,14 +192,14 @@ def check_label_marks(
 
 def _check_alike(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
     """Raise InputError where labels begin with one expression and go on unlike: "sad" and "sad_2", "happy (0.6)"."""
-    first: dict[str, str] = {}
+    first: dict[tuple[str, bool], str] = {}
     for text, name in names.items():
         words = [word for word in _APART.split(name) if word]
         if spelling_key(name) in sure or not words or not is_expression(words[0]) or any(map(is_expression, words[1:])):
             continue
-        if not name[0].isalpha() or (is_expression(name) and len(words) > 1):  # "02_sad"; a compound expression
+        if is_expression(name) and len(words) > 1:  # a compound expression
             continue
-        other = first.setdefault(canonical(words[0]), text)
+        other = first.setdefault((canonical(words[0]), name[0].isalpha()), text)  # "02_sad" is not held against "sad"
         if other != text and not (is_expression(names[other]) and is_expression(name)):
             odd = other if is_expression(name) else text
             raise InputError(
@@ -179,11 +209,55 @@ def _check_alike(names: Mapping[str, str], where: Callable[[str], str], sure: Co
             )
 
 
+def _check_numbers_alone(
+    names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str], whole: Sequence[int]
+) -> None:
+    """Raise InputError where labels are numbers but for a few: "x" or "#VALUE!" among codes says "missing", or what?"""
+    rest = [text for text, name in names.items() if spelling_key(name) not in sure and whole_number(name) is None]
+    if rest and len(whole) > len(rest):
+        raise InputError(
+            f"{where(rest[0])}: label '{shown(rest[0])}' is no number, but {len(whole)} other labels are, such as "
+            f"{whole[0]}. Say what it means: --alias {shlex.quote(shown(rest[0]) + '=')} leaves such rows unlabeled, "
+            f"--alias {shlex.quote(f'{shown(rest[0])}={shown(rest[0])}')} makes it a class."
+        )
+
+
+def _check_near(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
+    """Raise InputError where two labels differ in accents, marks or a plural alone: "smirk" and "smirks", "grin!"."""
+    first: dict[str, str] = {}
+    for text, name in names.items():
+        core = _core(name)
+        if not core or spelling_key(name) in sure or is_expression(name):
+            continue
+        if is_expression(core) and not is_expression(name):
+            raise InputError(
+                f"{where(text)}: label '{shown(text)}' is no expression that is known, but nearly '{shown(core)}'. Say "
+                f"what it means: --alias {shlex.quote(f'{shown(text)}={canonical(core)}')}; where it is another class, "
+                f"--alias {shlex.quote(f'{shown(text)}={shown(text)}')}"
+            )
+        other = first.setdefault(core, text)
+        if other != text:
+            raise InputError(
+                f"{where(text)}: the labels '{shown(other)}' and '{shown(text)}' can be one class written in two ways, "
+                f"or two. --alias {shlex.quote(f'{shown(text)}={shown(other)}')} makes them one; where they are two, "
+                "name all classes: --classes A,B,..."
+            )
+
+
+def _core(name: str) -> str:
+    """Return the letters of a name without accents, and without the s of a plural; "" where it has digits or marks
+    between letters, which may matter."""
+    folded = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+    folded = folded.strip("".join({c for c in folded if not c.isalnum()}))
+    letters = folded.replace(" ", "").replace("-", "").replace("_", "")
+    if not letters.isalpha() or not letters.isascii():
+        return ""
+    return letters[:-1] if len(letters) > _PLURAL_FROM and letters[-1] == "s" and letters[-2] != "s" else letters
+
+
 def _check_scripts(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
     """Raise InputError where some labels are known expressions and others are written in another script."""
-    foreign = [
-        t for t, n in names.items() if spelling_key(n) not in sure and any(map(str.isalpha, n)) and not _latin(n)
-    ]
+    foreign = [t for t, n in names.items() if spelling_key(n) not in sure and _foreign(n)]
     known = [text for text, name in names.items() if is_expression(name)]
     if foreign and known:
         text = foreign[0]
@@ -194,8 +268,11 @@ def _check_scripts(names: Mapping[str, str], where: Callable[[str], str], sure: 
         )
 
 
-def _latin(name: str) -> bool:
-    return all("LATIN" in unicodedata.name(c, "") for c in name if c.isalpha())
+def _foreign(name: str) -> bool:
+    """Whether a name is written in another script than the Latin one, emoji included; numbers and marks are in none."""
+    if any(map(str.isalpha, name)):
+        return not all("LATIN" in unicodedata.name(c, "") for c in name if c.isalpha())
+    return any(unicodedata.category(c) == "So" for c in name)
 
 
 def doubtful_codes(codes: Sequence[int]) -> list[int]:
@@ -207,7 +284,11 @@ def doubtful_codes(codes: Sequence[int]) -> list[int]:
     below = [code for code in codes if code < 0]
     small = [code for code in rest if code <= SMALL_CODE]
     odd = below if len(below) == 1 and not is_minus_one(codes) else []
-    return odd + [code for code in rest if code in SENTINELS and len(small) > 1 and code > max(small)]
+    odd += [code for code in rest if code in SENTINELS and len(small) > 1 and code > max(small)]
+    top = sorted(rest)[-2:]
+    if len(rest) > RUN and top[1] - top[0] > GAP and top[0] - min(rest) == len(rest) - 2 and top[1] not in odd:
+        odd.append(top[1])
+    return odd
 
 
 def is_minus_one(codes: Sequence[int]) -> bool:

@@ -25,8 +25,9 @@ from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .folders import PICTURES
 from .labels import resolve
+from .lines import read_lines, split_line
 from .options import ReadOptions
-from .table import number, numbers, read_lines, split_line, unreadable
+from .table import number, numbers, unreadable
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,7 +70,9 @@ def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:
     names, codes, further = [], [], 0
     for i, (_, line) in enumerate(lines):
         name, fields = split_line(line, PICTURES)
-        if not fields or (len(fields) > 1 and not name.lower().endswith(PICTURES)):
+        if not fields or (
+            not name.lower().endswith(PICTURES) and (len(fields) > 1 or fields[0].lower().endswith(PICTURES))
+        ):
             raise InputError(f"{where(i)}: '{shown(line)}' is not a file name and a code, such as 'train_00001.jpg 5'.")
         names.append(name)
         codes.append(fields[0])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import InputError
+from ..core.text import shown
 from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
 from .table import TABLE_SUFFIXES, read_header, readable
 
@@ -51,19 +52,19 @@ def _file(path: Path) -> Recognized | None:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         return None
     if path.suffix.lower() in (".parquet", ".pq"):
-        return Recognized("manifest", f"{path.name} is a Parquet table")
+        return Recognized("manifest", f"{shown(path.name)} is a Parquet table")
     header = read_header(path)
     if affectnet.KEY_COLUMN in header:
-        return Recognized("affectnet", f"{path.name} has the column {affectnet.KEY_COLUMN}")
+        return Recognized("affectnet", f"{shown(path.name)} has the column {affectnet.KEY_COLUMN}")
     if "pixels" in header:
-        return Recognized("fer2013", f"{path.name} has the column pixels")
+        return Recognized("fer2013", f"{shown(path.name)} has the column pixels")
     if path.name == fer2013.VOTES:
         raise InputError(
             f"{path} holds FERPlus's votes without pictures. Put it beside fer2013.csv and name their folder."
         )
     if not header:
         raise InputError(f"{path} is empty; its first row must name the columns.")
-    return Recognized("manifest", f"{path.name} is a table with the columns {_first(header)}")
+    return Recognized("manifest", f"{shown(path.name)} is a table with the columns {_first(header)}")
 
 
 def _folder(path: Path) -> Recognized | None:
@@ -99,8 +100,8 @@ def _folder(path: Path) -> Recognized | None:
 
 def _short(file: Path, path: Path) -> str:
     if path.is_dir() and file != path:
-        return file.relative_to(path).as_posix()
-    return file.name
+        return shown(file.relative_to(path).as_posix(), 200)
+    return shown(file.name, 200)
 
 
 def _first(names: list[str]) -> str:
@@ -108,6 +109,8 @@ def _first(names: list[str]) -> str:
 
 
 def _hint(path: Path) -> str:
+    if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
+        return "It is a workbook: save the sheet as CSV."
     if path.is_file():
         return f"A list must end in one of {', '.join(TABLE_SUFFIXES)}."
     tables = sorted(file.name for file in path.iterdir() if file.suffix.lower() in TABLE_SUFFIXES)

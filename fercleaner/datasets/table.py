@@ -23,6 +23,7 @@ import numpy as np
 from ..core.arrays import Doubles
 from ..core.cells import ESCAPED, restored
 from ..core.errors import InputError, did_you_mean
+from ..core.expressions import spelling_key
 from ..core.text import shown
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
@@ -37,13 +38,14 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET)
 DELIMITERS = ",;\t|"
 #: Letters of one cell: fer2013.csv at 224 x 224 has 200,000; Python's own limit is 131,072.
 LONGEST_CELL = 1 << 26
+#: Name of the first column where the header leaves it empty, as pandas and R do for names of rows.
+UNNAMED = "Unnamed: 0"
 #: Columns that a message names at most.
 NAMED = 12
 
 _LOG = logging.getLogger(__name__)
 
 _SEPARATORS = re.compile(r"[\s,;()\[\]]+")
-_LINE_ENDS = re.compile(r"\r\n|\n|\r")
 #: Stands after the last line, so that a quote that is never closed is noticed.
 _END = "\x01end of the table\x01"
 _BOMS = (
@@ -60,6 +62,8 @@ _NO_TEXT = (
     (b"PAR1", "is a Parquet file. Give it that ending: .parquet"),
     (b"SQLi", "is an SQLite database. Write the table as CSV."),
 )
+#: Quotes that are no CSV's, around every cell of a column.
+_PAIRS = ("''", "\u2018\u2019", "\u201c\u201d", "\u00ab\u00bb")
 #: How Excel keeps a text from becoming a number: ="00012".
 _KEPT_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 
@@ -166,7 +170,7 @@ def measured(cells: list[str], where: Where, column: str) -> Doubles:
 
 
 #: What a table of one column a class may say in place of 1 and 0.
-TRUTH = {"true": 1.0, "false": 0.0}
+TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 #: What stands for a missing number.
 MISSING_NUMBERS = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "--", "?"))
 
@@ -208,32 +212,6 @@ def opened(path: Path) -> Iterator[IO[str]]:
         raise _not_utf8(path, error) from error
     except OSError as error:
         raise unreadable(path, error) from error
-
-
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Return the non-blank lines of a text file with their line numbers (from 1)."""
-    with opened(path) as file:
-        lines = [(k, line.strip()) for k, line in enumerate(_LINE_ENDS.split(file.read()), 1)]
-    for k, line in lines:
-        if "\0" in line:
-            raise InputError(f"{path.name} line {k} holds a NUL byte; this is no text file, or a damaged one.")
-    return [(k, line) for k, line in lines if line]
-
-
-def split_line(line: str, endings: Sequence[str]) -> tuple[str, list[str]]:
-    """Split a line of a list into a file name, which may hold blanks, and the fields behind it.
-
-    The name reaches to the first ending of a picture before a blank; without one it is the first word.
-
-    >>> split_line("my face.jpg 5 1", (".jpg",))
-    ('my face.jpg', ['5', '1'])
-    """
-    ends = "|".join(re.escape(ending) for ending in endings)
-    found = re.match(rf"(.+?(?:{ends}))(?:\s+|\s*[,;]\s*)(.*)", line, re.IGNORECASE)
-    if found:
-        return found[1].strip(), re.split(r"\s*[,;\s]\s*", found[2].strip()) if found[2].strip() else []
-    name, *fields = line.split()
-    return name, fields
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -299,11 +277,21 @@ def check_header(name: str, header: list[str]) -> None:
 
 def check_width(name: str, row: int, cells: list[str], header: list[str]) -> None:
     """Raise InputError unless a row has one cell a column."""
-    if len(cells) != len(header):
-        raise InputError(
-            f"{name} row {row}: {len(cells)} cells, the header has {len(header)} ({listed(header)}). "
-            "A cell that holds the separator must stand in double quotes."
-        )
+    if len(cells) == len(header):
+        return
+    above = "If the first row is a title or a comment, remove what stands above the names of the columns."
+    how = "A cell that holds the separator must stand in double quotes."
+    if len(cells) == 1 and any(cells[0].count(mark) + 1 == len(header) for mark in DELIMITERS):
+        how = "The row stands in quotes as a whole, so that it is one cell: take these quotes away."
+    elif len(cells) < len(header):
+        how = f"The row is cut short, or no face (a comment, a total): fill or remove it. {above}"
+    elif len(header) == 1:
+        how = above
+    elif len(cells) == len(header) + 1 and not cells[-1].strip():
+        how = "The row ends in a separator that the header has not: end both alike."
+    elif len(cells) == len(header) + 1 and cells[0].strip().isdecimal():
+        how += " If the first cell is the name of a row, as R writes it: write.csv(..., row.names = FALSE)."
+    raise InputError(f"{name} row {row}: {len(cells)} cells, the header has {len(header)} ({listed(header)}). {how}")
 
 
 def read_table(path: Path, keep: Keep | None = None) -> Table:
@@ -331,12 +319,14 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
     if not header:
         raise InputError(f"{path} is empty; its first row must name the columns.")
     check_header(path.name, header)
+    unnamed = not header[0] and UNNAMED not in header
+    header[0] = UNNAMED if unnamed else header[0]
     wanted = [i for i, name in enumerate(header) if name and (keep is None or name == ESCAPED or keep(name))]
-    width, rows = len(header), []
+    width, rows, again = len(header), [], [spelling_key(cell) for cell in first]
     columns: list[list[str]] = [[] for _ in wanted]
     repeated = 0
     for row, record in stream:
-        if record == first and width > 1:
+        if width > 1 and record[0].strip().casefold() == again[0] and [spelling_key(cell) for cell in record] == again:
             repeated += 1
             continue
         if len(record) != width:
@@ -351,9 +341,19 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
         raise InputError(f"{path} has a header but no rows.")
     if repeated:
         _LOG.warning("%s: %d rows repeat the header and are left out.", path.name, repeated)
-    left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted))
-    held = restored({header[i]: c for i, c in zip(wanted, columns, strict=True)})
+    left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted) and not (unnamed and i == 0))
+    held = restored({header[i]: _unquoted(c) for i, c in zip(wanted, columns, strict=True)})
+    if unnamed and all(cell.isdecimal() or not cell for cell in held.get(UNNAMED, ())):
+        held.pop(UNNAMED, None)  # row numbers
     return Table(path.name, held, tuple(rows), left_out=left)
+
+
+def _unquoted(cells: list[str]) -> list[str]:
+    """Return a column without the quotes that every cell stands in: 'a.png', or those that a word processor makes."""
+    pair = cells[0][:1] + cells[0][-1:] if len(cells[0]) > 2 else ""
+    if pair not in _PAIRS or not all(len(cell) > 1 and cell[0] + cell[-1] == pair for cell in cells):
+        return cells
+    return [cell[1:-1].strip() for cell in cells]
 
 
 def _kept_text(cell: str) -> str:

@@ -16,8 +16,8 @@ from ..core.expressions import canonical, closest_class, is_expression, spelling
 from ..core.text import shown
 from .faces import check_unique, face_column, match
 from .labels import resolve as resolve_labels
-from .marks import clean, is_missing
-from .options import TRUTH_COLUMNS, ReadOptions, spelled
+from .marks import check_single, clean, contradictions, is_missing
+from .options import COLUMN_NAMES, TRUTH_COLUMNS, ReadOptions, spelled
 from .table import Table, decimals, listed, read_table
 
 _LOG = logging.getLogger(__name__)
@@ -190,6 +190,12 @@ def _counted(
         _LOG.warning("%s: votes are judged by; --label-column %s takes that column instead.", path, beside[0])
     columns = [votes[index] for index in range(len(classes))] + outside
     counts = np.stack([decimals(table.columns[name], table.where, name) for name in columns], axis=1)[named]
+    if not (counts == np.floor(counts)).all():
+        _LOG.warning(
+            "%s: its columns hold numbers that are not whole, up to %g: shares, not votes. --min-votes counts in them.",
+            path,
+            float(counts.max()),
+        )
     return _from_votes(ids, classes, counts, str(path))
 
 
@@ -214,6 +220,15 @@ def _label_column(path: Path, table: Table) -> str:
             f"{path} has no label column (such as 'clean_label') and no votes column a class. Its columns: "
             f"{listed(list(table.columns))}. Say which it is: --label-column NAME"
         )
+    others = [there[name] for name in TRUTH_COLUMNS if name in there and there[name] != found]
+    for other in others:
+        if spelled(found) in COLUMN_NAMES["label"] and contradictions(table.columns[found], table.columns[other]):
+            raise InputError(
+                f"{path}: the columns '{shown(found)}' and '{shown(other)}' can both be the clean label, and they "
+                f"disagree. Say which: --label-column {shown(found)} or --label-column {shown(other)}"
+            )
+    if others:
+        _LOG.warning("%s: clean labels are those of '%s'; left out: %s.", path, found, listed(others))
     return found
 
 
@@ -265,8 +280,9 @@ def _label(where: str, text: str, classes: Sequence[str], resolve: Callable[[str
     index = resolve(text)
     if index is not None:
         return index
-    if is_missing(text) or _is_outside(text):
+    if is_missing(text) or _is_outside(text) or whole_number(text) == -1:
         return -1
+    check_single(text, where, [spelling_key(name) for name in classes])
     near = closest_class(text, classes)
     hint = f" Did you mean '{near}'?" if near else ""
     out = "Correct it, or leave the field empty."

@@ -194,6 +194,7 @@ def test_what_was_read_in_words_and_as_json(tmp_path: Path) -> None:
         "Read 4 faces, 2 classes; labeled 3 of 4 (75.0 %); unlabeled: 1 no label.",
         "Classes: happiness 1, sadness 2.",
         "Splits: train 3, test 1.",
+        "Classes that not every split has: happiness (train).",
     ]
     said = describe(samples)
     assert (said["faces"], said["labeled"], said["unlabeled"]) == (4, 3, {"no label": 1})

@@ -305,8 +305,8 @@ def test_fer2013_spaced_header_and_no_usage(tmp_path: Path) -> None:
         ("emotion,pixels\n0,1 2 x 4\n", r"row 2: pixels must be integers"),
         ("emotion,pixels\n0,\n", r"row 2: pixels must be integers"),
         (
-            "emotion,pixels\n0,1 2 3 4\nhappy,1 2 3 4\n",
-            r"row 3: label 'happy' is not an integer; FER2013 uses 0 anger",
+            "emotion,pixels\n0,1 2 3 4\nglad,1 2 3 4\n",
+            r"row 3: label 'glad' is not an integer; FER2013 uses 0 anger",
         ),
         ("emotion,pixels\n0,1 2 3 4\n9,1 2 3 4\n", r"row 3: label 9 is not a code of FER2013"),
         ("emotion,pixels\n0,1 2 3 4,x\n", r"row 2: 3 cells, the header has 2"),

@@ -269,8 +269,8 @@ def test_columns_of_no_class_do_not_become_classes(tmp_path: Path) -> None:
         ("image,label\na,happy\n,sad\n", r"faces.csv row 3: the cell of 'image' is empty"),
         ("image,label,id\na,happy,1\nb,sad,\n", r"faces.csv row 3: the cell of 'id' is empty"),
         (
-            "picture,label\na,happy\n",
-            r"neither an image column \(image, .*nor an id column; its columns are picture, label\. .*image=NAME",
+            "portrait,label\na,happy\n",
+            r"neither an image column \(image, .*nor an id column; its columns are portrait, label\. .*image=NAME",
         ),
         ("a.PNG,happy\nb.png,sad\n", r"its first row \(a.PNG, happy\) is that of a face.* image,label above it"),
         ("neutral,happy\n1,3\n", r"nor an id column; its columns are neutral, happy"),

@@ -112,12 +112,12 @@ def test_classes_that_are_no_expressions_are_taken_by_name(tmp_path):
 
 
 def test_columns_can_be_named(tmp_path):
-    file = write(tmp_path / "t.csv", VOTES.replace("image", "picture").replace("comment", "majority"))
+    file = write(tmp_path / "t.csv", VOTES.replace("image", "portrait").replace("comment", "majority"))
     with pytest.raises(
-        InputError, match=r"no column names the face; its columns are picture, Happy.*--image-column NAME"
+        InputError, match=r"no column names the face; its columns are portrait, Happy.*--image-column NAME"
     ):
         read_truth(file, CLASSES)
-    assert read_truth(file, CLASSES, image_column="picture").votes is not None
+    assert read_truth(file, CLASSES, image_column="portrait").votes is not None
     text = write(tmp_path / "u.csv", "image,anger,fear,happiness,checked\na,1,2,3,anger\n")
     assert read_truth(text, CLASSES).label.tolist() == [2]
     assert read_truth(text, CLASSES, label_column="checked").label.tolist() == [0]

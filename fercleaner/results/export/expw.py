@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...datasets import expw
-from ...datasets.table import read_lines
+from ...datasets.lines import read_lines
 from .job import Job, codes_of, mirror, write_text
 
 LAYOUTS = ("expw",)
