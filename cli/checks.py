@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -129,15 +130,13 @@ def posterior_files(texts: list[str] | None, tags: list[str]) -> tuple[list[Post
     return files, not texts or "builtin" in plain
 
 
-def posteriors_option(option: PosteriorOption, samples: Samples) -> Posteriors:
+def posteriors_option(option: PosteriorOption, samples: Samples, tell: Callable[[str], None]) -> Posteriors:
     """Read a file of --posteriors and say what was changed in it."""
     from fercleaner.datasets.posteriors import read_posteriors
 
-    from .console import note
-
     table, said = read_posteriors(option.name, option.file, samples, learned=option.learned, near=option.near)
     for sentence in said:
-        note(sentence)
+        tell(sentence)
     return table
 
 

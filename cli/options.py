@@ -244,7 +244,7 @@ class SetOptions:
         framing, framed = choose_framing(self.crop, _text(weights.get(YUNET)))
         known = self.look(dataset, note)
         samples = known.samples
-        posteriors = [posteriors_option(option, samples) for option in given]
+        posteriors = [posteriors_option(option, samples, note) for option in given]
         if self.crop == "box" and samples.boxes is None:
             raise InputError(
                 f"--crop box: {dataset} says of no face where it is. Add a column box, or leave --crop out."

@@ -66,7 +66,7 @@ _WHOLE = re.compile(r"[+-]?\d{1,15}(?:\.\d{0,20})?(?:e[+-]?\d{1,2})?", re.IGNORE
 _LARGEST_WHOLE = 2**53
 
 
-def seen_of(text: str) -> str:
+def without_invisible(text: str) -> str:
     """Return a text without characters that show nothing of themselves: format characters, variation selectors."""
     return "".join(c for c in text if unicodedata.category(c) != "Cf" and not "\ufe00" <= c <= "\ufe0f")
 
@@ -81,7 +81,7 @@ def spelling_key(text: str) -> str:
     ('not sure', True, '-3')
     """
     if not text.isascii():
-        text = seen_of(unicodedata.normalize("NFKC", text))
+        text = without_invisible(unicodedata.normalize("NFKC", text))
     if _WHOLE.fullmatch(text.strip()):
         value = float(text)
         if value.is_integer() and abs(value) <= _LARGEST_WHOLE:

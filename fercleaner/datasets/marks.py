@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..core.errors import InputError
-from ..core.expressions import canonical, is_expression, seen_of, spelling_key, whole_number
+from ..core.expressions import canonical, is_expression, spelling_key, whole_number, without_invisible
 from ..core.text import shown
 from .table import number
 
@@ -60,7 +60,7 @@ def clean(text: str) -> str:
     What Python puts around one value when it is printed goes too: ['anger'], b'anger', tensor(3), np.str_('anger').
     """
     if not text.isascii():
-        text = seen_of(unicodedata.normalize("NFC", text))
+        text = without_invisible(unicodedata.normalize("NFC", text))
     text = " ".join(text.split())
     printed = _PRINTED.fullmatch(text)
     if printed:

@@ -30,6 +30,10 @@ from .table import measured, read_table
 ENDINGS = (".csv", ".json", ".npy", ".npz", ".parquet", ".pq")
 #: Rows that miss sum 1 by more than this were not distributions over the set's classes, which is said.
 ROW_SUM = 1e-3
+#: Shares that were rounded miss a common sum by at most this part of it.
+ROUGH_SUM = 0.2
+#: Faces from which on posteriors that are all the same, or all the given label, are no accident.
+FEW_FACES = 20
 #: Labeled faces from which on posteriors are compared with the given labels.
 COMPARED_FROM = 50
 
@@ -103,6 +107,8 @@ def read_posteriors(
     found = ~np.isnan(aligned).any(1) & (total > 0)
     if not found.any():
         raise InputError(f"{where} says nothing of any face of this set.")
+    _check_scores(where, aligned[found], whole=table.classes is None or len(table.classes) == len(samples.classes))
+    _check_evidence(where, aligned, found, samples)
     if scaled := int((np.abs(total[found] - 1) > ROW_SUM).sum()):
         said.append(f"Posteriors '{name}': {scaled:,} of {int(found.sum()):,} rows brought to sum 1.")
     said += _odd_order(name, table.classes is None, aligned, found, samples)
@@ -110,6 +116,31 @@ def read_posteriors(
         said.append(f"Posteriors '{name}': {int((~found).sum()):,} of {len(samples):,} faces have none.")
     rows = np.where(found[:, None], aligned / np.where(found, total, 1.0)[:, None], 0.0).astype(np.float32)
     return Posteriors(name, samples.ids, samples.classes, rows, found, learned=learned, near=near), tuple(said)
+
+
+def _check_scores(where: str, values: Doubles, *, whole: bool) -> None:
+    """Raise InputError where numbers are neither shares of one sum nor counts: scores before softmax, say."""
+    sums = values.sum(1)
+    spread = float(sums.max() - sums.min())
+    if whole and values.max() > 1 and spread > ROUGH_SUM * float(sums.max()) and (values != np.floor(values)).any():
+        raise InputError(
+            f"{where}: numbers up to {values.max():g} in rows that add up to {sums.min():g} to {sums.max():g} are no "
+            "probabilities. Give those behind the softmax."
+        )
+
+
+def _check_evidence(where: str, values: Doubles, found: Bools, samples: Samples) -> None:
+    """Raise InputError where posteriors say the same of every face, or repeat the given labels."""
+    rows = np.flatnonzero(found)
+    if len(rows) >= FEW_FACES and (values[rows] == values[rows[0]]).all():
+        raise InputError(f"{where} says the same of every face, which tells none apart.")
+    rows = np.flatnonzero(found & samples.labeled)
+    hard = np.sort(values[rows], axis=1)[:, :-1] == 0
+    if len(rows) >= FEW_FACES and hard.all() and (values[rows].argmax(1) == samples.label[rows]).all():
+        raise InputError(
+            f"{where} holds the given labels themselves, as 1 and 0: it would say that each of them is right. Give the "
+            "probabilities of a model."
+        )
 
 
 def _odd_order(name: str, unnamed: bool, values: Doubles, found: Bools, samples: Samples) -> list[str]:

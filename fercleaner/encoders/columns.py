@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
@@ -14,9 +16,31 @@ from ..core.types import Samples
 #: Faces below which a column may repeat the labels, or count rows, by chance.
 FEW_FACES = 20
 
+#: A code of few values that tells the label by this much (Cramer's V), beside measurements, is a label of somebody's.
+NEARLY, MEASUREMENTS, ROWS_A_VALUE = 0.6, 8, 6
+#: Numbered columns (f0, f1, ...) of one name from which on they are the vector, and columns of other names are not.
+MANY_NUMBERED = 8
+
 COUNTS = "it counts the rows"
 IDS = "it repeats the ids"
 LABELS = "it repeats the given labels"
+NEARLY_LABELS = "whole numbers that nearly repeat the given labels"
+
+_NUMBERED = re.compile(r"(.*?)[\s_.-]*\d+")
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the columns that are numbered, such as f0 to f511, where most are; else all.
+
+    >>> numbered([*(f"f{k}" for k in range(8)), "x", "y", "age"])[-1]
+    'f7'
+    >>> numbered(["AU01", "x", "y"])
+    ['AU01', 'x', 'y']
+    """
+    stems = [found[1] if (found := _NUMBERED.fullmatch(name)) else None for name in names]
+    counts = Counter(stem for stem in stems if stem is not None)
+    kept = [name for name, stem in zip(names, stems, strict=True) if counts.get(stem or "", 0) >= MANY_NUMBERED]
+    return kept if 2 * len(kept) > len(names) else list(names)
 
 
 def left_out(values: Floats, found: Bools, samples: Samples) -> dict[int, str]:
@@ -26,6 +50,8 @@ def left_out(values: Floats, found: Bools, samples: Samples) -> dict[int, str]:
     - The values are the numbers in the ids.
     - The value follows from the given label, without one exception, while other columns do not: a code, or 1 for
       one class and 0 for the others.
+    - The values are a few whole numbers that nearly follow from the given label, while most other columns are measured:
+      another person's label, the clean one, or one before it was corrected.
 
     Parameters
     ----------
@@ -50,7 +76,25 @@ def left_out(values: Floats, found: Bools, samples: Samples) -> dict[int, str]:
     repeating = _repeat_labels(chosen, samples.label[found])
     if len(repeating) + len(out) < values.shape[1]:
         out.update({int(column): LABELS for column in repeating if int(column) not in out})
+    if values.shape[1] - len(whole) >= MEASUREMENTS:
+        label = samples.label[found]
+        codes = (int(c) for c in whole if int(c) not in out)
+        out.update({column: NEARLY_LABELS for column in codes if _nearly(chosen[:, column], label)})
     return out if len(out) < values.shape[1] else {}
+
+
+def _nearly(cells: NDArray[np.float32], label: Ints) -> bool:
+    """Whether few whole numbers and the label go together: Cramer's V of their table is at least `NEARLY`."""
+    known = label >= 0
+    values, row = np.unique(cells[known], return_inverse=True)
+    classes, column = np.unique(label[known], return_inverse=True)
+    r, c, n = len(values), len(classes), int(known.sum())
+    if min(r, c) < 2 or n < ROWS_A_VALUE * r:
+        return False
+    table = np.bincount(row * c + column, minlength=r * c).reshape(r, c).astype(np.float64)
+    expected = table.sum(1, keepdims=True) * table.sum(0) / n
+    chi = float(((table - expected) ** 2 / expected).sum())
+    return bool(np.sqrt(chi / (n * (min(r, c) - 1))) >= NEARLY)
 
 
 def _counts(cells: NDArray[np.float64], rows: int) -> bool:

@@ -42,12 +42,18 @@ _ARTICLE = {"probability": "a", "intensity": "an", "presence": "a"}
 _SLACK = {"probability": ROUNDING, "intensity": 0.25, "presence": ROUNDING}
 #: From this share of rows with a number beyond 1 on, columns without a suffix are intensities.
 MANY_LARGE = 0.05
+#: Action units from which on a face's zeros, or a file's range, say something.
+FEW_UNITS = 3
 #: A column that is constant over at least so many rows tells no faces apart.
 FEW_ROWS = 20
+
+#: Columns of one side of the face.
+_SIDED = re.compile(r"^AU[_ ]?0*(\d{1,2})[_ ]?L(EFT)?$", re.IGNORECASE)
 
 NO_ROW = "no row in the file"
 FAILED = "success is 0"
 EMPTY = "an empty cell"
+NOTHING = "0 throughout, as of a face that was not found"
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,14 +67,14 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
     - ``_r`` (OpenFace), ``_intensity`` (LibreFace): FACS intensity 0 to 5, p = sigmoid(2 (I - 1.5));
     - ``_c`` (OpenFace), ``_presence``: 0 or 1, taken as p;
     - ``_p``, ``_prob``, ``_probability``: p;
-    - none (py-feat, LibreFace): all columns without a suffix are probabilities if none exceeds 1, intensities
-      if `MANY_LARGE` of the rows do; anything between is an error that asks. What each was taken for stands in
-      ``spec["columns"]`` and in a note.
+    - none (py-feat, LibreFace): a column of 0 and 1 alone is a presence; all others without a suffix are probabilities
+      if none exceeds 1, intensities if `MANY_LARGE` of the rows do; anything between is an error that asks. What each
+      was taken for stands in ``spec["columns"]`` and in a note.
 
     Probability is preferred to intensity, and intensity to presence, where an AU has several. A column that is empty
     in more than half of the rows, or constant, is left out with a note. A face without a row, with `success` 0
-    (OpenFace), or with an empty AU cell, is not found, and a note counts them. Quality is `confidence` or
-    `FaceScore`, else 1.
+    (OpenFace), with an empty AU cell, or with zeros throughout, is not found, and a note counts them. Quality is
+    `confidence` or `FaceScore`, else 1.
 
     Parameters
     ----------
@@ -81,13 +87,20 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
     Raises
     ------
     InputError
-        No AU column, a number outside its kind's range, a face in two rows, no face of the set.
+        No AU column, columns of one side of the face, a number outside its kind's range, a face in two rows, no face of
+        the set, or none with all action units.
     """
     table = read_table(Path(path), _wanted)
     identity = face_column(table, option="rename the column")
     names = table.columns[identity]
     check_unique(names, path, table.where)
     rows = match(samples.ids, samples.paths, names, path, numeric=identity in table.numeric)
+    sided = [column for column in (*table.columns, *table.left_out) if _SIDED.match(column)]
+    if sided:
+        raise InputError(
+            f"{path}: '{shown(sided[0])}' looks like the left side of an action unit, so that _R may be the right one "
+            "and no intensity. Give each action unit one column, such as the larger of both: AU12, AU12_r or AU12_c."
+        )
     columns: dict[str, list[tuple[str | None, str]]] = {}
     for column in table.columns:
         found = _AU.match(column)
@@ -103,6 +116,8 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
         )
     values = {c: measured(table.columns[c], table.where, c) for found_ in columns.values() for _, c in found_}
     succeeded = _succeeded(table)
+    if not succeeded.any():
+        raise InputError(f"{path}: `success` is 0 in all {len(table):,} rows: no face was found in any picture.")
     left_out = _useless(values, succeeded)
     used = {n: kept for n, found_ in columns.items() if (kept := [pair for pair in found_ if pair[1] not in left_out])}
     if not used:
@@ -112,10 +127,19 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
 
     measured_rows = np.asarray(np.isfinite(probability).all(1), dtype=np.bool_)
     known = rows >= 0
-    found_rows: Bools = known & (measured_rows & succeeded)[rows]
-    why = np.where(~known, NO_ROW, np.where(~succeeded[rows], FAILED, np.where(~measured_rows[rows], EMPTY, "")))
-    _tell(path, taken, left_out, samples, found_rows, why)
     quality = confidence_of(table)
+    nothing = _nothing(table, taken, values)
+    found_rows: Bools = known & (measured_rows & succeeded & ~nothing)[rows]
+    why = np.where(
+        ~known,
+        NO_ROW,
+        np.where(~succeeded[rows], FAILED, np.where(~measured_rows[rows], EMPTY, np.where(nothing[rows], NOTHING, ""))),
+    )
+    _tell(path, taken, left_out, samples, found_rows, why)
+    if not found_rows.any():
+        reason = Counter(why.tolist()).most_common(1)[0][0]
+        raise InputError(f"{path}: no face of the set has all its action units ({reason}). Fill or drop columns.")
+    _tell_range(taken, values, path)
     return ActionUnits(
         samples.ids,
         tuple(taken),
@@ -133,6 +157,32 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
 
 def _wanted(name: str) -> bool:
     return bool(_AU.match(name) or _ONE_SIDED.match(name)) or spelled(name) in (*FACE_COLUMNS, *CONFIDENCE, "success")
+
+
+def _nothing(table: Table, taken: Mapping[str, str], values: Mapping[str, Doubles]) -> Bools:
+    """Return which rows hold nothing but zeros, and nothing says that a face was found, (M,) bool.
+
+    Presences may all be 0 on a neutral face; probabilities and intensities that are measured are not.
+    """
+    used = [said.rpartition(": ") for said in taken.values()]
+    sure = any(spelled(column) in (*CONFIDENCE, "success") for column in table.columns)
+    if sure or len(used) < FEW_UNITS or all(kind == "presence" for _, _, kind in used):
+        return np.zeros(len(table), dtype=np.bool_)
+    zero: Bools = np.all([values[column] == 0 for column, _, _ in used], axis=0)
+    return zero
+
+
+def _tell_range(taken: Mapping[str, str], values: Mapping[str, Doubles], path: str) -> None:
+    """Say where intensities, which go to 5, never exceed 1: they may be probabilities under the name of intensities."""
+    used = [column for column, _, kind in (said.rpartition(": ") for said in taken.values()) if kind == "intensity"]
+    cells = np.concatenate([values[column] for column in used]) if used else np.zeros(0)
+    if len(used) >= FEW_UNITS and len(cells) >= FEW_ROWS * len(used) and np.nanmax(cells) <= 1 + ROUNDING:
+        _LOG.warning(
+            "%s: no intensity exceeds %.3g, where they go to 5. If these are probabilities, call the columns so: %s.",
+            path,
+            float(np.nanmax(cells)),
+            re.sub("(_r|_intensity)$", "_p", used[0], flags=re.IGNORECASE),
+        )
 
 
 def _useless(values: dict[str, Doubles], succeeded: Bools) -> dict[str, str]:
@@ -160,11 +210,15 @@ def _probabilities(
     """Return AU -> "column: kind", and their probabilities (M, A)."""
     plain = [column for name, found in used.items() for kind, column in found if kind is None and name not in kinds]
     default = _default_kind(plain, values, table)
+    flags = {column for column in plain if np.isin(values[column][np.isfinite(values[column])], (0, 1)).all()}
     names = sorted(used, key=lambda name: int(name[2:]) if name != "U" else 999)
     taken: dict[str, str] = {}
     estimates: list[Doubles] = []
     for name in names:
-        options = [(kinds.get(name) or kind or default, column) for kind, column in used[name]]
+        options = [
+            (kinds.get(name) or kind or ("presence" if column in flags else default), column)
+            for kind, column in used[name]
+        ]
         bad = next((kind for kind, _ in options if kind not in _PREFERRED), None)
         if bad is not None:
             raise InputError(f"kinds: {name} is '{bad}', expected one of {', '.join(_PREFERRED)}.")
@@ -208,7 +262,7 @@ def _clipped(values: Doubles, kind: str, column: str, table: Table) -> Doubles:
         row = int(np.flatnonzero(outside)[0])
         raise InputError(
             f"{table.where(row)}: {column} is {values[row]:g}, expected {_ARTICLE[kind]} {kind} between 0 and "
-            f"{largest:g}."
+            f"{largest:g}. Divide percents by 100; leave the cell empty where the action unit is not known."
         )
     return np.clip(values, 0, largest)
 

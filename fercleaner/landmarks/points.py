@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Doubles, Ints
+from ..core.arrays import Bools, Doubles, Ints
 from ..core.errors import InputError
 from ..core.types import Landmarks, Samples
 from ..datasets.faces import check_unique, face_column, match
@@ -36,8 +36,12 @@ MOST_SPREAD = 0.35
 #: Faces from which on the order is judged, by their median.
 JUDGED_FROM = 20
 
+#: Points that at least so many faces share, and this part of all, are no detection.
+MANY, LARGE_PART = 10, 0.02
+
 NO_POINTS = "no landmarks in the file"
 NO_ROW = "no row in the landmark file"
+SHARED_POINTS = "its landmarks are those of many faces"
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,14 @@ class PointsFile:
             "units": "any",
             **extra,
         }
-        return _landmarks(samples, points, confidence, rows, spec)
+        read = _landmarks(samples, points, confidence, rows, spec)
+        if not read.found.any():
+            reason = str(read.notes[rows >= 0][0]) if read.notes is not None else ""
+            raise InputError(
+                f"{self.path}: no face of the set has landmarks ({reason}). Points of one place, or of a mean face, "
+                "tell no faces apart."
+            )
+        return read
 
 
 def _rows(samples: Samples, names: Sequence[str], path: str, place: Where, *, numeric: bool) -> Ints:
@@ -123,12 +134,23 @@ def _landmarks(
 ) -> Landmarks:
     there = rows >= 0
     chosen = np.where(there[:, None, None], points[rows], np.nan)
-    empty = np.isnan(chosen).all((1, 2)) | (chosen == 0).all((1, 2))
-    found = there & ~empty
-    notes = np.where(found, "", np.where(there, NO_POINTS, NO_ROW))
+    empty = np.isnan(chosen).all((1, 2)) | (chosen == chosen[:, :1]).all((1, 2))  # -1 or 0 throughout: no face found
+    again = _shared(chosen, there & ~empty)
+    found = there & ~empty & ~again
+    notes = np.where(found, "", np.where(again, SHARED_POINTS, np.where(there, NO_POINTS, NO_ROW)))
     sure = np.where(found, np.nan_to_num(confidence[rows], nan=0.0), 0.0)
     clean = np.where(found[:, None, None], chosen, 0.0).astype(np.float32)
     return Landmarks(samples.ids, clean, found, sure.astype(np.float32), spec=spec, notes=notes)
+
+
+def _shared(points: Doubles, there: Bools) -> Bools:
+    """Return which faces have the points of so many others that they are no detection but a mean shape, (N,) bool."""
+    _, of_row, counts = np.unique(
+        np.nan_to_num(points).reshape(len(points), -1)[there], axis=0, return_inverse=True, return_counts=True
+    )
+    many = np.zeros(len(points), dtype=np.bool_)
+    many[there] = counts[of_row.reshape(-1)] >= max(MANY, LARGE_PART * len(points))
+    return many
 
 
 def _shaped(array: NDArray[Any], path: str) -> tuple[Doubles, Doubles, dict[str, Any]]:
@@ -156,6 +178,8 @@ def _from_table(path: str) -> tuple[Table, str, Doubles, Doubles]:
         found = _COORDINATE.match(column)
         if found:
             columns[found[1].lower(), int(found[2])] = column
+    if ("x", 68) in columns and not {("x", 0), ("y", 0)} & columns.keys():  # counted from 1, as in the papers
+        columns = {(axis, index - 1): column for (axis, index), column in columns.items()}
     missing = [f"{axis}{index}" for axis in "xy" for index in range(68) if (axis, index) not in columns]
     if missing:
         raise InputError(
@@ -177,14 +201,25 @@ def confidence_of(table: Table) -> Doubles:
     """
     for column, cells in table.columns.items():
         if spelled(column) in CONFIDENCE:
-            values: Doubles = np.nan_to_num(
-                measured(cells, table.where, column), nan=0.0, posinf=np.inf, neginf=-np.inf
-            )
+            said = measured(cells, table.where, column)
+            if np.isnan(said).all():
+                _LOG.warning("%s: the column '%s' is empty and left out.", table.name, column)
+                return np.ones(len(table))
+            if np.isnan(said).any():
+                _LOG.warning(
+                    "%s: the column '%s' is empty in %d of %d rows: a confidence of 0.",
+                    table.name,
+                    column,
+                    int(np.isnan(said).sum()),
+                    len(said),
+                )
+            values: Doubles = np.nan_to_num(said, nan=0.0, posinf=np.inf, neginf=-np.inf)
             outside = (values < -ROUNDING) | (values > 1 + ROUNDING)
             if outside.any():
                 row = int(np.flatnonzero(outside)[0])
                 raise InputError(
                     f"{table.where(row)}: {column} is {values[row]:g}, expected a confidence between 0 and 1."
+                    f"{' Divide percents by 100.' if 1 < values[row] <= 100 else ''}"
                 )
             return np.clip(values, 0, 1)
     return np.ones(len(table))

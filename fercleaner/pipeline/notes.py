@@ -28,12 +28,20 @@ def note_run(done: RunLog, callbacks: Callbacks) -> None:
 
 def note_missing(view: str, found: Bools, notes: Any, samples: Samples, callbacks: Callbacks) -> None:
     """Say how many faces a view misses, why, and what becomes of them."""
+    said = missing_sentence(view, found, notes, samples)
+    if said:
+        callbacks.note(said)
+
+
+def missing_sentence(view: str, found: Bools, notes: Any, samples: Samples) -> str:
+    """Return how many faces a view misses, why, and what becomes of them; "" where it misses none."""
     missing = int((~found).sum())
-    if missing:
-        why = Counter(notes[~found].tolist()).most_common(3) if notes is not None else []
-        reason = "; ".join(f"{count:,} {text or 'without a reason'}" for text, count in why)
-        reason = f" ({reason})" if reason else ""
-        callbacks.note(
-            f"{view}: {missing:,} of {len(samples):,} faces have none{reason}; first: "
-            f"{samples.ids[~found][0]}. They are judged by the other views, or keep their label."
-        )
+    if not missing:
+        return ""
+    why = Counter(notes[~found].tolist()).most_common(3) if notes is not None else []
+    reason = "; ".join(f"{count:,} {text or 'without a reason'}" for text, count in why)
+    reason = f" ({reason})" if reason else ""
+    return (
+        f"{view}: {missing:,} of {len(samples):,} faces have none{reason}; first: "
+        f"{samples.ids[~found][0]}. They are judged by the other views, or keep their label."
+    )

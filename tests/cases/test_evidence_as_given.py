@@ -54,7 +54,8 @@ def test_columns_that_are_no_measurement_are_left_out_of_a_view(tmp_path: Path, 
 def test_a_label_under_any_name_is_left_out_of_a_view(tmp_path: Path, caplog) -> None:
     set_ = faces()
     codes, hot = (set_.label * 2 + 1).astype("f4"), (set_.label == 1).astype("f8")
-    view = read_view("v", parquet(tmp_path, **numeric(), g=codes, h=hot), set_)
+    named = {f"m{'abcdefgh'[k]}": column for k, column in enumerate(vectors().T)}
+    view = read_view("v", parquet(tmp_path, **named, g=codes, h=hot), set_)
     assert np.array_equal(view.values, vectors())
     assert "g (it repeats the given labels); h (it repeats the given labels)" in caplog.text
     np.save(tmp_path / "v.npy", np.column_stack([np.arange(N), vectors(), set_.label]))
