@@ -17,6 +17,9 @@ from .table import Table, listed
 
 _LOG = logging.getLogger(__name__)
 
+#: Faces from which on ids that run from 0 here and from 1 there are no accident.
+COUNTED_FROM = 10
+
 Key = Callable[[str], str]
 
 
@@ -76,7 +79,7 @@ def match(ids: Strings, paths: Strings, written: Sequence[str], source: str, *, 
     """Return the row of `written` that belongs to each face, (N,) int64; -1 where there is none.
 
     First that which matches most faces of: the ids as they are; ids in another Unicode normal form; ids as whole
-    numbers (12 for 00012), where `numeric` says that the file holds numbers or where both hold nothing but digits.
+    numbers (12 or 12.0 for 00012), where `numeric` says that the file holds numbers or where both hold nothing else.
     Where no id matches, names are paths: the set's paths; as many of the last parts of a path as match the most
     faces, first of the ids, then of the paths; at last file names without their ending. A note says which way it was
     where it was not the ids. Names that belong to no face (another split, say) are left over.
@@ -100,7 +103,8 @@ def match(ids: Strings, paths: Strings, written: Sequence[str], source: str, *, 
     alike: list[_Rule] = [_Rule("ids", False, str)]
     if not all(map(str.isascii, mine)) or not all(map(str.isascii, theirs)):
         alike.append(_Rule("ids in another Unicode normal form", False, _normal))
-    if numeric or (all(map(_digits, mine)) and all(map(_digits, theirs))):
+    if numeric or (all(map(_digits, mine)) and all(map(_whole, theirs))):
+        _check_start(mine, theirs, source)
         alike.append(_Rule("ids as whole numbers, leading zeros aside", False, _whole))
     best: tuple[int, Ints, _Rule] | None = None
     for rule in alike:
@@ -121,6 +125,19 @@ def match(ids: Strings, paths: Strings, written: Sequence[str], source: str, *, 
     if best[2].title != "ids":
         _LOG.warning("%s: faces are matched by %s.", source, best[2].title)
     return best[1]
+
+
+def _check_start(mine: list[str], theirs: list[str], source: str) -> None:
+    """Raise InputError where both count their faces, one from 0 and the other from 1: each row would be another's."""
+    here, there = ({int(_whole(name)) for name in names if _whole(name)} for names in (mine, theirs))
+    if len(here) < COUNTED_FROM or len(here) != len(mine) or len(there) != len(theirs) or len(here) != len(there):
+        return
+    runs = [max(ids) - min(ids) + 1 == len(ids) for ids in (here, there)]
+    if all(runs) and abs(min(here) - min(there)) == 1:
+        raise InputError(
+            f"{source}: its ids are the numbers {min(there)} to {max(there)}, those of the set {min(here)} to "
+            f"{max(here)}: do they count the same faces from another start? Write the ids of the set."
+        )
 
 
 def _by_path(mine: list[str], paths: list[str], theirs: list[str], source: str) -> tuple[int, Ints, _Rule] | None:

@@ -21,7 +21,7 @@ from ..core.types import Samples
 from ..extraction.images import ArrayImages
 from .assemble import Given, assemble, one_hot
 from .labels import class_names, resolve
-from .options import ReadOptions, split_name
+from .options import ReadOptions, spelled, split_name
 from .table import Table, check_header, check_width, decimals, read_header, read_rows, read_table
 from .votes import given_from_votes
 
@@ -35,9 +35,14 @@ _BLOCK = 4096
 def csv_of(path: Path) -> Path | None:
     """Return the csv with pixels (`path` itself or one in that folder), or None if this is no FER2013."""
     for file in (path, *(path / name for name in FILES)):
-        if file.is_file() and file.suffix.lower() == ".csv" and "pixels" in read_header(file):
+        if file.is_file() and file.suffix.lower() == ".csv" and has_pixels(file):
             return file
     return None
+
+
+def has_pixels(file: Path) -> bool:
+    """Whether a csv has FER2013's column of pixels."""
+    return "pixels" in map(spelled, read_header(file))
 
 
 def read(path: Path, options: ReadOptions) -> Samples:
@@ -128,7 +133,8 @@ def _read_pixels(file: Path) -> tuple[list[str], list[str], Bytes, list[int]]:
     stream = read_rows(file)
     header = [cell.strip() for cell in next(stream)[1]]
     check_header(file.name, header)
-    at = {name: header.index(name) for name in ("pixels", "emotion", "Usage") if name in header}
+    names = [spelled(name) for name in header]
+    at = {name: names.index(spelled(name)) for name in ("pixels", "emotion", "Usage") if spelled(name) in names}
     codes: list[str] = []
     usage: list[str] = []
     rows: list[int] = []

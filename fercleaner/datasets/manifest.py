@@ -201,6 +201,8 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
         alike = [name for name in table.columns if spelled(name) in COLUMN_NAMES[role] and name not in found]
         alike += [name for name in table.columns if _SAME_AS_LABEL.fullmatch(spelled(name))] if found else []
         _check_same(table, [*found, *alike])
+        if found and "given label" in lower:
+            _tell_refined(table, found[0], lower["given label"])
     return found[0] if found else None
 
 
@@ -229,6 +231,22 @@ def _check_ends(table: Table, image: str) -> None:
         raise InputError(
             f"{table.where(row)}: '{shown(table.columns[image][row])}' is no picture's name, while those of the other "
             f"rows are, such as '{shown(table.columns[image][1])}'. Is it a second header, or a total? Remove the row."
+        )
+
+
+def _tell_refined(table: Table, label: str, given: str) -> None:
+    """Say where labels are refined ones, as in our own files and exports, which hold the given ones too."""
+    differ = sum(a != b for a, b in zip(table.columns[label], table.columns[given], strict=True))
+    if differ:
+        _LOG.warning(
+            "%s: the labels are those of '%s', which differ from '%s' in %d of %d rows: refined? --column label=%s "
+            "takes the labels as they were given.",
+            table.name,
+            shown(label),
+            shown(given),
+            differ,
+            len(table),
+            shown(given),
         )
 
 

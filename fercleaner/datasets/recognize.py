@@ -56,7 +56,7 @@ def _file(path: Path) -> Recognized | None:
     header = read_header(path)
     if affectnet.KEY_COLUMN in header:
         return Recognized("affectnet", f"{shown(path.name)} has the column {affectnet.KEY_COLUMN}")
-    if "pixels" in header:
+    if fer2013.has_pixels(path):
         return Recognized("fer2013", f"{shown(path.name)} has the column pixels")
     if path.name == fer2013.VOTES:
         raise InputError(
@@ -83,7 +83,9 @@ def _folder(path: Path) -> Recognized | None:
     if pixels is not None:
         if (path / fer2013.VOTES).is_file():
             return Recognized("ferplus", f"found {pixels.name} and the votes of {fer2013.VOTES}")
-        return Recognized("fer2013", f"found {pixels.name} with the column pixels")
+        beside = [f for f in sorted(path.glob("*.csv")) if f != pixels and fer2013.has_pixels(f)]
+        more = f"; not read: {', '.join(_short(file, path) for file in beside)}" if beside else ""
+        return Recognized("fer2013", f"found {pixels.name} with the column pixels{more}")
     table = manifest.manifest_of(path)
     if table is not None:
         others = [f"{s}{e}" for s in manifest.STEMS for e in manifest.SUFFIXES if (path / f"{s}{e}").is_file()][1:]

@@ -146,6 +146,11 @@ def read_truth(
     named = [i for i, name in enumerate(table.columns[image]) if name]
     ids = [table.columns[image][i] for i in named]
     check_unique(ids, str(path), lambda i: table.where(named[i]))
+    if label_column is None and {"given label", "quality", "flagged"} <= {spelled(name) for name in table.columns}:
+        raise InputError(
+            f"{path} is a refined file, or an export of one: its labels are what is to be judged, and no truth. Name "
+            "a table of votes or clean labels; or, if people checked these labels, the column: --label-column label"
+        )
     resolve = _resolver(classes)
     votes = {} if label_column else _vote_columns(path, table, resolve, image)
     if len(votes) > 1:

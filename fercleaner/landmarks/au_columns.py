@@ -95,25 +95,7 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
     names = table.columns[identity]
     check_unique(names, path, table.where)
     rows = match(samples.ids, samples.paths, names, path, numeric=identity in table.numeric)
-    sided = [column for column in (*table.columns, *table.left_out) if _SIDED.match(column)]
-    if sided:
-        raise InputError(
-            f"{path}: '{shown(sided[0])}' looks like the left side of an action unit, so that _R may be the right one "
-            "and no intensity. Give each action unit one column, such as the larger of both: AU12, AU12_r or AU12_c."
-        )
-    columns: dict[str, list[tuple[str | None, str]]] = {}
-    for column in table.columns:
-        found = _AU.match(column)
-        if found and column != identity:
-            kind = _SUFFIX[found[2].lower()] if found[2] else None
-            columns.setdefault(f"AU{int(found[1])}", []).append((kind, column))
-        elif _ONE_SIDED.match(column):
-            columns.setdefault("U", []).append((None, column))
-    if not columns:
-        raise InputError(
-            f"{path} has no action-unit column; its columns are {listed([*table.columns, *table.left_out])}. "
-            "Expected names such as AU12, AU12_r (intensity 0 to 5) or AU12_c (presence)."
-        )
+    columns = _columns_of(table, identity, path)
     values = {c: measured(table.columns[c], table.where, c) for found_ in columns.values() for _, c in found_}
     succeeded = _succeeded(table)
     if not succeeded.any():
@@ -153,6 +135,30 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
             "columns": taken,
         },
     )
+
+
+def _columns_of(table: Table, identity: str, path: str) -> dict[str, list[tuple[str | None, str]]]:
+    """Return AU -> its columns, each with the kind that its suffix says; InputError for none, or one side's."""
+    sided = [column for column in (*table.columns, *table.left_out) if _SIDED.match(column)]
+    if sided:
+        raise InputError(
+            f"{path}: '{shown(sided[0])}' looks like the left side of an action unit, so that _R may be the right one "
+            "and no intensity. Give each action unit one column, such as the larger of both: AU12, AU12_r or AU12_c."
+        )
+    columns: dict[str, list[tuple[str | None, str]]] = {}
+    for column in table.columns:
+        found = _AU.match(column)
+        if found and column != identity:
+            kind = _SUFFIX[found[2].lower()] if found[2] else None
+            columns.setdefault(f"AU{int(found[1])}", []).append((kind, column))
+        elif _ONE_SIDED.match(column):
+            columns.setdefault("U", []).append((None, column))
+    if not columns:
+        raise InputError(
+            f"{path} has no action-unit column; its columns are {listed([*table.columns, *table.left_out])}. "
+            "Expected names such as AU12, AU12_r (intensity 0 to 5) or AU12_c (presence)."
+        )
+    return columns
 
 
 def _wanted(name: str) -> bool:

@@ -15,6 +15,7 @@ from ..core.errors import InputError, did_you_mean
 from ..core.expressions import canonical
 from ..core.refined import RefinedSet
 from ..core.text import read_json, shown
+from ..datasets.options import spelled
 from ..datasets.table import read_table
 from .decisions import Decisions, merged
 from .log import AMBIGUOUS, LABEL, NOT_A_FACE, SKIP, Decision, Entry, iso, read_log, standing
@@ -142,10 +143,11 @@ def _class(word: str, classes: Sequence[str]) -> str | None:
 
 def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
     table = read_table(file)
-    key = "id" if "id" in table.columns else "image"
-    names, said = table.need(key), table.need("decision")
-    who = next((table.columns[name] for name in WHO if name in table.columns), [file.stem] * len(table))
-    given, refined = (table.columns.get(name, [""] * len(table)) for name in ("given_label", "label"))
+    columns = {spelled(name): cells for name, cells in table.columns.items()}
+    key = "id" if "id" in columns else "image"
+    names, said = (columns[name] if name in columns else table.need(name) for name in (key, "decision"))
+    who = next((columns[name] for name in WHO if name in columns), [file.stem] * len(table))
+    given, refined = (columns.get(name, [""] * len(table)) for name in ("given label", "label"))
     at = _changed_at(file)
     entries: dict[tuple[str, str], tuple[int, Entry]] = {}
     for i, text in enumerate(said):

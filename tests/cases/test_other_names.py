@@ -13,9 +13,11 @@ import pytest
 
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Samples
-from fercleaner.datasets import VoteRules, read
+from fercleaner.datasets import VoteRules, read, recognize
 from fercleaner.datasets.describe import sentences
+from fercleaner.datasets.faces import match
 from fercleaner.datasets.truth import read_truth
+from fercleaner.review.exchange import read_decisions
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 N = 42
@@ -317,3 +319,36 @@ def test_truth_is_read_as_carefully(tmp_path: Path, caplog) -> None:
     shares = table(tmp_path, ",".join(["image", *CLASSES]), [[f"{i}.jpg", *SHARES[i]] for i in range(N)])
     read_truth(shares, CLASSES)
     assert "shares, not votes" in caplog.text
+
+
+def test_refined_labels_are_told_and_no_truth(tmp_path: Path, caplog) -> None:
+    rows = [[f"{i}.jpg", LABELS[i], LABELS[i // 2], 0.5, 0] for i in range(N)]
+    file = table(tmp_path, "image,label,given_label,quality,flagged", rows)
+    assert given(read(file)) == LABELS
+    assert "the labels are those of 'label', which differ from 'given_label' in" in caplog.text
+    assert given(read(file, columns={"label": "given_label"})) == [LABELS[i // 2] for i in range(N)]
+    with pytest.raises(InputError, match="its labels are what is to be judged, and no truth"):
+        read_truth(file, CLASSES)
+    assert len(read_truth(file, CLASSES, label_column="label")) == N
+
+
+def test_ids_that_count_from_another_start_are_refused() -> None:
+    ids = np.array([f"{i:05d}" for i in range(N)])
+    with pytest.raises(InputError, match="do they count the same faces from another start"):
+        match(ids, np.full(N, ""), [str(i + 1) for i in range(N)], "v.csv", numeric=True)
+    assert match(ids, np.full(N, ""), [str(i + 1) for i in range(N - 1)], "v.csv", numeric=True)[1] == 0
+    assert match(ids, np.full(N, ""), [f"{i}.0" for i in range(N)], "v.csv").tolist() == list(range(N))
+
+
+def test_fer2013_in_capitals_and_beside_another(tmp_path: Path) -> None:
+    rows = [[i % 7, " ".join(["7"] * 16)] for i in range(14)]
+    table(tmp_path, "Emotion, Pixels", rows, "fer2013.csv")
+    assert len(read(tmp_path)) == 14
+    table(tmp_path, "pixels", [[" ".join(["7"] * 16)]] * 3, "test.csv")
+    assert recognize(tmp_path).why.endswith("; not read: test.csv")
+
+
+def test_decisions_with_headers_in_capitals(tmp_path: Path) -> None:
+    file = table(tmp_path, "ID,Given Label,Decision", [["a.jpg", "fear", "keep"], ["b.jpg", "fear", "Happy"]], "d.csv")
+    decided = read_decisions([file], CLASSES)
+    assert len(decided) == 2

@@ -476,7 +476,7 @@ def test_a_refined_file_cut_short(here):
         ("image,label\nnowhere/0.png,joyless\n", "joyless"),
         ("image,label\n", "has a header but no rows"),
         (
-            "picture,label\nnowhere/0.png,joy\n",
+            "portrait,label\nnowhere/0.png,joy\n",
             "or name it: --image-column NAME",
         ),
         ("image,other\nnowhere/0.png,joy\n", "has no label column"),
