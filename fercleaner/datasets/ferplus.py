@@ -42,6 +42,8 @@ def read(path: Path, options: ReadOptions) -> Samples:
     records: list[tuple[Path, int, list[str]]] = []
     for folder in folders:
         for row, cells in read_rows(folder / LIST):
+            if row == 1 and len(cells) > 1 and cells[1].isalpha():
+                continue  # a row of names, which the published lists have not
             if len(cells) != 12:
                 raise InputError(
                     f"{folder.name}/{LIST} row {row}: {len(cells)} cells, expected 12: name, box, 10 counts."

@@ -186,14 +186,15 @@ def _named_inside(column: str) -> bool:
 
 
 def _class_columns(table: Table, options: ReadOptions, taken: set[str]) -> dict[str, str]:
-    """Return class -> column, for columns named after an expression or a class that hold numbers.
+    """Return class -> column, for columns named after an expression or a class that hold numbers, two or more.
 
-    Where fewer than two do, but others of such names hold something else and there is no label, the first cell that is
-    no number is an error.
+    Beside these a column without any cell counts nobody's votes. Where there is no label, a column named so whose cells
+    hold digits and are no numbers ("1,000", "50%") is an error, and not left out: its class would vanish.
     """
     named = class_names(options) or ()
     columns: dict[str, str] = {}
     other: list[str] = []
+    empty: dict[str, str] = {}
     for column, cells in table.columns.items():
         if column in taken:
             continue
@@ -202,16 +203,21 @@ def _class_columns(table: Table, options: ReadOptions, taken: set[str]) -> dict[
             continue
         filled = [cell for cell in cells if cell][:LOOKED_AT]
         if not any(np.isfinite(TRUTH.get(cell.casefold(), number(cell))) for cell in filled):
-            other += [column] if filled else []
+            if filled:
+                other.append(column)
+            else:
+                empty[name] = column
             continue
         if name in columns:
             raise InputError(
                 f"{table.name}: the columns '{columns[name]}' and '{column}' both mean '{name}'. Rename one of them."
             )
         columns[name] = column
-    if len(columns) < 2 and len(columns) + len(other) >= 2 and not _has_label(table, options):
-        decimals(table.columns[other[0]], table.where, other[0])
-    return columns if len(columns) >= 2 else {}
+    nearly = [column for column in other if any(map(str.isdecimal, "".join(table.columns[column][:LOOKED_AT])))]
+    odd = nearly or (other if len(columns) < 2 else [])
+    if odd and len(columns) + len(other) >= 2 and not _has_label(table, options):
+        decimals(table.columns[odd[0]], table.where, odd[0])
+    return {**{name: empty[name] for name in empty if name not in columns}, **columns} if len(columns) >= 2 else {}
 
 
 def _has_label(table: Table, options: ReadOptions) -> bool:

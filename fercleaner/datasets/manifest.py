@@ -20,24 +20,32 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Floats
 from ..core.errors import InputError
 from ..core.expressions import canonical, is_expression, spelling_key, whole_number
 from ..core.text import shown
 from ..core.types import ImageSource, Samples
 from ..extraction.stores import is_address, pictures_at
 from .assemble import assemble
+from .boxes import EDGES, boxes_of
 from .folders import PICTURES, pictures_under
 from .given import NOT_A_FACE, UNKNOWN, given_labels, says
 from .marks import DOUBTFUL, contradictions, is_missing, one_spelling
 from .options import COLUMN_NAMES, ReadOptions, spelled
-from .table import DELIMITERS, MISSING_NUMBERS, UNNAMED, Table, listed, number, numbers, read_table
+from .table import (
+    DELIMITERS,
+    PARQUET,
+    UNNAMED,
+    Table,
+    listed,
+    number,
+    read_header,
+    read_table,
+)
 
 #: Names of the manifest in a folder, first found first taken.
 STEMS = ("manifest", "labels", "metadata", "annotations")
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
-_EDGES = ("left", "top", "right", "bottom")
 #: Further columns that say which class a face is of, by another spelling or name of it.
 _SAME_AS_LABEL = re.compile(
     r"(label|expression|emotion|class|target)s?( ?(name|names|id|idx|index|code|str|string|text|txt|\.?\d+))?"
@@ -46,12 +54,8 @@ _SAME_AS_LABEL = re.compile(
 _ROW_NAMES = (UNNAMED.casefold(), "index level 0", "index")
 #: Rows from which on a first or last row that names no picture, while all others do, is none of a face.
 _JUDGED_FROM = 5
-#: Deviation of log(width / height) above which boxes are no boxes of faces, whose shapes are much alike.
-_SHAPES = 0.3
 #: Faces in class folders from which on the labels are compared with these.
 _COMPARED_FROM = 10
-#: Boxes within this are shares of a picture, no pixels.
-_SHARES = 2.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -74,6 +78,18 @@ def _has_label(file: Path) -> bool:
         return bool(read_table(file, lambda name: spelled(name) in COLUMN_NAMES["label"]).columns)
     except InputError:
         return False
+
+
+def has_labels(file: Path) -> bool:
+    """Whether a table has a column called as labels are, or two named after expressions; True for a damaged one."""
+    try:
+        columns = read_header(file) if file.suffix.lower() not in PARQUET else list(read_table(file).columns)
+    except InputError:
+        return True
+    named = sum(is_expression(canonical(name)) for name in columns)
+    return named > 1 or any(
+        spelled(n) in COLUMN_NAMES["label"] or _SAME_AS_LABEL.fullmatch(spelled(n)) for n in columns
+    )
 
 
 def read(path: Path, options: ReadOptions) -> Samples:
@@ -134,8 +150,8 @@ def samples_of_columns(
         if found["label"] and not any(map(says, table.columns[found["label"]])):
             del used["label"]
     edges = {spelled(name): name for name in table.columns}
-    if found["box"] is None and all(edge in edges for edge in _EDGES):
-        used["box"] = [edges[edge] for edge in _EDGES]
+    if found["box"] is None and all(edge in edges for edge in EDGES):
+        used["box"] = [edges[edge] for edge in EDGES]
     group = _names(table, found["group"], "Groups")
     if group is not None:
         group = [name or f"alone: {i}" for name, i in zip(group, ids, strict=True)]
@@ -149,7 +165,7 @@ def samples_of_columns(
         paths=paths,
         images=images,
         split=_names(table, found["split"], "Splits"),
-        boxes=_boxes(table, found["box"]),
+        boxes=boxes_of(table, found["box"]),
         group=group,
         site=_names(table, found["site"], "Sites"),
         provenance={"columns": used, "columns_left_out": _left_out(table, used)},
@@ -341,46 +357,3 @@ def _check_filled(table: Table, column: str) -> None:
     cells = table.columns[column]
     if "" in cells:
         raise InputError(f"{table.where(cells.index(''))}: the cell of '{column}' is empty; every row needs one.")
-
-
-def _boxes(table: Table, column: str | None) -> Floats | None:
-    """Return the face boxes (N, 4), NaN where a row has none, or None without box columns."""
-    lower = {spelled(name): name for name in table.columns}
-    if column is not None:
-        cells = table.columns[column]
-    elif all(edge in lower for edge in _EDGES):
-        cells = [" ".join(parts).strip() for parts in zip(*(table.columns[lower[e]] for e in _EDGES), strict=True)]
-    else:
-        return None
-    boxes = np.full((len(cells), 4), np.nan, dtype=np.float32)
-    for i, cell in enumerate(cells):
-        values = numbers(cell)
-        if cell.casefold() in MISSING_NUMBERS or (len(values) == 4 and not any(values)):
-            continue  # 0 0 0 0: a detector that found no face
-        if len(values) != 4 or not np.isfinite(values).all() or values[2] <= values[0] or values[3] <= values[1]:
-            raise InputError(
-                f"{table.where(i)}: box '{shown(cell)}' is not 'left top right bottom' in pixels. Write the corners."
-            )
-        boxes[i] = values
-    known = boxes[~np.isnan(boxes).any(1)]
-    if len(known) and np.abs(known).max() <= _SHARES:
-        raise InputError(
-            f"{table.name}: no corner of a box lies beyond {np.abs(known).max():g}: are these shares of the picture's "
-            "width and height? Write pixels."
-        )
-    _check_corners(boxes[~np.isnan(boxes).any(1)], table.name)
-    return boxes
-
-
-def _check_corners(boxes: Floats, name: str) -> None:
-    """Raise InputError where boxes are much alike in shape as x, y, width, height, and not at all as two corners."""
-    if len(boxes) < _COMPARED_FROM:
-        return
-    as_sizes = float(np.std(np.log(boxes[:, 2] / np.maximum(boxes[:, 3], 1))))
-    as_corners = float(np.std(np.log((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1]))))
-    if as_corners > _SHAPES and as_corners > 3 * as_sizes:
-        raise InputError(
-            f"{name}: the boxes look like x, y, width, height: read so, their shapes differ by {as_sizes:.0%}, and by "
-            f"{as_corners:.0%} as left, top, right, bottom. Write the corners: in one column, or in columns left, top, "
-            "right and bottom."
-        )

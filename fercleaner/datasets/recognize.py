@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import InputError
+from ..core.expressions import is_expression
 from ..core.text import shown
 from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
 from .table import TABLE_SUFFIXES, read_header, readable
@@ -87,13 +88,16 @@ def _folder(path: Path) -> Recognized | None:
         more = f"; not read: {', '.join(_short(file, path) for file in beside)}" if beside else ""
         return Recognized("fer2013", f"found {pixels.name} with the column pixels{more}")
     table = manifest.manifest_of(path)
+    filled = bool(names) and any(folders.pictures_under(path / name) for name in names)
+    if table is not None and filled and sum(map(is_expression, names)) > 1 and not manifest.has_labels(table):
+        return Recognized("folders", f"found a folder per class: {_first(names)}; not read: {_short(table, path)}")
     if table is not None:
         others = [f"{s}{e}" for s in manifest.STEMS for e in manifest.SUFFIXES if (path / f"{s}{e}").is_file()][1:]
         return Recognized("manifest", f"found {table.name}" + (f"; not read: {', '.join(others)}" if others else ""))
     inside_one = next((name for name in names if rafdb.rafdb_list(path / name) is not None), None)
     if inside_one is not None:
         raise InputError(f"{path} holds RAF-DB's sets in folders of their own. Name one: {path / inside_one}")
-    if names and any(folders.pictures_under(path / name) for name in names):
+    if filled:
         return Recognized("folders", f"found a folder per class: {_first(names)}")
     if pictures:
         return Recognized("folders", f"found {len(pictures):,} pictures in no class folder")

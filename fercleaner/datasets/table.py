@@ -180,7 +180,9 @@ def _how(cell: str) -> str:
     if cell.strip().endswith("%"):
         return " Write 0.5 (or 50) in place of 50%."
     if re.fullmatch(r"[+-]?\d+,\d+", cell.strip()):
-        return " Write a decimal point in place of the comma."
+        return " Write a decimal point in place of the comma, and none between thousands."
+    if re.fullmatch(r"\d{1,3}([ .,'\u00a0\u202f]\d{3})+", cell.strip()):
+        return " Write nothing between thousands."
     return ""
 
 

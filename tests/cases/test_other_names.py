@@ -352,3 +352,25 @@ def test_decisions_with_headers_in_capitals(tmp_path: Path) -> None:
     file = table(tmp_path, "ID,Given Label,Decision", [["a.jpg", "fear", "keep"], ["b.jpg", "fear", "Happy"]], "d.csv")
     decided = read_decisions([file], CLASSES)
     assert len(decided) == 2
+
+
+def test_a_column_of_votes_that_cannot_be_read_does_not_lose_its_class(tmp_path: Path) -> None:
+    head = "image,anger,happy,sad"
+    for cell, how in (
+        ('"1,000"', "none between thousands"),
+        ("1 000", "Write nothing between thousands"),
+        ("50%", "0.5"),
+    ):
+        file = table(tmp_path, head, [[f"{i}.jpg", cell, i % 3, 1] for i in range(N)])
+        assert how in refused(file)
+    empty = read(table(tmp_path, head, [[f"{i}.jpg", i % 3, "", 1] for i in range(N)]))
+    assert empty.classes == ("anger", "happiness", "sadness")
+
+
+def test_a_table_without_labels_beside_class_folders_is_not_the_set(tmp_path: Path) -> None:
+    build.class_folders(tmp_path, ["happy/a.png", "sad/b.png"])
+    table(tmp_path, "image,age", [["happy/a.png", 3], ["sad/b.png", 4]], "metadata.csv")
+    assert recognize(tmp_path).why.endswith("not read: metadata.csv")
+    assert read(tmp_path).classes == ("happiness", "sadness")
+    table(tmp_path, "image,label", [["happy/a.png", "sad"], ["sad/b.png", "happy"]], "metadata.csv")
+    assert given(read(tmp_path)) == ["sadness", "happiness"]
