@@ -135,6 +135,7 @@ def resolve(
     elif own is not None:
         _tell_absent(own, first)
     _tell_missing(counts, spelling, notes)
+    _tell_unused([*first, *names.values(), *(codes.classes if codes else ())], options)
     classes = named or _follow(list(filter(None, names.values())), where, len(texts))
     column = {spelling_key(name): c for c, name in enumerate(classes)}
     found: dict[str, int] = {}
@@ -195,6 +196,14 @@ def _tell_missing(counts: Mapping[str, int], spelling: Mapping[str, str], notes:
         listed = ", ".join(f"'{shown(text, 40)}' {count:,}" for text, count in list(marks.items())[:6])
         one = shlex.quote(f"{shown(next(iter(marks)), 40)}=NAME")
         _LOG.warning("Labels read as missing: %s. --alias %s makes one a class.", listed, one)
+
+
+def _tell_unused(texts: Sequence[str], options: ReadOptions) -> None:
+    """Say which aliases no label is written as, where there are labels: they may be misspelt."""
+    written = {spelling_key(text) for text in texts if text}
+    unused = [name for name in options.alias if name.strip() and spelling_key(clean(name)) not in written]
+    if unused and written:
+        _LOG.warning("No label is written %s, as --alias says.", listed([f"'{name}'" for name in unused], 6))
 
 
 def _tell_absent(codes: ClassSet, first: Mapping[str, int]) -> None:
@@ -304,9 +313,9 @@ def _shifted(code: float, codes: ClassSet) -> str:
     Leaving such rows unlabeled would then give every other face a wrong label.
     """
     order = sorted(codes.codes)
-    if code not in (order[0] - 1, order[-1] + 1):
-        return ""
     step = 1 if code < order[0] else -1
+    if code not in (order[0] - 1, order[-1] + 1) or order[0] - step not in (0, 1):
+        return ""
     meant = " ".join(f"--alias {key - step}={codes.codes[key]}" for key in order)
     return f" Were the labels counted from {order[0] - step}? Then say so: {meant}"
 

@@ -374,3 +374,10 @@ def test_a_table_without_labels_beside_class_folders_is_not_the_set(tmp_path: Pa
     assert read(tmp_path).classes == ("happiness", "sadness")
     table(tmp_path, "image,label", [["happy/a.png", "sad"], ["sad/b.png", "happy"]], "metadata.csv")
     assert given(read(tmp_path)) == ["sadness", "happiness"]
+
+
+def test_an_alias_that_no_label_is_written_as_is_told(tmp_path: Path, caplog) -> None:
+    file = labels(tmp_path, ["smirk", "grin"])
+    read(file, alias={"smrik": "happy", "grin": "sad"})
+    assert "No label is written 'smrik', as --alias says." in caplog.text
+    assert "from -1" not in refused(labels(tmp_path, [*"0123456", "-1"]), classes=["fer2013"])
