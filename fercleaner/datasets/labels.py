@@ -34,6 +34,8 @@ MOST_CLASSES, FACES_A_CLASS = 50, 3
 NO_LABEL = "no label"
 LEFT_OUT = "left out by alias"
 
+#: Words that begin with the same letters as the name of their class, so many, are forms of it: happy, happiness.
+_SAME_STEM = 3
 #: Name of a class set whose codes count the classes that the user names.
 USERS = "classes"
 
@@ -146,6 +148,7 @@ def resolve(
             check_single(text, where(i), column)
             raise InputError(_unknown(text, names[text], where(i), classes, closed=named is not None))
         found[text] = column[key] if names[text] else -1
+    _tell_synonyms({text: classes[c] for text, c in found.items() if c >= 0 and _aliased(text, options) is None})
     return CodedLabels(
         classes,
         np.array([found[spelling[text]] for text in texts], dtype=np.int64),
@@ -204,6 +207,23 @@ def _tell_unused(texts: Sequence[str], options: ReadOptions) -> None:
     unused = [name for name in options.alias if name.strip() and spelling_key(clean(name)) not in written]
     if unused and written:
         _LOG.warning("No label is written %s, as --alias says.", listed([f"'{name}'" for name in unused], 6))
+
+
+def _tell_synonyms(classes: Mapping[str, str]) -> None:
+    """Say which different words became one class: calm and neutral are one here, and two in other sets."""
+    words: dict[str, dict[str, str]] = {}
+    for text, name in classes.items():
+        key = spelling_key(text)
+        if is_expression(text):
+            same = len(key) <= _SAME_STEM or key[:_SAME_STEM] == name[:_SAME_STEM]
+            words.setdefault(name, {}).setdefault(name if same else key, text)
+    several = [f"{listed(sorted(texts.values()))} ({name})" for name, texts in words.items() if len(texts) > 1]
+    if several:
+        _LOG.warning(
+            "Different words are one class: %s. Where they are two, give one another name (--alias WORD=NAME) and name "
+            "all classes (--classes A,B,...).",
+            "; ".join(several[:6]),
+        )
 
 
 def _tell_absent(codes: ClassSet, first: Mapping[str, int]) -> None:

@@ -48,6 +48,8 @@ _PRINTED = re.compile(
     r"""\[\s*'([^',]+)'\s*\]|\[\s*"([^",]+)"\s*\]|\[\s*(\d+)\s*\]|b'([^']+)'|b"([^"]+)"|(?:tensor|array)\((\d+)\)"""
     r"""|np\.\w+\('?([^'()]+)'?\)|\('([^',]+)',\)"""
 )
+#: Fewer labels than this that are numbers and names are no mixture.
+_FEW_NAMES = 3
 #: A word of more letters than this that ends in one s may be a plural.
 _PLURAL_FROM = 4
 #: What parts the words of a label that says more than its class: "sad_2", "happy (0.6)", "happy-aug".
@@ -179,7 +181,6 @@ def check_label_marks(
             f"{where(expression)} is a name. Say what the numbers mean: --alias {number_text}=NAME for each, or "
             "--classes with a class set that has such codes (fer2013, rafdb, ...)."
         )
-    _check_numbers_alone(names, where, sure, whole)
     _check_alike(names, where, sure)
     _check_near(names, where, sure)
     _check_scripts(names, where, sure)
@@ -188,6 +189,7 @@ def check_label_marks(
             raise InputError(
                 _two_ways(texts[str(odd)], where(texts[str(odd)]), "a class like the others, or 'missing'")
             )
+    _check_mixed(names, where, sure, [value for value in whole if str(value) not in sure])
 
 
 def _check_alike(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
@@ -209,17 +211,23 @@ def _check_alike(names: Mapping[str, str], where: Callable[[str], str], sure: Co
             )
 
 
-def _check_numbers_alone(
+def _check_mixed(
     names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str], whole: Sequence[int]
 ) -> None:
-    """Raise InputError where labels are numbers but for a few: "x" or "#VALUE!" among codes says "missing", or what?"""
+    """Raise InputError where some labels are numbers and others are not: "x" among codes, True beside 1."""
     rest = [text for text, name in names.items() if spelling_key(name) not in sure and whole_number(name) is None]
-    if rest and len(whole) > len(rest):
-        raise InputError(
-            f"{where(rest[0])}: label '{shown(rest[0])}' is no number, but {len(whole)} other labels are, such as "
-            f"{whole[0]}. Say what it means: --alias {shlex.quote(shown(rest[0]) + '=')} leaves such rows unlabeled, "
-            f"--alias {shlex.quote(f'{shown(rest[0])}={shown(rest[0])}')} makes it a class."
-        )
+    known = sum(map(is_expression, names.values()))  # where most are, a number is an unknown name among them
+    if not rest or not whole or len(names) < _FEW_NAMES or 2 * known > len(names):
+        return
+    if len(whole) >= len(rest):
+        odd, said = rest[0], f"is no number, but {len(whole)} other labels are, such as {whole[0]}"
+    else:
+        odd = next(text for text, name in names.items() if whole_number(name) == whole[0])
+        said = f"is a number, but {len(rest)} other labels are not, such as '{shown(rest[0])}'"
+    raise InputError(
+        f"{where(odd)}: label '{shown(odd)}' {said}. Say what it means: --alias {shlex.quote(shown(odd) + '=')} leaves "
+        f"such rows unlabeled, --alias {shlex.quote(f'{shown(odd)}={shown(odd)}')} makes it a class."
+    )
 
 
 def _check_near(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
@@ -229,7 +237,7 @@ def _check_near(names: Mapping[str, str], where: Callable[[str], str], sure: Col
         core = _core(name)
         if not core or spelling_key(name) in sure or is_expression(name):
             continue
-        if is_expression(core) and not is_expression(name):
+        if is_expression(core):
             raise InputError(
                 f"{where(text)}: label '{shown(text)}' is no expression that is known, but nearly '{shown(core)}'. Say "
                 f"what it means: --alias {shlex.quote(f'{shown(text)}={canonical(core)}')}; where it is another class, "
@@ -245,13 +253,17 @@ def _check_near(names: Mapping[str, str], where: Callable[[str], str], sure: Col
 
 
 def _core(name: str) -> str:
-    """Return the letters of a name without accents, and without the s of a plural; "" where it has digits or marks
-    between letters, which may matter."""
+    """Return a name's letters and numbers alone: no accents, no marks, no zeros before a number, no s of a plural.
+
+    "" for a name in other letters.
+    """
     folded = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
-    folded = folded.strip("".join({c for c in folded if not c.isalnum()}))
-    letters = folded.replace(" ", "").replace("-", "").replace("_", "")
-    if not letters.isalpha() or not letters.isascii():
+    if any(c.isalpha() and not c.isascii() for c in folded):
         return ""
+    parts = [part.lstrip("0") or "0" if part.isdecimal() else part for part in re.findall(r"[a-z]+|[0-9]+", folded)]
+    if not any(part.isalpha() for part in parts):
+        return ""
+    letters = re.sub(r"(?<=\d) (?=[a-z])|(?<=[a-z]) ", "", " ".join(parts))
     return letters[:-1] if len(letters) > _PLURAL_FROM and letters[-1] == "s" and letters[-2] != "s" else letters
 
 

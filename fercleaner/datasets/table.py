@@ -327,6 +327,8 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
     width, rows, again = len(header), [], [spelling_key(cell) for cell in first]
     columns: list[list[str]] = [[] for _ in wanted]
     repeated = 0
+    filled: set[int] = set()
+    nameless = [i for i, name in enumerate(header) if not name]
     for row, record in stream:
         if width > 1 and record[0].strip().casefold() == again[0] and [spelling_key(cell) for cell in record] == again:
             repeated += 1
@@ -334,6 +336,7 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
         if len(record) != width:
             check_width(path.name, row, record, header)
         rows.append(row)
+        filled.update(i for i in nameless if record[i].strip())
         for column, i in zip(columns, wanted, strict=True):
             cell = record[i]
             if "\0" in cell:
@@ -344,6 +347,7 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
     if repeated:
         _LOG.warning("%s: %d rows repeat the header and are left out.", path.name, repeated)
     left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted) and not (unnamed and i == 0))
+    left += tuple(f"column {i + 1} (without a name)" for i in sorted(filled))
     held = restored({header[i]: _unquoted(c) for i, c in zip(wanted, columns, strict=True)})
     if unnamed and all(cell.isdecimal() or not cell for cell in held.get(UNNAMED, ())):
         held.pop(UNNAMED, None)  # row numbers

@@ -381,3 +381,24 @@ def test_an_alias_that_no_label_is_written_as_is_told(tmp_path: Path, caplog) ->
     read(file, alias={"smrik": "happy", "grin": "sad"})
     assert "No label is written 'smrik', as --alias says." in caplog.text
     assert "from -1" not in refused(labels(tmp_path, [*"0123456", "-1"]), classes=["fer2013"])
+
+
+def test_words_that_are_one_class_here_and_two_elsewhere_are_told(tmp_path: Path, caplog) -> None:
+    file = labels(tmp_path, ["calm", "neutral", "happy", "Happiness", "sad"])
+    assert read(file).classes == ("happiness", "neutral", "sadness")
+    assert "Different words are one class: calm, neutral (neutral)." in caplog.text
+    assert len(read(file, alias={"calm": "relaxed"}, classes=["relaxed", "neutral", "happy", "sad"]).classes) == 4
+
+
+def test_numbers_and_names_are_not_mixed_and_numbers_in_names_are_one(tmp_path: Path) -> None:
+    assert "label 'True' is no number, but 2 other labels are" in refused(labels(tmp_path, ["True", "False", "1", "0"]))
+    assert "label '3' is a number, but 3 other labels are not" in refused(labels(tmp_path, ["a", "b", "c", "3"]))
+    for names in (["class 1", "class1", "class 2"], ["c1", "c01", "c2"]):
+        assert "can be one class written in two ways, or two" in refused(labels(tmp_path, names))
+    assert len(read(labels(tmp_path, ["a1", "a2", "a11", "b1-2", "b12"])).classes) == 5
+
+
+def test_columns_without_a_name_that_hold_something_are_told(tmp_path: Path) -> None:
+    rows = [[f"{i}.jpg", "x", LABELS[i], ""] for i in range(N)]
+    samples = read(table(tmp_path, "image,,label,", rows))
+    assert samples.provenance["columns_left_out"] == ["column 2 (without a name)"]
