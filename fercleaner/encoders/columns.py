@@ -18,13 +18,17 @@ FEW_FACES = 20
 
 #: A code of few values that tells the label by this much (Cramer's V), beside measurements, is a label of somebody's.
 NEARLY, MEASUREMENTS, ROWS_A_VALUE = 0.6, 8, 6
+#: A column holds few values where its first `MOST_ROWS` rows hold at most `MOST_VALUES`.
+MOST_ROWS, MOST_VALUES = 1000, 64
+#: Correlation with the row number beyond which a column that rises throughout its first rows counts them.
+FIRST_ROWS, STEADY = 20, 0.9999
 #: Numbered columns (f0, f1, ...) of one name from which on they are the vector, and columns of other names are not.
 MANY_NUMBERED = 8
 
 COUNTS = "it counts the rows"
 IDS = "it repeats the ids"
 LABELS = "it repeats the given labels"
-NEARLY_LABELS = "whole numbers that nearly repeat the given labels"
+NEARLY_LABELS = "a few numbers that nearly repeat the given labels"
 
 _NUMBERED = re.compile(r"(.*?)[\s_.-]*\d+")
 
@@ -46,11 +50,12 @@ def numbered(names: Sequence[str]) -> list[str]:
 def left_out(values: Floats, found: Bools, samples: Samples) -> dict[int, str]:
     """Return column -> why it is left out, for columns that say nothing of a face but which row or label it is.
 
-    - The values are the whole numbers from 0 or 1 up to the number of faces, each once.
+    - The values are the whole numbers from 0 or 1 up to the number of faces, each once, or rise with the row number
+      alone.
     - The values are the numbers in the ids.
     - The value follows from the given label, without one exception, while other columns do not: a code, or 1 for
       one class and 0 for the others.
-    - The values are a few whole numbers that nearly follow from the given label, while most other columns are measured:
+    - The values are a few numbers that nearly follow from the given label, while most other columns are measured:
       another person's label, the clean one, or one before it was corrected.
 
     Parameters
@@ -73,18 +78,40 @@ def left_out(values: Floats, found: Bools, samples: Samples) -> dict[int, str]:
             out[column] = COUNTS
         elif len(numbers) and np.array_equal(cells, numbers.astype(np.float32)):
             out[column] = IDS
+    for column in _steady(chosen, np.flatnonzero(found)):
+        out.setdefault(column, COUNTS)
     repeating = _repeat_labels(chosen, samples.label[found])
     if len(repeating) + len(out) < values.shape[1]:
         out.update({int(column): LABELS for column in repeating if int(column) not in out})
-    if values.shape[1] - len(whole) >= MEASUREMENTS:
+    few = _few_values(chosen)
+    if values.shape[1] - len(few) >= MEASUREMENTS:
         label = samples.label[found]
-        codes = (int(c) for c in whole if int(c) not in out)
+        codes = (int(c) for c in few if int(c) not in out)
         out.update({column: NEARLY_LABELS for column in codes if _nearly(chosen[:, column], label)})
     return out if len(out) < values.shape[1] else {}
 
 
+def _steady(values: Floats, rows: Ints) -> list[int]:
+    """Return the columns that rise or fall with the row number alone: indices on another scale, times of frames."""
+    steps = np.diff(values[:FIRST_ROWS], axis=0)
+    candidates = np.flatnonzero((steps > 0).all(0) | (steps < 0).all(0))
+    found = []
+    for column in candidates.tolist():
+        cells = values[:, column].astype(np.float64)
+        if abs(float(np.corrcoef(cells, rows)[0, 1])) > STEADY:
+            found.append(column)
+    return found
+
+
+def _few_values(values: Floats) -> Ints:
+    """Return the columns that hold few different numbers, as far as the first rows show."""
+    ordered = np.sort(values[:MOST_ROWS], axis=0)
+    columns: Ints = np.flatnonzero((np.diff(ordered, axis=0) != 0).sum(0) < MOST_VALUES)
+    return columns
+
+
 def _nearly(cells: NDArray[np.float32], label: Ints) -> bool:
-    """Whether few whole numbers and the label go together: Cramer's V of their table is at least `NEARLY`."""
+    """Whether few numbers and the label go together: Cramer's V of their table is at least `NEARLY`."""
     known = label >= 0
     values, row = np.unique(cells[known], return_inverse=True)
     classes, column = np.unique(label[known], return_inverse=True)

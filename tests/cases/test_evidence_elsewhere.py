@@ -47,11 +47,28 @@ def test_labels_of_somebody_else_are_left_out_of_vectors(tmp_path: Path, caplog)
     np.save(tmp_path / "v.npy", np.column_stack([VECTORS, other]))
     view = read_view("v", tmp_path / "v.npy", faces())
     assert np.array_equal(view.values, VECTORS)
-    assert "column 16 (whole numbers that nearly repeat the given labels)" in caplog.text
+    assert "column 16 (a few numbers that nearly repeat the given labels)" in caplog.text
     np.save(tmp_path / "v.npy", np.column_stack([VECTORS, RANDOM.integers(0, 3, N)]))
     assert read_view("v", tmp_path / "v.npy", faces()).values.shape == (N, 17)
     np.save(tmp_path / "v.npy", np.eye(7)[other])  # whole numbers are all that there is
     assert read_view("v", tmp_path / "v.npy", faces()).values.shape == (N, 7)
+
+
+def test_row_numbers_and_labels_on_another_scale_are_left_out(tmp_path: Path, caplog) -> None:
+    other = np.where(np.arange(N) % 9 == 0, (LABEL + 1) % 7, LABEL)
+    for column, why in (
+        (np.arange(N) / (N - 1), "it counts the rows"),
+        (1.6e9 + 3600.0 * np.arange(N), "it counts the rows"),
+        (-np.arange(N) * 2.0, "it counts the rows"),
+        ((other - 3) / 2.1, "a few numbers that nearly repeat the given labels"),
+    ):
+        np.save(tmp_path / "v.npy", np.column_stack([VECTORS, column]))
+        assert np.array_equal(read_view("v", tmp_path / "v.npy", faces()).values, VECTORS)
+        assert f"column 16 ({why})" in caplog.text
+        caplog.clear()
+    ordered = VECTORS[np.argsort(VECTORS[:, 0])]
+    np.save(tmp_path / "v.npy", ordered)  # rises, but not with the row number
+    assert read_view("v", tmp_path / "v.npy", faces()).values.shape == (N, 16)
 
 
 def points(tmp_path: Path, values: np.ndarray) -> PointsFile:
@@ -150,3 +167,13 @@ def test_a_dry_run_tells_who_has_no_evidence_and_reads_posteriors(tmp_path: Path
     assert "Posteriors 'm': 20 of 70 faces have none." in said
     as_json = json.loads(run("read", tmp_path / "s.csv", *beside, "--json").stdout)
     assert as_json["posteriors"] == {"m": {"faces": 50, "of": 70}}
+
+
+def test_a_third_number_of_points_is_told(tmp_path: Path, caplog) -> None:
+    drawn = drawn_points(N)
+    nothing = points(tmp_path, np.concatenate([drawn, np.zeros((N, 68, 1))], axis=2)).read(faces())
+    assert (nothing.confidence == 1).all()
+    points(tmp_path, np.concatenate([drawn, np.full((N, 68, 1), 0.5)], axis=2)).read(faces())
+    assert "is taken as its confidence (mean 0.50)" in caplog.text
+    points(tmp_path, np.concatenate([drawn, np.full((N, 68, 1), 98)], axis=2)).read(faces())
+    assert "is no confidence (0 to 1) and left out" in caplog.text
