@@ -167,9 +167,7 @@ def _shaped(array: NDArray[Any], path: str) -> tuple[Doubles, Doubles, dict[str,
     if known.size and not known.any():
         return points, np.ones(len(points)), {"third": "ignored"}  # 0 throughout: nobody measured it
     if known.size and known.min() >= 0 and known.max() <= 1:
-        _LOG.warning(
-            "%s: the third number of a point is taken as its confidence (%.2f on average).", path, known.mean()
-        )
+        _LOG.warning("%s: the third number of a point is taken as its confidence (mean %.2f).", path, known.mean())
         filled = np.nan_to_num(third, nan=0.0)
         return points, filled.mean(1), {"third": "confidence"}
     _LOG.warning("%s: the third number of a point is no confidence (0 to 1) and left out.", path)
