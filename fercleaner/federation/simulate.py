@@ -28,6 +28,7 @@ from .messages import (
     to_hello,
     to_update,
 )
+from .names import distinct_files
 from .participant import Participant
 from .rounds import Update
 from .secure import Keys, Member, Roster, covered, uncovered
@@ -126,7 +127,8 @@ def federate(
     """
     callbacks = callbacks or Callbacks()
     by_name = {site.name: site for site in sites}
-    logs = {name: None if log is None else MessageLog(log / folder_name(name)) for name in by_name}
+    files = {} if log is None else distinct_files(by_name)
+    logs = {name: None if log is None else MessageLog(log / files[name]) for name in by_name}
     sent, received, refused = dict.fromkeys(by_name, 0), dict.fromkeys(by_name, 0), list[str]()
 
     def travels(name: str, message: Message, file: str, terms: Terms | None) -> Message:
@@ -193,20 +195,9 @@ def _under_masks(
     return uncovered(heads, arrived, roster, terms)
 
 
-def folder_name(site: str) -> str:
-    """Return the name of a site as a name of files: letters, digits, "-", "_" and "."; others as "_"."""
-    text = "".join(c if c.isalnum() or c in "-_." else "_" for c in site)
-    return text.lstrip(".") or "_"
-
-
 def file_names(samples: Samples) -> dict[str, str]:
     """Return `folder_name` of each site of a set; SiteError where two would be the same."""
-    names = {name: folder_name(name) for name in rows_by_site(samples)}
-    for name, file in names.items():
-        other = next((n for n, f in names.items() if f.lower() == file.lower() and n != name), None)
-        if other is not None:
-            raise SiteError(f"Sites '{name}' and '{other}' would write the same file '{file}'. Rename one of them.")
-    return names
+    return distinct_files(rows_by_site(samples))
 
 
 def finish(sites: Iterable[Participant], done: Federated, callbacks: Callbacks) -> dict[str, RefinedSet]:
