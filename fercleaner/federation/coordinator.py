@@ -18,7 +18,19 @@ from . import messages, rounds
 from .masked import Attempts
 from .messages import Message
 from .secure import uncovered
-from .terms import LEAST_SECURE, PROTOCOL, ROBUST, SECURE, Hello, Settings, SiteError, Terms, agree, check_site
+from .terms import (
+    LEAST_SECURE,
+    PROTOCOL,
+    ROBUST,
+    SECURE,
+    Hello,
+    Settings,
+    SiteError,
+    Terms,
+    agree,
+    check_site,
+    read_views,
+)
 
 FEDERATION, HEADS, UPDATES = "federation.json", "heads.msg", "updates"
 
@@ -308,8 +320,8 @@ class Coordinator:
                 raise StoreError(f"{path} is of protocol {held['protocol']}, this is {PROTOCOL}. Use another --state.")
             self.parts = {str(name): int(part) for name, part in held["parts"].items()}
             for name, said in held["sites"].items():
-                views = tuple((str(view), int(width), str(encoder)) for view, width, encoder in said["views"])
-                self.hellos[name] = Hello(**{**said, "classes": tuple(said["classes"]), "views": views})
+                more = {"classes": tuple(said["classes"]), "views": read_views(said["views"])}
+                self.hellos[name] = Hello(**{**said, **more})
             self.terms = None if held["terms"] is None else Terms.from_dict(held["terms"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(

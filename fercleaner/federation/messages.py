@@ -24,7 +24,7 @@ from ..core.files import write_whole
 from ..core.text import shown
 from .rounds import Update
 from .secure import Masked, Member, Roster
-from .terms import ROBUST, SECURE, Hello, SiteError, Terms
+from .terms import ROBUST, SECURE, Hello, SiteError, Terms, read_views
 
 MAGIC = b"FCSITES1"
 #: Largest message that is read, in bytes, and longest header.
@@ -137,7 +137,7 @@ def to_hello(message: Message, protocol: int) -> Hello:
             "version of fercleaner."
         )
     try:
-        views = tuple((str(name), int(width), str(encoder)) for name, width, encoder in held["views"])
+        views = read_views(held["views"])
     except (TypeError, ValueError) as error:
         raise SiteError(f"Site '{held['site']}': its views cannot be read.") from error
     spread = float(held["spread"])

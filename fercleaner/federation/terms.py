@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ LEAST_SECURE = 3
 #: Vectors of the user's own have no encoder to compare: views of this kind go by name and width.
 OWN_VECTORS = "vectors"
 
+#: Name, width and encoder of each view.
+Views = tuple[tuple[str, int, str], ...]
+
 
 class SiteError(FercleanerError):
     """A site, a coordinator or a message that does not fit; the message names the site."""
@@ -57,7 +60,7 @@ class Hello:
 
     site: str
     classes: tuple[str, ...]
-    views: tuple[tuple[str, int, str], ...]
+    views: Views
     faces: int
     spread: float
 
@@ -82,7 +85,7 @@ class Terms:
     """
 
     classes: tuple[str, ...]
-    views: tuple[tuple[str, int, str], ...]
+    views: Views
     columns: int
     seed: int
     spread: float
@@ -106,8 +109,7 @@ class Terms:
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> Terms:
         """Return the terms that `to_dict` wrote."""
-        views = tuple((str(name), int(width), str(encoder)) for name, width, encoder in held["views"])
-        return cls(**{**held, "classes": tuple(held["classes"]), "views": views})
+        return cls(**{**held, "classes": tuple(held["classes"]), "views": read_views(held["views"])})
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ class Settings:
                 f"aggregate is '{self.aggregate}'; expected robust or secure. Both at once cannot be: medians of "
                 "single steps need what secure aggregation hides."
             )
+
+
+def read_views(held: Iterable[Iterable[Any]]) -> Views:
+    """Return (name, width, encoder) of each view as JSON holds them; TypeError or ValueError where it is none."""
+    return tuple((str(name), int(width), str(encoder)) for name, width, encoder in held)
 
 
 def hello_of(site: str, samples: Samples, features: Mapping[str, Features], spread: float, faces: int) -> Hello:
