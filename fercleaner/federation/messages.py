@@ -121,6 +121,13 @@ def decode(data: bytes, sender: str) -> Message:
         raise SiteError(f"A message from {sender} cannot be read. Use the same version of fercleaner.") from error
 
 
+def expected(message: Message, kind: str, sender: str) -> Message:
+    """Return a message; SiteError, which begins with the sender, where it is of another kind."""
+    if message.kind != kind:
+        raise SiteError(f"{sender} sent a message '{message.kind}' where '{kind}' was expected.")
+    return message
+
+
 def of_hello(hello: Hello, protocol: int) -> Message:
     """Return what a site says of itself as a message."""
     views = [list(view) for view in hello.views]
@@ -129,8 +136,8 @@ def of_hello(hello: Hello, protocol: int) -> Message:
 
 
 def to_hello(message: Message, protocol: int) -> Hello:
-    """Return what a message of kind hello says; SiteError for another version or numbers that cannot be."""
-    held = message.fields
+    """Return what a message of kind hello says; SiteError for another kind or version, or numbers that cannot be."""
+    held = expected(message, "hello", "A site").fields
     if held["protocol"] != protocol:
         raise SiteError(
             f"Site '{held['site']}' speaks protocol {held['protocol']}, the coordinator {protocol}. Use the same "
@@ -153,8 +160,8 @@ def of_update(update: Update, number: int) -> Message:
 
 
 def to_update(message: Message) -> Update:
-    """Return the steps that a message of kind update holds."""
-    held = message.fields
+    """Return the steps that a message of kind update holds; SiteError for another kind."""
+    held = expected(message, "update", "A site").fields
     return Update(held["site"], held["part"], held["faces"], message.arrays["steps"])
 
 
