@@ -15,6 +15,7 @@ from ..core.arrays import Floats
 from ..core.errors import StoreError
 from ..core.files import write_whole
 from . import messages, rounds
+from .kept import FEDERATION, HEADS, UPDATES, read_kept, update_file
 from .masked import Attempts
 from .messages import Message
 from .secure import uncovered
@@ -29,10 +30,7 @@ from .terms import (
     Terms,
     agree,
     check_site,
-    read_views,
 )
-
-FEDERATION, HEADS, UPDATES = "federation.json", "heads.msg", "updates"
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,13 @@ class Plan:
     settings: Settings
     patience: float = 600.0
 
+    def __post_init__(self) -> None:
+        if self.settings.aggregate == SECURE and self.sites < LEAST_SECURE:
+            raise SiteError(
+                f"Secure aggregation needs at least {LEAST_SECURE} sites, and {self.sites} are waited for: with fewer, "
+                "a sum shows what a site sent. Wait for more (--sites), or use --aggregate robust."
+            )
+
 
 class Coordinator:
     """Joins the sites' steps round by round; all that it knows is on disk before a site is answered.
@@ -62,6 +67,7 @@ class Coordinator:
     folder : path
         Where the state is kept; one that holds a federation goes on with it.
     plan : Plan
+        StoreError where it differs from what the federation in the folder began with.
     tell : callable
         Gets a sentence as things happen.
     now : callable
@@ -83,6 +89,7 @@ class Coordinator:
         self._fetched: set[str] = set()
         self._opened = now()
         self._attempts = Attempts()
+        self._failed = ""
         self._load()
 
     @property
@@ -115,8 +122,7 @@ class Coordinator:
             self._save()
             if not known:
                 self._tell(f"Site '{site}' joined: {said.faces:,} labeled faces.")
-            if self.terms is None and len(self.hellos) >= self.plan.sites:
-                self._begin()
+            self._begin_if_all()
 
     def status(self, site: str) -> dict[str, Any]:
         """Return where the federation stands, for a site; JSON types."""
@@ -214,9 +220,11 @@ class Coordinator:
     def tick(self, *, over: bool = False) -> None:
         """Close the round where all sites that are waited for have answered, or have had their time (or it is `over`).
 
-        A round needs two answers.
+        A round needs two answers. SiteError where the sites that joined cannot begin.
         """
         with self._lock:
+            if self._failed:
+                raise SiteError(self._failed)
             if self.terms is None or self.done:
                 return
             giving = {
@@ -260,8 +268,24 @@ class Coordinator:
             self._tell(f"Round {self.round + 1}: site '{name}' did not answer; the round goes on without it.")
         self._absent |= missing
 
-    def _begin(self) -> None:
-        self.terms = agree(list(self.hellos.values()), self.plan.settings)
+    def _begin_if_all(self) -> None:
+        """Begin where the sites that are waited for have joined; where they cannot, say so to whoever asks."""
+        if self.terms is not None or len(self.hellos) < self.plan.sites:
+            return
+        try:
+            terms = agree(list(self.hellos.values()), self.plan.settings)
+        except SiteError as error:
+            self._failed = (
+                f"The federation cannot begin: {error} Start the coordinator again with more --sites or fewer "
+                "--least-faces."
+            )
+            self._tell(self._failed)
+            raise SiteError(self._failed) from error
+        self._failed = ""
+        self._begin(terms)
+
+    def _begin(self, terms: Terms) -> None:
+        self.terms = terms
         self.parts = rounds.dealt(list(self.hellos), self.terms.parts)
         self.heads = rounds.start(self.terms)
         self._opened = self._now()
@@ -286,9 +310,7 @@ class Coordinator:
         shutil.rmtree(self.folder / UPDATES / f"{number:03d}", ignore_errors=True)
 
     def _keep(self, site: str, message: Message) -> None:
-        number = sorted(self.hellos).index(site)
-        folder = f"{UPDATES}/{self.round + 1:03d}"
-        self._write(f"{folder}/{number:04d}.msg", messages.encode(message))
+        self._write(update_file(self.round + 1, site), messages.encode(message))
 
     def _save(self) -> None:
         held = {
@@ -311,32 +333,14 @@ class Coordinator:
             ) from error
 
     def _load(self) -> None:
-        path = self.folder / FEDERATION
-        if not path.exists():
+        kept = read_kept(self.folder, self.plan.settings)
+        if kept is None:
             return
-        try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            if held["protocol"] != PROTOCOL:
-                raise StoreError(f"{path} is of protocol {held['protocol']}, this is {PROTOCOL}. Use another --state.")
-            self.parts = {str(name): int(part) for name, part in held["parts"].items()}
-            for name, said in held["sites"].items():
-                more = {"classes": tuple(said["classes"]), "views": read_views(said["views"])}
-                self.hellos[name] = Hello(**{**said, **more})
-            self.terms = None if held["terms"] is None else Terms.from_dict(held["terms"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{path} is damaged ({error}). Use another --state, or put it back from a copy."
-            ) from error
-        if self.terms is None:
+        self.hellos, self.parts, self.terms = kept.hellos, kept.parts, kept.terms
+        self.round, self.heads, self._came = kept.round, kept.heads, kept.came
+        if self.terms is None:  # killed after the last site joined, or this run waits for fewer
+            self._begin_if_all()
             return
-        message = messages.decode((self.folder / HEADS).read_bytes(), f"the file {self.folder / HEADS}")
-        self.heads, self.round = message.arrays["heads"], message.fields["round"]
-        for over in (self.folder / UPDATES).glob("[0-9]*"):  # a coordinator killed between the heads and this
-            if int(over.name) <= self.round:
-                shutil.rmtree(over, ignore_errors=True)
-        for file in sorted((self.folder / UPDATES / f"{self.round + 1:03d}").glob("*.msg")):
-            update = messages.to_update(messages.decode(file.read_bytes(), f"the file {file}"))
-            self._came[update.site] = update
         self._tell(
             f"Goes on with {len(self.hellos)} sites after round {self.round} of {self.terms.rounds}; "
             f"{len(self._came)} have answered already."
