@@ -88,7 +88,7 @@ def federate(
     from fercleaner import methods
     from fercleaner.core.files import check_writable
     from fercleaner.federation import simulate
-    from fercleaner.federation.terms import Settings
+    from fercleaner.federation.terms import Conditions, Settings
     from fercleaner.results import parquet
 
     from .console import note, print_json, print_table, progress_callbacks, share, size, words
@@ -101,7 +101,8 @@ def federate(
     for file in files.values():
         check_writable(file, force)
     with progress_callbacks() as callbacks:
-        sites = simulate.participants(samples, rule, sources, resources, callbacks)
+        conditions = Conditions(least_faces, str(aggregate))
+        sites = simulate.participants(samples, rule, sources, resources, callbacks, conditions)
         done = simulate.federate(sites, wanted, noise=noise, log=out / "messages", callbacks=callbacks)
         refined = simulate.finish(sites, done, callbacks)
     for name, answer in refined.items():

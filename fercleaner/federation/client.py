@@ -14,7 +14,7 @@ from .keys import SiteKey
 from .messages import Message, MessageLog, check_leaving, of_hello, of_masked, of_update, to_roster
 from .participant import Participant
 from .secure import Keys, covered
-from .terms import PROTOCOL, SECURE, SiteError, Terms
+from .terms import PROTOCOL, SECURE, Settings, SiteError, Terms
 
 #: Seconds between questions, and that an answer may take.
 POLL, ANSWER = 1.0, 60.0
@@ -93,7 +93,12 @@ def take_part(
     """Join, answer every round, and return the last heads (P, D + 1, C) and how many rounds there were.
 
     Nothing is kept between calls: a site that was killed starts again, and finds where the federation stands.
+
+    SiteError, before it joins, where the coordinator's settings do not meet the site's conditions: no other site is
+    kept waiting for it.
     """
+    stands = link.get("/status")
+    site.conditions.check(site.name, Settings(least_faces=stands["least_faces"], aggregate=stands["aggregate"]))
     link.post("/hello", log.keep(of_hello(site.hello(), PROTOCOL), "hello.msg"))
     terms: Terms | None = None
     cover: Cover | None = None
@@ -142,12 +147,10 @@ class Cover:
             return True
         if not stands["asked"]:
             return False
-        try:
-            roster = to_roster(_expected(self._link.get("/roster"), "roster"))
-        except SiteError as error:
-            if "nothing is asked" in str(error):  # the attempt ended between two questions
-                return False
-            raise
+        answer = self._link.get("/roster")
+        if answer == {"asked": False}:  # the attempt ended between two questions
+            return False
+        roster = to_roster(_expected(answer, "roster"))
         if roster.attempt in self._answered:
             raise SiteError(
                 f"Site '{self._site.name}': the coordinator asks for one attempt twice, which would uncover what this "

@@ -137,6 +137,8 @@ class Coordinator:
                 "key": site in self._attempts.keys,
                 "asked": self._attempts.asked(site),
                 "done": self.done,
+                "least_faces": self.plan.settings.least_faces,
+                "aggregate": self.plan.settings.aggregate,
             }
 
     def terms_for(self, site: str) -> Message:
@@ -191,12 +193,12 @@ class Coordinator:
             self._absent.discard(site)
             self.tick()
 
-    def roster(self, site: str) -> Message:
-        """Return who takes part in the attempt that a site has to answer; SiteError where there is none."""
+    def roster(self, site: str) -> Message | dict[str, Any]:
+        """Return who takes part in the attempt that a site has to answer, or that it is asked for none: JSON types."""
         with self._lock:
             roster = self._attempts.roster
             if roster is None or not self._attempts.asked(site):
-                raise SiteError(f"Site '{site}': nothing is asked of it now.")
+                return {"asked": False}
             return messages.of_roster(roster)
 
     def masked(self, site: str, message: Message) -> bool:

@@ -29,10 +29,10 @@ from .messages import (
     to_update,
 )
 from .names import distinct_files
-from .participant import Participant
+from .participant import USUAL, Participant
 from .rounds import Update
 from .secure import Keys, Member, Roster, covered, uncovered
-from .terms import PROTOCOL, SECURE, Settings, SiteError, Terms, agree
+from .terms import PROTOCOL, SECURE, Conditions, Settings, SiteError, Terms, agree
 
 #: Changes what a site sends in a round, or returns None: it sends nothing. Tests and benchmarks lie with it.
 Tamper = Callable[[Update, int], Update | None]
@@ -71,7 +71,12 @@ def rows_by_site(samples: Samples) -> dict[str, Ints]:
 
 
 def participants(
-    samples: Samples, method: Method, sources: Sources, resources: Resources, callbacks: Callbacks
+    samples: Samples,
+    method: Method,
+    sources: Sources,
+    resources: Resources,
+    callbacks: Callbacks,
+    conditions: Conditions = USUAL,
 ) -> list[Participant]:
     """Return each site of a set with its own faces, and nothing of the others."""
     found = []
@@ -79,7 +84,7 @@ def participants(
     for number, (name, chosen) in enumerate(rows.items()):
         callbacks.progress("sites", number, len(rows))
         own = select(samples, chosen).replacing(site=None)
-        found.append(Participant(name, own, method, sources_of_rows(sources, chosen), resources, callbacks))
+        found.append(Participant(name, own, method, sources_of_rows(sources, chosen), resources, callbacks, conditions))
     callbacks.progress("sites", len(rows), len(rows))
     return found
 

@@ -139,6 +139,43 @@ class Settings:
             )
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """What a site asks of the terms, whatever its coordinator wants: under others it sends no step.
+
+    Parameters
+    ----------
+    least_faces : int
+        Its steps are sums over at least so many labeled faces.
+    aggregate : {"robust", "secure"}
+        How its steps are joined.
+    """
+
+    least_faces: int = LEAST_FACES
+    aggregate: str = ROBUST
+
+    def __post_init__(self) -> None:
+        self.settings()
+
+    def settings(self) -> Settings:
+        """Return settings that meet them, the rest as usual; SiteError where there are none."""
+        return Settings(least_faces=self.least_faces, aggregate=self.aggregate)
+
+    def check(self, site: str, terms: Terms | Settings) -> None:
+        """Raise SiteError, which names the site, where terms, or settings that make them, do not meet them."""
+        if terms.least_faces < self.least_faces:
+            raise SiteError(
+                f"Site '{site}' sends sums over at least {self.least_faces} faces; under the coordinator's terms "
+                f"{terms.least_faces} are enough. No step was sent. Ask for --least-faces {self.least_faces} there, or "
+                f"allow {terms.least_faces} here."
+            )
+        if terms.aggregate != self.aggregate:
+            raise SiteError(
+                f"Site '{site}' takes part under --aggregate {self.aggregate}; the coordinator joins steps by "
+                f"{terms.aggregate}. No step was sent. Use the same --aggregate at all sites and the coordinator."
+            )
+
+
 def read_views(held: Iterable[Iterable[Any]]) -> Views:
     """Return (name, width, encoder) of each view as JSON holds them; TypeError or ValueError where it is none."""
     return tuple((str(name), int(width), str(encoder)) for name, width, encoder in held)

@@ -8,7 +8,7 @@ from fercleaner.core.types import Features, Samples
 from fercleaner.federation.coordinator import Coordinator
 from fercleaner.federation.messages import of_hello, of_update
 from fercleaner.federation.participant import Participant
-from fercleaner.federation.terms import PROTOCOL, Settings, Terms
+from fercleaner.federation.terms import PROTOCOL, Conditions, Settings, Terms
 from fercleaner.methods.consensus.consensus import Consensus
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 
@@ -35,10 +35,11 @@ def faces(site, n, *, wrong=0.2, seed=0, classes=CLASSES, width=10, encoder=None
     return samples, view, columns[truth]
 
 
-def site(name, n, **more):
+def site(name, n, *, aggregate="robust", **more):
     """Return a participant and the true labels of its faces."""
     samples, view, truth = faces(name, n, **more)
-    return Participant(name, samples, Consensus(k=5), Sources(views=(view,)), QUIET, Callbacks()), truth
+    conditions = Conditions(SMALL.least_faces, aggregate)
+    return Participant(name, samples, Consensus(k=5), Sources(views=(view,)), QUIET, Callbacks(), conditions), truth
 
 
 def sites(names=NAMES):
