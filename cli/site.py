@@ -63,6 +63,7 @@ def site(
     from fercleaner.federation.keys import SiteKey
     from fercleaner.federation.messages import MessageLog
     from fercleaner.federation.participant import Participant, rehearsed
+    from fercleaner.federation.secure import check_installed
     from fercleaner.federation.terms import Conditions
     from fercleaner.results import parquet
 
@@ -77,7 +78,10 @@ def site(
     link = None
     if not dry_run and own is not None and coordinator is not None:
         link = Link(host_and_port(coordinator, "--coordinator"), own, wait, note)
+    if aggregate == Aggregate.secure:
+        check_installed()
     if not dry_run:
+        set_options.check_apart(target, dataset, key)
         check_writable(target, force)
     samples, sources, resources = set_options.open(dataset)
     samples = samples.replacing(site=None)

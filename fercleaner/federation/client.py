@@ -101,10 +101,14 @@ def take_part(
     site.conditions.check(site.name, Settings(least_faces=stands["least_faces"], aggregate=stands["aggregate"]))
     link.post("/hello", log.keep(of_hello(site.hello(), PROTOCOL), "hello.msg"))
     terms: Terms | None = None
+    said = ""
     cover: Cover | None = None
     while True:
         stands = link.get("/status")
         site.callbacks.progress("rounds", stands["round"], stands["rounds"])
+        if stands["waits"] not in ("", said):
+            said = stands["waits"]
+            site.callbacks.note(said)
         if not stands["began"]:
             time.sleep(poll)
             continue

@@ -32,6 +32,9 @@ from .terms import (
     check_site,
 )
 
+#: Answers that close a round of robust joining.
+LEAST_ANSWERS = 2
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -89,7 +92,7 @@ class Coordinator:
         self._fetched: set[str] = set()
         self._opened = now()
         self._attempts = Attempts()
-        self._failed = ""
+        self._failed, self._short = "", ""
         self._load()
 
     @property
@@ -99,9 +102,15 @@ class Coordinator:
 
     @property
     def all_served(self) -> bool:
-        """Whether every site that joined has fetched the last heads."""
+        """Whether every site that joined has fetched the last heads, or has had its time to."""
         with self._lock:
-            return self.done and set(self.hellos) <= self._fetched
+            late = self._now() - self._opened > self.plan.patience
+            return self.done and (late or not self.unserved)
+
+    @property
+    def unserved(self) -> list[str]:
+        """The sites that joined and have not fetched the last heads."""
+        return sorted(set(self.hellos) - self._fetched)
 
     def hello(self, site: str, message: Message) -> None:
         """Take in a site; SiteError where it does not fit or goes by another name than its key's."""
@@ -137,9 +146,16 @@ class Coordinator:
                 "key": site in self._attempts.keys,
                 "asked": self._attempts.asked(site),
                 "done": self.done,
+                "waits": self._waits(),
                 "least_faces": self.plan.settings.least_faces,
                 "aggregate": self.plan.settings.aggregate,
             }
+
+    def _waits(self) -> str:
+        """Return what the federation waits for, where it cannot go on for now, or ""."""
+        if self.terms is None:
+            return f"{len(self.hellos)} of {self.plan.sites} sites have joined; the others are waited for."
+        return self._short
 
     def terms_for(self, site: str) -> Message:
         """Return the terms and the part of a site; SiteError before all have joined."""
@@ -222,25 +238,31 @@ class Coordinator:
     def tick(self, *, over: bool = False) -> None:
         """Close the round where all sites that are waited for have answered, or have had their time (or it is `over`).
 
-        A round needs two answers. SiteError where the sites that joined cannot begin.
+        A round that lacks answers in time waits on, and says so. SiteError where the sites that joined cannot
+        begin.
         """
         with self._lock:
             if self._failed:
                 raise SiteError(self._failed)
             if self.terms is None or self.done:
                 return
-            giving = {
-                n for n, hello in self.hellos.items() if hello.faces >= self.terms.least_faces and n in self.parts
-            }
+            giving = self._giving()
             late = over or self._now() - self._opened > self.plan.patience
             if self.terms.aggregate == SECURE:
                 self._tick_secure(giving - self._absent, late)
                 return
             missing = giving - self._absent - set(self._came)
-            if (missing and not late) or len(self._came) < 2:
+            if late and not over and len(self._came) < LEAST_ANSWERS:
+                self._say_short(set(self._came), giving, LEAST_ANSWERS)
+            if (missing and not late) or len(self._came) < LEAST_ANSWERS:
                 return
             self._leave_out(missing)
             self._close()
+
+    def _giving(self) -> set[str]:
+        """Return the sites that have joined and have faces enough to send anything."""
+        least = 0 if self.terms is None else self.terms.least_faces
+        return {name for name, hello in self.hellos.items() if hello.faces >= least and name in self.parts}
 
     def _tick_secure(self, waited_for: set[str], late: bool) -> None:
         """Begin an attempt when all that are waited for have given keys, close the round when all of it answered."""
@@ -249,10 +271,12 @@ class Coordinator:
         attempts = self._attempts
         if attempts.roster is None:
             ready = waited_for & set(attempts.keys)
+            if late and len(ready) < LEAST_SECURE:
+                self._say_short(ready, self._giving(), LEAST_SECURE)
             if len(ready) >= LEAST_SECURE and (ready == waited_for or late):
                 self._leave_out(waited_for - ready)
                 attempts.begin(self.round + 1, ready, self.hellos, self.parts)
-                self._opened = self._now()
+                self._opened, self._short = self._now(), ""
             return
         missing = set(attempts.roster.members) - set(attempts.came)
         if not missing:
@@ -264,6 +288,17 @@ class Coordinator:
             self._leave_out(missing)
             attempts.end(missing)
             self._opened = self._now()
+
+    def _say_short(self, answered: set[str], giving: set[str], least: int) -> None:
+        """Tell, once a round, that it cannot be closed by the sites that answered."""
+        gone = ", ".join(f"'{name}'" for name in sorted(giving - answered))
+        sentence = (
+            f"Round {self.round + 1}: {len(answered)} of {len(giving)} sites have answered, and at least {least} are "
+            f"needed. It waits for {gone}: run the same command there again."
+        )
+        if sentence != self._short:
+            self._short = sentence
+            self._tell(sentence)
 
     def _leave_out(self, missing: set[str]) -> None:
         for name in sorted(missing):
@@ -308,7 +343,7 @@ class Coordinator:
         self.heads, self.round = heads, number
         self._tell(f"Round {number} of {self.terms.rounds}: {sites} sites.")
         self._came = {}
-        self._opened = self._now()
+        self._opened, self._short = self._now(), ""
         shutil.rmtree(self.folder / UPDATES / f"{number:03d}", ignore_errors=True)
 
     def _keep(self, site: str, message: Message) -> None:

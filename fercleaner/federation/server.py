@@ -157,7 +157,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def run(self, *, stay: bool) -> None:
-        """Serve until every site has fetched the last heads, or for ever.
+        """Serve until every site has fetched the last heads or has had its time to, or for ever (`stay`).
 
         StoreError where the state cannot be kept; SiteError where the sites cannot begin or go on.
         """

@@ -63,7 +63,10 @@ class Federated:
 def rows_by_site(samples: Samples) -> dict[str, Ints]:
     """Return the rows of each site by name; SiteError where the set names fewer than two."""
     if samples.site is None:
-        raise SiteError("The set names no sites. Name the column that holds them: --site-by COLUMN.")
+        raise SiteError(
+            "The set names no sites. Name the column that holds them: --site-by COLUMN. A set of folders has none: "
+            "write a list of its pictures with a column of sites."
+        )
     names = [str(name) for name in np.unique(samples.site) if name != ""]
     if len(names) < 2:
         raise SiteError(f"The set has {len(names)} site ({', '.join(names) or 'none'}); at least 2 are needed.")
@@ -78,9 +81,12 @@ def participants(
     callbacks: Callbacks,
     conditions: Conditions = USUAL,
 ) -> list[Participant]:
-    """Return each site of a set with its own faces, and nothing of the others."""
+    """Return each site of a set with its own faces, and nothing of the others; says how many faces have no site."""
     found = []
     rows = rows_by_site(samples)
+    without = len(samples) - sum(map(len, rows.values()))
+    if without:
+        callbacks.note(f"{without:,} of {len(samples):,} faces name no site: no site has them, and they are left out.")
     for number, (name, chosen) in enumerate(rows.items()):
         callbacks.progress("sites", number, len(rows))
         own = select(samples, chosen).replacing(site=None)
