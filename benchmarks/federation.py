@@ -14,8 +14,8 @@ class, correct. Judged at each site by its own labels' errors: average precision
 - one place        `consensus` on all faces, with the sites' names
 
 `--half tune` takes one half of the groups, on which constants were chosen, `--half report` the other. `--lies` adds
-runs in which one site shuffles its classes or scales its steps. Writes results/federation.json; `--cost` writes
-results/federation-cost.json beside it.
+runs in which one site shuffles its classes or scales its steps; with `--secure`, under masks too. Writes
+results/federation.json; `--cost` writes results/federation-cost.json beside it.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ SITES, LARGEST, MIN_VOTES = 10, 20.0, 6.0
 NOISES = ("as given", "symmetric:0.3", "pairs", "correct")
 PAIRS = 0.2
 RULES = ("alone", "together", "secure", "fedavg", "fedrep", "one place")
+LIES = ("honest", "scaled", "shuffled")
 #: Ridge of FedRep's own heads, as a share of the trace.
 OWN_RIDGE = 0.01
 QUIET = Callbacks(note=lambda sentence: None)
@@ -218,9 +219,7 @@ def lied(context: list[Any], settings: Settings, how: str) -> dict[str, Any]:
 def secured(context: list[Any], settings: Settings) -> list[dict[str, float]]:
     """Return the figures of each site where steps are added under masks, in the order of the sites."""
     bed, site, given, sites = context
-    for here in sites:
-        here.conditions = Conditions(aggregate="secure")
-    done = federate(sites, replace(settings, aggregate="secure"))
+    done = federate(sites, settings)
     refined, figures = finish(sites, done, QUIET), []
     for number, here in enumerate(sites):
         rows, answer = np.flatnonzero(site == number), refined[here.name]
@@ -289,11 +288,16 @@ def main(arguments: Sequence[str] | None) -> None:
         for alpha in args.alphas:
             entry, context = measured(bed, alpha, args.faces, seed, settings)
             if args.lies:
-                entry["lies"] = [lied(context, settings, how) for how in ("honest", "scaled", "shuffled")]
+                entry["lies"] = [lied(context, settings, how) for how in LIES]
             if args.secure:
-                for one, figures in zip(entry["sites"], secured(context, settings), strict=True):
+                masked = replace(settings, aggregate="secure")
+                for here in context[-1]:
+                    here.conditions = Conditions(aggregate=masked.aggregate)
+                for one, figures in zip(entry["sites"], secured(context, masked), strict=True):
                     one["secure"] = figures
                 entry |= summary(entry["sites"])
+                if args.lies:
+                    entry["secure_lies"] = [lied(context, masked, how) for how in LIES]
             entries.append(entry)
             tell(
                 f"alpha {alpha:g}, seed {seed}: "
