@@ -18,6 +18,8 @@ from .terms import PROTOCOL, SECURE, Settings, SiteError, Terms
 
 #: Seconds between questions, and that an answer may take.
 POLL, ANSWER = 1.0, 60.0
+#: What a coordinator says of where things stand.
+STANDS = {"began", "round", "rounds", "have", "key", "asked", "done", "waits", "least_faces", "aggregate"}
 
 
 class Link:
@@ -97,14 +99,14 @@ def take_part(
     SiteError, before it joins, where the coordinator's settings do not meet the site's conditions: no other site is
     kept waiting for it.
     """
-    stands = link.get("/status")
+    stands = _stands(link)
     site.conditions.check(site.name, Settings(least_faces=stands["least_faces"], aggregate=stands["aggregate"]))
     link.post("/hello", log.keep(of_hello(site.hello(), PROTOCOL), "hello.msg"))
     terms: Terms | None = None
     said = ""
     cover: Cover | None = None
     while True:
-        stands = link.get("/status")
+        stands = _stands(link)
         site.callbacks.progress("rounds", stands["round"], stands["rounds"])
         if stands["waits"] not in ("", said):
             said = stands["waits"]
@@ -130,6 +132,13 @@ def take_part(
             link.post("/update", log.keep(update, f"round-{number + 1:03d}.msg"))
         else:
             time.sleep(poll)
+
+
+def _stands(link: Link) -> dict[str, Any]:
+    answer = link.get("/status")
+    if not isinstance(answer, dict) or not set(answer) >= STANDS:
+        raise SiteError("The coordinator does not say where things stand. Use the same version of fercleaner.")
+    return answer
 
 
 class Cover:

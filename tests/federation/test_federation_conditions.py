@@ -68,6 +68,14 @@ def test_a_site_does_not_join_where_it_would_refuse_the_terms(tmp_path, other, m
     assert not (tmp_path / "log").exists()
 
 
+@pytest.mark.parametrize("said", [{"began": True, "round": 0}, ["began"]])
+def test_a_coordinator_of_another_version_is_said_to_be_one(tmp_path, said):
+    link = Asked(Driven(tmp_path / "state", Plan(3, SMALL)).coordinator, "one")
+    link._coordinator.status = lambda site: said
+    with pytest.raises(SiteError, match=r"does not say where things stand\. Use the same version"):
+        take_part(sites()[0], link, MessageLog(tmp_path / "log"))
+
+
 @pytest.mark.parametrize("aggregate", ["robust", "secure"])
 def test_a_rehearsal_shows_what_a_federation_sends(tmp_path, aggregate):
     """Kinds, fields, shapes and sizes are those of the messages that leave the site among five."""
