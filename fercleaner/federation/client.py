@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core.text import read_json
 from . import messages
 from .keys import SiteKey
 from .messages import Message, MessageLog, check_leaving, of_hello, of_masked, of_update, to_roster
@@ -79,7 +79,7 @@ class Link:
         if answer.getheader("Content-Type") == "application/octet-stream":
             return messages.decode(data, f"the coordinator {self.address}")
         try:
-            held = json.loads(data)
+            held = read_json(data)
         except ValueError as error:
             raise SiteError(f"{self.address} answered what no coordinator answers ({answer.status}).") from error
         if answer.status == 401:

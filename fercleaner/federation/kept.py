@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.arrays import Floats
 from ..core.errors import StoreError
+from ..core.text import read_json
 from . import messages
 from .heads import check_heads
 from .rounds import Update
@@ -58,7 +58,7 @@ def read_kept(folder: Path, settings: Settings) -> Kept | None:
     if not path.exists():
         return None
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = read_json(path.read_text(encoding="utf-8"))
         if held["protocol"] != PROTOCOL:
             raise StoreError(f"{path} is of protocol {held['protocol']}, this is {PROTOCOL}. Use another --state.")
         parts = {str(name): int(part) for name, part in held["parts"].items()}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..core.errors import MissingDependency, StoreError
 from ..core.files import write_whole
+from ..core.text import read_json
 from .names import distinct_files
 from .terms import SiteError
 
@@ -37,7 +38,7 @@ class SiteKey:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise SiteError(f"--key {path} is no file. The coordinator makes one for each site.")
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
+            held = read_json(path.read_text(encoding="utf-8"))
             return cls(str(held["site"]), str(held["secret"]), str(held["certificate"]))
         except FileNotFoundError as error:
             raise SiteError(f"--key {path}: no such file. The coordinator makes one for each site.") from error
@@ -74,7 +75,7 @@ class KeyRing:
                 _private(folder / PRIVATE, private)
                 write_whole(folder / CERTIFICATE, [certificate])
             held = folder / KNOWN
-            self._known: dict[str, str] = json.loads(held.read_text(encoding="utf-8")) if held.exists() else {}
+            self._known: dict[str, str] = read_json(held.read_text(encoding="utf-8")) if held.exists() else {}
         except OSError as error:
             raise StoreError(f"{folder}: keys cannot be kept there ({error.strerror or error}).") from error
         except ValueError as error:

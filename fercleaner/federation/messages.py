@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import StoreError
 from ..core.files import write_whole
-from ..core.text import shown
+from ..core.text import read_json, shown
 from .rounds import Update
 from .secure import Masked, Member, Roster
 from .terms import ROBUST, SECURE, Hello, SiteError, Terms, read_views
@@ -105,7 +105,7 @@ def decode(data: bytes, sender: str) -> Message:
     try:
         if length > min(MOST_HEADER, end - start):
             raise ValueError("header")
-        header = json.loads(data[start : start + length])
+        header = read_json(data[start : start + length])
         arrays, at, dtype = dict[str, NDArray[Any]](), start + length, KINDS[str(header["kind"])].dtype
         for name, shape in sorted(header["arrays"].items()):
             size = 4 * int(np.prod([int(side) for side in shape], dtype=np.int64))
