@@ -60,9 +60,11 @@ def coordinate(
     coordinator = Coordinator(state, plan, note)
     server = Server(address, coordinator, keys)
     where = f"{address[0]}:{server.server_address[1]}"
+    agreed = ["--least-faces", least_faces] if least_faces < LEAST_FACES else []
+    agreed += ["--aggregate", aggregate] if aggregate != Aggregate.robust else []
     note(
         f"Listening on {where}; {len(keys.sites)} sites have keys. At a site: "
-        f"{words('fercleaner', 'site', 'SET', '--coordinator', where, '--key', 'FILE')}"
+        f"{words('fercleaner', 'site', 'SET', '--coordinator', where, '--key', 'FILE', *agreed)}"
     )
     server.run(stay=stay)
     note(f"Done: {coordinator.round} rounds, {len(coordinator.hellos)} sites. State: {state}")

@@ -125,6 +125,23 @@ def test_the_dry_run_of_the_command_is_of_its_options(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("asked", "more"),
+    [
+        ((), ""),
+        (("--least-faces", 80), ""),
+        (("--least-faces", 20, "--aggregate", "secure"), " --least-faces 20 --aggregate secure"),
+    ],
+)
+def test_the_coordinator_names_a_command_whose_conditions_it_meets(tmp_path, monkeypatch, asked, more):
+    pytest.importorskip("cryptography")
+    from fercleaner.federation.server import Server
+
+    monkeypatch.setattr(Server, "run", lambda self, stay: self.server_close())
+    done = run("coordinate", "--sites", 3, "--state", tmp_path, "--listen", "127.0.0.1:0", *asked)
+    assert f"--key FILE{more}\n" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("heads", "message"),
     [
         (lambda shape: np.full(shape, np.nan, dtype=np.float32), "The heads hold NaN or infinity"),
