@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,51 +12,63 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.types import Samples
 from ..noise.annotators import Annotations, DawidSkene, dawid_skene, from_table
+from .faces import match
 from .labels import resolve
-from .options import ReadOptions
+from .marks import is_missing
+from .options import FACE_COLUMNS, ReadOptions, spelled
 from .table import read_table, readable
 
-#: Names of the columns, first found first taken; case does not matter.
-FACES = ("id", "image", "path", "file", "filename", "task")
-PEOPLE = ("annotator", "worker", "rater", "coder", "who", "user")
+_LOG = logging.getLogger(__name__)
+
+#: Names of the columns, first found first taken; case, blanks, hyphens and underscores do not matter.
+FACES = (*FACE_COLUMNS, "task")
+PEOPLE = ("annotator", "worker", "rater", "coder", "who", "user", "annotator id", "worker id", "rater id", "user id")
 LABELS = ("label", "expression", "emotion", "class")
 
 
 def read_annotations(file: str | os.PathLike[str], samples: Samples, options: ReadOptions | None = None) -> Annotations:
     """Read who says what of the faces of a set.
 
-    Faces are named as the set names its ids. Labels are spelled as in a manifest; the class set is that of `samples`.
-    Rows with an empty label, and faces outside the set, are left out.
+    Faces are matched as everywhere (`faces.match`). Labels are spelled as in a manifest; the class set is that of
+    `samples`, and numbers mean its classes only where the user names these. Rows with an empty label are left out,
+    as are those of faces outside the set, which is noted.
 
     Raises
     ------
     InputError
-        A column is missing, a label is outside the class set, no face is in the set, or somebody labels a face twice.
+        A column is missing, a label is outside the class set, a row names no person, no face is in the set, or somebody
+        labels a face twice.
     """
     path = Path(file)
     with readable(path):
         table = read_table(path)
-    lower = {name.lower(): name for name in reversed(list(table.columns))}
+    lower = {spelled(name): name for name in reversed(list(table.columns))}
 
-    def column(role: str, names: tuple[str, ...]) -> list[str]:
+    def column(role: str, names: tuple[str, ...]) -> str:
         name = next((lower[name] for name in names if name in lower), None)
         if name is None:
             raise InputError(
                 f"{table.name} has no column for the {role} ({', '.join(names)}); its columns are "
                 f"{', '.join(table.columns)}."
             )
-        return table.columns[name]
+        return name
 
-    names, people = column("face", FACES), column("annotator", PEOPLE)
+    face = column("face", FACES)
+    names, people = table.columns[face], table.columns[column("annotator", PEOPLE)]
+    nobody = next((i for i, name in enumerate(people) if is_missing(name)), None)
+    if nobody is not None:
+        raise InputError(f"{table.where(nobody)}: nobody is named as the annotator. Name one, or remove the row.")
     wanted = replace(options or ReadOptions(), classes=samples.classes)
-    labels = resolve(column("label", LABELS), table.where, wanted)
+    named = options is not None and options.classes is not None
+    labels = resolve(table.columns[column("label", LABELS)], table.where, wanted, numbered=named)
     if labels.classes != samples.classes:
         raise InputError(f"{table.name}: its labels give the classes {', '.join(labels.classes)}.")
-    rows = {name: row for row, name in enumerate(samples.ids.tolist())}
-    if not any(name in rows for name in names):
-        raise InputError(
-            f"{table.name}: none of its faces is in the set. It writes '{names[0]}', the set '{samples.ids[0]}'."
-        )
+    written = list(dict.fromkeys(name for name in names if name))
+    matched = match(samples.ids, samples.paths, written, table.name, numeric=face in table.numeric)
+    rows = {written[place]: row for row, place in enumerate(matched.tolist()) if place >= 0}
+    outside = sum(name not in rows for name in names)
+    if outside:
+        _LOG.warning("%s: %d of %d rows are of faces outside the set.", table.name, outside, len(names))
     return from_table(names, people, labels.index, samples.classes, rows, len(samples))
 
 

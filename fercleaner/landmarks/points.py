@@ -145,11 +145,10 @@ def _landmarks(
 
 def _shared(points: Doubles, there: Bools) -> Bools:
     """Return which faces have the points of so many others that they are no detection but a mean shape, (N,) bool."""
-    _, of_row, counts = np.unique(
-        np.nan_to_num(points).reshape(len(points), -1)[there], axis=0, return_inverse=True, return_counts=True
-    )
+    digests = np.array([hash(points[row].tobytes()) for row in np.flatnonzero(there).tolist()], dtype=np.int64)
+    _, of_row, counts = np.unique(digests, return_inverse=True, return_counts=True)
     many = np.zeros(len(points), dtype=np.bool_)
-    many[there] = counts[of_row.reshape(-1)] >= max(MANY, LARGE_PART * len(points))
+    many[there] = counts[of_row] >= max(MANY, LARGE_PART * len(points))
     return many
 
 

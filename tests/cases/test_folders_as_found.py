@@ -199,3 +199,39 @@ def test_what_was_read_in_words_and_as_json(tmp_path: Path) -> None:
     said = describe(samples)
     assert (said["faces"], said["labeled"], said["unlabeled"]) == (4, 3, {"no label": 1})
     assert said["splits"] == {"train": 3, "test": 1}
+
+
+def asked(path: Path) -> str:
+    with pytest.raises(InputError) as error:
+        read(path)
+    return str(error.value)
+
+
+def test_classes_that_not_every_split_has_are_told(tmp_path: Path) -> None:
+    build.class_folders(tmp_path, ["train/happy/a.png", "train/contempt/b.png", "test/Happiness/c.png"])
+    assert "Classes that not every split has: contempt (train)." in sentences(read(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["S005/001/a.png", "S010/001/b.png"],
+        ["AF01/AF01ANS.JPG", "AM02/AM02HAS.JPG"],
+        ["subject_1/a.png", "subject_2/b.png"],
+    ],
+)
+def test_folders_of_subjects_are_no_classes(tmp_path: Path, files: list[str]) -> None:
+    build.class_folders(tmp_path, files)
+    assert "look like subjects or sequences, not classes" in asked(tmp_path)
+    assert len(read(tmp_path, classes=sorted({os.path.dirname(file).split("/")[0] for file in files})).classes) == 2
+
+
+def test_roots_nested_deeper_and_pictures_without_folders(tmp_path: Path) -> None:
+    build.class_folders(tmp_path / "a", ["archive/images/happy/a.png", "archive/images/sad/b.png"])
+    message = asked(tmp_path / "a")
+    assert "images holds several folders (happy, sad)" in message
+    assert f"name it: {tmp_path / 'a' / 'archive' / 'images'}" in message
+    build.class_folders(tmp_path / "b", ["KA.AN1.39.png", "KA.HA1.29.png"])
+    assert "lie in no folder named after a class" in asked(tmp_path / "b")
+    build.class_folders(tmp_path / "c", ["happy/a.png", "sad/b.png", "Thumbnails/c.png", "node_modules/d.png"])
+    assert sorted(read(tmp_path / "c").provenance["folders_left_out"]) == ["Thumbnails", "node_modules"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import dataset_builders as build
@@ -274,36 +273,6 @@ def test_pictures_that_a_list_leaves_out_are_told(tmp_path: Path) -> None:
     build.class_folders(tmp_path, [f"{name}/{i}.png" for name in ("happy", "sad") for i in range(3)])
     table(tmp_path, "image,label", [["happy/0.png", "happy"], ["sad/0.png", "sad"]], "labels.csv")
     assert sentences(read(tmp_path))[-1] == "Left out: 4 files (pictures not in labels.csv 4)."
-
-
-def test_classes_that_not_every_split_has_are_told(tmp_path: Path) -> None:
-    build.class_folders(tmp_path, ["train/happy/a.png", "train/contempt/b.png", "test/Happiness/c.png"])
-    assert "Classes that not every split has: contempt (train)." in sentences(read(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        ["S005/001/a.png", "S010/001/b.png"],
-        ["AF01/AF01ANS.JPG", "AM02/AM02HAS.JPG"],
-        ["subject_1/a.png", "subject_2/b.png"],
-    ],
-)
-def test_folders_of_subjects_are_no_classes(tmp_path: Path, files: list[str]) -> None:
-    build.class_folders(tmp_path, files)
-    assert "look like subjects or sequences, not classes" in refused(tmp_path)
-    assert len(read(tmp_path, classes=sorted({os.path.dirname(file).split("/")[0] for file in files})).classes) == 2
-
-
-def test_roots_nested_deeper_and_pictures_without_folders(tmp_path: Path) -> None:
-    build.class_folders(tmp_path / "a", ["archive/images/happy/a.png", "archive/images/sad/b.png"])
-    message = refused(tmp_path / "a")
-    assert "images holds several folders (happy, sad)" in message
-    assert f"name it: {tmp_path / 'a' / 'archive' / 'images'}" in message
-    build.class_folders(tmp_path / "b", ["KA.AN1.39.png", "KA.HA1.29.png"])
-    assert "lie in no folder named after a class" in refused(tmp_path / "b")
-    build.class_folders(tmp_path / "c", ["happy/a.png", "sad/b.png", "Thumbnails/c.png", "node_modules/d.png"])
-    assert sorted(read(tmp_path / "c").provenance["folders_left_out"]) == ["Thumbnails", "node_modules"]
 
 
 def test_truth_is_read_as_carefully(tmp_path: Path, caplog) -> None:

@@ -119,7 +119,7 @@ def test_tables_are_read_and_refused(tmp_path):
     with pytest.raises(InputError, match="has no column for the annotator"):
         read_annotations(path, samples)
     path.write_text("image,annotator,label\nx,ann,fear\n")
-    with pytest.raises(InputError, match="none of its faces is in the set"):
+    with pytest.raises(InputError, match="none of its 1 names belongs to a face of the set"):
         read_annotations(path, samples)
     path.write_text(f"image,annotator,label\n{ids[0]},ann,joyless\n")
     with pytest.raises(InputError, match=r"people.csv row 2: .*'joyless'"):
