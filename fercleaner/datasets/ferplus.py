@@ -10,6 +10,7 @@ of `expressions.FERPLUS_VOTES`.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble
 from .fer2013 import votes_given
+from .folders import not_listed
 from .options import ReadOptions, split_name
 from .table import Table, numbers, read_rows
 
@@ -58,6 +60,9 @@ def read(path: Path, options: ReadOptions) -> Samples:
     boxes = np.array([_box(cells[1], where(i)) for i, (_, _, cells) in enumerate(records)])
     counts = {name: [cells[2 + c] for _, _, cells in records] for c, name in enumerate(FERPLUS_VOTES)}
     table = Table(LIST, counts, places=where)
+    passed: Counter[str] = Counter()
+    for folder in folders:
+        passed += not_listed(folder, (cells[0] for f, _, cells in records if f == folder), f"{folder.name}/{LIST}")
     paths = [os.path.join(options.images / f.name if options.images else f, cells[0]) for f, _, cells in records]
     return assemble(
         layout="ferplus-folders",
@@ -70,6 +75,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         images=FileImages(paths),
         split=[split_name(f.name) or f.name for f, _, _ in records],
         boxes=boxes,
+        provenance={"files_left_out": dict(passed)},
     )
 
 

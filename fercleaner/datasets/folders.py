@@ -11,6 +11,7 @@ import csv
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def pictures_under(folder: Path) -> list[str]:
     """Return the pictures in a folder and the folders below it, as paths from it with "/", sorted."""
     return Pictures(folder).under(folder)
+
+
+def not_listed(folder: Path, names: Iterable[str], listing: str) -> Counter[str]:
+    """Return reason -> number of the pictures in a folder that a list does not name; empty without that folder."""
+    if not folder.is_dir():
+        return Counter()
+    listed_ = set(names)
+    left = sum(name not in listed_ for name in scan(folder)[1])
+    return Counter({f"pictures not in {listing}": left} if left else {})
 
 
 def check_file_names(root: Path, names: list[str]) -> None:

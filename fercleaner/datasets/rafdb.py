@@ -23,7 +23,7 @@ from ..core.text import shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
-from .folders import PICTURES
+from .folders import PICTURES, not_listed
 from .labels import resolve
 from .lines import read_lines, split_line
 from .options import ReadOptions
@@ -101,6 +101,7 @@ def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:
         images=FileImages(paths),
         split=[name.replace("\\", "/").rsplit("/", 1)[-1].split("_", 1)[0] for name in names],
         boxes=_boxes(root, names, paths),
+        provenance={"files_left_out": dict(not_listed(folder, map(os.path.basename, paths), labels.name))},
     )
 
 

@@ -235,3 +235,15 @@ def test_roots_nested_deeper_and_pictures_without_folders(tmp_path: Path) -> Non
     assert "lie in no folder named after a class" in asked(tmp_path / "b")
     build.class_folders(tmp_path / "c", ["happy/a.png", "sad/b.png", "Thumbnails/c.png", "node_modules/d.png"])
     assert sorted(read(tmp_path / "c").provenance["folders_left_out"]) == ["Thumbnails", "node_modules"]
+
+
+def test_pictures_that_the_lists_of_published_sets_leave_out_are_told(tmp_path: Path) -> None:
+    build.rafdb(tmp_path / "raf", [5, 1, 7, 4])
+    assert read(tmp_path / "raf").provenance == {"files_left_out": {}}
+    build.picture(tmp_path / "raf" / "Image" / "aligned" / "train_09999_aligned.jpg")
+    said = sentences(read(tmp_path / "raf"))
+    assert said[-1] == "Left out: 1 file (pictures not in list_patition_label.txt 1)."
+    train = tmp_path / "fer" / "FER2013Train"
+    build.text(train / "label.csv", 'a.png,"(0, 0, 48, 48)",9,0,0,0,0,0,0,0,0,0\n')
+    build.class_folders(tmp_path / "fer", ["FER2013Train/a.png", "FER2013Train/b.png"])
+    assert read(tmp_path / "fer").provenance == {"files_left_out": {"pictures not in FER2013Train/label.csv": 1}}
