@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -102,17 +103,21 @@ def says(cell: str) -> bool:
 
 def _codes_of_labels(column: str, cells: list[str]) -> bool:
     """Whether a column is called as labels are, if not by a name that is looked for, and holds a few whole numbers."""
-    codes = {whole_number(cell) for cell in cells if says(cell)}
-    return bool(_LIKE_A_LABEL.fullmatch(spelled(column))) and None not in codes and 1 < len(codes) <= MOST_CLASSES
+    if not _LIKE_A_LABEL.fullmatch(spelled(column)):
+        return False
+    codes = {whole_number(cell) for cell in set(cells) if says(cell)}
+    return None not in codes and 1 < len(codes) <= MOST_CLASSES
 
 
 def _other_names(table: Table, options: ReadOptions, taken: set[str]) -> list[str]:
     """Return the columns of another name than a label's whose cells are expressions, two of them or more."""
     found = []
     for column, cells in table.columns.items():
-        filled = [cell for cell in cells if says(cell)]
-        few = [cell for cell in filled[:LOOKED_AT] if is_expression(canonical(clean(cell), options.alias))]
-        if column not in taken and few and len(few) >= MOSTLY * len(filled[:LOOKED_AT]) and len(set(few)) > 1:
+        if column in taken:
+            continue
+        filled = list(islice(filter(says, cells), LOOKED_AT))
+        few = [cell for cell in filled if is_expression(canonical(clean(cell), options.alias))]
+        if few and len(few) >= MOSTLY * len(filled) and len(set(few)) > 1:
             found.append(column)
     return found
 
