@@ -42,8 +42,9 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "box": ("box", "bbox"),
 }
 
-#: Columns that may name the face in a file beside the set, the first present being taken; py-feat writes "input".
-FACE_COLUMNS = ("id", *COLUMN_NAMES["image"], "name", "input")
+#: Columns that may name the face in a file beside the set, the first present being taken; py-feat writes "input", and
+#: pandas the index of a frame.
+FACE_COLUMNS = ("id", *COLUMN_NAMES["image"], "name", "input", "unnamed: 0", "index level 0")
 
 #: Columns that may hold the clean label in a file of truth.
 TRUTH_COLUMNS = ("clean label", "clean", "truth", "true label", *COLUMN_NAMES["label"])

@@ -32,8 +32,6 @@ from ..datasets.table import PARQUET, Table, listed, number
 from . import checkpoints
 from .columns import left_out, numbered
 
-#: What Arrow calls a frame's index without a name, by `spelled`.
-UNNAMED_INDEX = "index level 0"
 #: Rows looked at together, so that a file larger than memory is converted piece by piece.
 BLOCK_ROWS = 8192
 #: A row shared by at least so many faces, and by this part of all, while most others have one of their own, says
@@ -160,10 +158,6 @@ def _read_parquet(name: str, file: Path) -> _Held:
         ),
     )
     there = {spelled(column): column for column in reversed(table.column_names)}
-    index = [there[UNNAMED_INDEX]] if UNNAMED_INDEX in there and not any(c in there for c in FACE_COLUMNS) else []
-    if index and _kind(table.schema.field(index[0]).type) == "text":  # the index of a frame: what its rows are called
-        table = table.rename_columns(["id" if name == index[0] else name for name in table.column_names])
-        there["id"] = "id"
     if not any(column in there for column in FACE_COLUMNS):
         raise InputError(f"{file} has no column 'id' (it has {listed(table.column_names)}).")
     with arrow_errors(file):

@@ -177,3 +177,13 @@ def test_a_third_number_of_points_is_told(tmp_path: Path, caplog) -> None:
     assert "is taken as its confidence (mean 0.50)" in caplog.text
     points(tmp_path, np.concatenate([drawn, np.full((N, 68, 1), 98)], axis=2)).read(faces())
     assert "is no confidence (0 to 1) and left out" in caplog.text
+
+
+def test_faces_named_in_the_index_of_a_frame(tmp_path: Path) -> None:
+    UNITS.set_index("image").rename_axis(None).to_csv(tmp_path / "au.csv")
+    assert from_columns(str(tmp_path / "au.csv"), faces()).found.all()
+    UNITS.set_index("image").rename_axis(None).to_parquet(tmp_path / "au.parquet")
+    assert from_columns(str(tmp_path / "au.parquet"), faces()).found.all()
+    frame = pd.DataFrame(np.eye(7)[LABEL] * 0.5 + 0.5 / 7, columns=CLASSES, index=IDS)
+    frame.to_csv(tmp_path / "p.csv")
+    assert read_posteriors("m", tmp_path / "p.csv", faces())[0].found.all()
