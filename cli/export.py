@@ -195,13 +195,15 @@ def _to_folder(
 
 
 def _readable(out: Path) -> Path | None:
-    """Return what of an export can be read as a set: the folder, or its one table."""
+    """Return what of an export is read as a set: the folder, or its one table (beside which pictures may lie)."""
     from fercleaner import datasets
-    from fercleaner.core.errors import InputError
+    from fercleaner.core.errors import FercleanerError
 
-    try:
-        datasets.recognize(out)
-    except InputError:
-        tables = sorted(out.glob("*.csv"))
-        return tables[0] if len(tables) == 1 else None
-    return out
+    tables = sorted(out.glob("*.csv"))
+    for one in (out, *tables[: 1 if len(tables) == 1 else 0]):
+        try:
+            datasets.read(one)
+        except FercleanerError:
+            continue
+        return one
+    return None

@@ -24,6 +24,8 @@ MANY_ROWS, LEAST_BYTES_A_ROW = 1_000_000, 0.5
 MUCH, LARGEST_RATIO = 256 << 20, 200
 #: Rows that are unfolded together.
 BATCH_ROWS = 4096
+#: Columns by which a refined file is known where its entries are gone.
+REFINED = {"given_label", "distribution", "quality", "flagged"}
 
 #: Says whether a column is wanted, by its name and Arrow type.
 KeepField = Callable[["pa.Field"], bool]
@@ -78,6 +80,12 @@ def read_columns(path: Path, keep: KeepField) -> tuple[pa.Table, tuple[str, ...]
                 raise InputError(f"{path.name} has two columns named '{shown(twice)}'; remove or rename one.")
             if not file.metadata.num_rows:
                 raise InputError(f"{path} has no rows.")
+            if set(names) >= REFINED and b"fercleaner" not in (file.schema_arrow.metadata or {}):
+                raise InputError(
+                    f"{path} has the columns of a refined file, but not its entries: another program wrote it again, "
+                    "and 'label' is the refined one there. Take the file that fercleaner wrote, or make a table of "
+                    "your own with the given labels (image, label)."
+                )
             wanted = [field.name for field in fields if keep(field)]
             check_size(path, file)
             table = _read(path, file, wanted)

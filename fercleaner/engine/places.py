@@ -20,10 +20,10 @@ from ..core.types import Samples
 from ..extraction.cache import default_folder
 from ..extraction.extractor import Extractor
 from ..extraction.run import RunLog
-from ..extraction.shards import MARKS, VECTORS, Shard, WholeSet, check_marks, read_mark, write_shard
+from ..extraction.shards import MARKS, VECTORS, Shard, WholeSet, is_done, read_mark, write_shard
 from ..extraction.stores import Store, is_address
 
-#: Names of what was fetched, so that files that were merged since are not fetched again.
+#: Sizes and names of what was fetched, so that files that were merged since are not fetched again.
 FETCHED = "fetched"
 
 
@@ -58,8 +58,8 @@ class ShardPlace:
         for old in (folder / MARKS).glob("*.json"):
             if f"{MARKS}/{old.name}" not in names:
                 old.unlink()
-        for name in sorted(names):
-            if not (folder / name).exists():
+        for name in sorted(names):  # a shard with unreadable pictures is gone through again, and gets another mark
+            if not (folder / name).exists() or read_mark(folder / name).unreadable:
                 store.fetch(name, folder / name)
 
     def fetch(self) -> Path:
@@ -84,12 +84,12 @@ class ShardPlace:
                         f"{self.name}: {name} of shard {mark.shard} is {found}, not {size:,} bytes as its mark says. "
                         f"Remove the mark {MARKS}/{path.name} and run that shard again."
                     )
-                if name not in had:
+                if f"{size} {name}" not in had:
                     store.fetch(name, folder / name)
-                    had.add(name)
+                    had.add(f"{size} {name}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(listed, ["".join(f"{name}\n" for name in sorted(had)).encode()])
+            write_whole(listed, ["".join(f"{line}\n" for line in sorted(had)).encode()])
         except OSError as error:
             raise StoreError(
                 f"{folder}: the copy of {self.name} cannot be kept ({error.strerror or error})."
@@ -110,7 +110,7 @@ class ShardPlace:
         if not is_address(self.name):
             return write_shard(shard, part, whole, extractors, self.folder, workers=workers, progress=progress)
         self.fetch_marks()
-        if str(shard) in check_marks(self.folder, whole, extractors, shard.count):
+        if is_done(shard, self.folder, whole, extractors):
             return []
         work = self.folder / "work" / Path(shard.file).stem
         logs = write_shard(shard, part, whole, extractors, work, workers=workers, progress=progress)

@@ -150,8 +150,7 @@ def write_shard(
     FeatureError
         None of the shard's pictures can be read.
     """
-    known = check_marks(folder, whole, extractors, shard.count)
-    if str(shard) in known and not known[str(shard)].unreadable:
+    if is_done(shard, folder, whole, extractors):
         return []
     cache = cache_of(folder)
     logs = [extract(part, one, cache=cache, workers=workers, progress=progress).log for one in extractors]
@@ -166,6 +165,12 @@ def write_shard(
             "room and run it again."
         ) from error
     return logs
+
+
+def is_done(shard: Shard, folder: Path, whole: WholeSet, extractors: Sequence[Extractor]) -> bool:
+    """Return whether a folder has a shard whole: marked (`check_marks`), and every picture of it could be read."""
+    mark = check_marks(folder, whole, extractors, shard.count).get(str(shard))
+    return mark is not None and not mark.unreadable
 
 
 def check_marks(

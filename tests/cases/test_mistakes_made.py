@@ -270,3 +270,16 @@ def test_text_beyond_unicode_in_an_array_is_damage(tmp_path: Path) -> None:
     ids = np.frombuffer(b"\xff\xff\xff\x7f" * 2, dtype="<U1")
     with pytest.raises(InputError, match="cannot be read as a NumPy array"):
         names_of(ids, tmp_path / "v.npz", 2)
+
+
+def test_a_refined_file_that_another_program_wrote_again_is_not_a_set(tmp_path: Path) -> None:
+    """Its column `label` is the refined one, and its entries, which say so, are gone."""
+    import pandas as pd
+
+    given = LABELS[:6]
+    columns = {"id": [f"{i}.png" for i in range(6)], "label": OTHER[:6], "given_label": given, "quality": 0.5}
+    rows = pd.DataFrame(columns | {"distribution": [[1.0, 0.0]] * 6, "flagged": False})
+    rows.to_parquet(tmp_path / "faces.parquet")
+    assert "has the columns of a refined file, but not its entries" in refused(tmp_path / "faces.parquet")
+    rows.drop(columns="distribution").to_parquet(tmp_path / "plain.parquet")
+    assert len(fercleaner.read(tmp_path / "plain.parquet")) == 6

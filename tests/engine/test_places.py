@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -95,6 +96,25 @@ def test_a_store_holds_the_vectors_of_one_run(drawn, tmp_path, address):
     again = extract(samples, Hog(), cache=cache_of(folder), workers=0)
     assert again.computed == 0
     assert np.array_equal(again.values, whole.values)
+
+
+def test_a_shard_with_unreadable_pictures_is_gone_through_again(drawn, tmp_path):
+    """A disk may have failed: what could not be read then can be read now, on the store as in a folder."""
+    folder = tmp_path / "set"
+    shutil.copytree(drawn, folder)
+    picture = sorted(folder.rglob("*.jpg"))[3]
+    kept = picture.read_bytes()
+    picture.write_bytes(b"no picture")
+    writer, reader = (ShardPlace((tmp_path / "store").as_uri(), tmp_path / name) for name in ("writer", "reader"))
+    assert len(written(writer, read(folder), Shard(1, 1))) == 1
+    reader.fetch()
+    picture.write_bytes(kept)
+    samples = read(folder)
+    assert len(written(writer, samples, Shard(1, 1))) == 1
+    assert written(writer, samples, Shard(1, 1)) == []
+    again = extract(samples, Hog(), cache=cache_of(reader.fetch()), workers=0)
+    assert again.found.all()
+    assert again.computed == 0
 
 
 def test_what_was_fetched_is_not_fetched_again(drawn, tmp_path, monkeypatch):
