@@ -129,6 +129,7 @@ def train(
 
     from .console import note, print_json, progress_callbacks
 
+    _check_splits(train_split, test_split)
     asked: dict[str, str | float | int | bool] = dict(pairs(settings, "--set"))
     if epochs is not None:
         asked["epochs"] = epochs
@@ -166,6 +167,15 @@ def train(
     )
 
 
+def _check_splits(train_split: list[str] | None, test_split: list[str] | None) -> None:
+    """Raise InputError where a split would be on both sides."""
+    from fercleaner.core.errors import InputError
+
+    for name in train_split or []:
+        if name in (test_split or []):
+            raise InputError(f"Split '{name}' is named by --train-split and by --test-split. Name it once.")
+
+
 def _is_refined(source: Path) -> bool:
     from fercleaner.results import parquet
 
@@ -182,7 +192,8 @@ def _train_sites(
 
     from .console import note, print_json, print_table, progress_callbacks
 
-    learned, tested = (training.of_each_site(part) for part in faces)
+    learned = training.of_each_site(faces[0], note, "faces to train on")
+    tested = training.of_each_site(faces[1], note, "faces to test on")
     nothing = faces[1].taking(np.arange(0))
     pairs_ = {name: (learned.get(name, nothing), tested.get(name, nothing)) for name in {**learned, **tested}}
     with progress_callbacks() as callbacks:

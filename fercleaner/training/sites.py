@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,26 @@ from .loop import Run, Training, begin, checked, described, one_epoch
 from .recipe import Recipe
 from .state import CHECKPOINT, State
 
-#: Of a system's state, what sites share.
-SHARED = "network.body."
+#: Of a system's state, what sites share: bodies, that of a mean teacher too.
+SHARED = ("network.body.", "teacher.body.")
+#: Bytes of a folder's name that file systems take.
+LONGEST_NAME = 255
 
 
-def of_each_site(faces: TrainingSet) -> dict[str, TrainingSet]:
-    """Return the faces of each site of a set, by the site's name; SiteError where it names fewer than two."""
+def of_each_site(
+    faces: TrainingSet, note: Callable[[str], None] = lambda text: None, what: str = "faces"
+) -> dict[str, TrainingSet]:
+    """Return the faces of each site of a set, by the site's name, and note how many name none.
+
+    Raises
+    ------
+    SiteError
+        The set names fewer than two sites.
+    """
     rows = rows_by_site(faces.samples)
+    assert faces.samples.site is not None  # names were found in it
+    if without := int((faces.samples.site[faces.rows] == "").sum()):
+        note(f"{without:,} of {len(faces):,} {what} name no site and are left out.")
     return {name: faces.taking(np.isin(faces.rows, chosen)) for name, chosen in rows.items()}
 
 
