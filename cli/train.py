@@ -151,7 +151,9 @@ def train(
             faces, tests = (training.split_of(part, tuple(train_split)) for part in (faces, tests))
         learned, tested = training.held_back(faces, hold_back, seed)[0], training.held_back(tests, hold_back, seed)[1]
     target = out or Path(f"{set_name(source)}.{recipe}")
-    run = training.Run(device, amp, workers, seed, force)
+    table = getattr(chosen, "table", None)
+    reads = tuple(str(path) for path in (source, dataset, images, landmarks.partition(":")[2], table) if path)
+    run = training.Run(device, amp, workers, seed, force, reads)
     if site_by is not None:
         _train_sites((chosen, network), (learned, tested), target, run, json_)
         return

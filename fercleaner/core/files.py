@@ -97,14 +97,29 @@ def check_apart(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike
     What names no file, such as the name of an encoder, is passed over.
     """
     for source in inputs:
-        try:
-            same = os.path.isfile(source) and os.path.samefile(path, source)
-        except (OSError, ValueError):  # not there, or no file name
-            continue
-        if same:
+        if os.path.isfile(source) and _same(path, source):
             raise StoreError(
                 f"{path} is {source}, which this command reads; own input is never overwritten. Choose another name."
             )
+
+
+def check_folder_apart(
+    folder: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]], names: Iterable[str] = ()
+) -> None:
+    """Raise StoreError where `folder` is one that a run reads, or one of the `names` to be written in it is."""
+    inputs = list(inputs)
+    for source in inputs:
+        if os.path.isdir(source) and _same(folder, source):
+            raise StoreError(f"{folder} is a folder that this command reads. Name another folder.")
+    for name in names:
+        check_apart(Path(folder) / name, inputs)
+
+
+def _same(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # not there, or no file name
+        return False
 
 
 def target_of(path: str | os.PathLike[str], overwrite: bool) -> Path:

@@ -45,6 +45,8 @@ class Run:
         Of weights, order and views.
     overwrite : bool
         Start again where the folder holds another training.
+    reads : tuple of str
+        Files and folders that this run reads beside the weights it starts from: they are never written over.
     """
 
     device: str = "auto"
@@ -52,6 +54,7 @@ class Run:
     workers: int = 0
     seed: int = 0
     overwrite: bool = False
+    reads: tuple[str, ...] = ()
 
 
 def fit(
@@ -80,7 +83,7 @@ def fit(
     InputError
         Too few faces, classes that differ, landmarks missing.
     StoreError
-        The folder cannot be written, or holds a training with other settings.
+        The folder cannot be written, holds other files or something that is read, or a training with other settings.
     FeatureError
         The weights that the backbone starts from are not here.
     """
@@ -88,9 +91,9 @@ def fit(
     train, test = checked(recipe, train, test)
     settings = described(recipe, backbone, train, test, run)
     state = State(out, settings)
-    history = state.open(run.overwrite)
+    history = state.open(run.overwrite, inputs(backbone, run))
     if len(history) >= recipe.epochs:
-        return state.figures(history, train, test)
+        return state.figures(history)
     one = begin(recipe, backbone, (train, test), state, run, callbacks)
     if history:
         one.history = history
@@ -99,7 +102,7 @@ def fit(
     for epoch in range(len(history), recipe.epochs):
         started, before = time.monotonic(), time.process_time()
         clock, losses = one_epoch(recipe, one.system, one.optimizer, one.faces, epoch, run, callbacks)
-        row: dict[str, Any] = {"epoch": epoch + 1, **losses, **one.ended(clock)}
+        row = {"epoch": epoch + 1, **losses, **one.ended(clock)}
         row |= {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - before}
         one.history = [*one.history, row]
         state.write(one.system, one.optimizer, one.history)
@@ -107,7 +110,7 @@ def fit(
             f"Epoch {epoch + 1} of {recipe.epochs}: loss {losses['loss']:.4f}, test accuracy {row['accuracy']:.4f}, "
             f"mean recall {row['mean_recall']:.4f}."
         )
-    return state.figures(one.history, one.train, one.test)
+    return state.figures(one.history)
 
 
 @dataclass(eq=False)
@@ -145,9 +148,9 @@ class Training:
         return int((self.train.weight > 0).sum())
 
     def ended(self, clock: Clock) -> dict[str, float]:
-        """Let the system go on after an epoch, and return the figures of its test."""
+        """Let the system go on after an epoch; return the figures of its test, and how many faces it learned from."""
         self.system.ended(clock, lambda: self.tester.probabilities(self.system, self.train, self.faces.held))
-        return self.tester.figures(self.system, self.test, self.held_test)
+        return {**self.tester.figures(self.system, self.test, self.held_test), "faces": len(self.train)}
 
 
 def begin(
@@ -220,6 +223,11 @@ def described(recipe: Recipe, backbone: Backbone, train: TrainingSet, test: Trai
         "statistics": [list(values) for values in recipe.statistics],
         "labels": labels.hexdigest(),
     }
+
+
+def inputs(backbone: Backbone, run: Run) -> tuple[str, ...]:
+    """Return all that a run reads."""
+    return run.reads if backbone.weights in (None, NONE) else (*run.reads, str(backbone.weights))
 
 
 def _digest(path: Path) -> str:

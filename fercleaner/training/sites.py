@@ -12,13 +12,15 @@ import numpy as np
 from torch import Tensor
 
 from ..core.errors import InputError
+from ..core.text import shown
 from ..federation.rounds import bounded
 from ..federation.simulate import file_names, rows_by_site
+from ..federation.terms import SiteError
 from ..pipeline.inputs import Callbacks
 from .backbones import Backbone
 from .checkpoint import Loaded, checkpoint_tensors, restore_checkpoint, write_tensors
 from .labels import TrainingSet
-from .loop import Run, Training, begin, checked, described, one_epoch
+from .loop import Run, Training, begin, checked, described, inputs, one_epoch
 from .recipe import Recipe
 from .state import CHECKPOINT, State
 
@@ -99,28 +101,41 @@ def fit_sites(
     """
     run, callbacks = run or Run(), callbacks or Callbacks()
     sites = {name: _checked(name, recipe, *pair) for name, pair in sites.items()}
-    folders = file_names(next(iter(sites.values()))[0].samples)
+    folders = _folders(sites)
     about = {name: described(recipe, backbone, *pair, run) for name, pair in sites.items()}
-    whole = State(out, {**next(iter(about.values())), "labels": {name: one["labels"] for name, one in about.items()}})
-    done = whole.open(run.overwrite)
-    members = {}
-    for name, pair in sites.items():
-        state = State(out / folders[name], about[name])
-        state.out.mkdir(parents=True, exist_ok=True)
-        members[name] = begin(recipe, backbone, pair, state, run, _named(name, callbacks))
-        members[name].history = [row[name] for row in done]
-    if done:
-        _restore(whole.read(), members)
-        callbacks.note(f"Going on after round {len(done)} of {recipe.epochs}: {out / CHECKPOINT}.")
-    for epoch in range(len(done), recipe.epochs):
-        row = _round(recipe, members, epoch, run, callbacks)
-        done = [*done, row]
-        _write(whole, members, done)
-        callbacks.note(f"Round {epoch + 1} of {recipe.epochs}: {_said(row)}.")
-    found = {name: one.state.figures(one.history, one.train, one.test) for name, one in members.items()}
+    labels = {name: one["labels"] for name, one in about.items()}
+    whole = State(out, {**next(iter(about.values())), "labels": labels}, folders)
+    done = whole.open(run.overwrite, inputs(backbone, run))
+    states = {name: State(out / folders[name], about[name]) for name in sites}
+    if len(done) < recipe.epochs:
+        members = {
+            name: begin(recipe, backbone, pair, states[name], run, _named(name, callbacks))
+            for name, pair in sites.items()
+        }
+        if done:
+            _restore(whole.read(), members, done)
+            callbacks.note(f"Going on after round {len(done)} of {recipe.epochs}: {out / CHECKPOINT}.")
+        for epoch in range(len(done), recipe.epochs):
+            row = _round(recipe, members, epoch, run, callbacks)
+            done = [*done, row]
+            _write(whole, members, done)
+            callbacks.note(f"Round {epoch + 1} of {recipe.epochs}: {_said(row)}.")
+    found = {name: state.figures([row[name] for row in done]) for name, state in states.items()}
     last = done[-1].values()
     means = {what: float(np.mean([row[what] for row in last])) for what in ("accuracy", "mean_recall")}
     return {"sites": found, **means}
+
+
+def _folders(sites: Mapping[str, tuple[TrainingSet, TrainingSet]]) -> dict[str, str]:
+    """Return the folder of each site; SiteError where two would be one, or a name is too long."""
+    every = file_names(next(iter(sites.values()))[0].samples)
+    for name in sites:
+        if (size := len(every[name].encode())) > LONGEST_NAME:
+            raise SiteError(
+                f"Site '{shown(name, 33)}' has a name too long for a folder ({size} bytes of {LONGEST_NAME}). Shorten "
+                "it."
+            )
+    return {name: every[name] for name in sites}
 
 
 def _checked(name: str, recipe: Recipe, train: TrainingSet, test: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
@@ -164,8 +179,9 @@ def _write(whole: State, members: Mapping[str, Training], done: list[dict[str, A
     write_tensors(whole.out / CHECKPOINT, tensors, {"settings": whole.settings, "epochs": done})
 
 
-def _restore(loaded: Loaded, members: Mapping[str, Training]) -> None:
-    for number, one in enumerate(members.values()):
+def _restore(loaded: Loaded, members: Mapping[str, Training], done: list[dict[str, Any]]) -> None:
+    for number, (name, one) in enumerate(members.items()):
+        one.history = [row[name] for row in done]
         start = f"{number}."
         own = {key.removeprefix(start): value for key, value in loaded.tensors.items() if key.startswith(start)}
         restore_checkpoint(Loaded(own, loaded.about), one.system, one.optimizer)
