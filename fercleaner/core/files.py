@@ -104,15 +104,32 @@ def check_apart(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike
 
 
 def check_folder_apart(
-    folder: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]], names: Iterable[str] = ()
+    folder: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str] | None],
+    names: Iterable[str] = (),
+    *,
+    replaced: bool = False,
 ) -> None:
-    """Raise StoreError where `folder` is one that a run reads, or one of the `names` to be written in it is."""
-    inputs = list(inputs)
-    for source in inputs:
+    """Raise StoreError where a folder to write into is one that a run reads, whatever --force says.
+
+    Parameters
+    ----------
+    folder : path
+    inputs : iterable of path, or None for an option that was not used
+        Files and folders; what is not there, such as the name of an encoder, is passed over.
+    names : iterable of str
+        What will be written into the folder, relative to it: none of these may be read either (`check_apart`).
+    replaced : bool
+        Whether all that the folder holds makes room: then nothing that is read may lie in it.
+    """
+    read = [source for source in inputs if source is not None and os.path.exists(source)]
+    for source in read:
         if os.path.isdir(source) and _same(folder, source):
             raise StoreError(f"{folder} is a folder that this command reads. Name another folder.")
+        if replaced and Path(os.path.realpath(folder)) in Path(os.path.realpath(source)).parents:
+            raise StoreError(f"{folder} holds {source}, which this command reads. Name another folder.")
     for name in names:
-        check_apart(Path(folder) / name, inputs)
+        check_apart(Path(folder) / name, read)
 
 
 def _same(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
