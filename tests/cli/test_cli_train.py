@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,14 @@ def test_what_is_wrong_is_said(words: list[str], said: str, tmp_path: Path) -> N
 
 
 def manifest(file: Path, site: tuple[str, ...] = ("east", "west")) -> Path:
-    """Write the drawn faces as a table with a clinic."""
+    """Write the drawn faces as a table with a clinic; ids are given, since faces are dealt by them."""
     samples = drawn()
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = [
-        f"{samples.paths[k]},{samples.classes[samples.label[k]]},{site[k % len(site)]}" for k in range(len(samples))
+        f"{k},{path},{samples.classes[label]},{site[k % len(site)]}"
+        for k, (path, label) in enumerate(zip(samples.paths, samples.label, strict=True))
     ]
-    file.write_text("image,label,clinic\n" + "\n".join(rows) + "\n")
+    file.write_text("id,image,label,clinic\n" + "\n".join(rows) + "\n")
     return file
 
 
@@ -118,10 +120,13 @@ def test_a_split_is_on_one_side(tmp_path: Path) -> None:
 
 
 def test_faces_without_a_site_are_said_to_be_left_out(tmp_path: Path) -> None:
-    table = manifest(tmp_path / "faces.csv", ("east", "west", "", "west"))
+    table = manifest(tmp_path / "faces.csv", ("east", "west", "east", "west", ""))
     done = run(table, *SHORT, "--site-by", "clinic", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     said = " ".join(done.stderr.split())
-    assert "faces to train on name no site and are left out" in said
-    assert "faces to test on name no site and are left out" in said
+    counts = [
+        int(count) for count in re.findall(r"(\d+) of \d+ faces to (?:train|test) on name no site and are left", said)
+    ]
+    assert len(counts) == 2
+    assert sum(counts) == 12  # every fifth of 64
     assert "holds a training of several sites (east, west)" in refused(table, "--out", tmp_path / "out", "--force")
