@@ -113,7 +113,8 @@ def audit(
     options = Options(
         title or set_name(file), faces, checks, detector=detector, layout=layout_of_map, seed=set_options.seed
     )
-    check_folder_apart(out, [file, dataset, title, set_options.images, set_options.features, set_options.cache])
+    others = [title, set_options.images, set_options.features, set_options.cache]
+    check_folder_apart(out, [file, dataset], others)
     for name in FILES if is_file else (*FILES, REFINED):
         set_options.check_apart(out / name, file, dataset, columns, truth)
     check_folder(out, force)

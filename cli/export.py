@@ -118,7 +118,7 @@ def export(
         drop_unseen=drop_unseen,
     )
     if to is not None:
-        check_folder_apart(out, [file, set_, images], replaced=True)
+        check_folder_apart(out, [set_], [file, images], replaced=True)
         asked = {"label": label, "pictures": pictures, "fill": fill, "selection": selection, "overwrite": force}
         _to_folder(refined, to, out, _set_of(refined, set_, images), asked)
         return

@@ -126,9 +126,12 @@ def train(
     fercleaner train rafdb --recipe dnfer --weights none
     """
     from fercleaner import training
+    from fercleaner.core.files import check_folder_apart
 
     from .console import note, print_json, progress_callbacks
 
+    target = out or Path(f"{set_name(source)}.{recipe}")
+    check_folder_apart(target, [source, dataset], [images])
     _check_splits(train_split, test_split)
     asked: dict[str, str | float | int | bool] = dict(pairs(settings, "--set"))
     if epochs is not None:
@@ -150,7 +153,6 @@ def train(
         if train_split:
             faces, tests = (training.split_of(part, tuple(train_split)) for part in (faces, tests))
         learned, tested = training.held_back(faces, hold_back, seed)[0], training.held_back(tests, hold_back, seed)[1]
-    target = out or Path(f"{set_name(source)}.{recipe}")
     table = getattr(chosen, "table", None)
     reads = tuple(str(path) for path in (source, dataset, images, landmarks.partition(":")[2], table) if path)
     run = training.Run(device, amp, workers, seed, force, reads)

@@ -12,10 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from ..core.errors import InputError
-from ..core.text import shown
+from ..federation.names import distinct_files
 from ..federation.rounds import bounded
-from ..federation.simulate import file_names, rows_by_site
-from ..federation.terms import SiteError
+from ..federation.simulate import rows_by_site
 from ..pipeline.inputs import Callbacks
 from .backbones import Backbone
 from .checkpoint import Loaded, checkpoint_tensors, restore_checkpoint, write_tensors
@@ -26,8 +25,6 @@ from .state import CHECKPOINT, State
 
 #: Of a system's state, what sites share: bodies, that of a mean teacher too.
 SHARED = ("network.body.", "teacher.body.")
-#: Bytes of a folder's name that file systems take.
-LONGEST_NAME = 255
 
 
 def of_each_site(
@@ -101,7 +98,7 @@ def fit_sites(
     """
     run, callbacks = run or Run(), callbacks or Callbacks()
     sites = {name: _checked(name, recipe, *pair) for name, pair in sites.items()}
-    folders = _folders(sites)
+    folders = distinct_files(sites)
     about = {name: described(recipe, backbone, *pair, run) for name, pair in sites.items()}
     labels = {name: one["labels"] for name, one in about.items()}
     whole = State(out, {**next(iter(about.values())), "labels": labels}, folders)
@@ -124,18 +121,6 @@ def fit_sites(
     last = done[-1].values()
     means = {what: float(np.mean([row[what] for row in last])) for what in ("accuracy", "mean_recall")}
     return {"sites": found, **means}
-
-
-def _folders(sites: Mapping[str, tuple[TrainingSet, TrainingSet]]) -> dict[str, str]:
-    """Return the folder of each site; SiteError where two would be one, or a name is too long."""
-    every = file_names(next(iter(sites.values()))[0].samples)
-    for name in sites:
-        if (size := len(every[name].encode())) > LONGEST_NAME:
-            raise SiteError(
-                f"Site '{shown(name, 33)}' has a name too long for a folder ({size} bytes of {LONGEST_NAME}). Shorten "
-                "it."
-            )
-    return {name: every[name] for name in sites}
 
 
 def _checked(name: str, recipe: Recipe, train: TrainingSet, test: TrainingSet) -> tuple[TrainingSet, TrainingSet]:

@@ -52,7 +52,7 @@ class State:
             says; or one with other settings.
         """
         of_sites = (f"{folder}/{name}" for folder in self.sites.values() for name in WRITTEN)
-        check_folder_apart(self.out, inputs, [MARK, CHECKPOINT, *WRITTEN, *of_sites])
+        check_folder_apart(self.out, (), inputs, names=[MARK, CHECKPOINT, *WRITTEN, *of_sites])
         try:
             self.out.mkdir(parents=True, exist_ok=True)
             self._check_ours()

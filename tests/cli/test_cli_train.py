@@ -109,7 +109,7 @@ def test_what_is_read_is_never_written_over(more: list[str], sites: list[str], t
     folder = drawn_folder()
     names = sorted(path.name for path in folder.iterdir())
     said = refused(folder, "--out", folder, "--test-split", "test", *more)
-    assert "is a folder that this command reads" in said
+    assert "lies in the set" in said
     assert sorted(path.name for path in folder.iterdir()) == names
 
 

@@ -139,7 +139,8 @@ def test_a_set_s_own_folder_gets_no_page_no_vectors_and_no_export(tmp_path, monk
     (tmp_path / "link").symlink_to("faces")
     before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
     for folder in ("faces", "link"):
-        reading = f"{folder} is a folder that this command reads. Name another folder."
+        reading = f"{folder} is a folder that this command reads. Choose another folder."
+        inside = "lies in the set (faces), which is read and never written to. Choose another folder."
         for words in (
             ("audit", "faces", *hog, "--out", folder),
             ("audit", "faces.refined.parquet", "--out", folder, "--no-checks"),
@@ -148,9 +149,12 @@ def test_a_set_s_own_folder_gets_no_page_no_vectors_and_no_export(tmp_path, monk
             ("export", "faces.refined.parquet", folder, "--to", "folders", "--force"),
             ("export", "faces.refined.parquet", folder, "--to", "folders", "--images", "faces", "--force"),
         ):
-            assert reading in fails(*words), words
-    inside = ("--features", "vectors", *hog[:-1], "--method", "hypergraph", "--out", "vectors")
-    assert "vectors is a folder that this command reads" in fails("audit", "faces", *inside)
+            message = fails(*words)
+            assert reading in message or f"{folder} {inside}" in message, words
+    assert f"faces/page {inside}" in fails("audit", "faces", *hog, "--out", "faces/page")
+    assert f"faces/soft {inside}" in fails("train", "faces", "--out", "faces/soft")
+    shards = ("--features", "vectors", *hog[:-1], "--method", "hypergraph", "--out", "vectors")
+    assert "vectors is a folder that this command reads" in fails("audit", "faces", *shards)
     holds = fails("export", "faces.refined.parquet", ".", "--to", "folders", "--dataset", "faces")
-    assert ". holds faces.refined.parquet, which this command reads. Name another folder." in holds
+    assert ". holds faces, which this command reads. Choose another folder." in holds
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before

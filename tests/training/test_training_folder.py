@@ -86,7 +86,7 @@ def test_what_a_run_reads_is_kept(tmp_path: Path) -> None:
     before = contents(tmp_path)
     with pytest.raises(StoreError, match=r"log\.csv is .*set\.csv, which this command reads"):
         trained(ONE, tmp_path / "out", overwrite=True, reads=(str(tmp_path / "set.csv"),))
-    with pytest.raises(StoreError, match=r"out is a folder that this command reads\. Name another folder"):
+    with pytest.raises(StoreError, match=r"out is a folder that this command reads\. Choose another folder"):
         trained(ONE, tmp_path / "out", overwrite=True, reads=(str(tmp_path / "out"),))
     assert contents(tmp_path) == before
     trained(ONE, tmp_path / "out", overwrite=True, reads=("none", str(tmp_path / "gone.csv")))
@@ -120,7 +120,7 @@ def test_the_folder_of_one_site_is_no_training_to_go_on_from(tmp_path: Path) -> 
 @pytest.mark.parametrize("letter", ["x", "ж"])
 def test_long_names_of_sites_are_seen_before_anything_is_written(letter: str, tmp_path: Path) -> None:
     long = letter * 300
-    with pytest.raises(FercleanerError, match=r"Site 'a?[xж]{30}\.\.\.' has a name too long for a folder \(\d+ bytes"):
+    with pytest.raises(FercleanerError, match=r"Site 'a?[xж]{30}\.\.\.' has a name too long for a file \(\d+ bytes"):
         by_sites(tmp_path / "out", ("a", long))
     assert not (tmp_path / "out").exists()
 
