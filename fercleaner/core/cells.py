@@ -21,6 +21,11 @@ ESCAPED = "fercleaner_escaped"
 
 _RISKY = re.compile(r'^[=+\-@"\s]|\s$|[\x00-\x1f\x7f\u0085\u2028\u2029]')
 
+#: Quotes that are no CSV's, around every cell of a column.
+_PAIRS = ("''", "\u2018\u2019", "\u201c\u201d", "\u00ab\u00bb")
+#: How Excel keeps a text from becoming a number: ="00012".
+_KEPT_TEXT = re.compile(r'="((?:[^"]|"")*)"')
+
 
 def harmless(text: str) -> str:
     """Return a text as it is, or as a JSON string where a spreadsheet or a reader would take it for something else."""
@@ -68,3 +73,17 @@ def _plain(cell: str) -> str:
     except ValueError:
         return cell
     return value if isinstance(value, str) else cell
+
+
+def unquoted(cells: list[str]) -> list[str]:
+    """Return a column without the quotes that every cell stands in: 'a.png', or those that a word processor makes."""
+    pair = cells[0][:1] + cells[0][-1:] if len(cells[0]) > 2 else ""
+    if pair not in _PAIRS or not all(len(cell) > 1 and cell[0] + cell[-1] == pair for cell in cells):
+        return cells
+    return [cell[1:-1].strip() for cell in cells]
+
+
+def kept_text(cell: str) -> str:
+    """Return what a cell says that Excel keeps as text: 00012 of ="00012"."""
+    kept = _KEPT_TEXT.fullmatch(cell) if cell.startswith('="') else None
+    return kept[1].replace('""', '"') if kept else cell

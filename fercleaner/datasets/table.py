@@ -21,7 +21,7 @@ from typing import IO
 import numpy as np
 
 from ..core.arrays import Doubles
-from ..core.cells import ESCAPED, restored
+from ..core.cells import ESCAPED, kept_text, restored, unquoted
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import spelling_key
 from ..core.text import shown
@@ -62,10 +62,6 @@ _NO_TEXT = (
     (b"PAR1", "is a Parquet file. Give it that ending: .parquet"),
     (b"SQLi", "is an SQLite database. Write the table as CSV."),
 )
-#: Quotes that are no CSV's, around every cell of a column.
-_PAIRS = ("''", "\u2018\u2019", "\u201c\u201d", "\u00ab\u00bb")
-#: How Excel keeps a text from becoming a number: ="00012".
-_KEPT_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 
 
 @dataclass(frozen=True)
@@ -261,6 +257,12 @@ def _dialect(file: IO[str]) -> tuple[str, str]:
     return best, "'" if cells[best] and quoted else '"'
 
 
+def separator(path: Path) -> str:
+    """Return what stands between the columns of a CSV or TSV file."""
+    with opened(path) as file:
+        return _dialect(file)[0]
+
+
 def read_header(path: Path) -> list[str]:
     """Return the column names of a CSV or TSV file; empty for an empty file."""
     for _, cells in read_rows(path):
@@ -341,31 +343,17 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
             cell = record[i]
             if "\0" in cell:
                 raise InputError(f"{path.name} row {row} holds a NUL byte; this is no text file, or a damaged one.")
-            column.append(_kept_text(cell.strip()))
+            column.append(kept_text(cell.strip()))
     if not rows:
         raise InputError(f"{path} has a header but no rows.")
     if repeated:
         _LOG.warning("%s: %d rows repeat the header and are left out.", path.name, repeated)
     left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted) and not (unnamed and i == 0))
     left += tuple(f"column {i + 1} (without a name)" for i in sorted(filled))
-    held = restored({header[i]: _unquoted(c) for i, c in zip(wanted, columns, strict=True)})
+    held = restored({header[i]: unquoted(c) for i, c in zip(wanted, columns, strict=True)})
     if unnamed and all(cell.isdecimal() or not cell for cell in held.get(UNNAMED, ())):
         held.pop(UNNAMED, None)  # row numbers
     return Table(path.name, held, tuple(rows), left_out=left)
-
-
-def _unquoted(cells: list[str]) -> list[str]:
-    """Return a column without the quotes that every cell stands in: 'a.png', or those that a word processor makes."""
-    pair = cells[0][:1] + cells[0][-1:] if len(cells[0]) > 2 else ""
-    if pair not in _PAIRS or not all(len(cell) > 1 and cell[0] + cell[-1] == pair for cell in cells):
-        return cells
-    return [cell[1:-1].strip() for cell in cells]
-
-
-def _kept_text(cell: str) -> str:
-    """Return what a cell says that Excel keeps as text: 00012 of ="00012"."""
-    kept = _KEPT_TEXT.fullmatch(cell) if cell.startswith('="') else None
-    return kept[1].replace('""', '"') if kept else cell
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from drawn_landmarks import drawn_points
 
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import ActionUnits, Samples
+from fercleaner.datasets import read
 from fercleaner.datasets.posteriors import read_posteriors
 from fercleaner.encoders.vectors import read_view
 from fercleaner.landmarks import PointsFile
@@ -187,3 +188,15 @@ def test_faces_named_in_the_index_of_a_frame(tmp_path: Path) -> None:
     frame = pd.DataFrame(np.eye(7)[LABEL] * 0.5 + 0.5 / 7, columns=CLASSES, index=IDS)
     frame.to_csv(tmp_path / "p.csv")
     assert read_posteriors("m", tmp_path / "p.csv", faces())[0].found.all()
+
+
+@pytest.mark.parametrize("name", ["image", None])
+def test_a_cleaned_set_keeps_the_index_that_names_its_pictures(tmp_path: Path, name: str | None) -> None:
+    frame = pd.DataFrame({"label": [CLASSES[c] for c in LABEL]}, index=pd.Index(IDS, name=name))
+    frame.to_parquet(tmp_path / "s.parquet")
+    np.save(tmp_path / "v.npy", VECTORS)
+    out = tmp_path / "o.parquet"
+    run("refine", tmp_path / "s.parquet", "--view", f"v={tmp_path}/v.npy", "--no-cache", "--out", out)
+    options = ["--to", "own", "--dataset", tmp_path / "s.parquet", "--pictures", "none"]
+    run("export", out, tmp_path / "clean", *options)
+    assert read(tmp_path / "clean" / "s.parquet").ids.tolist() == IDS
