@@ -21,7 +21,9 @@ def on_torch(vectors: Floats, device: str) -> Backend:
     """
     import torch
 
-    there = torch.from_numpy(np.ascontiguousarray(vectors)).to(device)
+    there = torch.from_numpy(np.require(vectors, requirements=["C", "W"])).to(
+        device
+    )  # torch warns of what is read-only
 
     def find(queries: Floats, want: int, depth: int) -> Ints:
         step = max(1, HELD // len(vectors))
