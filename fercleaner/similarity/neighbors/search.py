@@ -13,7 +13,7 @@ from ...core.errors import InputError
 from ...core.groups import group_numbers
 from ...core.types import Features, Neighbors
 from ..whitening import are_unit, unit_rows
-from .backend import INDEXES, RECALL, Backend, Index, index_for
+from .backend import INDEXES, RECALL, Apart, Backend, Index, index_for
 from .exact import exact
 from .hnsw import hnsw
 from .ivf import ivf
@@ -25,11 +25,15 @@ log = logging.getLogger(__name__)
 
 
 class Ready(NamedTuple):
-    """Faces to search among: unit vectors (m, D), row numbers that name them and settle ties, and groups (m,)."""
+    """Faces to search among: unit vectors (m, D), row numbers that name them and settle ties, and groups (m,).
+
+    `grouped` says whether any group has more than one member.
+    """
 
     vectors: Floats
     rows: Ints
     group: Ints
+    grouped: bool = True
 
 
 #: Faces searched at once: bounds memory at BLOCK x (k + spare) numbers.
@@ -133,7 +137,7 @@ class Searcher:
         view, ids, backend = self.features.view, self.features.ids, self.backend
         if backend is None:
             return Neighbors(view, ids, indices, similarity, {"index": self.index})
-        faces = Ready(self.vectors, np.arange(len(rows)), group_numbers(ids, apart)[rows])
+        faces = Ready(self.vectors, np.arange(len(rows)), group_numbers(ids, apart)[rows], apart is not None)
         asked = np.arange(len(rows)) if backend.order is None else backend.order
         if only is not None:
             asked = asked[only[rows[asked]]]
@@ -215,7 +219,8 @@ def nearest_among(backend: Backend, asked: Ready, todo: Ints, held: Ready, k: in
     indices, similarity = np.full((len(todo), k), -1, dtype=np.int64), np.zeros((len(todo), k), dtype=np.float32)
     place, want = np.arange(len(todo)), min(k + SPARE + 1, n)
     while len(place):
-        near = backend.candidates(asked.vectors[todo[place]], want)
+        apart = Apart(asked.group[todo[place]], held.group) if held.grouped else None
+        near = backend.candidates(asked.vectors[todo[place]], want, apart)
         best, value, wanting = _choose((asked, todo[place]), held, near, (k, want), backend.edge)
         settled = ~wanting if want < min(n, MOST_CANDIDATES) else np.ones(len(place), dtype=np.bool_)
         indices[place[settled]], similarity[place[settled]] = best[settled], value[settled]
