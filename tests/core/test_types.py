@@ -90,7 +90,8 @@ def test_a_file_mapped_for_reading_stays_mapped_and_one_mapped_for_writing_is_co
     mapped = np.load(tmp_path / "a.npy", mmap_mode=mode)
     view = Features("v", IDS, mapped, LABELED)
     assert np.shares_memory(view.values, mapped) == shared
-    assert type(view.values) is np.ndarray and not view.values.flags.writeable
+    assert type(view.values) is np.ndarray
+    assert not view.values.flags.writeable
     assert view.values.tolist() == [[0, 1], [2, 3], [4, 5]]
 
 

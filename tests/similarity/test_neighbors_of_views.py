@@ -119,7 +119,8 @@ def test_faces_that_groups_leave_short_are_searched_in_the_index_that_is_there(m
     search(index=index)
     assert made == ["a", "b", JOINT]
     again = [only for only in asked if only is not None]
-    assert len(asked) == 6 and len(again) == 3
+    assert len(asked) == 6
+    assert len(again) == 3
     assert all(0 < only.sum() <= N // 5 for only in again)
 
 
