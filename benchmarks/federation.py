@@ -8,13 +8,14 @@ class, correct. Judged at each site by its own labels' errors: average precision
 
 - alone            `consensus` on the site's faces
 - together         the same, with the shared head (`fercleaner federate`; AMY-style)
+- secure           the same as together, steps added under masks (`--secure`)
 - fedavg           one head by averaging on given labels, which never saw the site's part: its posteriors
 - fedrep           these posteriors' scores shared, a head of the site's own on them, out of fold
 - one place        `consensus` on all faces, with the sites' names
 
 `--half tune` takes one half of the groups, on which constants were chosen, `--half report` the other. `--lies` adds
-runs in which one site shuffles its classes or scales its steps. Writes results/federation.json; `--cost` writes
-results/federation-cost.json beside it.
+runs in which one site shuffles its classes or scales its steps; with `--secure`, under masks too. Writes
+results/federation.json; `--cost` writes results/federation-cost.json beside it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from fercleaner.federation.heads import LEAST_SCORE, Step, class_columns, poster
 from fercleaner.federation.participant import FOLDS, Participant
 from fercleaner.federation.rounds import Update
 from fercleaner.federation.simulate import Federated, federate, finish, participants
-from fercleaner.federation.terms import Settings
+from fercleaner.federation.terms import Conditions, Settings
 from fercleaner.methods import build
 from fercleaner.noise.injection import parse
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
@@ -51,6 +52,8 @@ from fercleaner.pipeline.refine import gather, run
 SITES, LARGEST, MIN_VOTES = 10, 20.0, 6.0
 NOISES = ("as given", "symmetric:0.3", "pairs", "correct")
 PAIRS = 0.2
+RULES = ("alone", "together", "secure", "fedavg", "fedrep", "one place")
+LIES = ("honest", "scaled", "shuffled")
 #: Ridge of FedRep's own heads, as a share of the trace.
 OWN_RIDGE = 0.01
 QUIET = Callbacks(note=lambda sentence: None)
@@ -172,7 +175,7 @@ def measured(bed: Bed, alpha: float, faces: int, seed: int, settings: Settings) 
 
 def summary(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return means over sites, the share of the way from alone to one place, and gains."""
-    rules = ("alone", "together", "fedavg", "fedrep", "one place")
+    rules = [rule for rule in RULES if rule in entries[0]]
     area = {rule: np.array([entry[rule]["ap"] for entry in entries]) for rule in rules}
     mean = {rule: float(np.nanmean(area[rule])) for rule in rules}
     accuracy = {rule: float(np.mean([entry[rule]["accuracy"] for entry in entries])) for rule in rules}
@@ -213,16 +216,15 @@ def lied(context: list[Any], settings: Settings, how: str) -> dict[str, Any]:
     return {"liar": liar, "how": how, "honest_ap": float(np.nanmean(areas)), "areas": areas}
 
 
-def secured(context: list[Any], settings: Settings) -> float:
-    """Return the mean average precision of all sites under secure aggregation."""
+def secured(context: list[Any], settings: Settings) -> list[dict[str, float]]:
+    """Return the figures of each site where steps are added under masks, in the order of the sites."""
     bed, site, given, sites = context
-    done = federate(sites, replace(settings, aggregate="secure"))
-    refined, areas = finish(sites, done, QUIET), []
+    done = federate(sites, settings)
+    refined, figures = finish(sites, done, QUIET), []
     for number, here in enumerate(sites):
-        rows = np.flatnonzero(site == number)
-        answer = refined[here.name]
-        areas.append(judged(answer.quality, answer.label, given[rows], bed.label[rows])["ap"])
-    return float(np.nanmean(areas))
+        rows, answer = np.flatnonzero(site == number), refined[here.name]
+        figures.append(judged(answer.quality, answer.label, given[rows], bed.label[rows]))
+    return figures
 
 
 def cost_of(bed: Bed, settings: Settings) -> dict[str, float]:
@@ -286,9 +288,16 @@ def main(arguments: Sequence[str] | None) -> None:
         for alpha in args.alphas:
             entry, context = measured(bed, alpha, args.faces, seed, settings)
             if args.lies:
-                entry["lies"] = [lied(context, settings, how) for how in ("honest", "scaled", "shuffled")]
+                entry["lies"] = [lied(context, settings, how) for how in LIES]
             if args.secure:
-                entry["secure_ap"] = secured(context, settings)
+                masked = replace(settings, aggregate="secure")
+                for here in context[-1]:
+                    here.conditions = Conditions(aggregate=masked.aggregate)
+                for one, figures in zip(entry["sites"], secured(context, masked), strict=True):
+                    one["secure"] = figures
+                entry |= summary(entry["sites"])
+                if args.lies:
+                    entry["secure_lies"] = [lied(context, masked, how) for how in LIES]
             entries.append(entry)
             tell(
                 f"alpha {alpha:g}, seed {seed}: "

@@ -33,6 +33,7 @@ from reader_sets import (
     written,
 )
 
+from fercleaner.datasets.posteriors import read_posteriors
 from fercleaner.datasets.truth import read_truth
 from fercleaner.encoders.checkpoints import read_state
 from fercleaner.encoders.vectors import read_view
@@ -40,6 +41,7 @@ from fercleaner.extraction.images import FileImages, decode, read_bytes
 from fercleaner.landmarks import PointsFile
 from fercleaner.landmarks.au_columns import from_columns
 from fercleaner.results import parquet
+from fercleaner.review.exchange import read_decisions
 
 Reader = Callable[[Path, Random], Any]
 
@@ -152,6 +154,55 @@ def truth(folder: Path, pick: Random) -> Any:
     return found.rows_of(faces().ids, faces().paths)
 
 
+def posteriors(folder: Path, pick: Random) -> Any:
+    """A model's posteriors in one of their formats."""
+    name = pick.choice(("q.csv", "q.npy", "q.npz", "q.parquet"))
+    columns = ("image", "happy", "sadness", "happiness", "fear", "label", "3", "")
+    if pick.random() < 0.5:
+        rows = [f"{key},{pick.random():.3f},{pick.random():.3f},x" for key in IDS if '"' not in key and "," not in key]
+        data: bytes | str = "\n".join(["image,happy,sadness,note", *rows])
+        name = "q.csv"
+    elif name == "q.npy":
+        values = np.random.default_rng(pick.randrange(1 << 30)).random((6, 2))
+        data = npy_bytes(pick, (values, values, *_arrays(pick)))
+    elif name == "q.npz":
+        classes = np.array(pick.choice((("happiness", "sadness"), ("a", "sad"), ("happy", "happy", "Sad", "fear"))))
+        data = npz_bytes(pick, ids=_ids(pick), values=pick.choice(_arrays(pick)), classes=classes)
+    elif name == "q.parquet":
+        data = parquet_bytes(pick, columns)
+    else:
+        data = table_text(pick, columns, ("0.5", "0", "1", "0.25", "", "nan", "-1", "50%", "1e400", "x"))
+    return read_posteriors("q", written(folder, name, data, pick), faces())
+
+
+def decisions(folder: Path, pick: Random) -> Any:
+    """The log of a review, or the tables that people and tools bring back."""
+    if pick.random() < 0.3:
+        columns = ("image", "id", "label", "decision", "who", "annotator", "choice", "kind")
+        cells = ("happy", "sadness", "skip", "ambiguous", "happy / sad", "not a face", "", "ann", "7")
+        return read_decisions([written(folder, "d.csv", table_text(pick, columns, cells), pick)], faces().classes)
+    kinds = ("label", "label", "ambiguous", "not a face", "skip", "x", None, 3)
+    odd = (None, 3, "x", [], {}, [["happiness"]], True)
+    lines = []
+    for _ in range(pick.randrange(5)):
+        classes = pick.choice((["happiness"], ["sadness"], ["happiness", "sadness"], [], ["smirk"], "happiness", None))
+        entry: dict[str, Any] = {
+            "at": "2026-03-01T10:22:07.120Z",
+            "who": pick.choice(("ann", "ben")),
+            "id": pick.choice(IDS),
+            "action": "label",
+            "before": None,
+            "after": {"kind": pick.choice(kinds), "classes": classes},
+            "shown": {"given": "sadness", "probability": pick.choice((0.5, float("nan")))},
+        }
+        if pick.random() < 0.3:
+            entry[pick.choice(list(entry))] = pick.choice(odd)
+        lines.append(json.dumps(pick.choice((entry, entry, entry, [entry], "x"))))
+    deep = pick.choice(("", "", "", "[" * 100_000, '{"id": ' * 50_000))
+    name = pick.choice(("d.jsonl", "d.jsonl", "d.json"))
+    return read_decisions([written(folder, name, "\n".join([*lines, deep]), pick)], faces().classes)
+
+
 def picture(folder: Path, pick: Random) -> Any:
     """A picture of one of many formats and modes."""
     from PIL import Image
@@ -223,6 +274,6 @@ READERS: dict[str, Reader] = {
     made.__name__: made
     for made in (
         *(manifest, manifest_parquet, lists, pixels, votes_folders, affectnet, folders, huggingface),
-        *(view, landmarks, action_units, truth, picture, refined, checkpoint),
+        *(view, landmarks, action_units, truth, posteriors, decisions, picture, refined, checkpoint),
     )
 }

@@ -172,13 +172,15 @@ def _participants() -> list[Any]:
     from fercleaner import datasets, landmarks, methods
     from fercleaner.encoders.vectors import read_view
     from fercleaner.federation import simulate
+    from fercleaner.federation.terms import Conditions
     from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 
     samples = datasets.read("sites.csv", columns={"site": "site"})
     points = landmarks.build("points:set/landmarks.npz")
     sources = Sources(views=(read_view("v", Path("v.npy"), samples),), landmarks=points)
     rule = methods.build("hypergraph", {"k": "5"})
-    return simulate.participants(samples, rule, sources, Resources(device="cpu"), Callbacks())
+    conditions = Conditions(least_faces=1)
+    return simulate.participants(samples, rule, sources, Resources(device="cpu"), Callbacks(), conditions)
 
 
 def _plan() -> Any:

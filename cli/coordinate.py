@@ -49,7 +49,7 @@ def coordinate(
     from .console import note, words
 
     address = host_and_port(listen, "--listen")
-    wanted = Settings(rounds, columns, parts, least_faces, seed=seed, aggregate=str(aggregate))
+    plan = Plan(sites, Settings(rounds, columns, parts, least_faces, seed=seed, aggregate=str(aggregate)), patience)
     keys = KeyRing(state / "keys")
     names = name or ([] if len(keys.sites) >= sites else [f"site-{number}" for number in range(1, sites + 1)])
     for path in keys.invite(names):
@@ -57,12 +57,19 @@ def coordinate(
     if keys_only:
         note(f"{len(keys.sites)} sites have keys.")
         return
-    coordinator = Coordinator(state, Plan(sites, wanted, patience), note)
+    coordinator = Coordinator(state, plan, note)
     server = Server(address, coordinator, keys)
     where = f"{address[0]}:{server.server_address[1]}"
+    agreed = ["--least-faces", least_faces] if least_faces < LEAST_FACES else []
+    agreed += ["--aggregate", aggregate] if aggregate != Aggregate.robust else []
     note(
         f"Listening on {where}; {len(keys.sites)} sites have keys. At a site: "
-        f"{words('fercleaner', 'site', 'SET', '--coordinator', where, '--key', 'FILE')}"
+        f"{words('fercleaner', 'site', 'SET', '--coordinator', where, '--key', 'FILE', *agreed)}"
     )
     server.run(stay=stay)
     note(f"Done: {coordinator.round} rounds, {len(coordinator.hellos)} sites. State: {state}")
+    if coordinator.unserved:
+        note(
+            f"Did not fetch the last heads: {', '.join(coordinator.unserved)}. For them, run the same command again "
+            "with --stay."
+        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .checks import pairs
+from .checks import outside, pairs
 from .options import METHOD, SetOptions, with_set_options
 
 if TYPE_CHECKING:
@@ -88,20 +88,26 @@ def federate(
     from fercleaner import methods
     from fercleaner.core.files import check_writable
     from fercleaner.federation import simulate
-    from fercleaner.federation.terms import Settings
+    from fercleaner.federation.secure import check_installed
+    from fercleaner.federation.terms import Conditions, Settings
     from fercleaner.results import parquet
 
     from .console import note, print_json, print_table, progress_callbacks, share, size, words
 
     rule = methods.build(method, pairs(settings, "--set"))
     wanted = Settings(rounds, columns, parts, least_faces, seed=set_options.seed, aggregate=str(aggregate))
+    if aggregate == Aggregate.secure:
+        check_installed()
+    outside(out, dataset)
     out.mkdir(parents=True, exist_ok=True)
     samples, sources, resources = set_options.open(dataset)
     files = {name: out / f"{file}.refined.parquet" for name, file in simulate.file_names(samples).items()}
     for file in files.values():
+        set_options.check_apart(file, dataset)
         check_writable(file, force)
     with progress_callbacks() as callbacks:
-        sites = simulate.participants(samples, rule, sources, resources, callbacks)
+        conditions = Conditions(least_faces, str(aggregate))
+        sites = simulate.participants(samples, rule, sources, resources, callbacks, conditions)
         done = simulate.federate(sites, wanted, noise=noise, log=out / "messages", callbacks=callbacks)
         refined = simulate.finish(sites, done, callbacks)
     for name, answer in refined.items():

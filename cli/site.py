@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .checks import host_and_port, pairs
-from .federate import Noise
+from .federate import LEAST_FACES, ROUNDS_PANEL, Aggregate, Aggregation, Noise
 from .options import METHOD, SetOptions, with_set_options
 from .refine import set_name
 
@@ -28,6 +28,15 @@ def site(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),
     ] = None,
+    least_faces: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Send sums over at least so many labeled faces, and nothing where the coordinator asks for fewer.",
+            rich_help_panel=ROUNDS_PANEL,
+        ),
+    ] = LEAST_FACES,
+    aggregate: Aggregation = Aggregate.robust,
     noise: Noise = 0.0,
     wait: Annotated[
         float, typer.Option(min=0.0, help="Seconds to try again where the coordinator cannot be reached.")
@@ -54,6 +63,8 @@ def site(
     from fercleaner.federation.keys import SiteKey
     from fercleaner.federation.messages import MessageLog
     from fercleaner.federation.participant import Participant, rehearsed
+    from fercleaner.federation.secure import check_installed
+    from fercleaner.federation.terms import Conditions
     from fercleaner.results import parquet
 
     from .console import note, progress_callbacks, share, size, words
@@ -62,17 +73,22 @@ def site(
         raise InputError("A site needs --coordinator HOST:PORT and --key FILE; --dry-run shows what would leave it.")
     target = out or Path(f"{set_name(dataset)}.refined.parquet")
     rule = methods.build(method, pairs(settings, "--set"))
+    conditions = Conditions(least_faces, str(aggregate))
     own = None if key is None else SiteKey.read(key)
     link = None
     if not dry_run and own is not None and coordinator is not None:
         link = Link(host_and_port(coordinator, "--coordinator"), own, wait, note)
+    if aggregate == Aggregate.secure:
+        check_installed()
     if not dry_run:
+        set_options.check_apart(target, dataset, key)
         check_writable(target, force)
     samples, sources, resources = set_options.open(dataset)
     samples = samples.replacing(site=None)
     log = MessageLog(target.with_name(f"{target.name}.messages"))
     with progress_callbacks() as callbacks:
-        here = Participant("this site" if own is None else own.site, samples, rule, sources, resources, callbacks)
+        name = "this site" if own is None else own.site
+        here = Participant(name, samples, rule, sources, resources, callbacks, conditions)
         if link is None:
             for text in rehearsed(here, noise):
                 typer.echo(text)

@@ -148,7 +148,7 @@ def _tell(set_again: str, trial: Trial) -> None:
     note(
         f"{first}\n"
         f"Expected of the flags of {trial.leading}: precision {figure(best.expected_precision, 2)}{between}, recall "
-        f"{best.expected_recall:.2f}; share of wrong labels in the set that this goes by: "
+        f"{best.expected_recall:.2f}; share of wrong labels in the set, by all methods: "
         f"{100 * trial.noise_rate:.0f} %.\n"
         f"{' '.join(ASSUMED)}\n"
         f"Next: fercleaner refine {set_again} --method {trial.leading}"

@@ -68,7 +68,7 @@ def federation() -> str:
     """Return what benchmarks/federation.py measured, as tables."""
     held = json.loads((ROOT / "benchmarks" / "results" / "federation.json").read_text(encoding="utf-8"))
     cost = json.loads((ROOT / "benchmarks" / "results" / "federation-cost.json").read_text(encoding="utf-8"))["cost"]
-    entries, rules = held["entries"], ("alone", "together", "fedavg", "fedrep", "one place")
+    entries, rules = held["entries"], ("alone", "together", "secure", "fedavg", "fedrep", "one place")
     alphas = sorted({entry["alpha"] for entry in entries})
     area, accuracy, gains = [], [], []
     for alpha in alphas:
@@ -84,16 +84,18 @@ def federation() -> str:
     lies = []
     for alpha in alphas:
         areas = [
-            {lie["how"]: lie["honest_ap"] for lie in entry["lies"]} for entry in entries if entry["alpha"] == alpha
+            [{lie["how"]: lie["honest_ap"] for lie in entry[way]} for entry in entries if entry["alpha"] == alpha]
+            for way in ("lies", "secure_lies")
         ]
-        costs = [[one[how] - one["honest"] for one in areas] for how in ("scaled", "shuffled")]
+        costs = [[one[how] - one["honest"] for one in way] for how in ("scaled", "shuffled") for way in areas]
         lies.append([f"{alpha:g}", *(", ".join(f"{round(cost, 3) + 0.0:+.3f}" for cost in row) for row in costs)])
     size = max(site["sent"] + site["received"] for entry in entries for site in entry["sites"]) / 1e6
     seeds = len({entry["seed"] for entry in entries})
     parts = [
         f"`benchmarks/federation.py`: {held['faces']:,} clear faces of FER2013 dealt to ten sites, sizes 1 to 20, class"
         f" mixes by Dirichlet's alpha, unlike noise; {seeds} seeds; the half of the groups on which no constant was "
-        "chosen. Average precision with which wrong labels are found, mean over sites:",
+        "chosen. `together` is robust joining, `secure` the same sites under secure aggregation. Average precision "
+        "with which wrong labels are found, mean over sites:",
         table(["alpha", *rules], area),
         "Accuracy of refined labels:",
         table(["alpha", *rules], accuracy),
@@ -102,8 +104,8 @@ def federation() -> str:
         table(["alpha", "worst alone", "gains least", "correct changed"], gains),
         "What a lying site, the third largest, changes in the mean average precision of the others, seed by seed: one "
         "that turns its steps round, a thousand times too long, and boasts of 10 million faces; and one that shuffles "
-        "its classes:",
-        table(["alpha", "turned round", "shuffled"], lies),
+        "its classes. Under secure aggregation its program shortened what it sent to the longest step of the terms:",
+        table(["alpha", "turned round", "turned, secure", "shuffled", "shuffled, secure"], lies),
         f"A site sent and received {size:.1f} MB in 20 rounds. All {cost['faces']:,} training faces at ten sites take "
         f"{cost['rounds']:.1f} seconds of processor time for the rounds, and {cost['views_and_neighbors']:.0f} + "
         f"{cost['each_site_alone']:.0f} + {cost['each_site_with_the_others']:.1f} for what sites do before (neighbors, "

@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .text import read_json
+
 #: Column that says which rows hold JSON strings.
 ESCAPED = "fercleaner_escaped"
 
@@ -62,7 +64,7 @@ def _plain(cell: str) -> str:
     if not cell.startswith('"'):
         return cell
     try:
-        value = json.loads(cell)
+        value = read_json(cell)
     except ValueError:
         return cell
     return value if isinstance(value, str) else cell

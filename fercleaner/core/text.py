@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from typing import Any
 
 #: Letters that a message shows of a cell or a name at most.
 SHOWN = 80
@@ -33,6 +35,14 @@ def shown(value: object, most: int = SHOWN) -> str:
     text = str(value)
     cut = text if len(text) <= most else text[: most - 3] + "..."
     return plain(cut).replace("\n", "\\n")
+
+
+def read_json(data: str | bytes) -> Any:
+    """Return what JSON from outside says; ValueError where it is none, not UTF-8, or nested deeper than can be read."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _code(character: str) -> str:

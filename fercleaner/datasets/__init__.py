@@ -65,6 +65,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "expw": Layout("ExpW, label.lst with face boxes", expw.read, True),
     "huggingface": Layout("a Hugging Face dataset saved with save_to_disk", huggingface.read, True, True),
 }
+#: Options that name the column of a role; `--column ROLE=NAME` names any.
+OPTIONS = {"site": "--site-by", "group": "--group-by"}
 
 
 def read(
@@ -116,6 +118,10 @@ def read(
     if options.images is not None and not reader.takes_images:
         raise InputError(f"This layout ({reader.title}) says itself where its pictures are; leave --images out.")
     if options.columns and not reader.takes_columns:
-        raise InputError(f"This layout ({reader.title}) has columns of its own; leave --column out.")
+        said = ", ".join(sorted({OPTIONS.get(role, "--column") for role in options.columns}))
+        raise InputError(
+            f"This layout ({reader.title}) has columns of its own, or none; leave {said} out, or write a list of its "
+            "pictures that has the column, and read that."
+        )
     with readable(path):
         return reader.read(path, options)

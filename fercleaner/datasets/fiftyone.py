@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from ..core.arrays import Doubles, Strings
 from ..core.errors import InputError
 from ..core.numeric import softmax
+from ..core.text import read_json
 
 #: Fields that are taken for predictions, first found first taken; else the only other classification field.
 FIELDS = ("predictions", "prediction")
@@ -30,7 +30,7 @@ def read_predictions(where: str, file: Path) -> tuple[Doubles, Strings, tuple[st
         The file has another shape, names no predictions, or has logits without as many classes.
     """
     try:
-        samples = json.loads(file.read_text(encoding="utf-8"))["samples"]
+        samples = read_json(file.read_text(encoding="utf-8"))["samples"]
         field = _field(where, samples)
         rows = [(sample, sample[field]) for sample in samples if sample.get(field)]
         ids = np.array([str(sample.get("face_id") or sample.get("id") or sample["filepath"]) for sample, _ in rows])
@@ -60,7 +60,7 @@ def _field(where: str, samples: list[dict[str, Any]]) -> str:
 
 def _classes(file: Path, field: str) -> tuple[str, ...]:
     beside = file.with_name("metadata.json")
-    about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    about = read_json(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
     return tuple(map(str, (about.get("classes") or {}).get(field) or about.get("default_classes") or ()))
 
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from ..core.errors import InputError
 from ..core.files import write_whole
+from ..core.text import read_json
 
 #: Holds the files that a demo wrote, each with its SHA-256; the second knows those of both while one replaces another.
 MARK, BOTH = ".fercleaner-demo.json", ".fercleaner-demo.both.json"
@@ -24,12 +25,12 @@ def written_before(folder: Path) -> Written:
     written: Written = {}
     for mark in (folder / MARK, folder / BOTH):
         try:
-            held = json.loads(mark.read_text(encoding="utf-8"))
+            held = read_json(mark.read_text(encoding="utf-8"))
             for name, digests in held.items():
                 written.setdefault(str(name), []).extend(str(digest) for digest in digests)
         except FileNotFoundError:
             continue
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise InputError(f"{mark} cannot be read. Remove the demo by hand, or name another folder.") from error
     for name, digests in written.items():
         path = folder / name

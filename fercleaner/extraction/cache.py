@@ -35,6 +35,7 @@ import numpy as np
 from ..core.arrays import Bools, Bytes, Floats, spec_digest
 from ..core.errors import StoreError
 from ..core.files import sweep, write_whole
+from ..core.text import read_json
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class FeatureCache:
         found = {}
         for folder in self._folders(None):
             try:
-                found[folder.name] = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+                found[folder.name] = read_json((folder / "spec.json").read_text(encoding="utf-8"))
             except (OSError, ValueError):
                 continue
         return found
@@ -262,7 +263,7 @@ class CachedView:
             self._folder.mkdir(parents=True, exist_ok=True)
             if path.exists():
                 try:
-                    held = json.loads(path.read_text(encoding="utf-8"))
+                    held = read_json(path.read_text(encoding="utf-8"))
                 except ValueError:
                     log.warning("%s is damaged and was written again", path)
                 else:
@@ -315,7 +316,7 @@ class CachedView:
             return None
         # From here on the file is what we wrote; it can still belong to another spec.
         length = int.from_bytes(raw[len(MAGIC) : start].tobytes(), "little")
-        header = json.loads(raw[start : start + length].tobytes())
+        header = read_json(raw[start : start + length].tobytes())
         rows, width = int(header["rows"]), int(header["width"])
         if (header["spec"], width) != (self.spec_digest, self.width):
             return None

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from ..core.types import Features, ImageSource, Samples
 from . import images
 from .cache import CachedView, FeatureCache
 from .extractor import Extractor
+from .on_disk import Table
 from .workers import Box, Workers
 
 #: Pictures read by a thread at once, threads, and blocks read ahead: bounds the encoded pictures held.
@@ -149,7 +151,7 @@ def extract(
         )
     if workers < 0:
         raise ValueError(f"workers is {workers}; 0 (none) or more")
-    run = _Run(samples, samples.images, extractor, progress)
+    run = _Run(samples, samples.images, extractor, progress, cache.folder if cache else None)
     with ExitStack() as stack:
         cached = stack.enter_context(cache.open(extractor.spec, extractor.width)) if cache else None
         pool: Workers[_Picture] = stack.enter_context(Workers(extractor.prepare, workers))
@@ -191,6 +193,7 @@ class _Run:
     images: ImageSource
     extractor: Extractor
     progress: Progress | None
+    folder: Path | None
     done: int = 0
     computed: int = 0
     reused: int = 0
@@ -199,7 +202,8 @@ class _Run:
     def __post_init__(self) -> None:
         n = len(self.samples)
         self.started = time.monotonic()
-        self.values: Floats = np.zeros((n, self.extractor.width), dtype=np.float32)
+        self.table = Table(n, self.extractor.width, self.folder)
+        self.values = self.table.values
         self.found: Bools = np.zeros(n, dtype=bool)
         self.notes: list[str] = [""] * n
         self.unreadable: Bools = np.zeros(n, dtype=bool)
@@ -254,7 +258,7 @@ class _Run:
             first_name,
             time.monotonic() - self.started,
         )
-        return Extraction(self.values, self.found, np.array(self.notes, dtype=np.str_), log)
+        return Extraction(self.table.sealed(), self.found, np.array(self.notes, dtype=np.str_), log)
 
     def _read(self) -> Iterator[list[_Picture]]:
         """Yield all pictures in row order, a few blocks read ahead by threads."""

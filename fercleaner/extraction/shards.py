@@ -23,6 +23,7 @@ import numpy as np
 from ..core.arrays import Bools, Progress, spec_digest
 from ..core.errors import InputError, StoreError
 from ..core.files import write_whole
+from ..core.text import read_json
 from ..core.types import ImageSource, Samples
 from .cache import FeatureCache
 from .extractor import Extractor
@@ -294,7 +295,7 @@ def _digests(extractors: Sequence[Extractor]) -> dict[str, str]:
 def read_mark(path: Path) -> Mark:
     """Return the mark in a file; StoreError where it is none."""
     try:
-        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        held: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
         mark = Mark(**held)
         Shard.parse(mark.shard)
         return mark

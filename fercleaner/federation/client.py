@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core.text import read_json
 from . import messages
 from .keys import SiteKey
 from .messages import Message, MessageLog, check_leaving, of_hello, of_masked, of_update, to_roster
 from .participant import Participant
 from .secure import Keys, covered
-from .terms import PROTOCOL, SECURE, SiteError, Terms
+from .terms import PROTOCOL, SECURE, Settings, SiteError, Terms
 
 #: Seconds between questions, and that an answer may take.
 POLL, ANSWER = 1.0, 60.0
+#: What a coordinator says of where things stand.
+STANDS = {"began", "round", "rounds", "have", "key", "asked", "done", "waits", "least_faces", "aggregate"}
 
 
 class Link:
@@ -77,7 +79,7 @@ class Link:
         if answer.getheader("Content-Type") == "application/octet-stream":
             return messages.decode(data, f"the coordinator {self.address}")
         try:
-            held = json.loads(data)
+            held = read_json(data)
         except ValueError as error:
             raise SiteError(f"{self.address} answered what no coordinator answers ({answer.status}).") from error
         if answer.status == 401:
@@ -93,13 +95,22 @@ def take_part(
     """Join, answer every round, and return the last heads (P, D + 1, C) and how many rounds there were.
 
     Nothing is kept between calls: a site that was killed starts again, and finds where the federation stands.
+
+    SiteError, before it joins, where the coordinator's settings do not meet the site's conditions: no other site is
+    kept waiting for it.
     """
+    stands = _stands(link)
+    site.conditions.check(site.name, Settings(least_faces=stands["least_faces"], aggregate=stands["aggregate"]))
     link.post("/hello", log.keep(of_hello(site.hello(), PROTOCOL), "hello.msg"))
     terms: Terms | None = None
+    said = ""
     cover: Cover | None = None
     while True:
-        stands = link.get("/status")
+        stands = _stands(link)
         site.callbacks.progress("rounds", stands["round"], stands["rounds"])
+        if stands["waits"] not in ("", said):
+            said = stands["waits"]
+            site.callbacks.note(said)
         if not stands["began"]:
             time.sleep(poll)
             continue
@@ -123,6 +134,13 @@ def take_part(
             time.sleep(poll)
 
 
+def _stands(link: Link) -> dict[str, Any]:
+    answer = link.get("/status")
+    if not isinstance(answer, dict) or not set(answer) >= STANDS:
+        raise SiteError("The coordinator does not say where things stand. Use the same version of fercleaner.")
+    return answer
+
+
 class Cover:
     """A site's side of secure aggregation: keys of its own, and each attempt answered once."""
 
@@ -142,12 +160,10 @@ class Cover:
             return True
         if not stands["asked"]:
             return False
-        try:
-            roster = to_roster(_expected(self._link.get("/roster"), "roster"))
-        except SiteError as error:
-            if "nothing is asked" in str(error):  # the attempt ended between two questions
-                return False
-            raise
+        answer = self._link.get("/roster")
+        if answer == {"asked": False}:  # the attempt ended between two questions
+            return False
+        roster = to_roster(_expected(answer, "roster"))
         if roster.attempt in self._answered:
             raise SiteError(
                 f"Site '{self._site.name}': the coordinator asks for one attempt twice, which would uncover what this "

@@ -15,12 +15,25 @@ from ..core.arrays import Floats
 from ..core.errors import StoreError
 from ..core.files import write_whole
 from . import messages, rounds
+from .kept import FEDERATION, HEADS, UPDATES, read_kept, update_file
 from .masked import Attempts
 from .messages import Message
 from .secure import uncovered
-from .terms import LEAST_SECURE, PROTOCOL, ROBUST, SECURE, Hello, Settings, SiteError, Terms, agree, check_site
+from .terms import (
+    LEAST_SECURE,
+    PROTOCOL,
+    ROBUST,
+    SECURE,
+    Hello,
+    Settings,
+    SiteError,
+    Terms,
+    agree,
+    check_site,
+)
 
-FEDERATION, HEADS, UPDATES = "federation.json", "heads.msg", "updates"
+#: Answers that close a round of robust joining.
+LEAST_ANSWERS = 2
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,13 @@ class Plan:
     settings: Settings
     patience: float = 600.0
 
+    def __post_init__(self) -> None:
+        if self.settings.aggregate == SECURE and self.sites < LEAST_SECURE:
+            raise SiteError(
+                f"Secure aggregation needs at least {LEAST_SECURE} sites, and {self.sites} are waited for: with fewer, "
+                "a sum shows what a site sent. Wait for more (--sites), or use --aggregate robust."
+            )
+
 
 class Coordinator:
     """Joins the sites' steps round by round; all that it knows is on disk before a site is answered.
@@ -50,6 +70,7 @@ class Coordinator:
     folder : path
         Where the state is kept; one that holds a federation goes on with it.
     plan : Plan
+        StoreError where it differs from what the federation in the folder began with.
     tell : callable
         Gets a sentence as things happen.
     now : callable
@@ -71,6 +92,7 @@ class Coordinator:
         self._fetched: set[str] = set()
         self._opened = now()
         self._attempts = Attempts()
+        self._failed, self._short = "", ""
         self._load()
 
     @property
@@ -80,9 +102,15 @@ class Coordinator:
 
     @property
     def all_served(self) -> bool:
-        """Whether every site that joined has fetched the last heads."""
+        """Whether every site that joined has fetched the last heads, or has had its time to."""
         with self._lock:
-            return self.done and set(self.hellos) <= self._fetched
+            late = self._now() - self._opened > self.plan.patience
+            return self.done and (late or not self.unserved)
+
+    @property
+    def unserved(self) -> list[str]:
+        """The sites that joined and have not fetched the last heads."""
+        return sorted(set(self.hellos) - self._fetched)
 
     def hello(self, site: str, message: Message) -> None:
         """Take in a site; SiteError where it does not fit or goes by another name than its key's."""
@@ -103,8 +131,7 @@ class Coordinator:
             self._save()
             if not known:
                 self._tell(f"Site '{site}' joined: {said.faces:,} labeled faces.")
-            if self.terms is None and len(self.hellos) >= self.plan.sites:
-                self._begin()
+            self._begin_if_all()
 
     def status(self, site: str) -> dict[str, Any]:
         """Return where the federation stands, for a site; JSON types."""
@@ -119,7 +146,16 @@ class Coordinator:
                 "key": site in self._attempts.keys,
                 "asked": self._attempts.asked(site),
                 "done": self.done,
+                "waits": self._waits(),
+                "least_faces": self.plan.settings.least_faces,
+                "aggregate": self.plan.settings.aggregate,
             }
+
+    def _waits(self) -> str:
+        """Return what the federation waits for, where it cannot go on for now, or ""."""
+        if self.terms is None:
+            return f"{len(self.hellos)} of {self.plan.sites} sites have joined; the others are waited for."
+        return self._short
 
     def terms_for(self, site: str) -> Message:
         """Return the terms and the part of a site; SiteError before all have joined."""
@@ -173,12 +209,12 @@ class Coordinator:
             self._absent.discard(site)
             self.tick()
 
-    def roster(self, site: str) -> Message:
-        """Return who takes part in the attempt that a site has to answer; SiteError where there is none."""
+    def roster(self, site: str) -> Message | dict[str, Any]:
+        """Return who takes part in the attempt that a site has to answer, or that it is asked for none: JSON types."""
         with self._lock:
             roster = self._attempts.roster
             if roster is None or not self._attempts.asked(site):
-                raise SiteError(f"Site '{site}': nothing is asked of it now.")
+                return {"asked": False}
             return messages.of_roster(roster)
 
     def masked(self, site: str, message: Message) -> bool:
@@ -202,23 +238,31 @@ class Coordinator:
     def tick(self, *, over: bool = False) -> None:
         """Close the round where all sites that are waited for have answered, or have had their time (or it is `over`).
 
-        A round needs two answers.
+        A round that lacks answers in time waits on, and says so. SiteError where the sites that joined cannot
+        begin.
         """
         with self._lock:
+            if self._failed:
+                raise SiteError(self._failed)
             if self.terms is None or self.done:
                 return
-            giving = {
-                n for n, hello in self.hellos.items() if hello.faces >= self.terms.least_faces and n in self.parts
-            }
+            giving = self._giving()
             late = over or self._now() - self._opened > self.plan.patience
             if self.terms.aggregate == SECURE:
                 self._tick_secure(giving - self._absent, late)
                 return
             missing = giving - self._absent - set(self._came)
-            if (missing and not late) or len(self._came) < 2:
+            if late and not over and len(self._came) < LEAST_ANSWERS:
+                self._say_short(set(self._came), giving, LEAST_ANSWERS)
+            if (missing and not late) or len(self._came) < LEAST_ANSWERS:
                 return
             self._leave_out(missing)
             self._close()
+
+    def _giving(self) -> set[str]:
+        """Return the sites that have joined and have faces enough to send anything."""
+        least = 0 if self.terms is None else self.terms.least_faces
+        return {name for name, hello in self.hellos.items() if hello.faces >= least and name in self.parts}
 
     def _tick_secure(self, waited_for: set[str], late: bool) -> None:
         """Begin an attempt when all that are waited for have given keys, close the round when all of it answered."""
@@ -227,10 +271,12 @@ class Coordinator:
         attempts = self._attempts
         if attempts.roster is None:
             ready = waited_for & set(attempts.keys)
+            if late and len(ready) < LEAST_SECURE:
+                self._say_short(ready, self._giving(), LEAST_SECURE)
             if len(ready) >= LEAST_SECURE and (ready == waited_for or late):
                 self._leave_out(waited_for - ready)
                 attempts.begin(self.round + 1, ready, self.hellos, self.parts)
-                self._opened = self._now()
+                self._opened, self._short = self._now(), ""
             return
         missing = set(attempts.roster.members) - set(attempts.came)
         if not missing:
@@ -243,13 +289,40 @@ class Coordinator:
             attempts.end(missing)
             self._opened = self._now()
 
+    def _say_short(self, answered: set[str], giving: set[str], least: int) -> None:
+        """Tell, once a round, that it cannot be closed by the sites that answered."""
+        gone = ", ".join(f"'{name}'" for name in sorted(giving - answered))
+        sentence = (
+            f"Round {self.round + 1}: {len(answered)} of {len(giving)} sites have answered, and at least {least} are "
+            f"needed. It waits for {gone}: run the same command there again."
+        )
+        if sentence != self._short:
+            self._short = sentence
+            self._tell(sentence)
+
     def _leave_out(self, missing: set[str]) -> None:
         for name in sorted(missing):
             self._tell(f"Round {self.round + 1}: site '{name}' did not answer; the round goes on without it.")
         self._absent |= missing
 
-    def _begin(self) -> None:
-        self.terms = agree(list(self.hellos.values()), self.plan.settings)
+    def _begin_if_all(self) -> None:
+        """Begin where the sites that are waited for have joined; where they cannot, say so to whoever asks."""
+        if self.terms is not None or len(self.hellos) < self.plan.sites:
+            return
+        try:
+            terms = agree(list(self.hellos.values()), self.plan.settings)
+        except SiteError as error:
+            self._failed = (
+                f"The federation cannot begin: {error} Start the coordinator again with more --sites or fewer "
+                "--least-faces."
+            )
+            self._tell(self._failed)
+            raise SiteError(self._failed) from error
+        self._failed = ""
+        self._begin(terms)
+
+    def _begin(self, terms: Terms) -> None:
+        self.terms = terms
         self.parts = rounds.dealt(list(self.hellos), self.terms.parts)
         self.heads = rounds.start(self.terms)
         self._opened = self._now()
@@ -270,13 +343,11 @@ class Coordinator:
         self.heads, self.round = heads, number
         self._tell(f"Round {number} of {self.terms.rounds}: {sites} sites.")
         self._came = {}
-        self._opened = self._now()
+        self._opened, self._short = self._now(), ""
         shutil.rmtree(self.folder / UPDATES / f"{number:03d}", ignore_errors=True)
 
     def _keep(self, site: str, message: Message) -> None:
-        number = sorted(self.hellos).index(site)
-        folder = f"{UPDATES}/{self.round + 1:03d}"
-        self._write(f"{folder}/{number:04d}.msg", messages.encode(message))
+        self._write(update_file(self.round + 1, site), messages.encode(message))
 
     def _save(self) -> None:
         held = {
@@ -299,32 +370,14 @@ class Coordinator:
             ) from error
 
     def _load(self) -> None:
-        path = self.folder / FEDERATION
-        if not path.exists():
+        kept = read_kept(self.folder, self.plan.settings)
+        if kept is None:
             return
-        try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            if held["protocol"] != PROTOCOL:
-                raise StoreError(f"{path} is of protocol {held['protocol']}, this is {PROTOCOL}. Use another --state.")
-            self.parts = {str(name): int(part) for name, part in held["parts"].items()}
-            for name, said in held["sites"].items():
-                views = tuple((str(view), int(width), str(encoder)) for view, width, encoder in said["views"])
-                self.hellos[name] = Hello(**{**said, "classes": tuple(said["classes"]), "views": views})
-            self.terms = None if held["terms"] is None else Terms.from_dict(held["terms"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{path} is damaged ({error}). Use another --state, or put it back from a copy."
-            ) from error
-        if self.terms is None:
+        self.hellos, self.parts, self.terms = kept.hellos, kept.parts, kept.terms
+        self.round, self.heads, self._came = kept.round, kept.heads, kept.came
+        if self.terms is None:  # killed after the last site joined, or this run waits for fewer
+            self._begin_if_all()
             return
-        message = messages.decode((self.folder / HEADS).read_bytes(), f"the file {self.folder / HEADS}")
-        self.heads, self.round = message.arrays["heads"], message.fields["round"]
-        for over in (self.folder / UPDATES).glob("[0-9]*"):  # a coordinator killed between the heads and this
-            if int(over.name) <= self.round:
-                shutil.rmtree(over, ignore_errors=True)
-        for file in sorted((self.folder / UPDATES / f"{self.round + 1:03d}").glob("*.msg")):
-            update = messages.to_update(messages.decode(file.read_bytes(), f"the file {file}"))
-            self._came[update.site] = update
         self._tell(
             f"Goes on with {len(self.hellos)} sites after round {self.round} of {self.terms.rounds}; "
             f"{len(self._came)} have answered already."

@@ -59,9 +59,12 @@ def random_frequencies(width: int, columns: int, seed: int, scale: float) -> Flo
 
 
 def frequencies_digest(width: int, columns: int, seed: int, scale: float) -> str:
-    """Return the first 16 hex digits of the SHA-256 of `frequencies`."""
-    drawn = np.ascontiguousarray(random_frequencies(width, columns, seed, scale), dtype="<f4")
-    return hashlib.sha256(drawn.tobytes()).hexdigest()[:16]
+    """Return the first 16 hex digits of the SHA-256 of `random_frequencies`."""
+    return _digest(random_frequencies(width, columns, seed, scale))
+
+
+def _digest(drawn: Floats) -> str:
+    return hashlib.sha256(np.ascontiguousarray(drawn, dtype="<f4").tobytes()).hexdigest()[:16]
 
 
 def design(rows: Floats, found: Bools, terms: Terms) -> Floats:
@@ -81,7 +84,7 @@ def design(rows: Floats, found: Bools, terms: Terms) -> Floats:
     Rahimi and Recht, Random Features for Large-Scale Kernel Machines, NIPS 2007.
     """
     drawn = random_frequencies(rows.shape[1], terms.columns, terms.seed, terms.spread)
-    have = hashlib.sha256(np.ascontiguousarray(drawn, dtype="<f4").tobytes()).hexdigest()[:16]
+    have = _digest(drawn)
     if have != terms.check:
         raise SiteError(
             f"The random features drawn here ({have}) are not the federation's ({terms.check}): seed {terms.seed}, "

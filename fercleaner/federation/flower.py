@@ -73,8 +73,11 @@ def _run(grid: Any, coordinator: Coordinator, nodes: list[int], timeout: float |
     """Run all rounds among these nodes."""
     names: dict[int, str] = {}
     for node, held in _asked(grid, HELLO, {node: {} for node in nodes}, timeout).items():
-        message = messages.decode(held["message"], f"node {node}")
-        names[node] = str(message.fields["site"])
+        message = messages.expected(messages.decode(held["message"], f"node {node}"), "hello", f"Node {node}")
+        name = str(message.fields["site"])
+        if name in names.values():
+            raise SiteError(f"Two nodes are called '{name}'. Give one of them another name.")
+        names[node] = name
         coordinator.hello(names[node], message)
     if coordinator.terms is not None and coordinator.terms.aggregate == SECURE:
         raise SiteError("Secure aggregation is not carried by Flower here. Use coordinate and site, or robust.")
@@ -144,8 +147,10 @@ def client_app(open_site: Callable[[Any], Participant], out: Callable[[Any], Pat
 def _begun(site: Participant, message: Any) -> tuple[Participant, Terms, Any, int]:
     """Return the site, begun under the terms in a Flower message, with the terms, the heads and their round."""
     held = message.content[RECORD]
-    said = messages.decode(held["terms"], "the coordinator")
-    heads = messages.decode(held["heads"], "the coordinator")
+    said, heads = (
+        messages.expected(messages.decode(held[kind], "the coordinator"), kind, "The coordinator")
+        for kind in ("terms", "heads")
+    )
     terms = Terms.from_dict(said.fields["terms"])
     if site.terms != terms:
         site.begin(terms, said.fields["part"])

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ..core.errors import MissingDependency, StoreError
 from ..core.files import write_whole
+from ..core.text import read_json
+from .names import distinct_files
 from .terms import SiteError
 
 #: Years that a coordinator's certificate is good for.
@@ -36,7 +38,7 @@ class SiteKey:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise SiteError(f"--key {path} is no file. The coordinator makes one for each site.")
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
+            held = read_json(path.read_text(encoding="utf-8"))
             return cls(str(held["site"]), str(held["secret"]), str(held["certificate"]))
         except FileNotFoundError as error:
             raise SiteError(f"--key {path}: no such file. The coordinator makes one for each site.") from error
@@ -73,7 +75,7 @@ class KeyRing:
                 _private(folder / PRIVATE, private)
                 write_whole(folder / CERTIFICATE, [certificate])
             held = folder / KNOWN
-            self._known: dict[str, str] = json.loads(held.read_text(encoding="utf-8")) if held.exists() else {}
+            self._known: dict[str, str] = read_json(held.read_text(encoding="utf-8")) if held.exists() else {}
         except OSError as error:
             raise StoreError(f"{folder}: keys cannot be kept there ({error.strerror or error}).") from error
         except ValueError as error:
@@ -87,20 +89,27 @@ class KeyRing:
         return sorted(self._known)
 
     def invite(self, names: Sequence[str]) -> list[Path]:
-        """Make key files for the sites that have none, and return where they lie."""
-        made = []
-        certificate = (self.folder / CERTIFICATE).read_text(encoding="utf-8")
-        for name in names:
-            if name in self._known:
-                continue
-            secret = secrets.token_hex(32)
-            path = self.folder / f"{name}.key"
-            text = json.dumps({"site": name, "secret": secret, "certificate": certificate}, indent=1)
-            _private(path, text.encode())
-            self._known[name] = _digest(secret)
-            made.append(path)
-        write_whole(self.folder / KNOWN, [json.dumps(self._known, indent=1, sort_keys=True).encode()])
+        """Make key files for the sites that have none, and return where they lie.
+
+        SiteError where two sites would have one file; StoreError where keys cannot be kept.
+        """
+        files = distinct_files([*self._known, *names])
+        try:
+            certificate = (self.folder / CERTIFICATE).read_text(encoding="utf-8")
+            made = [self._invited(name, files[name], certificate) for name in files if name not in self._known]
+            write_whole(self.folder / KNOWN, [json.dumps(self._known, indent=1, sort_keys=True).encode()])
+        except OSError as error:
+            raise StoreError(f"{self.folder}: keys cannot be kept there ({error.strerror or error}).") from error
         return made
+
+    def _invited(self, name: str, file: str, certificate: str) -> Path:
+        """Write the key file of a new site and return where it lies."""
+        secret = secrets.token_hex(32)
+        path = self.folder / f"{file}.key"
+        text = json.dumps({"site": name, "secret": secret, "certificate": certificate}, indent=1)
+        _private(path, text.encode())
+        self._known[name] = _digest(secret)
+        return path
 
     def owner(self, secret: str) -> str | None:
         """Return the site whose secret this is, or None."""

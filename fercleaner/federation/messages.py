@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from ..core.errors import StoreError
 from ..core.files import write_whole
-from ..core.text import shown
+from ..core.text import read_json, shown
 from .rounds import Update
 from .secure import Masked, Member, Roster
-from .terms import ROBUST, SECURE, Hello, SiteError, Terms
+from .terms import ROBUST, SECURE, Hello, SiteError, Terms, read_views
 
 MAGIC = b"FCSITES1"
 #: Largest message that is read, in bytes, and longest header.
@@ -105,7 +105,7 @@ def decode(data: bytes, sender: str) -> Message:
     try:
         if length > min(MOST_HEADER, end - start):
             raise ValueError("header")
-        header = json.loads(data[start : start + length])
+        header = read_json(data[start : start + length])
         arrays, at, dtype = dict[str, NDArray[Any]](), start + length, KINDS[str(header["kind"])].dtype
         for name, shape in sorted(header["arrays"].items()):
             size = 4 * int(np.prod([int(side) for side in shape], dtype=np.int64))
@@ -121,6 +121,13 @@ def decode(data: bytes, sender: str) -> Message:
         raise SiteError(f"A message from {sender} cannot be read. Use the same version of fercleaner.") from error
 
 
+def expected(message: Message, kind: str, sender: str) -> Message:
+    """Return a message; SiteError, which begins with the sender, where it is of another kind."""
+    if message.kind != kind:
+        raise SiteError(f"{sender} sent a message '{message.kind}' where '{kind}' was expected.")
+    return message
+
+
 def of_hello(hello: Hello, protocol: int) -> Message:
     """Return what a site says of itself as a message."""
     views = [list(view) for view in hello.views]
@@ -129,15 +136,15 @@ def of_hello(hello: Hello, protocol: int) -> Message:
 
 
 def to_hello(message: Message, protocol: int) -> Hello:
-    """Return what a message of kind hello says; SiteError for another version or numbers that cannot be."""
-    held = message.fields
+    """Return what a message of kind hello says; SiteError for another kind or version, or numbers that cannot be."""
+    held = expected(message, "hello", "A site").fields
     if held["protocol"] != protocol:
         raise SiteError(
             f"Site '{held['site']}' speaks protocol {held['protocol']}, the coordinator {protocol}. Use the same "
             "version of fercleaner."
         )
     try:
-        views = tuple((str(name), int(width), str(encoder)) for name, width, encoder in held["views"])
+        views = read_views(held["views"])
     except (TypeError, ValueError) as error:
         raise SiteError(f"Site '{held['site']}': its views cannot be read.") from error
     spread = float(held["spread"])
@@ -153,8 +160,8 @@ def of_update(update: Update, number: int) -> Message:
 
 
 def to_update(message: Message) -> Update:
-    """Return the steps that a message of kind update holds."""
-    held = message.fields
+    """Return the steps that a message of kind update holds; SiteError for another kind."""
+    held = expected(message, "update", "A site").fields
     return Update(held["site"], held["part"], held["faces"], message.arrays["steps"])
 
 

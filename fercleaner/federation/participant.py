@@ -16,16 +16,21 @@ from ..pipeline.inputs import Callbacks, Resources, Sources
 from ..pipeline.refine import emptied_classes, gather, run
 from ..results.assemble import assembled
 from .features import design, median_distance, shared_views, unit_views
-from .heads import Step, class_columns, posteriors
-from .messages import check_leaving, encode, of_hello, of_update, text_of
+from .heads import Step, check_heads, class_columns, posteriors
+from .messages import Message, check_leaving, encode, of_hello, of_masked, of_update, text_of
 from .reading import read_labels, share_of_others, together
 from .rounds import Update, start
-from .terms import LEAST_FACES, PROTOCOL, Hello, Settings, SiteError, Terms, agree, check_site, hello_of
+from .secure import Keys, Member, Roster, covered
+from .terms import PARTS, PROTOCOL, SECURE, Conditions, Hello, SiteError, Terms, agree, check_site, hello_of
 
 #: Name of the posteriors of the head that other sites' faces trained.
 SHARED = "sites"
+#: Conditions of a site that says nothing else.
+USUAL = Conditions()
 #: Folds in which a site counts its own noise.
 FOLDS = 5
+#: What a rehearsal cannot know.
+MADE_UP = "other terms of the coordinator, or fewer sites than five, change rounds and shapes, and no kind of message."
 
 
 class Participant:
@@ -45,6 +50,8 @@ class Participant:
     method : Method
     sources, resources, callbacks
         As of `pipeline.refine`.
+    conditions : Conditions
+        Terms that do not meet them are refused.
 
     Source
     ------
@@ -53,12 +60,20 @@ class Participant:
     """
 
     def __init__(
-        self, name: str, samples: Samples, method: Method, sources: Sources, resources: Resources, callbacks: Callbacks
+        self,
+        name: str,
+        samples: Samples,
+        method: Method,
+        sources: Sources,
+        resources: Resources,
+        callbacks: Callbacks,
+        conditions: Conditions = USUAL,
     ) -> None:
         if any(table.name == SHARED for table in sources.posteriors):
             raise SiteError(f"Posteriors cannot be called '{SHARED}' at a site: those of other sites are. Rename them.")
         require_labels(samples, method.name)
         self.name, self.method, self.resources, self.callbacks = name, method, resources, callbacks
+        self.conditions = conditions
         self._evidence = gather(samples, method, sources, resources, callbacks)
         self.samples = self._evidence.samples
         self.views = shared_views(self._evidence.features)
@@ -84,7 +99,11 @@ class Participant:
         return self._alone
 
     def begin(self, terms: Terms, part: int) -> None:
-        """Take the terms and the part that the coordinator gave; refine alone, if the site has faces enough to give."""
+        """Take the terms and the part that the coordinator gave; refine alone, if the site has faces enough to give.
+
+        SiteError where the terms do not meet the site's conditions, or are of other classes or views.
+        """
+        self.conditions.check(self.name, terms)
         check_site(self.hello(), terms)
         self.terms, self._part = terms, part
         self._design = design(self._rows, self.found, terms)
@@ -114,7 +133,13 @@ class Participant:
         return Posteriors(SHARED, self.samples.ids, self.samples.classes, values, self.found)
 
     def finish(self, heads: Floats, rounds: int) -> RefinedSet:
-        """Return the site's refined labels, with what the others learned; heads of zeros say nothing."""
+        """Return the site's refined labels, with what the others learned; heads of zeros say nothing.
+
+        SiteError before `begin`, and for heads that are not finite or of another shape than the terms'.
+        """
+        if self.terms is None:
+            raise SiteError(f"Site '{self.name}' has not begun.")
+        check_heads(heads, self.terms)
         refinement, evidence = self.alone(), self._evidence
         used, share = bool(heads[self._part].any()), 0.0
         if used:
@@ -155,13 +180,34 @@ class Participant:
 
 
 def rehearsed(site: Participant, noise: float = 0.0) -> list[str]:
-    """Return as text what a site would send: its hello and, if it gives, its first step, under terms made up for it."""
-    hello = of_hello(site.hello(), PROTOCOL)
-    texts = [text_of(hello, len(encode(hello)))]
-    if site.faces < LEAST_FACES:
-        return [*texts, f"Nothing else: {site.faces} labeled faces with a vector are fewer than {LEAST_FACES}."]
-    terms = agree([site.hello(), replace(site.hello(), site="another site")], Settings())
+    """Return as text what a site would send: its hello and, if it gives, what it sends in the first round.
+
+    The terms are made up: those that just meet the site's conditions, with as many sites as there are parts.
+    """
+    least, hello = site.conditions.least_faces, site.hello()
+    said = of_hello(hello, PROTOCOL)
+    texts = [text_of(said, len(encode(said)))]
+    if site.faces < least:
+        return [*texts, f"Nothing else: {site.faces} labeled faces with a vector are fewer than {least}."]
+    others = [replace(hello, site=f"another site {number}") for number in range(1, PARTS)]
+    terms = agree([hello, *others], site.conditions.settings())
     site.begin(terms, 0)
-    update = of_update(site.update(start(terms), noise), 1)
-    check_leaving(update, terms)
-    return [*texts, text_of(update, len(encode(update))), f"The same again in each of {terms.rounds} rounds."]
+    update = site.update(start(terms), noise)
+    if terms.aggregate == SECURE:
+        leaving = _covered(update, [other.site for other in others], terms)
+    else:
+        leaving = [of_update(update, 1)]
+    for message in leaving:
+        check_leaving(message, terms)
+        texts.append(text_of(message, len(encode(message))))
+    return [*texts, f"The last again in each of {terms.rounds} rounds; {MADE_UP}"]
+
+
+def _covered(update: Update, others: list[str], terms: Terms) -> list[Message]:
+    """Return the key and the masked steps that a site sends among these others."""
+    keys = {name: Keys() for name in (update.site, *others)}
+    members = {name: Member(own.public, part, update.faces) for part, (name, own) in enumerate(keys.items())}
+    roster = Roster(1, "rehearsed", members)
+    masked = covered(update.steps, update.site, keys[update.site], roster, terms)
+    key = Message("key", {"site": update.site, "public": keys[update.site].public.hex()})
+    return [key, of_masked(masked, update.site, roster)]

@@ -70,14 +70,21 @@ class Roster:
         return sorted(name for name, member in self.members.items() if member.part != part)
 
 
+def check_installed() -> None:
+    """Raise MissingDependency where masks cannot be made here; call it before long work."""
+    try:
+        import cryptography  # noqa: F401 - whether it is there
+    except ImportError as error:
+        raise MissingDependency("cryptography", "Secure aggregation", extra="federated") from error
+
+
 class Keys:
-    """A site's key pair, made when it starts and never kept."""
+    """A site's key pair, made when it starts and never kept; MissingDependency without the package cryptography."""
 
     def __init__(self) -> None:
-        try:
-            from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-        except ImportError as error:
-            raise MissingDependency("cryptography", "Secure aggregation", extra="federated") from error
+        check_installed()
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
         self._private = X25519PrivateKey.generate()
         self.public: bytes = self._private.public_key().public_bytes_raw()
 

@@ -21,6 +21,8 @@ from .terms import SiteError
 STILL = 60.0
 #: Seconds between looks at whether a round has waited long enough.
 TICK = 0.5
+#: Seconds that a federation that cannot go on is served, so that sites that ask where it stands get the error.
+LAST_ANSWERS = 5.0
 BINARY, JSON = "application/octet-stream", "application/json"
 
 
@@ -50,11 +52,11 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing: the coordinator tells what happens."""
 
     def _hello(self, site: str, data: bytes) -> dict[str, Any]:
-        self.server.coordinator.hello(site, messages.decode(data, f"site '{site}'"))
+        self.server.coordinator.hello(site, _of_kind("hello", data, site))
         return {"joined": True}
 
     def _update(self, site: str, data: bytes) -> dict[str, Any]:
-        return {"counts": self.server.coordinator.update(site, messages.decode(data, f"site '{site}'"))}
+        return {"counts": self.server.coordinator.update(site, _of_kind("update", data, site))}
 
     def _key(self, site: str, data: bytes) -> dict[str, Any]:
         self.server.coordinator.key(site, _of_kind("key", data, site))
@@ -66,10 +68,14 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, known: dict[str, Callable[[str, bytes], Any]]) -> None:
         scheme, _, secret = self.headers.get("Authorization", "").partition(" ")
         site = self.server.keys.owner(secret) if scheme == "Bearer" else None
-        size = int(self.headers.get("Content-Length") or 0)
+        size = self._size()
         if site is None:
             self.close_connection = True
             self._send(HTTPStatus.UNAUTHORIZED, {"error": "No site of this coordinator has this key."})
+            return
+        if size is None:
+            self.close_connection = True
+            self._send(HTTPStatus.LENGTH_REQUIRED, {"error": f"Site '{site}' did not say how long its message is."})
             return
         if size > self.server.most_bytes:
             self.close_connection = True
@@ -87,6 +93,13 @@ class Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.INSUFFICIENT_STORAGE, {"error": str(error)})
         except FercleanerError as error:
             self._send(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+
+    def _size(self) -> int | None:
+        """Return the bytes that follow, as the headers say; None where they say no number."""
+        said = self.headers.get("Content-Length")
+        if said is None and self.command == "GET" and "Transfer-Encoding" not in self.headers:
+            return 0
+        return int(said) if said is not None and said.isascii() and said.isdigit() and len(said) < 19 else None
 
     def _send(self, status: HTTPStatus, content: Any) -> None:
         binary = isinstance(content, messages.Message)
@@ -136,15 +149,25 @@ class Server(ThreadingHTTPServer):
         finally:
             _close(secured)
 
+    def _tick(self) -> None:
+        try:
+            self.coordinator.tick()
+        except SiteError:
+            time.sleep(LAST_ANSWERS)
+            raise
+
     def run(self, *, stay: bool) -> None:
-        """Serve until every site has fetched the last heads, or for ever; StoreError where the state cannot be kept."""
+        """Serve until every site has fetched the last heads or has had its time to, or for ever (`stay`).
+
+        StoreError where the state cannot be kept; SiteError where the sites cannot begin or go on.
+        """
         import threading
 
         listening = threading.Thread(target=self.serve_forever, args=(TICK,), daemon=True)
         listening.start()
         try:
             while listening.is_alive():
-                self.coordinator.tick()
+                self._tick()
                 if self.failed is not None:
                     raise self.failed
                 if self.coordinator.all_served and not stay:
@@ -157,10 +180,7 @@ class Server(ThreadingHTTPServer):
 
 
 def _of_kind(kind: str, data: bytes, site: str) -> messages.Message:
-    message = messages.decode(data, f"site '{site}'")
-    if message.kind != kind:
-        raise SiteError(f"Site '{site}' sent a message '{message.kind}' where '{kind}' was expected.")
-    return message
+    return messages.expected(messages.decode(data, f"site '{site}'"), kind, f"Site '{site}'")
 
 
 def _close(secured: ssl.SSLSocket) -> None:

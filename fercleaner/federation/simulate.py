@@ -28,10 +28,11 @@ from .messages import (
     to_hello,
     to_update,
 )
-from .participant import Participant
+from .names import distinct_files
+from .participant import USUAL, Participant
 from .rounds import Update
 from .secure import Keys, Member, Roster, covered, uncovered
-from .terms import PROTOCOL, SECURE, Settings, SiteError, Terms, agree
+from .terms import PROTOCOL, SECURE, Conditions, Settings, SiteError, Terms, agree
 
 #: Changes what a site sends in a round, or returns None: it sends nothing. Tests and benchmarks lie with it.
 Tamper = Callable[[Update, int], Update | None]
@@ -62,7 +63,10 @@ class Federated:
 def rows_by_site(samples: Samples) -> dict[str, Ints]:
     """Return the rows of each site by name; SiteError where the set names fewer than two."""
     if samples.site is None:
-        raise SiteError("The set names no sites. Name the column that holds them: --site-by COLUMN.")
+        raise SiteError(
+            "The set names no sites. Name the column that holds them: --site-by COLUMN. A set of folders has none: "
+            "write a list of its pictures with a column of sites."
+        )
     names = [str(name) for name in np.unique(samples.site) if name != ""]
     if len(names) < 2:
         raise SiteError(f"The set has {len(names)} site ({', '.join(names) or 'none'}); at least 2 are needed.")
@@ -70,15 +74,23 @@ def rows_by_site(samples: Samples) -> dict[str, Ints]:
 
 
 def participants(
-    samples: Samples, method: Method, sources: Sources, resources: Resources, callbacks: Callbacks
+    samples: Samples,
+    method: Method,
+    sources: Sources,
+    resources: Resources,
+    callbacks: Callbacks,
+    conditions: Conditions = USUAL,
 ) -> list[Participant]:
-    """Return each site of a set with its own faces, and nothing of the others."""
+    """Return each site of a set with its own faces, and nothing of the others; says how many faces have no site."""
     found = []
     rows = rows_by_site(samples)
+    without = len(samples) - sum(map(len, rows.values()))
+    if without:
+        callbacks.note(f"{without:,} of {len(samples):,} faces name no site: no site has them, and they are left out.")
     for number, (name, chosen) in enumerate(rows.items()):
         callbacks.progress("sites", number, len(rows))
         own = select(samples, chosen).replacing(site=None)
-        found.append(Participant(name, own, method, sources_of_rows(sources, chosen), resources, callbacks))
+        found.append(Participant(name, own, method, sources_of_rows(sources, chosen), resources, callbacks, conditions))
     callbacks.progress("sites", len(rows), len(rows))
     return found
 
@@ -126,7 +138,8 @@ def federate(
     """
     callbacks = callbacks or Callbacks()
     by_name = {site.name: site for site in sites}
-    logs = {name: None if log is None else MessageLog(log / folder_name(name)) for name in by_name}
+    files = {} if log is None else distinct_files(by_name)
+    logs = {name: None if log is None else MessageLog(log / files[name]) for name in by_name}
     sent, received, refused = dict.fromkeys(by_name, 0), dict.fromkeys(by_name, 0), list[str]()
 
     def travels(name: str, message: Message, file: str, terms: Terms | None) -> Message:
@@ -193,20 +206,9 @@ def _under_masks(
     return uncovered(heads, arrived, roster, terms)
 
 
-def folder_name(site: str) -> str:
-    """Return the name of a site as a name of files: letters, digits, "-", "_" and "."; others as "_"."""
-    text = "".join(c if c.isalnum() or c in "-_." else "_" for c in site)
-    return text.lstrip(".") or "_"
-
-
 def file_names(samples: Samples) -> dict[str, str]:
     """Return `folder_name` of each site of a set; SiteError where two would be the same."""
-    names = {name: folder_name(name) for name in rows_by_site(samples)}
-    for name, file in names.items():
-        other = next((n for n, f in names.items() if f.lower() == file.lower() and n != name), None)
-        if other is not None:
-            raise SiteError(f"Sites '{name}' and '{other}' would write the same file '{file}'. Rename one of them.")
-    return names
+    return distinct_files(rows_by_site(samples))
 
 
 def finish(sites: Iterable[Participant], done: Federated, callbacks: Callbacks) -> dict[str, RefinedSet]:

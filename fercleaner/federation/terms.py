@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ LEAST_SECURE = 3
 #: Vectors of the user's own have no encoder to compare: views of this kind go by name and width.
 OWN_VECTORS = "vectors"
 
+#: Name, width and encoder of each view.
+Views = tuple[tuple[str, int, str], ...]
+
 
 class SiteError(FercleanerError):
     """A site, a coordinator or a message that does not fit; the message names the site."""
@@ -57,7 +60,7 @@ class Hello:
 
     site: str
     classes: tuple[str, ...]
-    views: tuple[tuple[str, int, str], ...]
+    views: Views
     faces: int
     spread: float
 
@@ -82,7 +85,7 @@ class Terms:
     """
 
     classes: tuple[str, ...]
-    views: tuple[tuple[str, int, str], ...]
+    views: Views
     columns: int
     seed: int
     spread: float
@@ -106,8 +109,7 @@ class Terms:
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> Terms:
         """Return the terms that `to_dict` wrote."""
-        views = tuple((str(name), int(width), str(encoder)) for name, width, encoder in held["views"])
-        return cls(**{**held, "classes": tuple(held["classes"]), "views": views})
+        return cls(**{**held, "classes": tuple(held["classes"]), "views": read_views(held["views"])})
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,48 @@ class Settings:
                 f"aggregate is '{self.aggregate}'; expected robust or secure. Both at once cannot be: medians of "
                 "single steps need what secure aggregation hides."
             )
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a site asks of the terms, whatever its coordinator wants: under others it sends no step.
+
+    Parameters
+    ----------
+    least_faces : int
+        Its steps are sums over at least so many labeled faces.
+    aggregate : {"robust", "secure"}
+        How its steps are joined.
+    """
+
+    least_faces: int = LEAST_FACES
+    aggregate: str = ROBUST
+
+    def __post_init__(self) -> None:
+        self.settings()
+
+    def settings(self) -> Settings:
+        """Return settings that meet them, the rest as usual; SiteError where there are none."""
+        return Settings(least_faces=self.least_faces, aggregate=self.aggregate)
+
+    def check(self, site: str, terms: Terms | Settings) -> None:
+        """Raise SiteError, which names the site, where terms, or settings that make them, do not meet them."""
+        if terms.least_faces < self.least_faces:
+            raise SiteError(
+                f"Site '{site}' sends sums over at least {self.least_faces} faces; under the coordinator's terms "
+                f"{terms.least_faces} are enough. No step was sent. Ask for --least-faces {self.least_faces} there, or "
+                f"allow {terms.least_faces} here."
+            )
+        if terms.aggregate != self.aggregate:
+            raise SiteError(
+                f"Site '{site}' takes part under --aggregate {self.aggregate}; the coordinator joins steps by "
+                f"{terms.aggregate}. No step was sent. Use the same --aggregate at all sites and the coordinator."
+            )
+
+
+def read_views(held: Iterable[Iterable[Any]]) -> Views:
+    """Return (name, width, encoder) of each view as JSON holds them; TypeError or ValueError where it is none."""
+    return tuple((str(name), int(width), str(encoder)) for name, width, encoder in held)
 
 
 def hello_of(site: str, samples: Samples, features: Mapping[str, Features], spread: float, faces: int) -> Hello:

@@ -22,13 +22,15 @@ from ..noise.precision import Flipped, flip_depths_of, most_wrong, noise_rate
 
 #: Figures of a run, in the order of the table.
 MEASURES = ("average_precision", "auroc", "r_precision", "accuracy", "flag_precision", "flag_recall")
+#: Methods whose 1 - quality is the chance that a label is wrong: their own word on their flags is taken (trial-notes).
+CALIBRATED = (DEFAULT,)
 #: What the figures take for granted.
 ASSUMED = (
     "Judged are labels that most methods believe: a flip of one counts as wrong and the others as right. Faces that "
     "most methods misread are left out, so the figures are higher than those of finding the set's own mistakes.",
-    "The expected precision takes it that the set's own wrong labels, of the share named, are found like the flips. "
-    "Mistakes that annotators share are harder to find, and right labels of faces that the evidence misreads pass for "
-    "wrong ones: expect less there.",
+    "The expected precision of consensus is its own word, 1 - quality of what it flags. That of other methods takes it "
+    "that the set's own wrong labels, of the share named, are found like the flips. Mistakes that annotators share are "
+    "harder to find, and right labels of faces that the evidence misreads pass for wrong ones: expect less there.",
 )
 
 
@@ -61,10 +63,12 @@ class MethodFigures:
     flagged : float
         Share of the set's own labels that it flags.
     expected_precision : float or None
-        Mean chance of being wrong of the labels that it flags (`flip_curve.chances`), their mean over the set being
-        the trial's noise rate; None where nothing is flagged.
+        Mean chance of being wrong of the labels that it flags; None where nothing is flagged. Of `CALIBRATED` methods
+        their own, 1 - quality; of others by the curve of `flip_curve`, whose mean over the set is the trial's noise
+        rate.
     precision_range : (float, float) or None
-        The same by the lower and by the higher of the two estimates of `Trial.noise_rate`.
+        The least and the greatest of that and of the curve's by the lower and by the higher of the two estimates of
+        `Trial.noise_rate`.
     expected_recall : float
         Share of the flips that it flags, mean over the kinds of noise.
     by_noise : mapping of noise -> mapping of MEASURES -> Figure
@@ -190,9 +194,7 @@ def trial_figures(runs: Runs) -> Trial:
     for row in np.argsort(-standing.score, kind="stable").tolist():
         name = names[row]
         by_noise = _by_noise(runs, name, faces)
-        span = None
-        if runs.first[name].flagged[labeled].any():
-            span = [_expected_precision(runs, name, share) for share in (low, rate, high)]
+        expected, span = _precision_of_flags(runs, name, (low, rate, high))
         table[name] = MethodFigures(
             score=float(standing.score[row]),
             interval=(float(standing.interval[row, 0]), float(standing.interval[row, 1])),
@@ -201,8 +203,8 @@ def trial_figures(runs: Runs) -> Trial:
             share_best=float(standing.share_best[row]),
             noise_rate=rates[name],
             flagged=float(runs.first[name].flagged[labeled].mean()),
-            expected_precision=None if span is None else span[1],
-            precision_range=None if span is None else (span[0], span[2]),
+            expected_precision=expected,
+            precision_range=span,
             expected_recall=float(np.mean([_flag_recall(c, a) for c, a in _pairs(runs, name)])),
             by_noise=by_noise,
         )
@@ -243,7 +245,20 @@ def _rate(runs: Runs, name: str) -> float:
     return noise_rate(first.quality[runs.samples.labeled].astype(np.float64), most_wrong(runs.samples, first), found)
 
 
-def _expected_precision(runs: Runs, name: str, rate: float) -> float:
+def _precision_of_flags(
+    runs: Runs, name: str, rates: tuple[float, float, float]
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Return the expected precision of a method's flags, and its range, by the lower, mean and higher noise rate."""
+    first = runs.first[name]
+    flags = first.flagged & runs.samples.labeled
+    if not flags.any():
+        return None, None
+    low, mean, high = (_by_curve(runs, name, rate) for rate in rates)
+    expected = float(1 - first.quality[flags].astype(np.float64).mean()) if name in CALIBRATED else mean
+    return expected, (min(low, expected), max(high, expected))
+
+
+def _by_curve(runs: Runs, name: str, rate: float) -> float:
     """Return the mean chance of being wrong of the labels that a method flags, if a share `rate` of all is wrong."""
     labeled, first = runs.samples.labeled, runs.first[name]
     others = np.concatenate([a.quality[labeled & ~c.flipped] for c, a in _pairs(runs, name)]).astype(np.float64)

@@ -10,7 +10,6 @@ encoder specs, versions, seed, digest of the input.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from ..core.arrays import Bools, Floats
 from ..core.errors import InputError, StoreError
 from ..core.files import replacing, target_of
 from ..core.refined import RefinedSet, to_json
-from ..core.text import shown
+from ..core.text import read_json, shown
 from ..datasets.parquet import check_size
 
 __all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "load", "write"]
@@ -138,8 +137,8 @@ def header(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not os.path.isfile(path):
         return {}
     try:
-        held = json.loads((pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"{}"))
-    except (OSError, ValueError, RecursionError, pa.ArrowException):
+        held = read_json((pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"{}"))
+    except (OSError, ValueError, pa.ArrowException):
         return {}
     return held if isinstance(held, dict) else {}
 
@@ -331,9 +330,9 @@ def _read_header(path: Path, found: Mapping[bytes, bytes]) -> dict[str, Any]:
             "Name a file that fercleaner refine has written."
         )
     try:
-        head = dict(json.loads(found[METADATA_KEY]))
+        head = dict(read_json(found[METADATA_KEY]))
         schema, _ = int(head["schema"]), tuple(head["classes"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged(path, "its metadata cannot be read") from error
     if schema > SCHEMA:
         raise StoreError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from ..core.arrays import Ints
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import canonical
 from ..core.refined import RefinedSet
-from ..core.text import shown
+from ..core.text import read_json, shown
 from ..datasets.table import read_table
 from .decisions import Decisions, merged
 from .log import AMBIGUOUS, LABEL, NOT_A_FACE, SKIP, Decision, Entry, iso, read_log, standing
@@ -166,7 +165,7 @@ def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
 def _from_label_studio(file: Path, classes: Sequence[str]) -> list[Entry]:
     """Read Label Studio's JSON export: for each task the latest annotation of each person that was not cancelled."""
     try:
-        tasks = json.loads(file.read_text(encoding="utf-8"))
+        tasks = read_json(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"{file} is not a JSON export of Label Studio: {error}.") from error
     if not isinstance(tasks, list):

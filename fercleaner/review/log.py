@@ -22,6 +22,7 @@ from typing import Any
 
 from ..core.errors import InputError, StoreError
 from ..core.files import sync_folder
+from ..core.text import read_json
 
 #: What can be decided about a face.
 LABEL, AMBIGUOUS, NOT_A_FACE, SKIP = "label", "ambiguous", "not a face", "skip"
@@ -205,7 +206,7 @@ def read_log(path: str | os.PathLike[str]) -> LogContents:
         if not line.strip():
             continue
         try:
-            entries.append(_entry(json.loads(line.decode("utf-8"))))
+            entries.append(_entry(read_json(line.decode("utf-8"))))
         except (ValueError, KeyError, TypeError, AttributeError, InputError):
             bad.append(number)
     torn = bad == [data.count(b"\n") + 1] and data.startswith(b"{")  # its first line, cut off by a crash

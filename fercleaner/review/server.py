@@ -6,7 +6,6 @@ machine; the page's content policy allows its own address alone.
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from importlib import resources
 from typing import Any
 
 from ..core.errors import FercleanerError, InputError, MissingDependency, StoreError
+from ..core.text import read_json
 from ..extraction.images import UnreadableImage
 from .pictures import ShownPictures
 from .session import UNDO, Session, items_from
@@ -99,7 +99,7 @@ class Pages:
 
     def _decided(self, body: bytes) -> dict[str, Any]:
         try:
-            payload = json.loads(body)
+            payload = read_json(body)
             items, window = items_from(payload), str(payload["window"])
             action, then = str(payload["action"]), str(payload.get("then", "next"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

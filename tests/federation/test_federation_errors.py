@@ -17,7 +17,7 @@ from fercleaner.core.errors import StoreError
 from fercleaner.federation import coordinator as module
 from fercleaner.federation import messages
 from fercleaner.federation.coordinator import Coordinator, Plan
-from fercleaner.federation.keys import KeyRing
+from fercleaner.federation.keys import KeyRing, SiteKey
 from fercleaner.federation.messages import MessageLog, of_hello, of_update
 from fercleaner.federation.simulate import federate
 from fercleaner.federation.terms import PROTOCOL, SiteError
@@ -92,3 +92,15 @@ def test_the_site_command_names_itself_and_its_coordinator(tmp_path):
     assert "no such file. The coordinator makes one for each site" in fails(*common, "--key", tmp_path / "none.key")
     (tmp_path / "bad.key").write_text("{}")
     assert "bad.key is no key file of a coordinator" in fails(*common, "--key", tmp_path / "bad.key")
+
+
+def test_a_name_with_a_path_in_it_stays_in_the_folder_of_keys(tmp_path):
+    ring = KeyRing(tmp_path / "st" / "keys")
+    made = ring.invite(["../../x", "ward 3/4"])
+    assert [path.relative_to(ring.folder).as_posix() for path in made] == ["_.._x.key", "ward_3_4.key"]
+    assert SiteKey.read(made[1]).site == "ward 3/4"
+    with pytest.raises(SiteError, match="Sites 'ward 3/4' and 'Ward_3_4' would write the same file"):
+        ring.invite(["new", "Ward_3_4"])
+    assert ring.sites == ["../../x", "ward 3/4"]
+    with pytest.raises(StoreError, match=r"keys cannot be kept there \(File name too long\)"):
+        ring.invite(["x" * 300])

@@ -54,8 +54,8 @@ def identity(monkeypatch):
         monkeypatch.setattr(TaskIdentity, name, 1)
 
 
-def played(folder, silent=()):
-    here = sites()
+def played(folder, silent=(), here=None):
+    here = here or sites()
     client = flower.client_app(lambda at: here[at.node_id], lambda at: folder / f"{at.node_id}.parquet")
     coordinator = Coordinator(folder / "state", Plan(3, SMALL), lambda sentence: None)
     grid = Loop(client, list(here), silent)
@@ -83,6 +83,14 @@ def test_a_node_that_falls_silent_does_not_stop_the_others(tmp_path):
 def test_too_few_nodes_are_an_error(tmp_path):
     with pytest.raises(SiteError, match="2 nodes have joined; 3 sites are waited for"):
         played(tmp_path, silent={3: 1})
+
+
+def test_two_nodes_of_one_name_are_refused(tmp_path):
+    here = sites()
+    here[2] = site("one", 80, seed=1)[0]
+    with pytest.raises(SiteError, match=r"Two nodes are called 'one'\. Give one of them another name"):
+        played(tmp_path, here=here)
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 def test_a_round_that_nobody_answers_ends_with_a_message(tmp_path):

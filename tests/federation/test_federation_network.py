@@ -13,7 +13,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 from cli_runs import COMMAND, environment, fails, labeled_vectors
-from federation_cases import SMALL, site
+from federation_cases import NAMES, SMALL, Driven, site, sites
 
 from fercleaner.core.errors import StoreError
 from fercleaner.federation.client import Link, take_part
@@ -22,11 +22,10 @@ from fercleaner.federation.keys import KeyRing, SiteKey
 from fercleaner.federation.messages import Message, MessageLog, of_hello, of_update
 from fercleaner.federation.server import Server
 from fercleaner.federation.simulate import federate
-from fercleaner.federation.terms import PROTOCOL, SiteError, Terms
+from fercleaner.federation.terms import PROTOCOL, SiteError
 from fercleaner.results import parquet
 
 pytest.importorskip("cryptography")
-NAMES = ("one", "two", "three")
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +45,6 @@ def serving(folder, ring, plan):
     thread = threading.Thread(target=server.run, kwargs={"stay": False}, daemon=True)
     thread.start()
     return server, thread, told
-
-
-def sites():
-    return [site(name, 60 + 20 * number, seed=number)[0] for number, name in enumerate(NAMES)]
 
 
 def test_over_the_network_as_on_one_machine(tmp_path, ring):
@@ -118,33 +113,6 @@ def test_key_files_are_for_their_owner_alone(ring):
     assert KeyRing(ring.folder).owner(key_of(ring, "two").secret) == "two"
     with pytest.raises(SiteError, match="no such file"):
         SiteKey.read(ring.folder / "nobody.key")
-
-
-class Driven:
-    """Sites that a test drives by hand through a coordinator without a network."""
-
-    def __init__(self, folder, plan, now=lambda: 0.0):
-        self.folder, self.plan, self.now, self.told = folder, plan, now, []
-        self.sites = {here.name: here for here in sites()}
-        self.start()
-
-    def start(self):
-        """As after a SIGKILL: a new coordinator that has the folder alone."""
-        self.coordinator = Coordinator(self.folder, self.plan, self.told.append, self.now)
-
-    def join(self, *names):
-        for name in names:
-            self.coordinator.hello(name, of_hello(self.sites[name].hello(), PROTOCOL))
-
-    def begin(self, *names):
-        for name in names:
-            terms = self.coordinator.terms_for(name)
-            self.sites[name].begin(Terms.from_dict(terms.fields["terms"]), terms.fields["part"])
-
-    def send(self, name):
-        heads = self.coordinator.current(name)
-        update = self.sites[name].update(heads.arrays["heads"])
-        return self.coordinator.update(name, of_update(update, heads.fields["round"] + 1))
 
 
 def test_a_coordinator_that_is_killed_after_every_step_ends_where_it_would_have(tmp_path):

@@ -14,7 +14,7 @@ from fercleaner.evaluation.metrics import average_precision
 from fercleaner.federation import simulate
 from fercleaner.federation.participant import Participant
 from fercleaner.federation.simulate import federate, finish, participants
-from fercleaner.federation.terms import Settings, SiteError, agree
+from fercleaner.federation.terms import Conditions, Settings, SiteError, agree
 from fercleaner.methods import build
 from fercleaner.pipeline.inputs import Callbacks, Sources
 from fercleaner.results import parquet
@@ -132,7 +132,8 @@ def test_too_few_sites_or_faces_are_an_error():
 
 def test_any_method_can_be_a_sites_own():
     samples, view, truth = faces("a", 60, seed=3)
-    own = Participant("a", samples, build("hypergraph", {}), Sources(views=(view,)), QUIET, Callbacks())
+    sources, conditions = Sources(views=(view,)), Conditions(SMALL.least_faces)
+    own = Participant("a", samples, build("hypergraph", {}), sources, QUIET, Callbacks(), conditions)
     refined = own_and_large(own)
     assert refined.metadata["method"] == "hypergraph"
     assert area(refined, truth) > 0.8

@@ -16,6 +16,7 @@ from fercleaner.core.groups import group_numbers
 from fercleaner.core.types import Features, Posteriors, Refinement, Samples
 from fercleaner.evaluation.bootstrap import compare_methods, weighted_average_precision
 from fercleaner.evaluation.metrics import average_precision
+from fercleaner.methods import build
 from fercleaner.methods.base import keep_given, require
 from fercleaner.methods.hypergraph.hypergraph import HypergraphPropagation
 from fercleaner.noise.estimate import expected_joint
@@ -24,8 +25,8 @@ from fercleaner.pipeline import neighborhoods, trial
 from fercleaner.pipeline import refine as pipeline
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import evidence_for, gather, gather_for, relabeled
-from fercleaner.pipeline.trial import enough_seeds, inject, run_trial
-from fercleaner.pipeline.trial_figures import believed_by_most, led_by
+from fercleaner.pipeline.trial import enough_seeds, inject, run_trial, runs_of
+from fercleaner.pipeline.trial_figures import believed_by_most, led_by, trial_figures
 
 NAMES = ("anger", "fear", "happiness", "neutral")
 N = 200
@@ -229,6 +230,16 @@ def test_the_figures_are_those_of_the_runs():
     assert low < high
     truly = (np.arange(N) < 20)[first.flagged].mean()
     assert low - 0.1 < truly < high + 0.1
+
+
+def test_the_word_of_a_method_whose_qualities_are_chances_is_taken():
+    samples, views = make_set(wrong=20)
+    runs = runs_of(samples, [build("consensus")], [parse("symmetric:0.1")], Sources(views=views), CPU, QUIET, seeds=1)
+    first, figures = runs.first["consensus"], trial_figures(runs).methods["consensus"]
+    assert first.flagged.sum() >= 10
+    assert figures.expected_precision == pytest.approx(1 - first.quality[first.flagged].mean(), abs=1e-6)
+    low, high = figures.precision_range
+    assert low <= figures.expected_precision <= high
 
 
 def test_finding_the_sets_own_mistakes_costs_nothing():

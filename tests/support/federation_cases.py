@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from fercleaner.core.types import Features, Samples
+from fercleaner.federation.coordinator import Coordinator
+from fercleaner.federation.messages import of_hello, of_update
 from fercleaner.federation.participant import Participant
-from fercleaner.federation.terms import Settings
+from fercleaner.federation.terms import PROTOCOL, Conditions, Settings, Terms
 from fercleaner.methods.consensus.consensus import Consensus
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 
 CLASSES = ("anger", "fear", "happiness", "neutral")
 CENTERS = 1.5 * np.random.default_rng(99).normal(size=(len(CLASSES), 10))
+NAMES = ("one", "two", "three")
 SMALL = Settings(rounds=6, columns=64, parts=3, least_faces=20)
 QUIET = Resources(find_groups=False)
 
@@ -32,7 +35,39 @@ def faces(site, n, *, wrong=0.2, seed=0, classes=CLASSES, width=10, encoder=None
     return samples, view, columns[truth]
 
 
-def site(name, n, **more):
+def site(name, n, *, aggregate="robust", **more):
     """Return a participant and the true labels of its faces."""
     samples, view, truth = faces(name, n, **more)
-    return Participant(name, samples, Consensus(k=5), Sources(views=(view,)), QUIET, Callbacks()), truth
+    conditions = Conditions(SMALL.least_faces, aggregate)
+    return Participant(name, samples, Consensus(k=5), Sources(views=(view,)), QUIET, Callbacks(), conditions), truth
+
+
+def sites(names=NAMES):
+    return [site(name, 60 + 20 * number, seed=number)[0] for number, name in enumerate(names)]
+
+
+class Driven:
+    """Sites that a test drives by hand through a coordinator without a network."""
+
+    def __init__(self, folder, plan, now=lambda: 0.0):
+        self.folder, self.plan, self.now, self.told = folder, plan, now, []
+        self.sites = {here.name: here for here in sites()}
+        self.start()
+
+    def start(self):
+        """As after a SIGKILL: a new coordinator that has the folder alone."""
+        self.coordinator = Coordinator(self.folder, self.plan, self.told.append, self.now)
+
+    def join(self, *names):
+        for name in names:
+            self.coordinator.hello(name, of_hello(self.sites[name].hello(), PROTOCOL))
+
+    def begin(self, *names):
+        for name in names:
+            terms = self.coordinator.terms_for(name)
+            self.sites[name].begin(Terms.from_dict(terms.fields["terms"]), terms.fields["part"])
+
+    def send(self, name):
+        heads = self.coordinator.current(name)
+        update = self.sites[name].update(heads.arrays["heads"])
+        return self.coordinator.update(name, of_update(update, heads.fields["round"] + 1))

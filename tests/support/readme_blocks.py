@@ -31,6 +31,8 @@ HUMAN = "quality-ferplus-human.json"
 VOTES = "6"
 #: Classes of fewer faces are not named alone.
 LEAST_CLASS = 5
+#: A class of fewer faces is rare.
+RARE = 100
 
 #: Key in the results, heading, whether larger is better.
 COLUMNS = (
@@ -427,14 +429,17 @@ def clean() -> str:
     changed = {name: figures["changed"] for name, figures in content["results"].items()}
     told = ", ".join(f"`{name}` {100 * share:.1f} %" for name, share in changed.items())
     kept = "kept" if changed["consensus"] <= content["promise"] else "**broken**"
-    sizes = {name: size for name, size in content["faces_by_class"].items() if size >= LEAST_CLASS}
-    worst = max(sizes, key=lambda name: content["results"]["consensus"][f"changed of {name}"])
-    lost = round(sizes[worst] * content["results"]["consensus"][f"changed of {worst}"])
+    lost, of, name, method = max(
+        (round(size * figures[f"changed of {name}"]), size, name, method)
+        for method, figures in content["results"].items()
+        for name, size in content["faces_by_class"].items()
+        if size in range(LEAST_CLASS, RARE)
+    )
     text = (
         f"**Clean labels stay, but for rare ones.** Of {content['faces']:,} faces on which all ten annotators agree, "
         f"given that label, so many are changed: {told}. At most {100 * content['promise']:.0f} % was promised of "
-        f"`consensus`: {kept}. A class of very few faces is at risk all the same: it loses {lost} of {sizes[worst]} of "
-        f"{worst} (`benchmarks/clean.py`, [results](../benchmarks/results/clean.json)). Of {even['faces']:,} less "
+        f"`consensus`: {kept}. A class of very few faces is at risk: by `{method}` {name} loses {lost} of {of} "
+        f"(`benchmarks/clean.py`, [results](../benchmarks/results/clean.json)). Of {even['faces']:,} less "
         f"clear faces, classes balanced by hand, `consensus` changes {100 * share:.1f} %, without base rates "
         f"{100 * without:.1f} % ([results](../benchmarks/results/clean-even.json))."
     )
