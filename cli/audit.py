@@ -100,6 +100,7 @@ def audit(
     Examples: fercleaner audit rafdb.refined.parquet --out audit; fercleaner audit faces/ --out audit --by age
     """
     from fercleaner.core.errors import InputError
+    from fercleaner.core.files import check_folder_apart
     from fercleaner.report import Options, check_folder
     from fercleaner.report import audit as make
     from fercleaner.results import parquet
@@ -112,6 +113,8 @@ def audit(
     options = Options(
         title or set_name(file), faces, checks, detector=detector, layout=layout_of_map, seed=set_options.seed
     )
+    others = [title, set_options.images, set_options.features, set_options.cache]
+    check_folder_apart(out, [file, dataset], others)
     for name in FILES if is_file else (*FILES, REFINED):
         set_options.check_apart(out / name, file, dataset, columns, truth)
     check_folder(out, force)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,17 +36,6 @@ def apart(out: Path, *given: Any) -> None:
                 text = str(item)
                 after = [text.split(sign, 1)[-1] for sign in "=:"]
                 check_apart(out, dict.fromkeys([text, *after, *(part.split(",")[0] for part in after)]))
-
-
-def outside(out: Path, dataset: Path) -> None:
-    """Raise StoreError where the folder to write is the set itself or lies in it: sets are never written to."""
-    from fercleaner.core.errors import StoreError
-
-    inside, whole = Path(os.path.realpath(out)), Path(os.path.realpath(dataset))
-    if whole.is_dir() and whole in (inside, *inside.parents):
-        raise StoreError(
-            f"{out} lies in the set ({dataset}), which is read and never written to. Choose another folder."
-        )
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

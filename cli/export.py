@@ -100,6 +100,7 @@ def export(
     Examples: fercleaner export rafdb.refined.parquet rafdb.csv --split train --drop-flagged --drop-unseen;
     fercleaner export rafdb.refined.parquet clean --to own --dataset rafdb
     """
+    from fercleaner.core.files import check_folder_apart
     from fercleaner.results import parquet
     from fercleaner.results.export import Selection
     from fercleaner.results.export import export as write
@@ -117,6 +118,7 @@ def export(
         drop_unseen=drop_unseen,
     )
     if to is not None:
+        check_folder_apart(out, [set_], [file, images], replaced=True)
         asked = {"label": label, "pictures": pictures, "fill": fill, "selection": selection, "overwrite": force}
         _to_folder(refined, to, out, _set_of(refined, set_, images), asked)
         return

@@ -55,6 +55,7 @@ def extract(
     Example: fercleaner extract affectnet/ --shard 3/64 --to vectors/
     """
     from fercleaner.core.errors import InputError
+    from fercleaner.core.files import check_folder_apart
     from fercleaner.engine.on_ray import Asked
     from fercleaner.engine.places import place_of
     from fercleaner.extraction.shards import Shard, extracted, extractors_of
@@ -65,6 +66,7 @@ def extract(
         raise InputError("--shard is one part, and --shards and --engine ray are all of them. Leave one out.")
     if address is not None and engine is not Engine.ray:
         raise InputError("--address is of a Ray cluster. Add --engine ray, or leave it out.")
+    check_folder_apart(to, [dataset], [set_options.images, set_options.features, set_options.cache])
     one = None if shard is None else Shard.parse(shard)
     count = one.count if one else shards or 1
     opened = set_options.open(dataset)

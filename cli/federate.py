@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .checks import outside, pairs
+from .checks import pairs
 from .options import METHOD, SetOptions, with_set_options
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def federate(
     Example: fercleaner federate faces.csv --site-by hospital --out sites/
     """
     from fercleaner import methods
-    from fercleaner.core.files import check_writable
+    from fercleaner.core.files import check_folder_apart, check_writable
     from fercleaner.federation import simulate
     from fercleaner.federation.secure import check_installed
     from fercleaner.federation.terms import Conditions, Settings
@@ -98,7 +98,7 @@ def federate(
     wanted = Settings(rounds, columns, parts, least_faces, seed=set_options.seed, aggregate=str(aggregate))
     if aggregate == Aggregate.secure:
         check_installed()
-    outside(out, dataset)
+    check_folder_apart(out, [dataset], [set_options.images, set_options.features, set_options.cache])
     out.mkdir(parents=True, exist_ok=True)
     samples, sources, resources = set_options.open(dataset)
     files = {name: out / f"{file}.refined.parquet" for name, file in simulate.file_names(samples).items()}

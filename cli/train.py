@@ -126,9 +126,13 @@ def train(
     fercleaner train rafdb --recipe dnfer --weights none
     """
     from fercleaner import training
+    from fercleaner.core.files import check_folder_apart
 
     from .console import note, print_json, progress_callbacks
 
+    target = out or Path(f"{set_name(source)}.{recipe}")
+    check_folder_apart(target, [source, dataset], [images])
+    _check_splits(train_split, test_split)
     asked: dict[str, str | float | int | bool] = dict(pairs(settings, "--set"))
     if epochs is not None:
         asked["epochs"] = epochs
@@ -149,8 +153,9 @@ def train(
         if train_split:
             faces, tests = (training.split_of(part, tuple(train_split)) for part in (faces, tests))
         learned, tested = training.held_back(faces, hold_back, seed)[0], training.held_back(tests, hold_back, seed)[1]
-    target = out or Path(f"{set_name(source)}.{recipe}")
-    run = training.Run(device, amp, workers, seed, force)
+    table = getattr(chosen, "table", None)
+    reads = tuple(str(path) for path in (source, dataset, images, landmarks.partition(":")[2], table) if path)
+    run = training.Run(device, amp, workers, seed, force, reads)
     if site_by is not None:
         _train_sites((chosen, network), (learned, tested), target, run, json_)
         return
@@ -164,6 +169,15 @@ def train(
         f"{figures['tested']:,} faces. Best epoch ({best['epoch']}, chosen by the test faces): {best['accuracy']:.4f}."
         f"\nWrote {target}: model.safetensors (last epoch), best.safetensors, log.csv, figures.json, MODEL_CARD.md."
     )
+
+
+def _check_splits(train_split: list[str] | None, test_split: list[str] | None) -> None:
+    """Raise InputError where a split would be on both sides."""
+    from fercleaner.core.errors import InputError
+
+    for name in train_split or []:
+        if name in (test_split or []):
+            raise InputError(f"Split '{name}' is named by --train-split and by --test-split. Name it once.")
 
 
 def _is_refined(source: Path) -> bool:
@@ -182,7 +196,8 @@ def _train_sites(
 
     from .console import note, print_json, print_table, progress_callbacks
 
-    learned, tested = (training.of_each_site(part) for part in faces)
+    learned = training.of_each_site(faces[0], note, "faces to train on")
+    tested = training.of_each_site(faces[1], note, "faces to test on")
     nothing = faces[1].taking(np.arange(0))
     pairs_ = {name: (learned.get(name, nothing), tested.get(name, nothing)) for name in {**learned, **tested}}
     with progress_callbacks() as callbacks:

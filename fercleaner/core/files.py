@@ -97,14 +97,56 @@ def check_apart(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike
     What names no file, such as the name of an encoder, is passed over.
     """
     for source in inputs:
-        try:
-            same = os.path.isfile(source) and os.path.samefile(path, source)
-        except (OSError, ValueError):  # not there, or no file name
-            continue
-        if same:
+        if os.path.isfile(source) and _same(path, source):
             raise StoreError(
                 f"{path} is {source}, which this command reads; own input is never overwritten. Choose another name."
             )
+
+
+def check_folder_apart(
+    folder: str | os.PathLike[str],
+    sets: Iterable[str | os.PathLike[str] | None],
+    others: Iterable[str | os.PathLike[str] | None] = (),
+    *,
+    names: Iterable[str] = (),
+    replaced: bool = False,
+) -> None:
+    """Raise StoreError where a folder to write into is one that a run reads, whatever --force says.
+
+    Parameters
+    ----------
+    folder : path
+    sets : iterable of path, or None for an option that was not used
+        Folders of sets, which `folder` may not lie in either, or their tables; what is not there is passed over.
+    others : iterable of path or None
+        Further files and folders that are read.
+    names : iterable of str
+        What will be written into the folder, relative to it: none of these may be read either (`check_apart`).
+    replaced : bool
+        Whether all that the folder holds makes room: then nothing that is read may lie in it.
+    """
+    place = Path(os.path.realpath(folder))
+    sets, others = [[one for one in given if one is not None and os.path.exists(one)] for given in (sets, others)]
+    for source in sets:
+        if os.path.isdir(source) and Path(os.path.realpath(source)) in (place, *place.parents):
+            raise StoreError(
+                f"{folder} lies in the set ({source}), which is read and never written to. Choose another folder."
+            )
+    for source in others:
+        if os.path.isdir(source) and _same(folder, source):
+            raise StoreError(f"{folder} is a folder that this command reads. Choose another folder.")
+    for source in (*sets, *others) if replaced else ():
+        if place in Path(os.path.realpath(source)).parents:
+            raise StoreError(f"{folder} holds {source}, which this command reads. Choose another folder.")
+    for name in names:
+        check_apart(place / name, (*sets, *others))
+
+
+def _same(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # not there, or no file name
+        return False
 
 
 def target_of(path: str | os.PathLike[str], overwrite: bool) -> Path:

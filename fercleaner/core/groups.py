@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Ints, Strings
+from .arrays import Bools, Ints, Strings
 
 #: Stands before the id of a face without a group, so that no group's name can be the same.
 ALONE = "\x01"
@@ -39,6 +39,12 @@ def fold_numbers(ids: Strings, group: Strings | None, folds: int, seed: int, *, 
         without a label last. A group counts for the label of its first id; classes go in the order of their smallest
         hash, so that their own order does not matter. There are at most as many folds as groups with a label.
     """
+    place, dealt = _places(ids, group, seed, label)
+    return place % max(1, min(folds, dealt))
+
+
+def _places(ids: Strings, group: Strings | None, seed: int, label: Ints | None) -> tuple[Ints, int]:
+    """Return the place of each face's group in the order of the deal, and how many groups can be dealt."""
     names, member = np.unique(group_keys(ids, group), return_inverse=True)
     drawn = np.array([_hash(seed, name) for name in names.tolist()], dtype=np.uint64)
     stratum, dealt = np.zeros(len(names), dtype=np.int64), len(names)
@@ -50,8 +56,32 @@ def fold_numbers(ids: Strings, group: Strings | None, folds: int, seed: int, *, 
         stratum, dealt = _strata(own, drawn), int((own >= 0).sum())
     place = np.empty(len(names), dtype=np.int64)
     place[np.lexsort((drawn, stratum))] = np.arange(len(names))
-    numbers: Ints = (place % max(1, min(folds, dealt)))[member]
-    return numbers
+    return place[member], dealt
+
+
+def dealt_share(ids: Strings, group: Strings | None, share: float, seed: int, label: Ints | None = None) -> Bools:
+    """Deal a share of the faces by their groups, (N,) bool: of every class alike, one group at least on each side.
+
+    With p = 0, 1, ... the groups as `fold_numbers` deals them, those are dealt whose turn is due:
+
+        ceil((p + 1) share) > ceil(p share)
+
+    so that 1/k gives its fold 0 of k folds. Where no two groups have a label, all faces are dealt.
+
+    Parameters
+    ----------
+    ids, group, seed, label
+        As of `fold_numbers`.
+    share : float in (0, 1)
+    """
+    place, labeled = _places(ids, group, seed, label)
+    due = np.ceil(np.round(np.arange(int(place.max(initial=-1)) + 2) * share, 9))  # 3 * 0.1 is 0.30000000000000004
+    dealt = np.diff(due) > 0
+    dealt[:1] = True
+    if labeled > 1 and dealt[:labeled].all():
+        dealt[labeled - 1] = False
+    chosen: Bools = dealt[place] if labeled > 1 else np.ones(len(ids), dtype=np.bool_)
+    return chosen
 
 
 def _strata(label: Ints, drawn: NDArray[np.uint64]) -> Ints:

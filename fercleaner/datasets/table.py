@@ -281,6 +281,12 @@ def _dialect(file: IO[str]) -> tuple[str, str]:
     return best, "'" if cells[best] and quoted else '"'
 
 
+def separator(path: Path) -> str:
+    """Return what stands between the columns of a CSV or TSV file."""
+    with opened(path) as file:
+        return _dialect(file)[0]
+
+
 def read_header(path: Path) -> list[str]:
     """Return the column names of a CSV or TSV file; empty for an empty file."""
     for _, cells in read_rows(path):

@@ -95,7 +95,7 @@ def nearest_on_ray(
     if k < 1:
         raise InputError(f"k = {k}: at least one neighbor is needed.")
     with cluster(asked.address) as ray:
-        gpu = int(asked.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
+        gpu = asked.gpus(ray)
         spread = {"num_cpus": 1, "max_retries": AGAIN, "scheduling_strategy": "SPREAD"}
         summing = ray.remote(_summed).options(**spread)
         searching = ray.remote(_nearest).options(**spread, num_gpus=gpu)

@@ -79,7 +79,7 @@ def cluster(address: str | None) -> Iterator[Any]:
     MissingDependency
         Ray is not installed.
     StoreError
-        No cluster answers there.
+        No cluster answers there, or none can be started here.
     """
     try:
         import ray
@@ -97,6 +97,11 @@ def cluster(address: str | None) -> Iterator[Any]:
             configure_logging=False,
         )
     except (OSError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise StoreError(
+                f"--engine ray: Ray cannot be started on this machine ({error}). Free memory and disk here, or name a "
+                "cluster that runs: --address HOST:PORT."
+            ) from error
         raise StoreError(
             f"--address {address}: no Ray cluster answers there ({error}). Start one: ray start --head; or leave "
             "--address out."
@@ -124,6 +129,10 @@ class Asked:
     address: str | None = None
     workers: int = 0
     device: str = "cpu"
+
+    def gpus(self, ray: Any) -> int:
+        """Return how many GPUs a task takes on the cluster that is joined: 0 or 1."""
+        return int(self.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
 
 
 def extract_shards(
@@ -156,8 +165,7 @@ def extract_shards(
     job = RayJob(WholeSet.of(samples), tuple(extractors), place, asked.workers, __version__)
     with cluster(asked.address) as ray:
         ticket = ray.put(job)
-        gpu = int(asked.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
-        task = ray.remote(_task).options(num_cpus=1 + asked.workers, num_gpus=gpu, max_retries=AGAIN)
+        task = ray.remote(_task).options(num_cpus=1 + asked.workers, num_gpus=asked.gpus(ray), max_retries=AGAIN)
         waiting = {}
         for number in range(1, count + 1):
             shard = Shard(number, count)

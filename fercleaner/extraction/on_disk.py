@@ -16,7 +16,7 @@ from ..core.arrays import Floats
 MAPPED_FROM = 1 << 30
 
 
-class Table:
+class MappedTable:
     """An array of zeros that is written to until it is sealed.
 
     From `MAPPED_FROM` bytes on, and where there is a folder, it lies in a file without a name there, which is gone with

@@ -28,7 +28,7 @@ from ..core.types import Features, ImageSource, Samples
 from . import images
 from .cache import CachedView, FeatureCache
 from .extractor import Extractor
-from .on_disk import Table
+from .on_disk import MappedTable
 from .workers import Box, Workers
 
 #: Pictures read by a thread at once, threads, and blocks read ahead: bounds the encoded pictures held.
@@ -202,7 +202,7 @@ class _Run:
     def __post_init__(self) -> None:
         n = len(self.samples)
         self.started = time.monotonic()
-        self.table = Table(n, self.extractor.width, self.folder)
+        self.table = MappedTable(n, self.extractor.width, self.folder)
         self.values = self.table.values
         self.found: Bools = np.zeros(n, dtype=bool)
         self.notes: list[str] = [""] * n

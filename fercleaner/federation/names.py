@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..core.text import shown
 from .terms import SiteError
+
+#: Bytes of a site's name that leave room for an ending where a file's name takes 255.
+LONGEST = 255 - len(".refined.parquet")
 
 
 def folder_name(site: str) -> str:
@@ -14,10 +18,20 @@ def folder_name(site: str) -> str:
 
 
 def distinct_files(sites: Iterable[str]) -> dict[str, str]:
-    """Return `folder_name` of each site; SiteError where two would be the same, large and small letters alike."""
+    """Return `folder_name` of each site.
+
+    Raises
+    ------
+    SiteError
+        Two would be the same, large and small letters alike, or one is too long.
+    """
     names = {name: folder_name(name) for name in sites}
     first: dict[str, str] = {}
     for name, file in names.items():
+        if (size := len(file.encode())) > LONGEST:
+            raise SiteError(
+                f"Site '{shown(name, 33)}' has a name too long for a file ({size} bytes of {LONGEST}). Shorten it."
+            )
         other = first.setdefault(file.lower(), name)
         if other != name:
             raise SiteError(f"Sites '{other}' and '{name}' would write the same file '{file}'. Rename one of them.")

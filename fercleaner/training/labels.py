@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.arrays import Bools, Bytes, Floats, Ints, Progress, Strings, freeze
 from ..core.errors import InputError, did_you_mean
-from ..core.groups import fold_numbers
+from ..core.groups import dealt_share
 from ..core.refined import RefinedSet, rows_of
 from ..core.types import Samples
 from ..extraction.images import FileImages, UnreadableImage, open_face
@@ -211,12 +211,10 @@ def held_back(whole: TrainingSet, share: float, seed: int) -> tuple[TrainingSet,
     """
     if not 0 < share < 1:
         raise InputError(f"The share held back is {share:g}; expected a number above 0 and below 1.")
-    folds = max(2, round(1 / share))
     group = whole.samples.group
     mine = None if group is None else group[whole.rows]
-    fold = fold_numbers(whole.ids, mine, folds, seed, label=whole.given)
-    tested = fold == 0
-    if tested.all() or not tested.any():
+    tested = dealt_share(whole.ids, mine, share, seed, whole.given)
+    if tested.all():
         raise InputError(
             f"{len(whole):,} faces of one group cannot be dealt into two sides. Name a test split instead."
         )

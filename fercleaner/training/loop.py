@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +16,17 @@ from torch.utils.data import DataLoader
 
 from ..core.arrays import Bytes, Doubles
 from ..core.devices import torch_device
-from ..core.errors import InputError, StoreError
-from ..core.files import write_whole
+from ..core.errors import InputError
 from ..evaluation.metrics import accuracy, calibration_error, mean_recall
 from ..pipeline.inputs import Callbacks
 from .backbones import NONE, Backbone
-from .card import card
-from .checkpoint import read_tensors, restore_checkpoint, write_checkpoint, write_network
+from .checkpoint import restore_checkpoint
 from .faces import Faces, collate, stream
 from .heatmaps import Heatmaps
 from .labels import TrainingSet, decoded
 from .recipe import Clock, Recipe, System
 from .samplers import EpochSampler
-
-CHECKPOINT, LAST, BEST, LOG, FIGURES, CARD = (
-    *("checkpoint.safetensors", "model.safetensors", "best.safetensors"),
-    *("log.csv", "figures.json", "MODEL_CARD.md"),
-)
-#: Says that what lies beside it is a training, from before its first checkpoint on.
-MARK = ".fercleaner-training"
+from .state import CHECKPOINT, State
 
 
 @dataclass(frozen=True)
@@ -56,6 +45,8 @@ class Run:
         Of weights, order and views.
     overwrite : bool
         Start again where the folder holds another training.
+    reads : tuple of str
+        Files and folders that this run reads beside the weights it starts from: they are never written over.
     """
 
     device: str = "auto"
@@ -63,6 +54,7 @@ class Run:
     workers: int = 0
     seed: int = 0
     overwrite: bool = False
+    reads: tuple[str, ...] = ()
 
 
 def fit(
@@ -91,7 +83,7 @@ def fit(
     InputError
         Too few faces, classes that differ, landmarks missing.
     StoreError
-        The folder cannot be written, or holds a training with other settings.
+        The folder cannot be written, holds other files or something that is read, or a training with other settings.
     FeatureError
         The weights that the backbone starts from are not here.
     """
@@ -99,34 +91,88 @@ def fit(
     train, test = checked(recipe, train, test)
     settings = described(recipe, backbone, train, test, run)
     state = State(out, settings)
-    history = state.open(run.overwrite)
+    history = state.open(run.overwrite, inputs(backbone, run))
     if len(history) >= recipe.epochs:
-        return state.figures(history, train, test)
-    train, held = decoded(train, backbone.edge, callbacks.stage("reading pictures"), callbacks.note)
-    test, held_test = decoded(test, backbone.edge, callbacks.stage("reading test pictures"), callbacks.note)
-    where = torch.device(torch_device(run.device))
-    torch.manual_seed(stream("weights", run.seed))
-    system = recipe.system(backbone, train).to(where)
-    optimizer = recipe.optimizer(system)
+        return state.figures(history)
+    one = begin(recipe, backbone, (train, test), state, run, callbacks)
     if history:
-        restore_checkpoint(state.read(), system, optimizer)
+        one.history = history
+        restore_checkpoint(state.read(), one.system, one.optimizer)
         callbacks.note(f"Going on after epoch {len(history)} of {recipe.epochs}: {out / CHECKPOINT}.")
-    maps = Heatmaps(int(system.edge)) if recipe.needs_landmarks else None
-    faces = Faces(train, backbone.edge, recipe.views(), held=held, heatmaps=maps, seed=run.seed)
-    tester = Tester(recipe, backbone.edge, where, run)
     for epoch in range(len(history), recipe.epochs):
         started, before = time.monotonic(), time.process_time()
-        clock, losses = one_epoch(recipe, system, optimizer, faces, epoch, run, callbacks)
-        system.ended(clock, lambda: tester.probabilities(system, train, held))
-        row: dict[str, Any] = {"epoch": epoch + 1, **losses, **tester.figures(system, test, held_test)}
+        clock, losses = one_epoch(recipe, one.system, one.optimizer, one.faces, epoch, run, callbacks)
+        row = {"epoch": epoch + 1, **losses, **one.ended(clock)}
         row |= {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - before}
-        history = [*history, row]
-        state.write(system, optimizer, history)
+        one.history = [*one.history, row]
+        state.write(one.system, one.optimizer, one.history)
         callbacks.note(
             f"Epoch {epoch + 1} of {recipe.epochs}: loss {losses['loss']:.4f}, test accuracy {row['accuracy']:.4f}, "
             f"mean recall {row['mean_recall']:.4f}."
         )
-    return state.figures(history, train, test)
+    return state.figures(one.history)
+
+
+@dataclass(eq=False)
+class Training:
+    """A network in training: its faces, its system, its folder, and what it has come to.
+
+    Parameters
+    ----------
+    train, test : TrainingSet
+        Faces whose pictures can be read.
+    held_test : (M, S, S, 3) uint8, optional
+    faces : Faces
+    system : System
+    optimizer : Optimizer
+    tester : Tester
+    state : State
+        Writes the folder.
+    history : list of dict
+        Figures of its epochs.
+    """
+
+    train: TrainingSet
+    test: TrainingSet
+    held_test: Bytes | None
+    faces: Faces
+    system: System
+    optimizer: torch.optim.Optimizer
+    tester: Tester
+    state: State
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def weighed(self) -> int:
+        """Faces that count: those with a weight."""
+        return int((self.train.weight > 0).sum())
+
+    def ended(self, clock: Clock) -> dict[str, float]:
+        """Let the system go on after an epoch; return the figures of its test, and how many faces it learned from."""
+        self.system.ended(clock, lambda: self.tester.probabilities(self.system, self.train, self.faces.held))
+        return {**self.tester.figures(self.system, self.test, self.held_test), "faces": len(self.train)}
+
+
+def begin(
+    recipe: Recipe,
+    backbone: Backbone,
+    pair: tuple[TrainingSet, TrainingSet],
+    state: State,
+    run: Run,
+    callbacks: Callbacks,
+) -> Training:
+    """Return a training before its first epoch: pictures read, weights drawn by the run's seed."""
+    (train, held), (test, held_test) = (
+        decoded(part, backbone.edge, callbacks.stage(stage), callbacks.note)
+        for part, stage in zip(pair, ("reading pictures", "reading test pictures"), strict=True)
+    )
+    where = torch.device(torch_device(run.device))
+    torch.manual_seed(stream("weights", run.seed))
+    system = recipe.system(backbone, train).to(where)
+    maps = Heatmaps(int(system.edge)) if recipe.needs_landmarks else None
+    faces = Faces(train, backbone.edge, recipe.views(), held=held, heatmaps=maps, seed=run.seed)
+    tester = Tester(recipe, backbone.edge, where, run)
+    return Training(train, test, held_test, faces, system, recipe.optimizer(system), tester, state)
 
 
 def checked(recipe: Recipe, train: TrainingSet, test: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
@@ -179,103 +225,15 @@ def described(recipe: Recipe, backbone: Backbone, train: TrainingSet, test: Trai
     }
 
 
+def inputs(backbone: Backbone, run: Run) -> tuple[str, ...]:
+    """Return all that a run reads."""
+    return run.reads if backbone.weights in (None, NONE) else (*run.reads, str(backbone.weights))
+
+
 def _digest(path: Path) -> str:
     from ..encoders.checkpoints import given_file, sha256
 
     return sha256(given_file(path))
-
-
-class State:
-    """What a training has written into its folder."""
-
-    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
-        self.out, self.settings = out, settings
-
-    def open(self, overwrite: bool) -> list[dict[str, Any]]:
-        """Make the folder and return the epochs done; raise StoreError where it holds another training."""
-        file = self.out / CHECKPOINT
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            begun = file.is_file() or (self.out / MARK).is_file()
-            other = sorted(p.name for p in self.out.iterdir() if not p.name.startswith(".fercleaner-"))
-            if other and not begun and not overwrite:
-                raise StoreError(f"{self.out} holds other files ({other[0]}, ...). Name a new folder with --out.")
-            if overwrite:
-                file.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        if not file.is_file():
-            self._keep(MARK, b"This folder holds a training that has begun.\n")
-            return []
-        about = read_tensors(file).about
-        differs = sorted(
-            k for k in self.settings.keys() | about["settings"] if self.settings.get(k) != about["settings"].get(k)
-        )
-        if differs:
-            raise StoreError(
-                f"{self.out} holds a training with another {', '.join(differs)}. Start again with --force, or name "
-                "another folder with --out."
-            )
-        history: list[dict[str, Any]] = about["epochs"]
-        return history
-
-    def read(self) -> Any:
-        """Return the checkpoint."""
-        return read_tensors(self.out / CHECKPOINT)
-
-    def write(self, system: System, optimizer: torch.optim.Optimizer, history: list[dict[str, Any]]) -> None:
-        """Write networks, log and, last of all, the checkpoint, so that a run killed in between repeats the epoch."""
-        network, about = system.kept(), {**self.settings, **history[-1]}
-        write_network(self.out / LAST, network, about)
-        if history[-1] is best_of(history):
-            write_network(self.out / BEST, network, about)
-        self.write_log(history)
-        write_checkpoint(self.out / CHECKPOINT, system, optimizer, {"settings": self.settings, "epochs": history})
-
-    def write_log(self, history: list[dict[str, Any]]) -> None:
-        """Write log.csv."""
-        self._keep(LOG, as_csv(history).encode())
-
-    def figures(self, history: list[dict[str, Any]], train: TrainingSet, test: TrainingSet) -> dict[str, Any]:
-        """Return the figures of a training and write them, and the model card."""
-        found = {
-            "last": history[-1],
-            "best": best_of(history),
-            "epochs": history,
-            "faces": len(train),
-            "tested": len(test),
-            "settings": self.settings,
-        }
-        self._keep(FIGURES, (json.dumps(found, indent=2) + "\n").encode())
-        self._keep(CARD, card(found).encode())
-        return found
-
-    def _keep(self, name: str, data: bytes) -> None:
-        try:
-            write_whole(self.out / name, [data])
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"{self.out} cannot be written: {error.strerror or error}. Make room and run the same command again, or "
-            "choose another --out."
-        )
-
-
-def best_of(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the epoch of best test accuracy, the first of equals."""
-    return max(history, key=lambda row: row["accuracy"])
-
-
-def as_csv(history: list[dict[str, Any]]) -> str:
-    """Return the epochs as CSV, a column a figure."""
-    names = list(dict.fromkeys(name for row in history for name in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return out.getvalue()
 
 
 def one_epoch(

@@ -3,68 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ..core.arrays import Bytes
-from ..core.devices import torch_device
 from ..core.errors import InputError
+from ..federation.names import distinct_files
 from ..federation.rounds import bounded
-from ..federation.simulate import file_names, rows_by_site
+from ..federation.simulate import rows_by_site
 from ..pipeline.inputs import Callbacks
 from .backbones import Backbone
-from .checkpoint import Loaded, checkpoint_tensors, restore_checkpoint, write_network, write_tensors
-from .faces import Faces, stream
-from .heatmaps import Heatmaps
-from .labels import TrainingSet, decoded
-from .loop import BEST, CHECKPOINT, LAST, Run, State, Tester, best_of, checked, described, one_epoch
-from .recipe import Recipe, System
+from .checkpoint import Loaded, checkpoint_tensors, restore_checkpoint, write_tensors
+from .labels import TrainingSet
+from .loop import Run, Training, begin, checked, described, inputs, one_epoch
+from .recipe import Recipe
+from .state import CHECKPOINT, State
 
-#: Of a system's state, what sites share.
-SHARED = "network.body."
+#: Of a system's state, what sites share: bodies, that of a mean teacher too.
+SHARED = ("network.body.", "teacher.body.")
 
 
-@dataclass(eq=False)
-class SiteTraining:
-    """A site in a federated training: its faces, its system, and what it has come to.
+def of_each_site(
+    faces: TrainingSet, note: Callable[[str], None] = lambda text: None, what: str = "faces"
+) -> dict[str, TrainingSet]:
+    """Return the faces of each site of a set, by the site's name, and note how many name none.
 
-    Parameters
-    ----------
-    train, test : TrainingSet
-    held_test : (M, S, S, 3) uint8, optional
-    faces : Faces
-    system : System
-    optimizer : Optimizer
-    state : State
-        Writes the site's folder.
-    history : list of dict
-        Its rounds' figures.
+    Raises
+    ------
+    SiteError
+        The set names fewer than two sites.
     """
-
-    train: TrainingSet
-    test: TrainingSet
-    held_test: Bytes | None
-    faces: Faces
-    system: System
-    optimizer: torch.optim.Optimizer
-    state: State
-    history: list[dict[str, Any]]
-
-    @property
-    def weighed(self) -> int:
-        """Faces that the site counts for: those with a weight."""
-        return int((self.train.weight > 0).sum())
-
-
-def of_each_site(faces: TrainingSet) -> dict[str, TrainingSet]:
-    """Return the faces of each site of a set, by the site's name; SiteError where it names fewer than two."""
     rows = rows_by_site(faces.samples)
+    assert faces.samples.site is not None  # names were found in it
+    if without := int((faces.samples.site[faces.rows] == "").sum()):
+        note(f"{without:,} of {len(faces):,} {what} name no site and are left out.")
     return {name: faces.taking(np.isin(faces.rows, chosen)) for name, chosen in rows.items()}
 
 
@@ -122,24 +98,26 @@ def fit_sites(
     """
     run, callbacks = run or Run(), callbacks or Callbacks()
     sites = {name: _checked(name, recipe, *pair) for name, pair in sites.items()}
-    folders = file_names(next(iter(sites.values()))[0].samples)
+    folders = distinct_files(sites)
     about = {name: described(recipe, backbone, *pair, run) for name, pair in sites.items()}
-    whole = State(out, {**next(iter(about.values())), "labels": {name: one["labels"] for name, one in about.items()}})
-    done = whole.open(run.overwrite)
-    members = {}
-    for name, (train, test) in sites.items():
-        state = State(out / folders[name], about[name])
-        members[name] = _member(name, (recipe, backbone), (train, test), state, run, callbacks)
-        members[name].history = [row[name] for row in done]
-    if done:
-        _restore(whole.read(), members)
-        callbacks.note(f"Going on after round {len(done)} of {recipe.epochs}: {out / CHECKPOINT}.")
-    for epoch in range(len(done), recipe.epochs):
-        row = _round(recipe, members, epoch, run, callbacks)
-        done = [*done, row]
-        _write(whole, members, done)
-        callbacks.note(f"Round {epoch + 1} of {recipe.epochs}: {_said(row)}.")
-    found = {name: one.state.figures(one.history, one.train, one.test) for name, one in members.items()}
+    labels = {name: one["labels"] for name, one in about.items()}
+    whole = State(out, {**next(iter(about.values())), "labels": labels}, folders)
+    done = whole.open(run.overwrite, inputs(backbone, run))
+    states = {name: State(out / folders[name], about[name]) for name in sites}
+    if len(done) < recipe.epochs:
+        members = {
+            name: begin(recipe, backbone, pair, states[name], run, _named(name, callbacks))
+            for name, pair in sites.items()
+        }
+        if done:
+            _restore(whole.read(), members, done)
+            callbacks.note(f"Going on after round {len(done)} of {recipe.epochs}: {out / CHECKPOINT}.")
+        for epoch in range(len(done), recipe.epochs):
+            row = _round(recipe, members, epoch, run, callbacks)
+            done = [*done, row]
+            _write(whole, members, done)
+            callbacks.note(f"Round {epoch + 1} of {recipe.epochs}: {_said(row)}.")
+    found = {name: state.figures([row[name] for row in done]) for name, state in states.items()}
     last = done[-1].values()
     means = {what: float(np.mean([row[what] for row in last])) for what in ("accuracy", "mean_recall")}
     return {"sites": found, **means}
@@ -152,33 +130,13 @@ def _checked(name: str, recipe: Recipe, train: TrainingSet, test: TrainingSet) -
         raise InputError(f"Site '{name}': {error}") from None
 
 
-def _member(
-    name: str,
-    network: tuple[Recipe, Backbone],
-    pair: tuple[TrainingSet, TrainingSet],
-    state: State,
-    run: Run,
-    callbacks: Callbacks,
-) -> SiteTraining:
-    """Return a site before its first round; all sites start from the same weights."""
-    recipe, backbone = network
-    where = torch.device(torch_device(run.device))
-    (train, held), (test, held_test) = (
-        decoded(
-            part, backbone.edge, callbacks.stage("reading pictures"), lambda text: callbacks.note(f"{name}: {text}")
-        )
-        for part in pair
-    )
-    torch.manual_seed(stream("weights", run.seed))
-    system = recipe.system(backbone, train).to(where)
-    maps = Heatmaps(int(system.edge)) if recipe.needs_landmarks else None
-    faces = Faces(train, backbone.edge, recipe.views(), held=held, heatmaps=maps, seed=run.seed)
-    state.out.mkdir(parents=True, exist_ok=True)
-    return SiteTraining(train, test, held_test, faces, system, recipe.optimizer(system), state, [])
+def _named(name: str, callbacks: Callbacks) -> Callbacks:
+    """Return callbacks whose notes name the site."""
+    return replace(callbacks, note=lambda text: callbacks.note(f"{name}: {text}"))
 
 
 def _round(
-    recipe: Recipe, members: Mapping[str, SiteTraining], epoch: int, run: Run, callbacks: Callbacks
+    recipe: Recipe, members: Mapping[str, Training], epoch: int, run: Run, callbacks: Callbacks
 ) -> dict[str, dict[str, Any]]:
     """Train an epoch at each site, share the bodies, and return each site's figures."""
     clocks, rows = {}, {}
@@ -192,28 +150,23 @@ def _round(
     body = mean_body([one.system.state_dict() for one in everyone], [one.weighed for one in everyone])
     for name, one in members.items():
         one.system.load_state_dict(body, strict=False)
-        tester = Tester(recipe, one.faces.size, next(one.system.parameters()).device, run)
-        one.system.ended(clocks[name], lambda one=one, t=tester: t.probabilities(one.system, one.train, one.faces.held))  # type: ignore[misc]
-        rows[name] |= tester.figures(one.system, one.test, one.held_test)
+        rows[name] |= one.ended(clocks[name])
         one.history = [*one.history, rows[name]]
     return rows
 
 
-def _write(whole: State, members: Mapping[str, SiteTraining], done: list[dict[str, Any]]) -> None:
+def _write(whole: State, members: Mapping[str, Training], done: list[dict[str, Any]]) -> None:
     """Write every site's networks and log, and last of all the checkpoint of all."""
     tensors: dict[str, Tensor] = {}
     for number, one in enumerate(members.values()):
-        about = {**one.state.settings, **one.history[-1]}
-        write_network(one.state.out / LAST, one.system.kept(), about)
-        if one.history[-1] is best_of(one.history):
-            write_network(one.state.out / BEST, one.system.kept(), about)
-        one.state.write_log(one.history)
+        one.state.write_networks(one.system, one.history)
         tensors |= {f"{number}.{key}": value for key, value in checkpoint_tensors(one.system, one.optimizer).items()}
     write_tensors(whole.out / CHECKPOINT, tensors, {"settings": whole.settings, "epochs": done})
 
 
-def _restore(loaded: Loaded, members: Mapping[str, SiteTraining]) -> None:
-    for number, one in enumerate(members.values()):
+def _restore(loaded: Loaded, members: Mapping[str, Training], done: list[dict[str, Any]]) -> None:
+    for number, (name, one) in enumerate(members.items()):
+        one.history = [row[name] for row in done]
         start = f"{number}."
         own = {key.removeprefix(start): value for key, value in loaded.tensors.items() if key.startswith(start)}
         restore_checkpoint(Loaded(own, loaded.about), one.system, one.optimizer)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fercleaner.cli.app import app
-from training_cases import drawn_folder
+from training_cases import drawn, drawn_folder
 from typer.testing import CliRunner
 
 SHORT = ["--backbone", "small", "--weights", "none", "--size", "32", "--device", "cpu", "--epochs", "1"]
@@ -67,3 +68,65 @@ def test_what_is_wrong_is_said(words: list[str], said: str, tmp_path: Path) -> N
     done = run(drawn_folder(), *SHORT, "--out", tmp_path / "out", *words)
     assert done.exit_code == 1
     assert said in " ".join(done.stderr.split())
+
+
+def manifest(file: Path, site: tuple[str, ...] = ("east", "west")) -> Path:
+    """Write the drawn faces as a table with a clinic; ids are given, since faces are dealt by them."""
+    samples = drawn()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        f"{k},{path},{samples.classes[label]},{site[k % len(site)]}"
+        for k, (path, label) in enumerate(zip(samples.paths, samples.label, strict=True))
+    ]
+    file.write_text("id,image,label,clinic\n" + "\n".join(rows) + "\n")
+    return file
+
+
+def refused(*words: Any) -> str:
+    """Run a training that must be refused; return the message on one line."""
+    done = run(*words, *SHORT)
+    assert done.exit_code == 1, done.output
+    return " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("more", [[], ["--force"]], ids=["plain", "force"])
+@pytest.mark.parametrize("sites", [[], ["--site-by", "clinic"]], ids=["one", "sites"])
+def test_what_is_read_is_never_written_over(more: list[str], sites: list[str], tmp_path: Path) -> None:
+    """A table named as the log, in a folder without and with a training; in a site's folder; a set's own folder."""
+    table = manifest(tmp_path / "l" / "log.csv")
+    before = table.read_bytes()
+    assert "own input is never overwritten" in refused(table, "--out", tmp_path / "l", *sites, *more)
+    if sites:
+        assert run(table, *SHORT, *sites, "--out", tmp_path / "t").exit_code == 0
+        table.replace(tmp_path / "t" / "east" / "log.csv")
+        table = tmp_path / "t" / "east" / "log.csv"
+    else:
+        (tmp_path / "t").mkdir()
+        (tmp_path / "t" / ".fercleaner-training").write_text('{"sites": []}')
+        table = table.replace(tmp_path / "t" / "log.csv")
+    assert "own input is never overwritten" in refused(table, "--out", tmp_path / "t", *sites, *more)
+    assert table.read_bytes() == before
+    folder = drawn_folder()
+    names = sorted(path.name for path in folder.iterdir())
+    said = refused(folder, "--out", folder, "--test-split", "test", *more)
+    assert "lies in the set" in said
+    assert sorted(path.name for path in folder.iterdir()) == names
+
+
+def test_a_split_is_on_one_side(tmp_path: Path) -> None:
+    said = refused(drawn_folder(), "--train-split", "train", "--test-split", "train", "--out", tmp_path / "out")
+    assert "Split 'train' is named by --train-split and by --test-split" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_faces_without_a_site_are_said_to_be_left_out(tmp_path: Path) -> None:
+    table = manifest(tmp_path / "faces.csv", ("east", "west", "east", "west", ""))
+    done = run(table, *SHORT, "--site-by", "clinic", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stderr.split())
+    counts = [
+        int(count) for count in re.findall(r"(\d+) of \d+ faces to (?:train|test) on name no site and are left", said)
+    ]
+    assert len(counts) == 2
+    assert sum(counts) == 12  # every fifth of 64
+    assert "holds a training of several sites (east, west)" in refused(table, "--out", tmp_path / "out", "--force")

@@ -11,6 +11,8 @@ import pytest
 from cli_runs import fails, run
 from drawn_landmarks import drawn_points
 
+from fercleaner.demo import draw_dataset
+
 FACES = 48
 SMALL = ("--method", "hypergraph", "--set", "k=5", "--device", "cpu")
 
@@ -123,5 +125,36 @@ def test_an_export_is_no_folder_that_is_read(here):
     for name in ("clean", "soft"):
         words = ("export", "again.refined.parquet", name, "--to", "manifest", "--dataset", "clean/faces.parquet")
         message = fails(*words, "--force")
-        assert "never overwritten" in message or "is there already and no folder" in message
+        assert "which this command reads" in message or "is there already and no folder" in message
     assert contents(here / "clean") == before
+
+
+def test_a_set_s_own_folder_gets_no_page_no_vectors_and_no_export(tmp_path, monkeypatch):
+    """By its name and through a link; also where the refined file alone says which set it was made from."""
+    monkeypatch.chdir(tmp_path)
+    draw_dataset(tmp_path / "faces", faces=30, noise_rate=0.1)
+    hog = ("--encoder", "hog", "--landmarks", "none", "--device", "cpu", "--no-cache")
+    run("refine", "faces", *hog, "--method", "hypergraph", "--set", "k=5")
+    run("extract", "faces", "--to", "vectors", *hog[:-1])
+    (tmp_path / "link").symlink_to("faces")
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    for folder in ("faces", "link"):
+        reading = f"{folder} is a folder that this command reads. Choose another folder."
+        inside = "lies in the set (faces), which is read and never written to. Choose another folder."
+        for words in (
+            ("audit", "faces", *hog, "--out", folder),
+            ("audit", "faces.refined.parquet", "--out", folder, "--no-checks"),
+            ("audit", "faces.refined.parquet", "--dataset", "faces", *hog, "--out", folder),
+            ("extract", "faces", *hog[:-1], "--to", folder),
+            ("export", "faces.refined.parquet", folder, "--to", "folders", "--force"),
+            ("export", "faces.refined.parquet", folder, "--to", "folders", "--images", "faces", "--force"),
+        ):
+            message = fails(*words)
+            assert reading in message or f"{folder} {inside}" in message, words
+    assert f"faces/page {inside}" in fails("audit", "faces", *hog, "--out", "faces/page")
+    assert f"faces/soft {inside}" in fails("train", "faces", "--out", "faces/soft")
+    shards = ("--features", "vectors", *hog[:-1], "--method", "hypergraph", "--out", "vectors")
+    assert "vectors is a folder that this command reads" in fails("audit", "faces", *shards)
+    holds = fails("export", "faces.refined.parquet", ".", "--to", "folders", "--dataset", "faces")
+    assert ". holds faces, which this command reads. Choose another folder." in holds
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before

@@ -48,7 +48,7 @@ def test_a_sealed_table_is_one_mapping_that_nobody_can_write_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_disk, "MAPPED_FROM", 1)
-    table = on_disk.Table(3, 2, tmp_path)
+    table = on_disk.MappedTable(3, 2, tmp_path)
     assert isinstance(table.values, np.memmap)
     table.values[1] = 5
     held = table.sealed()
@@ -66,7 +66,7 @@ def test_without_room_it_is_in_memory(folder: str | None, tmp_path: Path, monkey
 
     monkeypatch.setattr(on_disk, "MAPPED_FROM", 1)
     monkeypatch.setattr(os, "posix_fallocate", full)
-    table = on_disk.Table(3, 2, None if folder is None else tmp_path / folder)
+    table = on_disk.MappedTable(3, 2, None if folder is None else tmp_path / folder)
     assert not isinstance(table.values, np.memmap)
     assert not table.sealed().flags.writeable
     assert kinds(tmp_path) == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from dataclasses import replace
@@ -163,6 +164,39 @@ def test_what_did_not_change_is_the_same_byte_for_byte(tmp_path):
     after = (tmp_path / "new" / "labels.csv").read_text().splitlines()
     assert [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b] == [1]
     assert after[1] == before[1].replace("happy", "sad")  # the table's own spelling
+
+
+def written_otherwise(path, how):
+    """Write a table of text as another program would."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, delimiter=";" if path.name == "labels.csv" else ","))
+    mark = {"bars": "|", "named": ";"}.get(how, ",")
+    text = io.StringIO()
+    csv.writer(text, delimiter=mark, lineterminator="\n").writerows(rows)
+    head = f"sep={mark}\n" if how == "named" else ""
+    path.write_bytes((head + text.getvalue()).encode("utf-16" if how == "utf-16" else "utf-8"))
+
+
+@pytest.mark.parametrize("how", ["bars", "named", "utf-16"])
+@pytest.mark.parametrize("name", ["manifest", "affectnet", "fer2013"])
+def test_a_table_of_any_program_comes_back(tmp_path, name, how):
+    """Bars between columns, Excel's line that names the separator, UTF-16."""
+    source = SETS[name](tmp_path / "in")
+    for file in source.rglob("*.csv"):
+        written_otherwise(file, how)
+    before = read(source)
+    check_same(before, back(refined_of(before), "own", tmp_path / "same", source))
+    changed = [0, len(before) - 1]
+    check_same(before, back(refined_of(before, changed), "own", tmp_path / "new", source), changed)
+
+
+def test_a_header_in_the_middle_of_a_manifest_is_left_out(tmp_path):
+    source = SETS["manifest"](tmp_path / "in")
+    lines = (source / "labels.csv").read_text().splitlines()
+    (source / "labels.csv").write_text("\n".join([*lines[:3], lines[0], "", *lines[3:]]) + "\n")
+    before = read(source)
+    check_same(before, back(refined_of(before, [0, 5]), "manifest", tmp_path / "new", source), [0, 5])
+    assert len((tmp_path / "new/labels.csv").read_text().splitlines()) == len(lines)
 
 
 def test_a_manifest_holds_weights_and_distributions(tmp_path):

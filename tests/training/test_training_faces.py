@@ -12,7 +12,9 @@ from training_cases import drawn, drawn_faces, drawn_folder
 
 from fercleaner import datasets
 from fercleaner.core.errors import InputError
+from fercleaner.core.groups import fold_numbers
 from fercleaner.core.refined import RefinedSet
+from fercleaner.core.types import Samples
 from fercleaner.extraction.images import ArrayImages
 from fercleaner.training import (
     EpochSampler,
@@ -23,6 +25,7 @@ from fercleaner.training import (
     collate,
     decoded,
     from_refined,
+    from_samples,
     held_back,
     progressive_counts,
     split_of,
@@ -248,3 +251,53 @@ def test_groups_stay_on_one_side_and_splits_must_be_there():
     with pytest.raises(InputError, match=r"share held back is 1\.5"):
         held_back(faces, 1.5, 0)
     assert drawn_folder().is_dir()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
+def test_the_share_that_is_asked_for_is_held_back(share: float) -> None:
+    """Of many groups in unequal classes, over all and in every class, whatever the order of the faces."""
+    samples, n = drawn(), 1400
+    group = np.char.add("g", (np.arange(n) // 2).astype(str))
+    label = np.repeat(np.arange(7), [600, 300, 200, 100, 100, 60, 40])
+    many = Samples(
+        ids=np.char.add("i", np.arange(n).astype(str)),
+        classes=samples.classes,
+        given=np.eye(7, dtype=np.float32)[label],
+        labeled=np.ones(n, dtype=bool),
+        paths=np.full(n, ""),
+        group=group,
+    )
+    faces = from_samples(many)
+    learned, tested = held_back(faces, share, seed=3)
+    assert len(learned) + len(tested) == n
+    assert abs(len(tested) - share * n) <= 2
+    assert not set(group[learned.rows]) & set(group[tested.rows])
+    for c, count in enumerate(np.bincount(label)):
+        assert abs(int((tested.given == c).sum()) - share * count) <= 4  # two groups
+    turned = faces.taking(np.random.default_rng(0).permutation(n))
+    assert set(held_back(turned, share, seed=3)[1].ids.tolist()) == set(tested.ids.tolist())
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 10])
+def test_a_share_of_one_fold_is_the_first_fold(folds: int) -> None:
+    faces = drawn_faces()
+    fold = fold_numbers(faces.ids, None, folds, 1, label=faces.given)
+    assert set(held_back(faces, 1 / folds, 1)[1].ids.tolist()) == set(faces.ids[fold == 0].tolist())
+
+
+@pytest.mark.parametrize(
+    ("groups", "share", "tested"), [(2, 0.1, 1), (2, 0.9, 1), (3, 0.7, 2), (4, 0.4, 2), (7, 0.9, 6)]
+)
+def test_few_groups_are_dealt_as_near_to_the_share_as_can_be(groups: int, share: float, tested: int) -> None:
+    group = (np.arange(64) % groups).astype(str)
+    faces = replace(drawn_faces(), samples=drawn().replacing(group=group))
+    assert len(set(group[held_back(faces, share, 0)[1].rows])) == tested
+
+
+def test_extreme_shares_leave_faces_on_both_sides() -> None:
+    for share in (1e-300, 1e-9, 0.001, 0.999, 1 - 1e-12):
+        learned, tested = held_back(drawn_faces(), share, 0)
+        assert min(len(learned), len(tested)) == 1
+    one = replace(drawn_faces(), samples=drawn().replacing(group=np.full(64, "g")))
+    with pytest.raises(InputError, match="64 faces of one group cannot be dealt"):
+        held_back(one, 0.7, 0)

@@ -14,10 +14,10 @@ from training_cases import SMALL, drawn_faces, tensors
 from typer.testing import CliRunner
 
 from fercleaner.core.errors import FercleanerError, InputError
-from fercleaner.training import Run, TrainingSet, build, fit_sites, of_each_site
-from fercleaner.training.sites import SHARED, mean_body
+from fercleaner.training import RECIPES, Run, TrainingSet, build, fit_sites, of_each_site
+from fercleaner.training.sites import mean_body
 
-BODY = SHARED.removeprefix("network.")
+BODY = "body."
 
 
 def sited(names: list[str]) -> TrainingSet:
@@ -53,7 +53,7 @@ def test_mean_body_is_the_weighted_mean_of_bodies_alone() -> None:
     torch.testing.assert_close(mean_body(ten, [10] * 9 + [10**6])["network.body.w"], torch.tensor([oracle]))
 
 
-@pytest.mark.parametrize("name", ["amy", "soft"])
+@pytest.mark.parametrize("name", list(RECIPES))
 def test_bodies_are_one_and_the_rest_is_each_sites_own(name: str, tmp_path: Path) -> None:
     found = fitted(build(name, {"batch": 8, "epochs": 2}), tmp_path / "out")
     a, b = (tensors(tmp_path / "out" / site) for site in "ab")
@@ -97,6 +97,15 @@ def test_what_is_wrong_names_the_site(tmp_path: Path) -> None:
     few = {"a": (parts["a"], parts["a"]), "b": (parts["b"].taking(np.arange(3)), parts["b"])}
     with pytest.raises(InputError, match=r"Site 'b': 3 of 3 faces have a label"):
         fit_sites(build("soft", {"epochs": 1}), SMALL, few, tmp_path / "out", Run(device="cpu"))
+
+
+def test_faces_without_a_site_are_counted() -> None:
+    said: list[str] = []
+    parts = of_each_site(sited(["a", "b", "", "b"]), said.append)
+    assert {name: len(part) for name, part in parts.items()} == {"a": 16, "b": 32}
+    assert said == ["16 of 64 faces name no site and are left out."]
+    of_each_site(sited(["a", "b"]), said.append)
+    assert len(said) == 1
 
 
 def test_train_by_sites_from_the_command_line(tmp_path: Path) -> None:

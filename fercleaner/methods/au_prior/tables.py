@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike
 from ...core.arrays import Bools, Doubles, frozen_array
 from ...core.errors import InputError, did_you_mean
 from ...core.expressions import canonical
+from ...datasets.table import read_rows
 
 _UNIT = re.compile(r"(?:au)?\s*_?0*(\d+)", re.IGNORECASE)
 
@@ -171,16 +171,12 @@ def prior(name: str) -> AuTable:
 def read_prior(path: str | Path) -> AuTable:
     """Read a table of the user's from CSV; see `prior` for the layout. Errors name file and line."""
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            lines = [line for line in csv.reader(handle) if any(cell.strip() for cell in line)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"AU table {path} cannot be read: {error}.") from error
-    if len(lines) < 3 or len(lines[0]) < 2:
+    (_, header), *lines = [*read_rows(path)] or [(1, [])]
+    if len(lines) < 2 or len(header) < 2:
         raise InputError(f"AU table {path} needs a header 'expression,AU1,AU2,...' and at least two rows of rates.")
-    units = tuple(unit_name(cell) for cell in lines[0][1:])
-    rates = np.zeros((len(lines) - 1, len(units)))
-    for number, line in enumerate(lines[1:], start=2):
+    units = tuple(unit_name(cell) for cell in header[1:])
+    rates = np.zeros((len(lines), len(units)))
+    for k, (number, line) in enumerate(lines):
         if len(line) != len(units) + 1:
             raise InputError(f"AU table {path} row {number}: {len(line)} cells, expected {len(units) + 1}.")
         for column, cell in enumerate(line[1:]):
@@ -191,8 +187,8 @@ def read_prior(path: str | Path) -> AuTable:
             if not 0.0 <= value <= 1.0:
                 where = f"AU table {path} row {number}: {units[column]}"
                 raise InputError(f"{where} is '{cell}', expected a rate between 0 and 1.")
-            rates[number - 2, column] = value
-    names = tuple(canonical(line[0]) for line in lines[1:])
+            rates[k, column] = value
+    names = tuple(canonical(line[0]) for _, line in lines)
     return AuTable(str(path), names, units, rates, f"file {path.name}")
 
 

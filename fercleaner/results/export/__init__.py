@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import InputError, StoreError, did_you_mean
-from ...core.files import replacing, sweep, temporary_name
+from ...core.files import check_folder_apart, replacing, sweep, temporary_name
 from ...core.refined import RefinedSet, rows_of
 from ...core.types import Samples
 from . import affectnet, cleanlab, expw, fer2013, folders, huggingface, label_studio, manifest, rafdb
@@ -153,7 +153,7 @@ def export_to(
     labels = labels_to_write(refined, rows, label, fill)
     job = Job(refined, rows, labels, None if source is None else Path(source), samples, in_set, pictures)
     place = Path(folder)
-    _check_apart(place, source)
+    check_folder_apart(place, [source], replaced=True)
     _restore(place)
     _check_folder(place, overwrite)
     sweep(place.absolute().parent)
@@ -183,12 +183,6 @@ def _check_folder(place: Path, overwrite: bool) -> None:
             raise StoreError(f"{place} holds files that no export wrote. Choose another name, or empty it.")
         if not overwrite:
             raise StoreError(f"{place} exists already. Overwrite it with --force, or choose another name.")
-
-
-def _check_apart(place: Path, source: str | os.PathLike[str] | None) -> None:
-    whole = Path(os.path.realpath(place))
-    if source is not None and whole in (Path(os.path.realpath(source)), *Path(os.path.realpath(source)).parents):
-        raise StoreError(f"{place} holds the set ({source}), which is read and never overwritten. Choose another name.")
 
 
 def _move(partial: Path, place: Path) -> None:

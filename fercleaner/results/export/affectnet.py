@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets import affectnet
+from ...datasets.table import read_rows
 from .job import Job, codes_of, mirror, place, write_text
 
 CSV_LAYOUTS, NPY_LAYOUTS = ("affectnet",), ("affectnet-npy",)
@@ -25,8 +26,7 @@ def write_csv(job: Job, folder: Path) -> None:
     root = root.parent if root.name in affectnet.LIST_FOLDERS[1:] else root
     rewritten = []
     for file in lists:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.reader(stream))
+        rows = [cells for _, cells in read_rows(file)]
         names = [cell.strip() for cell in rows[0]]
         key, expression = names.index(affectnet.KEY_COLUMN), names.index("expression")
         kept = [rows[0]]

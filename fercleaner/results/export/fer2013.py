@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...core.errors import InputError
 from ...datasets import fer2013
+from ...datasets.table import read_rows
 from .job import Job, codes_of
 
 LAYOUTS = ("fer2013",)
@@ -21,22 +22,16 @@ def write(job: Job, folder: Path) -> None:
     codes = codes_of(job.refined.classes, "fer2013")
     place_of = {name: m for m, name in enumerate(job.ids)}
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        open(file, encoding="utf-8-sig", newline="") as stream,
-        open(folder / file.name, "w", encoding="utf-8", newline="") as out,
-    ):
-        reader, writer = csv.reader(stream), csv.writer(out, lineterminator="\n")
-        header = next(reader)
+    with open(folder / file.name, "w", encoding="utf-8", newline="") as out:
+        stream, writer = read_rows(file), csv.writer(out, lineterminator="\n")
+        _, header = next(stream)
         writer.writerow(header)
         names = [cell.strip() for cell in header]
         if "emotion" not in names:
             raise InputError(f"{file} has no column 'emotion' to write labels into.")
-        emotion, number = names.index("emotion"), 0
-        for cells in reader:
-            if not any(cells):
-                continue
+        emotion = names.index("emotion")
+        for number, (_, cells) in enumerate(stream):
             m = place_of.get(f"{number:05d}")
-            number += 1
             if m is not None:
                 if job.labels.replaced[m]:
                     cells[emotion] = str(codes[job.name(m)])

@@ -13,7 +13,7 @@ from ...core.errors import InputError
 from ...core.expressions import canonical
 from ...datasets import manifest
 from ...datasets.options import ReadOptions
-from ...datasets.table import Table, number, read_table
+from ...datasets.table import Table, number, read_header, read_rows, read_table, separator
 from .csv_file import Number
 from .job import Job, mirror
 
@@ -46,17 +46,14 @@ def write(job: Job, folder: Path) -> None:
 
 
 def _write_text(job: Job, file: Path, folder: Path) -> None:
-    with open(file, encoding="utf-8-sig", newline="") as stream:
-        head = stream.readline()
-        stream.seek(0)
-        mark = max("\t" if file.suffix.lower() == ".tsv" else ",;\t", key=head.count)
-        rows = [cells for cells in csv.reader(stream, delimiter=mark) if any(cells)]
-    names = [cell.strip() for cell in rows[0]]
-    columns = {name: [cells[i] for cells in rows[1:]] for i, name in enumerate(names)}
-    columns = _changed(job, read_table(file), columns)
+    table, held = read_table(file), dict(read_rows(file))
+    assert table.rows is not None  # it is a file of text
+    rows = [held[number] for number in table.rows]
+    columns = {name: [cells[i] for cells in rows] for i, name in enumerate(read_header(file))}
+    columns = _changed(job, table, columns)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / file.name, "w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, delimiter=mark, lineterminator="\n")
+        writer = csv.writer(out, delimiter=separator(file), lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
 
