@@ -135,17 +135,16 @@ class Bench:
         for path in self.work.rglob(".fercleaner-*"):
             old = path.lstat().st_mtime - AGED
             os.utime(path, (old, old), follow_symlinks=False)
-        state = fingerprint(self.work)
+        there = any(Path(name).exists() for name in scenario.writes) and not scenario.replaces
+        more = scenario.anew if scenario.anew and done.status == 0 else scenario.force if there else ""
+        state = fingerprint(self.work) + more
         if state not in self.known:  # the same state gives the same rerun
-            self.known[state] = self.rerun(scenario, whole)
+            self.known[state] = self.rerun((*scenario.words, *([more] if more else [])), whole)
         return self.known[state]
 
-    def rerun(self, scenario: Scenario, whole: dict[str, bytes]) -> str:
+    def rerun(self, words: Sequence[str], whole: dict[str, bytes]) -> str:
         """Run a command again over what a fault left; return what is wrong then, "" if nothing."""
-        there = any(Path(name).exists() for name in scenario.writes) and not scenario.replaces
-        rerun = self.child(
-            Injector(Path("/nowhere")), (*scenario.words, *([scenario.force] if there and scenario.force else []))
-        )
+        rerun = self.child(Injector(Path("/nowhere")), words)
         if rerun.status:
             return f"the rerun failed: {rerun.said.strip()[-300:]}"
         after = contents(self.work)

@@ -49,6 +49,8 @@ class Scenario:
     replaces: bool = False
     #: Said when it is run again over what a fault left behind; "" where the very same words do.
     force: str = "--force"
+    #: Said in its place where the fault's run ended, without a picture that could not be read, and is kept so.
+    anew: str = ""
     #: Whether the last step of a place fails too, or the first alone, where a run takes long.
     ends: bool = True
 
@@ -84,7 +86,7 @@ SCENARIOS: dict[str, Scenario] = {
     "coordinate --keys-only": Scenario(
         ("coordinate", "--sites", "2", "--state", "keys", "--keys-only"), ("keys",), force=""),
     "coordinate": Scenario(("coordinator",), ("state",), force=""),
-    "train": Scenario((*TRAIN, "--out", "trained"), ("trained",), force=""),
+    "train": Scenario((*TRAIN, "--out", "trained"), ("trained",), force="", anew="--force"),
 }  # fmt: skip
 
 #: Run once, in this order, before any fault.
