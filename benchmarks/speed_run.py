@@ -87,8 +87,7 @@ def ours(name: str, folder: Path, args: argparse.Namespace, clock: Clock) -> tup
     )
     views = []
     for file in sorted(folder.glob("view_*.npy"))[: args.views]:
-        values = np.load(file)
-        values.flags.writeable = False
+        values = np.load(file, mmap_mode="r")
         views.append(Features(file.stem.split("_")[1], ids, values, np.ones(n, dtype=np.bool_)))
     clock.start("prepare")
     refined = refine(

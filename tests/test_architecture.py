@@ -39,6 +39,7 @@ HOMES = {
         "core/devices.py",
         "similarity/products.py",
         "similarity/neighbors/on_torch.py",
+        "similarity/neighbors/pairs.py",
         "similarity/neighbors/scan.py",
         "encoders",
         "landmarks",

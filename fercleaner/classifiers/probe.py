@@ -15,6 +15,7 @@ from ..core.groups import fold_numbers
 from ..core.numeric import fit_temperature, softmax
 from ..core.types import Features, Posteriors, Samples
 from ..similarity.distinct import repeated
+from ..similarity.whitening import row_blocks
 from .linear import fit_linear
 
 #: Name of the posteriors that are fitted to the given labels, out of fold.
@@ -203,7 +204,7 @@ def side_by_side(
     for view in (features[name] for name in sorted(features) if name not in again and features[name].found.any()):
         shown = (instead or {}).get(view.view, view)
         found = shown.found[rows]
-        blocks.append(_standardized(shown.values[rows], found, view.values[view.found]))
+        blocks.append(_standardized(shown.values, rows, found, view))
         if not view.found.all():
             blocks.append((~found)[:, None].astype(np.float32))
         any_found |= found
@@ -212,18 +213,31 @@ def side_by_side(
     return np.concatenate(blocks, axis=1), any_found
 
 
-def _standardized(values: Floats, found: Bools, have: Floats) -> Floats:
-    """Return vectors by mean and deviation of `have`, each of length 1; zeros where not found."""
-    mean = have.mean(0, dtype=np.float64)
-    deviation = have.std(0, dtype=np.float64)
+def _standardized(values: Floats, rows: Ints, found: Bools, have: Features) -> Floats:
+    """Return some rows by mean and deviation of what `have` has, each of length 1; zeros where not `found` (N,)."""
+    mean, deviation = _moments(have)
     # a column that hardly moves beside the others is rounding, and is not blown up
     floor = 1e-3 * float(np.sqrt(np.mean(deviation**2)))
     scale = np.where(deviation > floor, 1.0 / np.where(deviation > floor, deviation, 1.0), 0.0)
-    out: Floats = ((values - mean.astype(np.float32)) * scale.astype(np.float32)).astype(np.float32)
-    out[~found] = 0.0
-    length = np.sqrt(np.einsum("nd,nd->n", out, out, dtype=np.float64))
-    out /= np.where(length > 0, length, 1.0).astype(np.float32)[:, None]
+    out: Floats = np.empty((len(rows), values.shape[1]), dtype=np.float32)
+    for part in row_blocks(len(rows)):
+        block = (values[rows[part]] - mean.astype(np.float32)) * scale.astype(np.float32)
+        block[~found[part]] = 0.0
+        length = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+        np.divide(block, np.where(length > 0, length, 1.0).astype(np.float32)[:, None], out=out[part])
     return out
+
+
+def _moments(have: Features) -> tuple[Doubles, Doubles]:
+    """Return mean and deviation of each column over the faces that have a vector, (D,) each, in one pass."""
+    near = have.values[np.flatnonzero(have.found)[0]].astype(np.float64)
+    total, squares = np.zeros_like(near), np.zeros_like(near)
+    for part in row_blocks(len(have)):
+        off = have.values[part][have.found[part]] - near
+        total += off.sum(0)
+        squares += np.einsum("nd,nd->d", off, off)
+    total /= have.found.sum()
+    return near + total, np.sqrt(np.maximum(squares / have.found.sum() - total**2, 0.0))
 
 
 def assign_folds(samples: Samples, folds: int, seed: int, *, usable: Bools | None = None) -> Ints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -29,21 +30,24 @@ CHECKED = 16_384
 
 
 def _sealed(values: NDArray[Any]) -> bool:
-    """Return whether nobody can write to `values`, nor to an array that it is a view of."""
+    """Return whether nobody here can write to `values`, nor to an array or a mapped file that it is a view of."""
     array: Any = values
     while isinstance(array, np.ndarray):
         if array.flags.writeable:
             return False
         array = array.base
-    return array is None
+    return array is None or (isinstance(array, mmap.mmap) and memoryview(array).readonly)
 
 
 def frozen_array(values: ArrayLike, dtype: Any) -> NDArray[Any]:
-    """Return `values` as a contiguous read-only array of `dtype` that shares no memory with a writable one."""
+    """Return `values` as a contiguous read-only array of `dtype` that shares no memory with a writable one.
+
+    A file mapped for reading (``numpy.load(FILE, mmap_mode="r")``) stays mapped.
+    """
     if isinstance(values, np.ndarray) and _sealed(values) and values.flags.c_contiguous:
         wanted = np.dtype(dtype)
         if values.dtype == wanted or (wanted.kind == "U" and values.dtype.kind == "U"):
-            return values
+            return np.asarray(values)
     array = np.array(values, dtype=dtype, order="C")
     array.flags.writeable = False
     return array

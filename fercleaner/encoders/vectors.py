@@ -95,7 +95,9 @@ def read_view(name: str, file: Path, samples: Samples) -> Features:
     for reason, empty in _empty_rows(aligned).items():
         notes[empty & (notes == "")] = reason
     found = notes == ""
-    aligned[~found] = 0
+    if not found.all():
+        aligned = aligned if aligned.flags.writeable else aligned.copy()
+        aligned[~found] = 0
     _check_finite(name, file, aligned, found, rows)
     _check_any(name, file, found, notes)
     out = left_out(aligned, found, samples)
@@ -250,7 +252,13 @@ def _stack(file: Path, column: Any) -> Floats:
 
 
 def _aligned(values: NDArray[Any], rows: NDArray[np.int64]) -> Floats:
-    """Return the chosen rows as (N, D) float16 or float32, NaN where a face has none, read block by block."""
+    """Return the chosen rows as (N, D) float16 or float32, NaN where a face has none, read block by block.
+
+    A file that holds just these rows, as such numbers, stays mapped.
+    """
+    plain = values.ndim == 2 and values.dtype in (np.float16, np.float32) and values.flags.c_contiguous
+    if plain and np.array_equal(rows, np.arange(len(values))):
+        return values
     width = int(np.prod(values.shape[1:]))
     kind = np.float16 if values.dtype == np.float16 else np.float32
     aligned: Floats = np.full((len(rows), width), np.nan, dtype=kind)
@@ -264,9 +272,13 @@ def _aligned(values: NDArray[Any], rows: NDArray[np.int64]) -> Floats:
 
 def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
     """Return reason -> which rows (N,) are no vector for it."""
-    empty: dict[str, Any] = {ALL_NAN: np.isnan(values).all(1), ALL_ZERO: ~values.any(1)}
-    if values.shape[1] >= FEW_COLUMNS:
-        empty[CONSTANT] = (values == values[:, :1]).all(1)
+    kinds = (ALL_NAN, ALL_ZERO, CONSTANT) if values.shape[1] >= FEW_COLUMNS else (ALL_NAN, ALL_ZERO)
+    empty = {kind: np.zeros(len(values), dtype=np.bool_) for kind in kinds}
+    for start in range(0, len(values), BLOCK_ROWS):
+        block = values[start : start + BLOCK_ROWS]
+        found = {ALL_NAN: np.isnan(block).all(1), ALL_ZERO: ~block.any(1), CONSTANT: (block == block[:, :1]).all(1)}
+        for kind in kinds:
+            empty[kind][start : start + BLOCK_ROWS] = found[kind]
     rest = np.flatnonzero(~np.any(list(empty.values()), axis=0))
     digests = np.array([hash(values[row].tobytes()) for row in rest.tolist()], dtype=np.int64)
     _, of_row, counts = np.unique(digests, return_inverse=True, return_counts=True)

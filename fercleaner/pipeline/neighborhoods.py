@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.arrays import Bools, Strings
+from ..core.arrays import Bools, Ints, Strings
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors, Samples
 from ..similarity.groups import alike_pairs, grouped, person_pairs
-from ..similarity.neighbors import nearest
+from ..similarity.neighbors import Searcher, searcher
 from ..similarity.neighbors.side import SEARCHED_UP_TO, WIDER, from_views
-from ..similarity.whitening import JOINT, join
+from ..similarity.whitening import JOINT, join, row_blocks
 from .inputs import Callbacks, Resources
 
 
@@ -42,44 +42,43 @@ def search(
         rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
         callbacks.note(f"k = {k}, but a face has only {others} {rest}.")
         k = max(1, others)
-    tables, side = _tables(samples, k, joint and len(ready) > 1, ready, resources, callbacks)
+    tables, searchers = _tables(samples, k, joint and len(ready) > 1, ready, resources, callbacks)
     whole = tables.get(JOINT) if len(ready) > 1 else next(iter(tables.values()), None)
     parted = keep_apart(samples, ready, identity, resources, callbacks, table=whole)
     if parted is samples:
         return samples, {name: _cut(table, k) for name, table in tables.items()}
     assert parted.group is not None  # something was found
-    again = {
-        name: _parted(table, ready[name], parted.group, k, resources) for name, table in tables.items() if name in ready
-    }
-    if JOINT in tables:
-        again[JOINT] = (
-            _parted_among(tables[JOINT], ready, parted.group, again)
-            if side is None
-            else _parted(tables[JOINT], side, parted.group, k, resources)
-        )
-    return parted, {name: _cut(again[name], k) for name in tables}
+    del whole  # each table goes when its successor is there: they are the largest part of a large set's memory
+    names, again = list(tables), dict[str, Neighbors]()
+    for name in names:
+        if name in searchers:
+            again[name] = _parted(tables.pop(name), searchers.pop(name), parted.group, k)
+    if tables:
+        again[JOINT] = _parted_among(tables.pop(JOINT), ready, parted.group, again)
+    return parted, {name: _cut(again.pop(name), k) for name in names}
 
 
 def _tables(
     samples: Samples, k: int, joint: bool, ready: Mapping[str, Features], resources: Resources, callbacks: Callbacks
-) -> tuple[dict[str, Neighbors], Features | None]:
-    """Return the tables of all views, and all views side by side where they are searched so.
+) -> tuple[dict[str, Neighbors], dict[str, Searcher]]:
+    """Return the tables of all views, the joint one last, and what searched them.
 
     In larger sets the neighbors by all views are chosen among those of the single ones (`side.from_views`), whose
     tables are `WIDER` for it; they are cut to k when groups are known.
     """
     among = joint and resources.index != "exact" and len(samples) > SEARCHED_UP_TO
-    tables = {}
-    for name, view in ready.items():
-        tables[name] = _searched(view, (k, max(k, WIDER) if among else k), samples.group, resources, callbacks)
-    if not joint:
-        return tables, None
+    tables, searchers = dict[str, Neighbors](), dict[str, Searcher]()
+    views = dict(ready) if among or not joint else {**ready, JOINT: join(ready)}
+    for name, view in views.items():
+        wide = max(k, WIDER) if among else k
+        searchers[name] = searcher(view, k, center=False, index=resources.index, device=resources.device)
+        stage = callbacks.stage(f"neighbors: {name}")
+        tables[name] = searchers[name].nearest(wide, apart=samples.group, progress=stage)
+        if "recall" in tables[name].search:
+            callbacks.note(_said(tables[name]))
     if among:
         tables[JOINT] = from_views(ready, tables, k, apart=samples.group)
-        return tables, None
-    side = join(ready)
-    tables[JOINT] = _searched(side, (k, k), samples.group, resources, callbacks)
-    return tables, side
+    return tables, searchers
 
 
 def keep_apart(
@@ -119,25 +118,6 @@ def keep_apart(
     return samples.replacing(group=found)
 
 
-def _searched(
-    view: Features, k: tuple[int, int], group: Strings | None, resources: Resources, callbacks: Callbacks
-) -> Neighbors:
-    """Return the table of one view, k = (what is used, what is looked at), and say so where it is approximate."""
-    table = nearest(
-        view,
-        k[1],
-        apart=group,
-        center=False,
-        index=resources.index,
-        device=resources.device,
-        recall_at=k[0],
-        progress=callbacks.stage(f"neighbors: {view.view}"),
-    )
-    if "recall" in table.search:
-        callbacks.note(_said(table))
-    return table
-
-
 def _said(table: Neighbors) -> str:
     """Return what a user is told of an approximate search."""
     how = table.search
@@ -162,48 +142,48 @@ def _parted_among(
 
     `tables` are those of the single views, parted already.
     """
-    touched: Bools = np.asarray(_mates(table, group).any(1))
+    groups, touched = group_numbers(table.ids, group), np.zeros(len(table), dtype=np.bool_)
+    for part in row_blocks(len(table)):
+        touched[part] = _mates(table.indices[part], groups[part], groups).any(1)
     if not touched.any():
         return table
     among = from_views(ready, tables, table.k, apart=group, only=touched)
-    return replace(
-        table,
-        indices=np.where(touched[:, None], among.indices, table.indices),
-        similarity=np.where(touched[:, None], among.similarity, table.similarity),
-    )
+    return _mended(table, touched, among)
 
 
-def _mates(table: Neighbors, group: Strings) -> Bools:
-    """Return which neighbors are of the face's own group, (N, k)."""
-    numbers = group_numbers(table.ids, group)
-    mates: Bools = (table.indices >= 0) & (numbers[table.indices] == numbers[:, None])
+def _mates(indices: Ints, own: Ints, groups: Ints) -> Bools:
+    """Return which neighbors are of the face's own group, `own` (n,) of all `groups` (N,), (n, k)."""
+    mates: Bools = (indices >= 0) & (groups[indices] == own[:, None])
     return mates
 
 
-def _parted(table: Neighbors, view: Features, group: Strings, k: int, resources: Resources) -> Neighbors:
+def _mended(table: Neighbors, rows: Bools, other: Neighbors) -> Neighbors:
+    """Return the table with some rows from another."""
+    indices, similarity = table.indices.copy(), table.similarity.copy()
+    indices[rows], similarity[rows] = other.indices[rows], other.similarity[rows]
+    indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
+    return replace(table, indices=indices, similarity=similarity)
+
+
+def _parted(table: Neighbors, searching: Searcher, group: Strings, k: int) -> Neighbors:
     """Return a neighbor table with members of one group taken out, others moved up from further away.
 
-    The first k columns are complete: faces that have fewer left are searched again, by an index of the same kind.
+    The first k columns are complete: faces that have fewer left are searched again.
     """
-    valid: Bools = np.asarray(table.indices >= 0)
-    mates = _mates(table, group)
-    if not mates.any():
-        return table
-    keep = valid & ~mates
-    order = np.argsort(~keep, axis=1, kind="stable")
-    indices = np.take_along_axis(np.where(keep, table.indices, -1), order, 1)
-    similarity = np.take_along_axis(np.where(keep, table.similarity, np.float32(0)), order, 1)
-    short = mates.any(1) & valid[:, -1] & (keep.sum(1) < k)
-    if short.any():
-        again = nearest(
-            view,
-            table.k,
-            apart=group,
-            center=False,
-            index="exact" if table.search.get("index") == "exact" else resources.index,
-            device=resources.device,
-            recall_at=k,
-            only=short,
-        )
-        indices[short], similarity[short] = again.indices[short], again.similarity[short]
-    return replace(table, indices=indices, similarity=similarity)
+    groups, short = group_numbers(table.ids, group), np.zeros(len(table), dtype=np.bool_)
+    indices, similarity = table.indices.copy(), table.similarity.copy()
+    for part in row_blocks(len(table)):
+        mates = _mates(indices[part], groups[part], groups)
+        touched = np.flatnonzero(mates.any(1))
+        rows, mates = touched + part.start, mates[touched]
+        valid = indices[rows] >= 0
+        keep = valid & ~mates
+        short[rows] = valid[:, -1] & (keep.sum(1) < k)
+        order = np.argsort(~keep, axis=1, kind="stable")
+        indices[rows] = np.take_along_axis(np.where(keep, indices[rows], -1), order, 1)
+        similarity[rows] = np.take_along_axis(np.where(keep, similarity[rows], np.float32(0)), order, 1)
+    indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
+    parted = replace(table, indices=indices, similarity=similarity)
+    if not short.any():
+        return parted
+    return _mended(parted, short, searching.nearest(table.k, apart=group, only=short))

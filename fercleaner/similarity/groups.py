@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..core.arrays import Ints, Strings
+from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors
-from .neighbors import TELLING, nearest
-from .whitening import join
+from .neighbors import EXACT_UP_TO, TELLING, nearest, use_gpu
+from .neighbors.pairs import pairs_alike
+from .whitening import join, unit_rows
 
 #: Cosine of two faces in all views side by side (two or more views, whitened), and in a single view, from which they
 #: pass for pictures of one subject in one moment: near-duplicates, or frames of a sequence. Chosen on a posed set with
@@ -20,6 +22,8 @@ ALIKE, ALIKE_ALONE = 0.85, 0.95
 ONE_PERSON = 0.6
 #: Nearest faces that are looked at.
 LOOKED_AT = 10
+#: Faces from which on comparing each pair once takes less time than a search, loading torch counted.
+EACH_PAIR_FROM = 15_000
 
 
 def alike_pairs(
@@ -43,15 +47,21 @@ def alike_pairs(
     table : Neighbors, optional
         Neighbors by all these views side by side (or by the only one), where they were searched already.
 
-    Cost: one search of neighbors where no table is given.
+    Cost: where no table is given, one search of neighbors or, in sets of `EACH_PAIR_FROM` to `EXACT_UP_TO` faces, a
+    third of it: each pair is compared once (`neighbors.pairs`).
     """
     telling = {name: view for name, view in views.items() if view.values.shape[1] >= TELLING}
     if not telling:
         return np.zeros((0, 2), dtype=np.int64)
+    least = ALIKE if len(telling) > 1 else ALIKE_ALONE
     if table is None or len(telling) < len(views):
         side = join(telling) if len(telling) > 1 else next(iter(telling.values()))
+        if EACH_PAIR_FROM <= int(side.found.sum()) <= EXACT_UP_TO and not use_gpu(device):
+            rows = np.flatnonzero(side.found)
+            group = group_numbers(side.ids, apart)[rows]
+            return np.unique(rows[pairs_alike(unit_rows(side.values, rows), least, group)], axis=0)
         table = nearest(side, LOOKED_AT, apart=apart, center=False, device=device)
-    return pairs_from(table, ALIKE if len(telling) > 1 else ALIKE_ALONE)
+    return pairs_from(table, least)
 
 
 def person_pairs(identity: Features, *, apart: Strings | None = None, device: str = "auto") -> Ints:

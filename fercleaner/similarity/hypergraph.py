@@ -148,23 +148,24 @@ def build(
         raise InputError("A hypergraph needs neighbors in at least one view.")
     tables = list(neighbors.values())
     n = len(tables[0])
-    blocks, weights = [], []
+    members, sizes, weights = [], [], []
     for view, table in neighbors.items():
         if not np.array_equal(table.ids, tables[0].ids):
             raise InputError(f"Neighbors of view '{view}' are over other faces than those of '{tables[0].view}'.")
         index, similarity = table.indices[:, :k], table.similarity[:, :k]
         valid = index >= 0
         has = valid.any(1)
-        centers = np.flatnonzero(has)
-        edge = np.broadcast_to(np.arange(n)[:, None], index.shape)[valid]
-        members = np.concatenate([index[valid], centers])
-        columns = np.concatenate([edge, centers])
-        ones = np.ones(len(members), dtype=np.float32)
-        blocks.append(sparse.csr_matrix((ones, (members, columns)), shape=(n, n)))
+        inside = np.column_stack([valid, has])
+        members.append(np.column_stack([index, np.arange(n)]).astype(np.int32)[inside])
+        sizes.append(inside.sum(1))
         distance = np.sqrt(np.clip(2.0 - 2.0 * similarity.astype(np.float64), 0.0, None))
         weight = edge_weights(distance, valid) if gaussian else has.astype(np.float64)
         weights.append(weight * (view_weight or {}).get(view, 1.0))
-    incidence = sparse.hstack(blocks, format="csr")
+    start = np.concatenate([[0], np.cumsum(np.concatenate(sizes))])
+    member = np.concatenate(members)
+    del members
+    ones = np.ones(len(member), dtype=np.float32)
+    incidence = sparse.csc_matrix((ones, member, start), shape=(n, n * len(tables))).tocsr()
     return Hypergraph(
         incidence,
         np.concatenate(weights),

@@ -38,6 +38,17 @@ def unit_rows(values: Floats, rows: Ints | None = None) -> Floats:
     return result
 
 
+def are_unit(values: Floats) -> bool:
+    """Return whether `unit_rows` would give these values (N, D) themselves."""
+    if values.dtype != np.float32:
+        return False
+    for part in row_blocks(len(values)):
+        length = np.sqrt(np.einsum("nd,nd->n", values[part], values[part], dtype=np.float64))
+        if ((length > 0) & (np.abs(length - 1) > ROUNDING)).any():
+            return False
+    return True
+
+
 def row_blocks(n: int) -> Iterator[slice]:
     """Yield slices of `BLOCK` rows that cover n rows: what is made of a block needs memory for a block alone."""
     return (slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))

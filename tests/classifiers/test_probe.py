@@ -271,7 +271,25 @@ def test_progress_is_told() -> None:
     calls: list[tuple[int, int]] = []
     cross_fit(samples, views, progress=lambda done, total: calls.append((done, total)))
     assert calls[-1] == (heads.LINEAR_STEPS, heads.LINEAR_STEPS)
-    assert [done for done, _ in calls] == list(range(1, heads.LINEAR_STEPS + 1))
+    steps = [done for done, _ in calls]
+    assert steps[:-1] == list(range(1, len(steps)))
+    assert len(steps) < heads.LINEAR_STEPS  # all heads were done before
+
+
+def test_a_head_stops_when_it_is_done_whatever_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    design, given, trains = _targets_of_folds()
+    steps: list[int] = []
+    logits, margin = heads.fit_linear(design, given, trains, "cpu", lambda done, total: steps.append(done))
+    slow = np.concatenate([design, design[:1] * 30])
+    more = np.concatenate([given, given[:1]])
+    own = np.concatenate([trains, [[False, False, True]]])
+    beside, area = heads.fit_linear(slow, more, own, "cpu", None)
+    np.testing.assert_allclose(beside[:80, :2], logits[:, :2], atol=1e-4)
+    np.testing.assert_allclose(area[:80, :2], margin[:, :2], atol=1e-3)
+    monkeypatch.setattr(heads, "CONVERGED", 0.0)
+    whole, _ = heads.fit_linear(design, given, trains, "cpu", None)
+    assert len(steps) < heads.LINEAR_STEPS
+    np.testing.assert_allclose(softmax(logits), softmax(whole), atol=0.01)
 
 
 def test_errors_name_the_way_out() -> None:

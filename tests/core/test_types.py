@@ -84,6 +84,17 @@ def test_a_frozen_array_is_shared_and_not_copied():
     assert frozen_array(words, np.str_) is words
 
 
+@pytest.mark.parametrize(("mode", "shared"), [("r", True), ("r+", False), ("c", False)])
+def test_a_file_mapped_for_reading_stays_mapped_and_one_mapped_for_writing_is_copied(tmp_path, mode, shared):
+    np.save(tmp_path / "a.npy", np.arange(6, dtype=np.float16).reshape(3, 2))
+    mapped = np.load(tmp_path / "a.npy", mmap_mode=mode)
+    view = Features("v", IDS, mapped, LABELED)
+    assert np.shares_memory(view.values, mapped) == shared
+    assert type(view.values) is np.ndarray
+    assert not view.values.flags.writeable
+    assert view.values.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,28 @@ def numbers(n: int = 4, width: int = 3) -> np.ndarray:
 def saved(tmp_path: Path, array: Any, name: str = "v.npy") -> Path:
     np.save(tmp_path / name, array)
     return tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mapped"), [("float16", True), ("float32", True), ("float64", False), (">f4", False)]
+)
+def test_a_file_of_plain_numbers_stays_on_disk(tmp_path: Path, faces: Samples, dtype: str, mapped: bool) -> None:
+    view = read_view("v", saved(tmp_path, numbers().astype(dtype)), faces)
+    base: Any = view.values
+    while isinstance(base, np.ndarray):
+        base = base.base
+    assert isinstance(base, mmap.mmap) == mapped
+    np.testing.assert_array_equal(view.values, numbers().astype(dtype))
+
+
+def test_a_row_without_a_vector_leaves_the_file_as_it_is(tmp_path: Path, faces: Samples) -> None:
+    array = numbers()
+    array[1] = np.nan
+    file = saved(tmp_path, array)
+    before = file.read_bytes()
+    view = read_view("v", file, faces)
+    assert view.values[1].tolist() == [0, 0, 0]
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "uint8", ">f4"])

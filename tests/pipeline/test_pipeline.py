@@ -294,9 +294,9 @@ def test_k_of_n_or_more_is_cut_and_noted():
 def test_the_search_gets_what_the_run_was_given(monkeypatch):
     samples, truth = make_samples()
     asked = []
-    nearest = neighborhoods.nearest
+    searcher = neighborhoods.searcher
     monkeypatch.setattr(
-        neighborhoods, "nearest", lambda view, k, **more: asked.append((k, more)) or nearest(view, k, **more)
+        neighborhoods, "searcher", lambda view, k, **more: asked.append((k, more)) or searcher(view, k, **more)
     )
     run(samples, make_view("a", samples, truth), resources=Resources(device="cpu", index="ivf"))
     ((k, more),) = asked

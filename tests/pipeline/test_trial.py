@@ -119,7 +119,7 @@ def test_relabeled_evidence_equals_gathering_anew(monkeypatch):
     first = gather(samples, method, seen, CPU, QUIET)
     anew = gather(noisy, method, seen, CPU, QUIET)
     without = gather(samples, HypergraphPropagation(k=5), seen, CPU, QUIET)
-    monkeypatch.setattr(neighborhoods, "nearest", lambda *a, **k: pytest.fail("neighbors do not hang on labels"))
+    monkeypatch.setattr(neighborhoods, "searcher", lambda *a, **k: pytest.fail("neighbors do not hang on labels"))
     again = relabeled(first, noisy, CPU, QUIET)
     assert again.samples is noisy
     np.testing.assert_array_equal(again.posteriors["probe"].values, anew.posteriors["probe"].values)

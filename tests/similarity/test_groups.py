@@ -12,8 +12,9 @@ from fercleaner.core.types import Features, Samples
 from fercleaner.methods import build
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
 from fercleaner.pipeline.refine import gather, gather_for, refine
+from fercleaner.similarity import groups
 from fercleaner.similarity.groups import ALIKE, ALIKE_ALONE, ONE_PERSON, alike_pairs, grouped, person_pairs
-from fercleaner.similarity.neighbors import nearest
+from fercleaner.similarity.neighbors import nearest, pairs
 from fercleaner.similarity.whitening import join
 
 CPU = Resources(device="cpu")
@@ -50,6 +51,35 @@ def test_pairs_are_those_of_brute_force(names):
     assert np.array_equal(alike_pairs(views, table=table, device="cpu"), found)
     group = np.where(np.arange(80) % 60 < 20, np.char.add("g", (np.arange(80) % 60).astype(str)), "")
     assert len(alike_pairs(views, apart=group, device="cpu")) == 0  # known already
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("names", [("a", "b"), ("a",)])
+def test_comparing_each_pair_once_finds_the_pairs_of_a_search(monkeypatch, names, half):
+    views = {name: view for name, view in make_views(noise=0.3).items() if name in names}
+    found = np.arange(80) != 61
+    views["a"] = Features("a", views["a"].ids, np.where(found[:, None], views["a"].values, 0), found)
+    searched = [alike_pairs(views, apart=apart, device="cpu") for apart in (None, views["a"].ids.astype("U7"))]
+    monkeypatch.setattr(groups, "EACH_PAIR_FROM", 0)
+    monkeypatch.setattr(pairs, "multiplies_bfloat16", lambda: half)
+    monkeypatch.setattr(pairs, "ROWS", 16)
+    monkeypatch.setattr(pairs, "COLUMNS", 24)
+    monkeypatch.setattr(groups, "nearest", None)
+    compared = [alike_pairs(views, apart=apart, device="cpu") for apart in (None, views["a"].ids.astype("U7"))]
+    assert len(searched[0]) > 3
+    for one, other in zip(searched, compared, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_very_many_faces_that_are_alike_become_one_group_without_all_their_pairs(monkeypatch):
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=24).astype(np.float32)
+    vectors = unit(one + 0.01 * rng.normal(size=(300, 24)).astype(np.float32))
+    monkeypatch.setattr(pairs, "COLUMNS", 64)
+    found = pairs.pairs_alike(vectors, 0.9, np.arange(300))
+    assert len(found) < 300 * 5 * pairs.MOST
+    ids = np.char.add("f", np.arange(300).astype(str))
+    assert len(set(grouped(ids, None, found))) == 1
 
 
 def test_views_of_few_dimensions_cannot_tell():

@@ -51,7 +51,7 @@ def test_recall_is_measured_on_other_faces_than_the_depth_is_chosen_on():
     vectors = np.eye(40, dtype=np.float32) + 0.1
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    def find(queries, want, depth):
+    def find(queries, want, depth, apart):
         own = np.argmax(queries @ vectors.T, axis=1)
         near = np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :want]
         return np.where((own % 2 == 0)[:, None], near, -1)
@@ -64,7 +64,7 @@ def test_recall_is_measured_on_other_faces_than_the_depth_is_chosen_on():
 
 def test_a_recall_out_of_reach_is_said_as_it_is():
     vectors = view(200).values / np.linalg.norm(view(200).values, axis=1, keepdims=True)
-    made = Backend("blind", lambda queries, want, depth: np.full((len(queries), want), -1), depths=(1, 2, 3))
+    made = Backend("blind", lambda queries, want, depth, apart: np.full((len(queries), want), -1), depths=(1, 2, 3))
     tuning.tune(made, vectors, 3, 9, 0.9, "cpu")
     assert (made.depth, made.about["recall"]) == (3, 0)
 

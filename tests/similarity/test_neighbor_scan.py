@@ -7,6 +7,7 @@ import pytest
 
 from fercleaner.core.types import Features
 from fercleaner.similarity.neighbors import exact, nearest, scan
+from fercleaner.similarity.neighbors.backend import Apart
 from fercleaner.similarity.neighbors.scan import Scan
 
 
@@ -102,3 +103,34 @@ def test_groups_take_places_among_the_nearest_and_the_answer_stays_exact(monkeyp
     by_scan = nearest(features, 15, apart=apart, center=False, device="cpu")
     assert by_scan.indices.tobytes() == by_faiss.indices.tobytes()
     assert by_scan.similarity.tobytes() == by_faiss.similarity.tobytes()
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("size", [1, 30, 700, 3000])
+def test_members_of_a_group_are_passed_over_and_no_other_is_missed(half, size):
+    """Groups of the nearest faces: without them the first bounds would leave nobody."""
+    vectors = unit()
+    made = Scan(vectors, half=half)
+    groups = np.empty(3000, dtype=np.int64)
+    groups[made.order] = np.arange(3000) // size
+    rows = np.arange(0, 3000, 7)
+    near = made.find(vectors[rows], 12, made.lists, Apart(groups[rows], groups))
+    products = vectors[rows].astype(np.float64) @ vectors.T.astype(np.float64)
+    products[groups[rows][:, None] == groups] = -np.inf
+    true = np.argsort(-products, axis=1, kind="stable")[:, : min(12, 3000 - size)]
+    assert missed(near, true) == 0
+    assert not ((groups[near] == groups[rows][:, None]) & (near >= 0)).any()
+
+
+def test_faces_of_large_groups_take_one_pass(monkeypatch):
+    vectors = unit(2000)
+    monkeypatch.setattr(exact, "SCANNED_FROM", 0)
+    features = Features("a", np.arange(2000).astype(str), vectors, np.ones(2000, dtype=bool))
+    asked = []
+    monkeypatch.setattr(Scan, "_find", lambda *a, find=Scan._find: asked.append(a[2]) or find(*a))
+    apart = np.array([f"g{i % 4}" for i in range(2000)])
+    table = nearest(features, 5, apart=apart, center=False, device="cpu")
+    assert asked == [14]
+    products = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
+    products[apart[:, None] == apart] = -np.inf
+    assert np.array_equal(table.indices, np.argsort(-products, axis=1, kind="stable")[:, :5])

@@ -10,7 +10,7 @@ import pytest
 from fercleaner.core.types import Features, Samples
 from fercleaner.pipeline import neighborhoods
 from fercleaner.pipeline.inputs import Callbacks, Resources
-from fercleaner.similarity.neighbors import nearest
+from fercleaner.similarity.neighbors import Searcher, nearest
 from fercleaner.similarity.neighbors.side import from_views
 from fercleaner.similarity.whitening import JOINT, join
 
@@ -106,6 +106,22 @@ def test_taking_out_a_group_later_gives_the_table_of_a_search_that_knew_it(monke
         assert tables[name].similarity.tobytes() == known.similarity.tobytes()
     mates = late[tables[JOINT].indices] == late[:, None]
     assert not (mates & (tables[JOINT].indices >= 0)).any()
+
+
+@pytest.mark.parametrize("index", ["exact", "ivf"])
+def test_faces_that_groups_leave_short_are_searched_in_the_index_that_is_there(monkeypatch, index):
+    late = np.array(["large" if i < N // 5 else "" for i in range(N)])
+    monkeypatch.setattr(neighborhoods, "keep_apart", lambda given, *_, **__: given.replacing(group=late))
+    made, asked = [], []
+    build, find = neighborhoods.searcher, Searcher.nearest
+    monkeypatch.setattr(neighborhoods, "searcher", lambda view, *a, **b: made.append(view.view) or build(view, *a, **b))
+    monkeypatch.setattr(Searcher, "nearest", lambda self, *a, **b: asked.append(b.get("only")) or find(self, *a, **b))
+    search(index=index)
+    assert made == ["a", "b", JOINT]
+    again = [only for only in asked if only is not None]
+    assert len(asked) == 6
+    assert len(again) == 3
+    assert all(0 < only.sum() <= N // 5 for only in again)
 
 
 def test_a_user_is_told_of_approximate_tables_and_what_they_find():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ...core.arrays import Floats, Ints
 from ...core.devices import choose_device, torch_gpus
@@ -22,6 +22,13 @@ EXACT_UP_TO = 50_000
 RECALL = 0.99
 
 
+class Apart(NamedTuple):
+    """Groups whose members are no candidates of one another: those of the queries (q,), and of all vectors (N,)."""
+
+    asked: Ints
+    held: Ints
+
+
 @dataclass
 class Backend:
     """An index over unit vectors.
@@ -30,7 +37,8 @@ class Backend:
     ----------
     name : str
     find : callable
-        (queries (q, D), want, depth) -> candidate rows (q, m) int64, -1 where there are no more.
+        (queries (q, D), want, depth, apart) -> candidate rows (q, m) int64, -1 where there are no more. Members of a
+        query's own group, itself included, may be among them where the index cannot leave them out.
     depths : sequence of int
         How far a search may look, rising; empty where it looks at everything.
     depth : int
@@ -44,16 +52,16 @@ class Backend:
     """
 
     name: str
-    find: Callable[[Floats, int, int], Ints]
+    find: Callable[[Floats, int, int, Apart | None], Ints]
     depths: Sequence[int] = ()
     depth: int = 0
     about: dict[str, Any] = field(default_factory=dict)
     order: Ints | None = None
     edge: float = EDGE
 
-    def candidates(self, queries: Floats, want: int) -> Ints:
+    def candidates(self, queries: Floats, want: int, apart: Apart | None = None) -> Ints:
         """Return the rows of some `want` candidates of each query, (q, m)."""
-        return self.find(queries, want, self.depth)
+        return self.find(queries, want, self.depth, apart)
 
 
 def index_for(index: Index, faces: int, device: str = "cpu") -> Index:

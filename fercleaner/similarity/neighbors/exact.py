@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...core.arrays import Floats, Ints
-from .backend import Backend, faiss_gpus, import_faiss, use_gpu
+from .backend import Apart, Backend, faiss_gpus, import_faiss, use_gpu
 from .on_torch import on_torch
 from .scan import Scan
 
@@ -26,9 +26,13 @@ def exact(vectors: Floats, device: str, asked: int) -> Backend:
     if len(vectors) * asked >= SCANNED_FROM:
         scan = Scan(vectors)
         everything = scan.lists
-        return Backend("exact", lambda q, want, _: scan.find(q, want, everything), order=scan.order, edge=scan.slack)
 
-    def find(queries: Floats, want: int, depth: int) -> Ints:
+        def scanned(queries: Floats, want: int, depth: int, apart: Apart | None) -> Ints:
+            return scan.find(queries, want, everything, apart)
+
+        return Backend("exact", scanned, order=scan.order, edge=scan.slack)
+
+    def find(queries: Floats, want: int, depth: int, apart: Apart | None) -> Ints:
         queries = np.ascontiguousarray(queries)
         near: Ints = faiss.knn(queries, vectors, want, metric=faiss.METRIC_INNER_PRODUCT)[1].astype(np.int64)
         return near
@@ -41,7 +45,7 @@ def _on_gpu(faiss: Any, vectors: Floats, device: str) -> Backend:
     index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, faiss.IndexFlatIP(vectors.shape[1]))
     index.add(vectors)
 
-    def find(queries: Floats, want: int, depth: int) -> Ints:
+    def find(queries: Floats, want: int, depth: int, apart: Apart | None) -> Ints:
         near: Ints = index.search(np.ascontiguousarray(queries), want)[1].astype(np.int64)
         return near
 

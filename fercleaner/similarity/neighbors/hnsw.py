@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...core.arrays import Floats, Ints
-from .backend import Backend, import_faiss
+from .backend import Apart, Backend, import_faiss
 
 #: Links a face and layer, and candidates while building: beyond these, building gets slower faster than searching
 #: gets better.
@@ -38,7 +38,7 @@ def hnsw(vectors: Floats) -> Backend:
     finally:
         faiss.omp_set_num_threads(threads)
 
-    def find(queries: Floats, want: int, depth: int) -> Ints:
+    def find(queries: Floats, want: int, depth: int, apart: Apart | None) -> Ints:
         index.hnsw.efSearch = max(depth, want)
         near: Ints = index.search(np.ascontiguousarray(queries), want)[1].astype(np.int64)
         return near

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...core.arrays import Floats, Ints
 from ...core.devices import full_precision
-from .backend import Backend
+from .backend import Apart, Backend
 
 #: Similarities held at once, 1 GiB as float32.
 HELD = 1 << 28
@@ -21,9 +21,11 @@ def on_torch(vectors: Floats, device: str) -> Backend:
     """
     import torch
 
-    there = torch.from_numpy(np.ascontiguousarray(vectors)).to(device)
+    there = torch.from_numpy(np.require(vectors, requirements=["C", "W"])).to(
+        device
+    )  # torch warns of what is read-only
 
-    def find(queries: Floats, want: int, depth: int) -> Ints:
+    def find(queries: Floats, want: int, depth: int, apart: Apart | None) -> Ints:
         step = max(1, HELD // len(vectors))
         near = np.empty((len(queries), want), dtype=np.int64)
         with torch.inference_mode(), full_precision():

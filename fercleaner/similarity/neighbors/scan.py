@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.arrays import Bools, Floats, Ints
+from .backend import Apart
 from .places import places
 
 #: Queries at once; their number must fit 16 bits.
@@ -71,26 +72,32 @@ class Scan:
         rounded = 2.0**-9 if self.half else 2.0**-8
         self.slack = 2 * (2 * lost * (1 + lost) + rounded + 2e-6) * (1 if sure else 0.25)
 
-    def find(self, queries: Floats, want: int, depth: int) -> Ints:
+    def find(self, queries: Floats, want: int, depth: int, apart: Apart | None = None) -> Ints:
         """Return the rows of candidates, (q, m) int64, falling by their product, -1 where a query has fewer than m.
 
         Of all vectors, or those in the `depth` places nearest to a query, they are all that can be among the `want`
         nearest; where these are more than `MOST` times `want`, the largest products (then no -1 stands in the row).
+        Members of a query's group (`apart`) are passed over.
         """
-        found = [self._find(queries[a : a + QUERIES], want, depth) for a in range(0, len(queries), QUERIES)]
+        held = None if apart is None else apart.held[self.order]
+        found = []
+        for start in range(0, len(queries), QUERIES):
+            part = slice(start, start + QUERIES)
+            groups = None if apart is None or held is None else Apart(apart.asked[part], held)
+            found.append(self._find(queries[part], want, depth, groups))
         width = max((rows.shape[1] for rows in found), default=1)
         whole = np.full((len(queries), width), -1, dtype=np.int64)
         for number, rows in enumerate(found):
             whole[number * QUERIES : number * QUERIES + len(rows), : rows.shape[1]] = rows
         return whole
 
-    def _find(self, queries: Floats, want: int, depth: int) -> Ints:
+    def _find(self, queries: Floats, want: int, depth: int, apart: Apart | None) -> Ints:
         import torch
 
         n = len(queries)
         room = more = ROOM * want * n
         asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self._stored.dtype)
-        least = self._first_bounds(asked, want)
+        least = self._first_bounds(asked, want, apart)
         bound = self._keys_of(least)
         held: list[Packed] = []
         count = 0
@@ -98,9 +105,12 @@ class Scan:
             keys = self._products(asked if rows is None else asked[torch.from_numpy(rows)], self._stored, columns)
             hits = np.flatnonzero(keys >= (bound if rows is None else bound[rows])[:, None])
             own, other = np.divmod(hits, keys.shape[1])
-            bits = _bits(keys[own, other])
-            held.append(_packed(own if rows is None else rows[own], bits, other + columns.start))
-            count += len(hits)
+            asker = own if rows is None else rows[own]
+            if apart is not None:
+                strangers = np.flatnonzero(apart.asked[asker] != apart.held[other + columns.start])
+                own, other, asker = own[strangers], other[strangers], asker[strangers]
+            held.append(_packed(asker, _bits(keys[own, other]), other + columns.start))
+            count += len(own)
             if count > room:
                 kept, fresh = self._best(np.concatenate(held), n, want)
                 held, count, room = [kept], len(kept), len(kept) + more
@@ -153,7 +163,7 @@ class Scan:
         keys: NDArray[Any] = (products.view(torch.int16) if self.half else products).numpy()
         return keys[:n, :m]
 
-    def _first_bounds(self, asked: Any, want: int) -> Floats:
+    def _first_bounds(self, asked: Any, want: int, apart: Apart | None) -> Floats:
         """Return what a candidate's product must reach at least, (q,): the want-th of the places around, less slack."""
         sizes = np.diff(self.starts)
         least = np.full(len(asked), -np.inf, dtype=np.float32)
@@ -166,6 +176,9 @@ class Scan:
             if len(columns) < want:
                 continue
             keys = self._products(asked[part], self._stored, columns)
+            if apart is not None:
+                mates = apart.asked[part][:, None] == apart.held[columns]
+                keys = np.where(mates, keys.dtype.type(LOWEST if self.half else -np.inf), keys)
             least[part] = _values(_bits(np.partition(keys, len(columns) - want, axis=1)[:, len(columns) - want]))
         return np.where(least > 0, least - np.float32(self.slack), -np.inf).astype(np.float32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,8 @@ from ...core.arrays import Bools, Floats, Ints, Progress, Strings
 from ...core.errors import InputError
 from ...core.groups import group_numbers
 from ...core.types import Features, Neighbors
-from ..whitening import unit_rows
-from .backend import INDEXES, RECALL, Backend, Index, index_for
+from ..whitening import are_unit, unit_rows
+from .backend import INDEXES, RECALL, Apart, Backend, Index, index_for
 from .exact import exact
 from .hnsw import hnsw
 from .ivf import ivf
@@ -24,11 +25,15 @@ log = logging.getLogger(__name__)
 
 
 class Ready(NamedTuple):
-    """Faces to search among: unit vectors (m, D), row numbers that name them and settle ties, and groups (m,)."""
+    """Faces to search among: unit vectors (m, D), row numbers that name them and settle ties, and groups (m,).
+
+    `grouped` says whether any group has more than one member.
+    """
 
     vectors: Floats
     rows: Ints
     group: Ints
+    grouped: bool = True
 
 
 #: Faces searched at once: bounds memory at BLOCK x (k + spare) numbers.
@@ -93,45 +98,106 @@ def nearest(
     """
     if k < 1:
         raise InputError(f"k = {k}: at least one neighbor is needed.")
+    asked = None if only is None else int((only & features.found).sum())
+    at = min(k, recall_at or k)
+    made = searcher(features, at, center=center, index=index, device=device, recall=recall, asked=asked)
+    return made.nearest(k, apart=apart, only=only, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Searcher:
+    """A view's index, of which several searches may be asked; made by `searcher`.
+
+    Parameters
+    ----------
+    features : Features
+    rows : (m,) int64
+        Faces in the index, in its order.
+    vectors : (m, D) float32
+        Theirs, of length 1.
+    backend : Backend, optional
+        None where fewer than two faces have a vector.
+    index : str
+        Of which kind it is.
+    """
+
+    features: Features
+    rows: Ints
+    vectors: Floats
+    backend: Backend | None
+    index: Index
+
+    def nearest(
+        self, k: int, *, apart: Strings | None = None, only: Bools | None = None, progress: Progress | None = None
+    ) -> Neighbors:
+        """Return the k most similar other faces of every face; as `nearest`."""
+        n, rows = len(self.features), self.rows
+        indices = np.full((n, k), -1, dtype=np.int64)
+        similarity = np.zeros((n, k), dtype=np.float32)
+        view, ids, backend = self.features.view, self.features.ids, self.backend
+        if backend is None:
+            return Neighbors(view, ids, indices, similarity, {"index": self.index})
+        faces = Ready(self.vectors, np.arange(len(rows)), group_numbers(ids, apart)[rows], apart is not None)
+        asked = np.arange(len(rows)) if backend.order is None else backend.order
+        if only is not None:
+            asked = asked[only[rows[asked]]]
+        done = 0
+        for start in range(0, len(asked), BLOCK):
+            block = asked[start : start + BLOCK]
+            best, value = nearest_among(backend, faces, block, faces, k)
+            out = rows[block]
+            indices[out] = np.where(best >= 0, rows[best], -1)
+            similarity[out] = value
+            done += len(block)
+            if progress:
+                progress(done, len(asked))
+        indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
+        return Neighbors(view, ids, indices, similarity, {"index": backend.name, **backend.about})
+
+
+def searcher(
+    features: Features,
+    k: int,
+    *,
+    center: bool = True,
+    index: Index = "auto",
+    device: str = "auto",
+    recall: float = RECALL,
+    asked: int | None = None,
+) -> Searcher:
+    """Return an index over a view; arguments as those of `nearest`.
+
+    Parameters
+    ----------
+    k : int
+        Of how many nearest an approximate index must find the share `recall`; more may be asked for.
+    asked : int, optional
+        About how many faces will be asked about; all by default.
+
+    Cost: memory of 2 N D bytes; 4 N D more where faces are not in the order of their ids, or vectors not of length 1.
+    """
     if index not in INDEXES:
         raise InputError(f"index '{index}' is not known; choose one of {', '.join(INDEXES)}.")
-    n = len(features)
     if not 0 < recall <= 1:
         raise InputError(f"recall = {recall}: expected 0 < recall <= 1.")
     rows = np.flatnonzero(features.found)
     index = index_for(index, len(rows), device)
     if index != "exact":  # an approximate answer hangs on the order in which faces are added
         rows = rows[np.argsort(features.ids[rows], kind="stable")]
-    indices = np.full((n, k), -1, dtype=np.int64)
-    similarity = np.zeros((n, k), dtype=np.float32)
     if len(rows) < 2:
-        return Neighbors(features.view, features.ids, indices, similarity, {"index": index})
+        return Searcher(features, rows, features.values[rows], None, index)
     if center:
         values = features.values[rows]
         vectors = unit_rows((values - values.mean(0, dtype=np.float64)).astype(np.float32))
+    elif len(rows) == len(features) and (rows == np.arange(len(rows))).all() and are_unit(features.values):
+        vectors = features.values
     else:
         vectors = unit_rows(features.values, rows)
     if index == "hnsw":
         placed = by_place(vectors)
         rows, vectors = rows[placed], vectors[placed]
-    groups = group_numbers(features.ids, apart)[rows]
-    count = len(rows) if only is None else int(only[rows].sum())
-    backend = built(vectors, min(k, recall_at or k), index, device, recall, count)
-    asked = np.arange(len(rows)) if backend.order is None else backend.order
-    if only is not None:
-        asked = asked[only[rows[asked]]]
-    faces, done = Ready(vectors, np.arange(len(rows)), groups), 0
-    for start in range(0, len(asked), BLOCK):
-        block = asked[start : start + BLOCK]
-        best, value = nearest_among(backend, faces, block, faces, k)
-        out = rows[block]
-        indices[out] = np.where(best >= 0, rows[best], -1)
-        similarity[out] = value
-        done += len(block)
-        if progress:
-            progress(done, len(asked))
-    indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
-    return Neighbors(features.view, features.ids, indices, similarity, {"index": backend.name, **backend.about})
+    backend = built(vectors, k, index, device, recall, len(rows) if asked is None else asked)
+    return Searcher(features, rows, vectors, backend, index)
 
 
 def built(vectors: Floats, k: int, index: Index, device: str, recall: float, asked: int) -> Backend:
@@ -153,7 +219,8 @@ def nearest_among(backend: Backend, asked: Ready, todo: Ints, held: Ready, k: in
     indices, similarity = np.full((len(todo), k), -1, dtype=np.int64), np.zeros((len(todo), k), dtype=np.float32)
     place, want = np.arange(len(todo)), min(k + SPARE + 1, n)
     while len(place):
-        near = backend.candidates(asked.vectors[todo[place]], want)
+        apart = Apart(asked.group[todo[place]], held.group) if held.grouped else None
+        near = backend.candidates(asked.vectors[todo[place]], want, apart)
         best, value, wanting = _choose((asked, todo[place]), held, near, (k, want), backend.edge)
         settled = ~wanting if want < min(n, MOST_CANDIDATES) else np.ones(len(place), dtype=np.bool_)
         indices[place[settled]], similarity[place[settled]] = best[settled], value[settled]
