@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +46,7 @@ def search(
     whole = tables.get(JOINT) if len(ready) > 1 else next(iter(tables.values()), None)
     parted = keep_apart(samples, ready, identity, resources, callbacks, table=whole)
     if parted is samples:
+        _say(tables.values(), callbacks)
         return samples, {name: _cut(table, k) for name, table in tables.items()}
     assert parted.group is not None  # something was found
     del whole  # each table goes when its successor is there: they are the largest part of a large set's memory
@@ -53,6 +54,7 @@ def search(
     for name in names:
         if name in searchers:
             again[name] = _parted(tables.pop(name), searchers.pop(name), parted.group, k)
+    _say(again.values(), callbacks)
     if tables:
         again[JOINT] = _parted_among(tables.pop(JOINT), ready, parted.group, again)
     return parted, {name: _cut(again.pop(name), k) for name in names}
@@ -74,8 +76,6 @@ def _tables(
         searchers[name] = searcher(view, k, center=False, index=resources.index, device=resources.device)
         stage = callbacks.stage(f"neighbors: {name}")
         tables[name] = searchers[name].nearest(wide, apart=samples.group, progress=stage)
-        if "recall" in tables[name].search:
-            callbacks.note(_said(tables[name]))
     if among:
         tables[JOINT] = from_views(ready, tables, k, apart=samples.group)
     return tables, searchers
@@ -118,14 +118,16 @@ def keep_apart(
     return samples.replacing(group=found)
 
 
-def _said(table: Neighbors) -> str:
-    """Return what a user is told of an approximate search."""
-    how = table.search
-    return (
-        f"neighbors: {table.view}: searched approximately ({how['index']}, depth {how['depth']}); "
-        f"{100 * how['recall']:.1f} % of the true {how['recall_at']} nearest are found, measured on "
-        f"{how['recall_faces']:,} faces. --index exact finds all and takes longer."
-    )
+def _say(tables: Iterable[Neighbors], callbacks: Callbacks) -> None:
+    """Tell a user of approximate searches."""
+    for table in tables:
+        how = table.search
+        if "recall" in how:
+            callbacks.note(
+                f"neighbors: {table.view}: searched approximately ({how['index']}, depth {how['depth']}); "
+                f"{100 * how['recall']:.1f} % of the true {how['recall_at']} nearest are found, measured on "
+                f"{how['recall_faces']:,} faces. --index exact finds all and takes longer."
+            )
 
 
 def _cut(table: Neighbors, k: int) -> Neighbors:
@@ -168,7 +170,8 @@ def _mended(table: Neighbors, rows: Bools, other: Neighbors) -> Neighbors:
 def _parted(table: Neighbors, searching: Searcher, group: Strings, k: int) -> Neighbors:
     """Return a neighbor table with members of one group taken out, others moved up from further away.
 
-    The first k columns are complete: faces that have fewer left are searched again.
+    The first k columns are complete: faces that have fewer left are searched again. The recall of an approximate search
+    is measured anew: strangers are further away than pictures of one subject, and harder to find.
     """
     groups, short = group_numbers(table.ids, group), np.zeros(len(table), dtype=np.bool_)
     indices, similarity = table.indices.copy(), table.similarity.copy()
@@ -184,6 +187,6 @@ def _parted(table: Neighbors, searching: Searcher, group: Strings, k: int) -> Ne
         similarity[rows] = np.take_along_axis(np.where(keep, similarity[rows], np.float32(0)), order, 1)
     indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
     parted = replace(table, indices=indices, similarity=similarity)
-    if not short.any():
-        return parted
-    return _mended(parted, short, searching.nearest(table.k, apart=group, only=short))
+    if short.any():
+        parted = _mended(parted, short, searching.nearest(table.k, apart=group, only=short))
+    return replace(parted, search={**table.search, **searching.recall_of(parted, k, apart=group)})

@@ -7,7 +7,7 @@ import pytest
 
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Features
-from fercleaner.similarity.neighbors import backend, nearest, tuning
+from fercleaner.similarity.neighbors import backend, nearest, searcher, tuning
 from fercleaner.similarity.neighbors.backend import Backend
 from fercleaner.similarity.neighbors.scoring import pair_similarities
 
@@ -22,6 +22,23 @@ def view(n=3000, dims=24, seed=0):
 def recall(exact, close):
     shared = [len(set(a) & set(b)) for a, b in zip(exact.indices.tolist(), close.indices.tolist(), strict=True)]
     return sum(shared) / exact.indices.size
+
+
+@pytest.mark.parametrize("index", ["hnsw", "ivf"])
+def test_the_recall_of_strangers_is_measured_where_groups_are_left_out(index):
+    """By hand: what the exact neighbors outside a face's group and those of a shallow search share."""
+    plain = view()
+    group = np.array([f"g{k % 600}" for k in range(3000)])
+    pulled = plain.values / np.linalg.norm(plain.values, axis=1, keepdims=True)
+    mates = pulled[np.arange(3000) % 600] + 0.3 * pulled  # members of a group are one another's nearest
+    features = Features("v", plain.ids, mates, plain.found)
+    exact = nearest(features, 10, apart=group, index="exact", device="cpu", center=False)
+    made = searcher(features, 10, index=index, recall=0.8, device="cpu", center=False)
+    table = made.nearest(10, apart=group)
+    said = made.recall_of(table, 10, apart=group)
+    assert said == {"recall": pytest.approx(recall(exact, table), abs=0.015), "recall_at": 10, "recall_faces": 1024}
+    assert made.recall_of(exact, 10, apart=group)["recall"] == 1
+    assert searcher(features, 10, index="exact", device="cpu").recall_of(exact, 10) == {}
 
 
 @pytest.mark.parametrize("index", ["hnsw", "ivf"])

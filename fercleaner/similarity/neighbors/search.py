@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from .exact import exact
 from .hnsw import hnsw
 from .ivf import ivf
 from .places import by_place
-from .scoring import pair_similarities, ranked
-from .tuning import tune
+from .scoring import EDGE, pair_similarities, ranked
+from .tuning import SAMPLE, tune
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +153,29 @@ class Searcher:
                 progress(done, len(asked))
         indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
         return Neighbors(view, ids, indices, similarity, {"index": backend.name, **backend.about})
+
+    def recall_of(self, table: Neighbors, k: int, *, apart: Strings | None = None) -> dict[str, Any]:
+        """Return what share of the true k nearest the first k columns of a table of these faces hold.
+
+        Measured on `SAMPLE` / 2 faces, those of one group (`apart`) left out, as `Neighbors.search` names it: "recall",
+        "recall_at" and "recall_faces"; {} where the search was exact.
+        """
+        backend, rows = self.backend, self.rows
+        if backend is None or not backend.depths:
+            return {}
+        at = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE // 2, len(rows))).astype(np.int64))
+        if self.index == "ivf":
+            whole = replace(backend, name="exact", depth=backend.depths[-1])
+        else:
+            whole = exact(self.vectors, "cpu", len(at))
+        faces = Ready(self.vectors, np.arange(len(rows)), group_numbers(table.ids, apart)[rows], apart is not None)
+        best, true = nearest_among(whole, faces, at, faces, k)
+        there = best >= 0
+        least = np.where(there, true, np.inf).min(1, initial=np.inf)
+        out = rows[at]
+        held = (table.indices[out, :k] >= 0) & (table.similarity[out, :k] >= least[:, None] - EDGE)
+        share = float(held.sum() / max(1, there.sum()))
+        return {"recall": round(min(share, 1.0), 4), "recall_at": k, "recall_faces": len(at)}
 
 
 def searcher(
