@@ -116,7 +116,7 @@ def _nearly(cells: NDArray[np.float32], label: Ints) -> bool:
     values, row = np.unique(cells[known], return_inverse=True)
     classes, column = np.unique(label[known], return_inverse=True)
     r, c, n = len(values), len(classes), int(known.sum())
-    if min(r, c) < 2 or n < ROWS_A_VALUE * r:
+    if min(r, c) < 2 or 2 * r <= c or n < ROWS_A_VALUE * r:  # an action unit, there or not, can go with one class
         return False
     table = np.bincount(row * c + column, minlength=r * c).reshape(r, c).astype(np.float64)
     expected = table.sum(1, keepdims=True) * table.sum(0) / n

@@ -51,6 +51,8 @@ def test_labels_of_somebody_else_are_left_out_of_vectors(tmp_path: Path, caplog)
     assert "column 16 (a few numbers that nearly repeat the given labels)" in caplog.text
     np.save(tmp_path / "v.npy", np.column_stack([VECTORS, RANDOM.integers(0, 3, N)]))
     assert read_view("v", tmp_path / "v.npy", faces()).values.shape == (N, 17)
+    np.save(tmp_path / "v.npy", np.column_stack([VECTORS, other == 3]))  # an action unit that goes with one class
+    assert read_view("v", tmp_path / "v.npy", faces()).values.shape == (N, 17)
     np.save(tmp_path / "v.npy", np.eye(7)[other])  # whole numbers are all that there is
     assert read_view("v", tmp_path / "v.npy", faces()).values.shape == (N, 7)
 
