@@ -82,8 +82,9 @@ def spelling_key(text: str) -> str:
     """
     if not text.isascii():
         text = without_invisible(unicodedata.normalize("NFKC", text))
-    if _WHOLE.fullmatch(text.strip()):
-        value = float(text)
+    number = text.strip()  # float() alone does not take the separators \x1c to \x1f for blanks
+    if _WHOLE.fullmatch(number):
+        value = float(number)
         if value.is_integer() and abs(value) <= _LARGEST_WHOLE:
             return str(int(value))
     folded = _GAPS.sub(" ", text).strip().casefold()

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fercleaner.core.expressions import ALIASES, BASIC, CLASS_SETS, COMPOUND, EXPRESSIONS, canonical, closest_class
+from fercleaner.core.expressions import (
+    ALIASES,
+    BASIC,
+    CLASS_SETS,
+    COMPOUND,
+    EXPRESSIONS,
+    canonical,
+    closest_class,
+    spelling_key,
+    whole_number,
+)
 
 SPELLINGS = [
     ("anger", ["angry", "Anger", "ANGRY", " angry "]),
@@ -80,3 +90,10 @@ def test_compound_order_and_affectnet_junk() -> None:
     )
     assert set(CLASS_SETS["affectnet8"].junk) == {8, 9, 10}
     assert set(CLASS_SETS["affectnet7"].junk) == {7, 8, 9, 10}
+
+
+@pytest.mark.parametrize("text", ["\x1c61", "61\x1f", "\x1d61.0 ", " 061"])
+def test_numbers_between_separators_are_numbers(text):
+    """strip() takes \\x1c to \\x1f for blanks, float() does not."""
+    assert spelling_key(text) == "61"
+    assert whole_number(text) == 61
