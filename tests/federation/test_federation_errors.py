@@ -102,5 +102,5 @@ def test_a_name_with_a_path_in_it_stays_in_the_folder_of_keys(tmp_path):
     with pytest.raises(SiteError, match="Sites 'ward 3/4' and 'Ward_3_4' would write the same file"):
         ring.invite(["new", "Ward_3_4"])
     assert ring.sites == ["../../x", "ward 3/4"]
-    with pytest.raises(StoreError, match=r"keys cannot be kept there \(File name too long\)"):
+    with pytest.raises(SiteError, match=r"has a name too long for a file \(300 bytes of 239\)"):
         ring.invite(["x" * 300])
