@@ -41,6 +41,7 @@ def test_mapped_values_are_the_same_and_nothing_is_left(tmp_path: Path, monkeypa
     monkeypatch.setattr(on_disk, "MAPPED_FROM", 1)
     mapped = run(FeatureCache(tmp_path / "mapped"))
     assert mapped.tobytes() == plain.tobytes()
+    assert isinstance(mapped.base, np.memmap)  # not copied into memory on the way
     assert kinds(tmp_path / "mapped") == kinds(tmp_path / "plain")
 
 

@@ -21,9 +21,8 @@ def on_torch(vectors: Floats, device: str) -> Backend:
     """
     import torch
 
-    there = torch.from_numpy(np.require(vectors, requirements=["C", "W"])).to(
-        device
-    )  # torch warns of what is read-only
+    writable = np.require(vectors, requirements=["C", "W"])  # torch warns of what is read-only
+    there = torch.from_numpy(writable).to(device)
 
     def find(queries: Floats, want: int, depth: int, apart: Apart | None) -> Ints:
         step = max(1, HELD // len(vectors))

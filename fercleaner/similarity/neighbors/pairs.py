@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.arrays import Floats, Ints
-from .scan import LOWEST, multiplies_bfloat16
+from .scan import keys_of, multiplies_bfloat16
 from .scoring import pair_similarities
 
 #: Faces that are compared with so many others at once: 8 MiB of bfloat16.
 ROWS, COLUMNS = 1024, 4096
-#: Others that one face is paired with in one block at most; where more are alike, the first connect them all.
+#: Others that one face is paired with in one block at most: the first.
 MOST = 16
 
 
@@ -58,13 +58,8 @@ def _above(products: Any, bound: float, half: bool) -> Ints:
     """Return where the products are `bound` or more, (P, 2), row by row."""
     import torch
 
-    if not half:
-        keys: NDArray[Any] = products.numpy()
-        hits = np.flatnonzero(keys >= np.float32(bound))
-    else:
-        keys = products.view(torch.int16).numpy()
-        key = np.float32(bound).view(np.uint32) >> np.uint32(16) if bound > 0 else LOWEST
-        hits = np.flatnonzero(keys >= np.int16(key))
+    keys: NDArray[Any] = (products.view(torch.int16) if half else products).numpy()
+    hits = np.flatnonzero(keys >= keys_of(np.array([bound], dtype=np.float32), half))
     return np.stack(np.divmod(hits, keys.shape[1]), axis=1)
 
 

@@ -98,7 +98,7 @@ class Scan:
         room = more = ROOM * want * n
         asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self._stored.dtype)
         least = self._first_bounds(asked, want, apart)
-        bound = self._keys_of(least)
+        bound = keys_of(least, self.half)
         held: list[Packed] = []
         count = 0
         for rows, columns in self._pieces(asked, depth):
@@ -115,7 +115,7 @@ class Scan:
                 kept, fresh = self._best(np.concatenate(held), n, want)
                 held, count, room = [kept], len(kept), len(kept) + more
                 least = np.maximum(least, fresh)
-                bound = self._keys_of(least)
+                bound = keys_of(least, self.half)
         return self._rows(self._best(np.concatenate(held), n, want)[0], n, want)
 
     def _pieces(self, asked: Any, depth: int) -> Iterator[tuple[Ints | None, slice]]:
@@ -182,12 +182,6 @@ class Scan:
             least[part] = _values(_bits(np.partition(keys, len(columns) - want, axis=1)[:, len(columns) - want]))
         return np.where(least > 0, least - np.float32(self.slack), -np.inf).astype(np.float32)
 
-    def _keys_of(self, least: Floats) -> NDArray[Any]:
-        """Return bounds as keys, rounded down."""
-        if not self.half:
-            return least
-        return np.where(least > 0, _bits(least).view(np.int16), np.int16(LOWEST))
-
     def _best(self, packed: Packed, n: int, want: int) -> tuple[Packed, Floats]:
         """Return the candidates that can be among the `want` nearest of n queries, sorted, and each query's bound."""
         packed = np.sort(packed)
@@ -224,6 +218,13 @@ def multiplies_bfloat16() -> bool:
 def _rising(keys: NDArray[Any]) -> NDArray[Any]:
     """Return keys that rise with the products, negative ones too."""
     return keys ^ ((keys >> 15) & np.int16(0x7FFF)) if keys.dtype == np.int16 else keys
+
+
+def keys_of(least: Floats, half: bool) -> NDArray[Any]:
+    """Return bounds on products as what products are compared as, rounded down: 16-bit numbers, or float32."""
+    if not half:
+        return least
+    return np.where(least > 0, _bits(least).view(np.int16), np.int16(LOWEST))
 
 
 def _bits(values: NDArray[Any]) -> NDArray[np.uint16]:

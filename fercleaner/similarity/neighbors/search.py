@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from .hnsw import hnsw
 from .ivf import ivf
 from .places import by_place
 from .scoring import EDGE, pair_similarities, ranked
-from .tuning import SAMPLE, tune
+from .tuning import SAMPLE, sample, thorough, tune
 
 log = logging.getLogger(__name__)
 
@@ -163,11 +163,8 @@ class Searcher:
         backend, rows = self.backend, self.rows
         if backend is None or not backend.depths:
             return {}
-        at = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE // 2, len(rows))).astype(np.int64))
-        if self.index == "ivf":
-            whole = replace(backend, name="exact", depth=backend.depths[-1])
-        else:
-            whole = exact(self.vectors, "cpu", len(at))
+        at = sample(len(rows), SAMPLE // 2)
+        whole = thorough(backend, self.vectors, "cpu", len(at))
         faces = Ready(self.vectors, np.arange(len(rows)), group_numbers(table.ids, apart)[rows], apart is not None)
         best, true = nearest_among(whole, faces, at, faces, k)
         there = best >= 0
@@ -228,8 +225,7 @@ def built(vectors: Floats, k: int, index: Index, device: str, recall: float, ask
     if index == "exact":
         return exact(vectors, device, asked)
     backend = hnsw(vectors) if index == "hnsw" else ivf(vectors)
-    whole = backend.depths[-1] if index == "ivf" else None
-    tune(backend, vectors, k, SPARE + 1, recall, device, whole=whole)
+    tune(backend, vectors, k, SPARE + 1, recall, device)
     return backend
 
 

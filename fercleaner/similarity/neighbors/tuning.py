@@ -6,7 +6,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from ...core.arrays import Floats
+from ...core.arrays import Floats, Ints
 from .backend import Backend
 from .exact import exact
 from .scoring import EDGE, pair_similarities
@@ -16,28 +16,35 @@ from .scoring import EDGE, pair_similarities
 SAMPLE = 2048
 
 
-def tune(
-    backend: Backend, vectors: Floats, k: int, spare: int, recall: float, device: str, *, whole: int | None = None
-) -> None:
+def sample(n: int, count: int) -> Ints:
+    """Return `count` of n rows, or all where there are fewer, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(count, n)).astype(np.int64))
+
+
+def thorough(backend: Backend, vectors: Floats, device: str, asked: int) -> Backend:
+    """Return an index of the same vectors that finds all but every true neighbor, for some `asked` queries.
+
+    Lists do so themselves where all of them are searched.
+    """
+    if backend.name == "ivf":
+        return Backend("exact", backend.find, depth=backend.depths[-1])
+    return exact(vectors, device, asked)
+
+
+def tune(backend: Backend, vectors: Floats, k: int, spare: int, recall: float, device: str) -> None:
     """Set `backend.depth` to the least of its depths that reaches `recall` at k, and write what was measured.
 
     The aim is a tenth of what is missing above it, so that the other half of the sample seldom falls short. Where no
     depth reaches it, the greatest is taken; `about["recall"]` says how far it comes.
 
-    Parameters
-    ----------
-    whole : int, optional
-        A depth at which the backend itself is all but exact; without one another index finds the true neighbors.
-
     Cost: exact search for `SAMPLE` faces, and a search of these for some of the depths (by halving).
     """
     n = len(vectors)
-    rows = np.unique(np.linspace(0, n - 1, min(SAMPLE, n)).astype(np.int64))
+    rows = sample(n, SAMPLE)
     k = min(k, n - 1)
     want = min(k + spare, n)
     queries = vectors[rows]
-    exactly = Backend("exact", backend.find, depth=whole) if whole else exact(vectors, device, len(rows))
-    found = exactly.candidates(queries, min(k + 1, n))
+    found = thorough(backend, vectors, device, len(rows)).candidates(queries, min(k + 1, n))
     true = _sorted(vectors, rows, found)[:, k - 1]
     aim = recall + (1 - recall) / 10
     choose = np.arange(len(rows)) % 2 == 0
