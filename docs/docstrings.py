@@ -81,6 +81,11 @@ def _blocks(lines: Sequence[str]) -> list[list[str]]:
     return blocks
 
 
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
+
+
 def _fields(lines: Sequence[str]) -> str:
     """Return the entries of a section as a list."""
     entries: list[tuple[str, list[str]]] = []
