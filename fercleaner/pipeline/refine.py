@@ -76,7 +76,7 @@ def refine(
     Raises
     ------
     InputError
-        No labeled face, one class alone, something the method needs is missing, or a precision outside (0, 1).
+        No labeled face, something the method needs is missing, or a precision outside (0, 1).
     FeatureError
         No picture can be read, or weights are missing.
     """
