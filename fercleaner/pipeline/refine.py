@@ -92,7 +92,7 @@ def refine(
     samples = evidence.samples
     stage = callbacks.stage(method.name)
     stage(0, 1)
-    refinement = run(method, evidence, resources.seed)
+    refinement = answer = run(method, evidence, resources.seed)
     stage(1, 1)
     about: dict[str, Any] = {"notes": list(refinement.notes)}
     for sentence in refinement.notes:
@@ -109,7 +109,7 @@ def refine(
     if learn_from is not None:
         about["learn_from"] = list(learn_from)
     refined = assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
-    return refined if learn_from is None else judge_hidden(refined, whole, evidence)
+    return refined if learn_from is None else judge_hidden(refined, whole, evidence, answer)
 
 
 def kept_unflagged(samples: Samples, refinement: Refinement) -> Refinement:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -120,14 +118,21 @@ def test_the_matrix_counts_learned_faces_alone():
     for given, new in zip(samples.label[train], refined.label[train], strict=True):
         counts[new, given] += 1
     counts += 0.5 * np.bincount(samples.label[train], minlength=4) / train.sum()
-    learned = replace(
-        refined,
-        labeled=train,
-        given=np.where(train[:, None], refined.given, 0),
-        flagged=refined.flagged & train,
-        changed=refined.changed & train,
-    )
-    np.testing.assert_allclose(transition(learned), counts / counts.sum(1, keepdims=True), atol=1e-6)
+    learned = hide(samples, ["train"])
+    np.testing.assert_allclose(transition(learned, refined.distribution), counts / counts.sum(1, keepdims=True), atol=1e-6)
+
+
+def test_a_precision_leaves_quality_alone_and_changes_no_label_that_is_not_flagged():
+    samples, _, evidence = make_set()
+    options = {"learn_from": ["train"], "precision": None}
+    plain = refine(samples, methods.build("threshold"), evidence, CPU, QUIET, **options)
+    strict = refine(samples, methods.build("threshold"), evidence, CPU, QUIET, **options | {"precision": 0.95})
+    test = samples.split == "test"
+    assert 0 < strict.flagged[test].sum() < plain.changed[test].sum()
+    np.testing.assert_array_equal(strict.quality, plain.quality)
+    assert not (strict.changed & ~strict.flagged).any()
+    flagged = strict.flagged
+    np.testing.assert_array_equal(strict.distribution[flagged], plain.distribution[flagged])
 
 
 def test_splits_that_cannot_be_learned_from():
