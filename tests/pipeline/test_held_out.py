@@ -119,7 +119,8 @@ def test_the_matrix_counts_learned_faces_alone():
         counts[new, given] += 1
     counts += 0.5 * np.bincount(samples.label[train], minlength=4) / train.sum()
     learned = hide(samples, ["train"])
-    np.testing.assert_allclose(transition(learned, refined.distribution), counts / counts.sum(1, keepdims=True), atol=1e-6)
+    expected = counts / counts.sum(1, keepdims=True)
+    np.testing.assert_allclose(transition(learned, refined.distribution), expected, atol=1e-6)
 
 
 def test_a_precision_leaves_quality_alone_and_changes_no_label_that_is_not_flagged():
