@@ -24,6 +24,8 @@ Names = tuple[tuple[str, ...], ...]
 
 #: Faces added to each row of the transition matrix, spread as the learned labels are.
 SPREAD_FACES = 0.5
+#: A distribution whose shares differ by no more says nothing of a face.
+LEVEL = 1e-6
 
 
 def hide(samples: Samples, learn_from: Sequence[str]) -> Samples:
@@ -72,10 +74,11 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence, answ
 
         r_ic = sum_d y_id p_ic T[c, d] / sum_b p_ib T[b, d]
 
-    is the distribution; quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a label is
-    flagged when its quality is below one half. Where a precision was asked for, labels up to the threshold of the
-    learned faces are flagged, and one that is not leads its distribution; T and quality are those without a precision.
-    Rows of learned faces stay as they are, bit by bit.
+    is the distribution; y stays where p_i is even (nothing is known of the face) or where no learned face is labeled
+    as y is (nothing is known of its class). Quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and
+    a label is flagged when its quality is below one half. Where a precision was asked for, labels up to the threshold
+    of the learned faces are flagged, and one that is not leads its distribution; T and quality are those without a
+    precision. Rows of learned faces stay as they are, bit by bit.
 
     Parameters
     ----------
@@ -91,6 +94,9 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence, answ
     given /= given.sum(1, keepdims=True)
     said = refined.distribution[rows].astype(np.float64)
     read = label_posterior(said, given, transition(evidence.samples, answer.distribution))
+    named = evidence.samples.given.any(0)
+    silent = (np.ptp(said, axis=1) < LEVEL) | ~given[:, named].any(1)
+    read[silent] = given[silent]
     own = (given * read).sum(1)
     quality = np.clip(own / given.max(1), 0, 1).astype(np.float32)
     weight = np.clip(own / read.max(1), 0, 1).astype(np.float32)
@@ -104,7 +110,7 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence, answ
     changed = read.argmax(1) != samples.label[rows]
     reason = refined.reason.astype(object)
     reason[np.flatnonzero(rows)[~(flagged | changed)]] = ""
-    named = _named(refined, samples, evidence, rows)
+    neighbors = _named(refined, samples, evidence, rows)
     return replace(
         refined,
         labeled=samples.labeled,
@@ -115,8 +121,8 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence, answ
         flagged=_put(refined.flagged, rows, flagged),
         changed=_put(refined.changed, rows, changed),
         reason=reason.astype(np.str_),
-        neighbors_for=named[0],
-        neighbors_against=named[1],
+        neighbors_for=neighbors[0],
+        neighbors_against=neighbors[1],
     )
 
 

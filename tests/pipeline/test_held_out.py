@@ -136,6 +136,25 @@ def test_a_precision_leaves_quality_alone_and_changes_no_label_that_is_not_flagg
     np.testing.assert_array_equal(strict.distribution[flagged], plain.distribution[flagged])
 
 
+@pytest.mark.parametrize("name", ["hypergraph", "threshold"])
+def test_hidden_labels_stay_where_nothing_was_learned_of_face_or_class(name):
+    samples, _, sources = make_set()
+    test = samples.split == "test"
+    label = np.where(~test & (samples.label == 3), 0, samples.label)  # no learned face is neutral
+    samples = samples.replacing(given=np.eye(4)[label])
+    blank = test & (np.arange(N) % 4 == 0)
+    seen = [
+        Features(v.view, v.ids, np.where(blank[:, None], 0, v.values).astype(np.float32), ~blank) for v in sources.views
+    ]
+    refined = refine(samples, methods.build(name), Sources(views=seen), CPU, QUIET, learn_from=["train"])
+    kept = blank | (test & (label == 3))
+    assert (blank & (label == 3)).any()
+    np.testing.assert_array_equal(refined.distribution[kept], samples.given[kept])
+    assert (refined.quality[kept] == 1).all()
+    assert not (refined.flagged | refined.changed)[kept].any()
+    assert refined.flagged[test & ~kept].any()
+
+
 def test_splits_that_cannot_be_learned_from():
     samples, _, _ = make_set()
     with pytest.raises(InputError, match=r"learn_from: no labeled face is in split 'trian'\. Did you mean 'train'"):
