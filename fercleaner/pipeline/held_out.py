@@ -16,7 +16,7 @@ from ..core.numeric import row_stochastic
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
 from ..methods.base import leading
-from ..noise.estimate import decided_joint
+from ..noise.estimate import decided_joint, held_wrong
 from ..results.named_neighbors import named_neighbors, nearest_overall
 
 _T = TypeVar("_T", bound=np.generic)
@@ -105,9 +105,9 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence, answ
         flagged = quality < 0.5
     else:
         flagged = quality <= (-1.0 if precision["threshold"] is None else precision["threshold"])
-        stays = ~flagged & (read.argmax(1) != samples.label[rows])
+        stays = ~flagged & held_wrong(given, read)
         read[stays] = leading(read[stays], given[stays])
-    changed = read.argmax(1) != samples.label[rows]
+    changed = held_wrong(given, read)
     reason = refined.reason.astype(object)
     reason[np.flatnonzero(rows)[~(flagged | changed)]] = ""
     neighbors = _named(refined, samples, evidence, rows)

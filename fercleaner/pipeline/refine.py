@@ -17,6 +17,7 @@ from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors
 from ..datasets.groups import check_groups
 from ..methods.base import Method, leading, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
+from ..noise.estimate import held_wrong
 from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
 from ..results.assemble import assembled
 from ..similarity.distinct import repeated
@@ -115,7 +116,7 @@ def refine(
 def kept_unflagged(samples: Samples, refinement: Refinement) -> Refinement:
     """Return the refinement in which the label of no unflagged face is changed: the label leads there."""
     given = samples.given.astype(np.float64)
-    rows = samples.labeled & ~refinement.flagged & (refinement.label != samples.label)
+    rows = samples.labeled & ~refinement.flagged & held_wrong(samples.given, refinement.distribution)
     distribution = refinement.distribution.astype(np.float64)
     distribution[rows] = leading(distribution[rows], given[rows])
     return replace(refinement, distribution=distribution.astype(np.float32))

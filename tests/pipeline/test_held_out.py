@@ -155,6 +155,19 @@ def test_hidden_labels_stay_where_nothing_was_learned_of_face_or_class(name):
     assert refined.flagged[test & ~kept].any()
 
 
+@pytest.mark.parametrize("learn_from", [None, ["train"]])
+def test_a_tie_is_changed_by_no_class_order(learn_from):
+    samples, truth, sources = make_set()
+    tied = (np.eye(4)[truth] + np.eye(4)[(truth + 1) % 4]) / 2
+    samples = samples.replacing(given=np.where(np.arange(N)[:, None] % 2 == 0, tied, samples.given))
+    turned = samples.replacing(classes=NAMES[::-1], given=samples.given[:, ::-1])
+    here, there = (
+        refine(of, methods.build("threshold"), sources, CPU, QUIET, learn_from=learn_from) for of in (samples, turned)
+    )
+    np.testing.assert_array_equal(here.changed, there.changed)
+    np.testing.assert_allclose(here.quality, there.quality, atol=1e-4)
+
+
 def test_splits_that_cannot_be_learned_from():
     samples, _, _ = make_set()
     with pytest.raises(InputError, match=r"learn_from: no labeled face is in split 'trian'\. Did you mean 'train'"):
