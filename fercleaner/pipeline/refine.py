@@ -17,6 +17,7 @@ from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors
 from ..datasets.groups import check_groups
 from ..methods.base import Method, leading, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
+from ..noise.estimate import held_wrong
 from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
 from ..results.assemble import assembled
 from ..similarity.distinct import repeated
@@ -76,7 +77,7 @@ def refine(
     Raises
     ------
     InputError
-        No labeled face, one class alone, something the method needs is missing, or a precision outside (0, 1).
+        No labeled face, something the method needs is missing, or a precision outside (0, 1).
     FeatureError
         No picture can be read, or weights are missing.
     """
@@ -92,7 +93,7 @@ def refine(
     samples = evidence.samples
     stage = callbacks.stage(method.name)
     stage(0, 1)
-    refinement = run(method, evidence, resources.seed)
+    refinement = answer = run(method, evidence, resources.seed)
     stage(1, 1)
     about: dict[str, Any] = {"notes": list(refinement.notes)}
     for sentence in refinement.notes:
@@ -109,13 +110,13 @@ def refine(
     if learn_from is not None:
         about["learn_from"] = list(learn_from)
     refined = assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
-    return refined if learn_from is None else judge_hidden(refined, whole, evidence)
+    return refined if learn_from is None else judge_hidden(refined, whole, evidence, answer)
 
 
 def kept_unflagged(samples: Samples, refinement: Refinement) -> Refinement:
     """Return the refinement in which the label of no unflagged face is changed: the label leads there."""
     given = samples.given.astype(np.float64)
-    rows = samples.labeled & ~refinement.flagged & (refinement.label != samples.label)
+    rows = samples.labeled & ~refinement.flagged & held_wrong(samples.given, refinement.distribution)
     distribution = refinement.distribution.astype(np.float64)
     distribution[rows] = leading(distribution[rows], given[rows])
     return replace(refinement, distribution=distribution.astype(np.float32))
