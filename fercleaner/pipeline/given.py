@@ -57,7 +57,7 @@ def _resources(resources: Resources) -> None:
     for name in ("seed", "workers"):
         value = getattr(resources, name)
         if not isinstance(value, int | np.integer) or value < 0:
-            raise InputError(f"Resources.{name} is {value!r}; expected a whole number from 0.")
+            raise InputError(f"{name} is {value!r}; expected a whole number from 0.")
     if resources.cache is not None and not hasattr(resources.cache, "open"):
         raise InputError(
             f"Resources.cache is {_kind(resources.cache)}; expected a FeatureCache "

@@ -45,3 +45,11 @@ def test_usage_is_a_split(tmp_path: Path) -> None:
     split = fercleaner.read(tmp_path / "faces.csv").split
     assert split is not None
     assert split.tolist() == ["Training"] * 6 + ["PublicTest"] * 2
+
+
+def test_ids_saved_from_a_column_of_pandas_are_told_how_to_be_saved(tmp_path: Path) -> None:
+    (tmp_path / "faces.csv").write_text("image,label\na.png,happy\nb.png,sad\n")
+    np.savez(tmp_path / "v.npz", ids=np.array(["a.png", "b.png"], dtype=object), values=np.eye(2))
+    message = fails("read", tmp_path / "faces.csv", "--view", f"v={tmp_path / 'v.npz'}")
+    assert "pickled objects" in message
+    assert "names (a column of pandas holds objects) as array.astype(str)" in message
