@@ -121,8 +121,8 @@ class Calibration:
 
 def check_precision(wanted: float | None) -> None:
     """Raise InputError unless the precision is None or lies strictly between 0 and 1."""
-    if wanted is not None and not 0 < wanted < 1:
-        raise InputError(f"precision is {wanted:g}; expected a share above 0 and below 1, such as 0.8.")
+    if wanted is not None and (isinstance(wanted, str) or not 0 < wanted < 1):
+        raise InputError(f"precision is {wanted!r}; expected a share above 0 and below 1, such as 0.8.")
 
 
 def flip_runs(samples: Samples) -> int:

@@ -22,6 +22,7 @@ from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, f
 from ..results.assemble import assembled
 from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
+from .given import check_given, check_method
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, encoder_names
 from .mirror import mirror_encoders, mirrored_views
@@ -46,7 +47,7 @@ def refine(
     callbacks: Callbacks | None = None,
     *,
     precision: float | None = None,
-    learn_from: Sequence[str] | None = None,
+    learn_from: str | Sequence[str] | None = None,
 ) -> RefinedSet:
     """Run a method over a dataset, from pictures or vectors to refined labels.
 
@@ -65,7 +66,7 @@ def refine(
         Replace the method's own flags by as many of the lowest qualities as keep this estimated share of the
         flags right (`precision.calibrated`); metadata "precision" says what was estimated. The method runs again
         on labels flipped on purpose, up to `precision.MOST_RUNS` times on small sets.
-    learn_from : sequence of str, optional
+    learn_from : sequence of str, or str, optional
         Splits whose labels are learned from, such as ("train",). Faces of other splits get distributions, and their
         labels are judged, but neither vote nor fit: altering them leaves the rows of learned faces as they are, bit by
         bit (`held_out`).
@@ -82,8 +83,11 @@ def refine(
         No picture can be read, or weights are missing.
     """
     resources, callbacks = resources or Resources(), callbacks or Callbacks()
+    check_method(method)
+    check_given(samples, sources, resources)
     check_precision(precision)
     whole = samples
+    learn_from = (learn_from,) if isinstance(learn_from, str) else learn_from
     if learn_from is not None:
         samples = hide(samples, learn_from)
     require_labels(samples, method.name)
@@ -159,6 +163,7 @@ def gather_for(
     samples: Samples, methods: Sequence[Method], sources: Sources, resources: Resources, callbacks: Callbacks
 ) -> Evidence:
     """Compute once what any of `methods` asks for; `evidence_for` gives each its own part."""
+    check_given(samples, sources, resources)
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
     _check_names(sources)  # before the first picture is read
     encoders = mirror_encoders(sources) if "posteriors" in wanted else ()
@@ -317,8 +322,6 @@ def _views(
     views: dict[str, Features] = {}
 
     def add(view: Features) -> None:
-        if not np.array_equal(view.ids, samples.ids):
-            raise InputError(f"View '{view.view}' is not in the order of the samples.")
         note_missing(view.view, view.found, view.notes, samples, callbacks)
         views[view.view] = view
 
