@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from .types import Samples
 
 
+def kind_of(value: object) -> str:
+    """Return what a value is, in words, for a message."""
+    return f"text ('{value}')" if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def expect_kind(value: object, wanted: type, what: str, way: str = "") -> None:
+    """Raise InputError unless `value` is a `wanted`; `what` names it, `way` says how one is made."""
+    if not isinstance(value, wanted):
+        raise InputError(f"{what} is {kind_of(value)}; expected {wanted.__name__}{way and f' ({way})'}.")
+
+
 def names_in_order(names: Iterable[object], what: str = "Class names") -> tuple[str, ...]:
     """Return names in order as text; InputError where one text stands in place of several, one is twice or none."""
     if isinstance(names, str | bytes | set | frozenset):

@@ -331,8 +331,8 @@ class Posteriors:
         check_distributions(self.values, self.found, f"posteriors '{self.name}'")
         if self.margin is not None and not np.isfinite(self.margin).all():
             raise InputError(f"Posteriors '{self.name}': margin holds NaN or infinity; 0 says that it is not known.")
-        if self.near is not None and not 0 <= self.near <= 1:
-            raise InputError(f"Posteriors '{self.name}': near is {self.near:g}; expected a number from 0 to 1.")
+        if self.near is not None and (isinstance(self.near, str) or not 0 <= self.near <= 1):
+            raise InputError(f"Posteriors '{self.name}': near is {self.near!r}; expected a number from 0 to 1.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ..core.checks import expect_kind, kind_of
 from ..core.errors import InputError
 from ..core.refined import to_json
 from ..core.types import ActionUnits, Features, Landmarks, Posteriors, Samples
@@ -18,20 +19,20 @@ BUILD = "fercleaner.{}.build(...) makes one"
 
 def check_given(samples: Samples, sources: Sources, resources: Resources) -> None:
     """Raise InputError where an argument is of another kind, or evidence is not of these faces in this order."""
-    _expect(samples, Samples, "samples", "fercleaner.read(...) makes them")
-    _expect(sources, Sources, "sources", "such as fercleaner.Sources(views=[...])")
-    _expect(resources, Resources, "resources", "such as fercleaner.Resources(device='cpu')")
+    expect_kind(samples, Samples, "samples", "fercleaner.read(...) makes them")
+    expect_kind(sources, Sources, "sources", "such as fercleaner.Sources(views=[...])")
+    expect_kind(resources, Resources, "resources", "such as fercleaner.Resources(device='cpu')")
     _sequence(sources.encoders, None, "Sources.encoders")
     _sequence(sources.views, Features, "Sources.views")
     _sequence(sources.posteriors, Posteriors, "Sources.posteriors")
     if isinstance(sources.landmarks, str | np.ndarray):
-        raise InputError(f"Sources.landmarks is {_kind(sources.landmarks)}; {BUILD.format('landmarks')}.")
+        raise InputError(f"Sources.landmarks is {kind_of(sources.landmarks)}; {BUILD.format('landmarks')}.")
     units, identity = sources.action_units, sources.identity
     if units is not None:
-        _expect(units, ActionUnits, "Sources.action_units")
+        expect_kind(units, ActionUnits, "Sources.action_units")
         _in_order(units, samples, "The action units")
     if identity is not None:
-        _expect(identity, Features, "Sources.identity")
+        expect_kind(identity, Features, "Sources.identity")
         _in_order(identity, samples, f"View '{identity.view}'")
     if isinstance(sources.landmarks, Landmarks):
         _in_order(sources.landmarks, samples, "The landmarks")
@@ -48,7 +49,7 @@ def check_given(samples: Samples, sources: Sources, resources: Resources) -> Non
 def check_method(method: Any) -> None:
     """Raise InputError where the method is a name, or anything else that does not refine."""
     if not hasattr(method, "refine"):
-        raise InputError(f"method is {_kind(method)}; {BUILD.format('methods')}.")
+        raise InputError(f"method is {kind_of(method)}; {BUILD.format('methods')}.")
 
 
 def _resources(resources: Resources) -> None:
@@ -60,7 +61,7 @@ def _resources(resources: Resources) -> None:
             raise InputError(f"{name} is {value!r}; expected a whole number from 0.")
     if resources.cache is not None and not hasattr(resources.cache, "open"):
         raise InputError(
-            f"Resources.cache is {_kind(resources.cache)}; expected a FeatureCache "
+            f"Resources.cache is {kind_of(resources.cache)}; expected a FeatureCache "
             "(fercleaner.extraction.cache.FeatureCache(FOLDER)), or None."
         )
 
@@ -69,10 +70,10 @@ def _sequence(values: Any, wanted: type | None, what: str) -> None:
     """Raise InputError unless `values` is a sequence of `wanted`, or of anything but text where that is None."""
     named = f"a list of {wanted.__name__}" if wanted else "a list of encoders (fercleaner.encoders.build(...))"
     if isinstance(values, str) or not isinstance(values, Sequence):
-        raise InputError(f"{what} is {_kind(values)}; expected {named}.")
+        raise InputError(f"{what} is {kind_of(values)}; expected {named}.")
     for value in values:
         if isinstance(value, str) or not isinstance(value, wanted or object):
-            raise InputError(f"{what} holds {_kind(value)}; expected {named}.")
+            raise InputError(f"{what} holds {kind_of(value)}; expected {named}.")
 
 
 def _json(view: Features) -> None:
@@ -80,11 +81,6 @@ def _json(view: Features) -> None:
         to_json(view.spec)
     except (TypeError, ValueError) as error:
         raise InputError(f"View '{view.view}': its spec must hold JSON types, to be written: {error}.") from error
-
-
-def _expect(value: Any, wanted: type, what: str, way: str = "") -> None:
-    if not isinstance(value, wanted):
-        raise InputError(f"{what} is {_kind(value)}; expected {wanted.__name__}{way and f' ({way})'}.")
 
 
 def _in_order(given: Any, samples: Samples, what: str) -> None:
@@ -97,7 +93,3 @@ def _in_order(given: Any, samples: Samples, what: str) -> None:
             f"{what}: row {row} is '{given.ids[row]}', in the set '{samples.ids[row]}'. Rows must be in the order of "
             "the set: align them by id first."
         )
-
-
-def _kind(value: Any) -> str:
-    return f"text ('{value}')" if isinstance(value, str) else f"a {type(value).__name__}"

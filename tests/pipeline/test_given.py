@@ -11,11 +11,15 @@ from fercleaner import (
     Resources,
     Samples,
     Sources,
+    audit,
     evaluate,
+    load,
     methods,
+    read,
     refine,
 )
 from fercleaner.core.errors import InputError
+from fercleaner.results.parquet import write
 
 IDS = tuple(f"f{row:02}" for row in range(24))
 LABEL = np.arange(24) % 2
@@ -92,6 +96,21 @@ def test_one_split_may_be_named_without_a_list():
     assert np.array_equal(
         one.distribution, refine(halves, METHOD, Sources(views=[view()]), learn_from=("train",)).distribution
     )
+
+
+def test_readers_and_writers_say_what_they_take(tmp_path):
+    table = {"image": ["a.jpg"], "label": ["happy"]}
+    with pytest.raises(InputError, match="read takes the name of a folder or file; it was given a dict"):
+        read(table)
+    with pytest.raises(InputError, match="load takes the name of a file; it was given a NoneType"):
+        load(None)
+    with pytest.raises(InputError, match="what is written is a Samples; expected RefinedSet"):
+        write(SET, tmp_path / "out.parquet")
+    with pytest.raises(InputError, match=r"refined is text \('faces.parquet'\); expected RefinedSet"):
+        audit("faces.parquet")
+    with pytest.raises(InputError, match="near is '1'; expected a number"):
+        Posteriors("m", IDS, ("x", "y"), np.full((24, 2), 0.5), ALL, near="1")
+    assert not any(tmp_path.iterdir())
 
 
 def test_evaluate_says_what_it_takes():
