@@ -63,7 +63,7 @@ def federation() -> str:
 def cluster() -> str:
     """Return what benchmarks/cluster.py measured and worked out from that, as tables."""
     held = json.loads((ROOT / "benchmarks" / "results" / "cluster.json").read_text(encoding="utf-8"))
-    shards, near, paper = held["shards"], held["neighbors"], held["on_paper"]
+    shards, near, whole, paper = (held[name] for name in ("shards", "neighbors", "refined", "on_paper"))
     columns = (
         *("seconds_one_process", "seconds_by_parts", "seconds_two_nodes_first"),
         *("seconds_two_nodes", "seconds_node_killed"),
@@ -71,10 +71,20 @@ def cluster() -> str:
     rows = [
         [f"{shards['faces']:,} drawn faces, `{held['encoder']}`, {shards['shards']} shards", shards],
         [f"neighbors of {near['faces']:,} made-up vectors of {near['width']}, {near['parts']} parts", near],
+        [f"`consensus` on {whole['faces']:,} made-up faces, two views, {whole['parts']} parts", whole],
     ]
     near["seconds_one_process"] = near["seconds_one_go"]
     cells = [[text, *(f"{one[name]:.1f} s" if name in one else "" for name in columns)] for text, one in rows]
-    same = shards["equal"] and all(near["equal"])
+    same = shards["equal"] and all(near["equal"]) and all(whole["equal"])
+    kept = [
+        [
+            f"`{one['method']}`",
+            " and ".join(f"{faces:,}" for faces in one["faces"]),
+            " and ".join(f"{size / 2**30:.2f} GiB" for size in one["peak_bytes"]),
+            f"{one['bytes_a_face']:,.0f}",
+        ]
+        for one in held["memory"]
+    ]
     assumed, stages = paper["assumed"], []
     for one in paper["stages"]:
         stages.append([one["stage"], f"{one['bytes'] / 1e9:,.1f} GB", f"{one['seconds']:,.0f} s"])
@@ -88,7 +98,10 @@ def cluster() -> str:
             ),
             f"Answers {'were equal' if same else 'DIFFERED'} in all. When the node was killed "
             f"{shards['shards_done_before_the_kill']} shards were done; {shards['of_these_written_again']} of them "
-            "were written again.",
+            f"were written again. With all parts there, `consensus` took {whole['seconds_parts_were_there']:.1f} s.",
+            "What a run holds of its own on one machine at its peak, two views of 512 and 256 columns mapped from "
+            "files, neighbors in parts (pages of mapped files are not counted):",
+            table(["method", "faces", "at the peak", "bytes a face more"], kept),
             f"On paper, {paper['faces'] / 1e6:.0f} million faces on {paper['gpus']} GPUs. Seconds of a core are those "
             f"measured above; a GPU's are assumed ({assumed['faces']:,.0f} faces a second, "
             f"{assumed['operations']:.0e} operations), and so is the store ({assumed['read_bytes'] / 1e9:.0f} GB a "
