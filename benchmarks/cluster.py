@@ -50,6 +50,9 @@ from fercleaner.similarity.neighbors import nearest
 FACES, GPUS, WIDTH, K = 10_000_000, 16, 512, 30
 #: Bytes of an encoded picture, of a face's vector and its key in the cache, and of a neighbor.
 PICTURE_BYTES, NEIGHBOR_BYTES = 20_000, 8 + 4
+#: Faces of a part where memory is measured: the search itself then takes the same for any set.
+SMALL_PARTS = 10_000
+#: Faces of a part where memory is measured: the search itself then takes the same for any set.
 
 
 @contextmanager
@@ -295,7 +298,7 @@ def peak(method: str, faces: int, folder: Path) -> int:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    with part_search(folder, None, "cpu", len) as searcher:
+    with part_search(folder, None, "cpu", len, faces=SMALL_PARTS) as searcher:
         resources = Resources(index="exact", device="cpu", searcher=searcher)
         refine(samples, build_method(method, {}), Sources(views=mapped), resources, Callbacks(note=len))
     done.set()
@@ -340,7 +343,7 @@ def main(arguments: Sequence[str] | None) -> None:
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--vectors", type=int, default=20_000, help="made-up vectors whose neighbors are searched")
     parser.add_argument("--refined", type=int, default=20_000, help="made-up faces that are refined")
-    parser.add_argument("--memory", type=int, nargs=2, default=[40_000, 80_000], help="made-up faces of two sets")
+    parser.add_argument("--memory", type=int, nargs=2, default=[30_000, 60_000], help="made-up faces of two sets")
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     parser.add_argument("--gpu-faces", type=float, default=2000.0, help="faces a second that a GPU encodes; assumed")
     parser.add_argument("--gpu-operations", type=float, default=2e13, help="of a GPU a second, float32; assumed")
