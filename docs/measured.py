@@ -36,7 +36,7 @@ def federation() -> str:
         costs = [[one[how] - one["honest"] for one in way] for how in ("scaled", "shuffled") for way in areas]
         lies.append([f"{alpha:g}", *(", ".join(f"{round(cost, 3) + 0.0:+.3f}" for cost in row) for row in costs)])
     size = max(site["sent"] + site["received"] for entry in entries for site in entry["sites"]) / 1e6
-    seeds = len({entry["seed"] for entry in entries})
+    seeds, rules_of = len({entry["seed"] for entry in entries}), reading_rules()
     parts = [
         f"`benchmarks/federation.py`: {held['faces']:,} clear faces of FER2013 dealt to ten sites, sizes 1 to 20, class"
         f" mixes by Dirichlet's alpha, unlike noise; {seeds} seeds; the half of the groups on which no constant was "
@@ -52,12 +52,37 @@ def federation() -> str:
         "that turns its steps round, a thousand times too long, and boasts of 10 million faces; and one that shuffles "
         "its classes. Under secure aggregation its program shortened what it sent to the longest step of the terms:",
         table(["alpha", "turned round", "turned, secure", "shuffled", "shuffled, secure"], lies),
+        "How a site may weigh the shared head against a head of its own, on deals by which the rule was chosen (other "
+        f"faces, seeds {rules_of['seeds']}; `benchmarks/federation_reading.py`). Least gains are means and least of "
+        "the deals:",
+        rules_of["table"],
         f"A site sent and received {size:.1f} MB in 20 rounds. All {cost['faces']:,} training faces at ten sites take "
         f"{cost['rounds']:.1f} seconds of processor time for the rounds, and {cost['views_and_neighbors']:.0f} + "
         f"{cost['each_site_alone']:.0f} + {cost['each_site_with_the_others']:.1f} for what sites do before (neighbors, "
         "each site alone) and after them.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def reading_rules() -> dict[str, str]:
+    """Return what benchmarks/federation_reading.py measured: its seeds, and a table of rules by alpha."""
+    held = json.loads((ROOT / "benchmarks" / "results" / "federation-reading.json").read_text(encoding="utf-8"))
+    entries, rows = held["entries"], []
+    for alpha in sorted({entry["alpha"] for entry in entries}):
+        runs = [entry["rules"] for entry in entries if entry["alpha"] == alpha]
+        for rule in runs[0]:
+            found = {name: [run[rule][name] for run in runs] for name in runs[0][rule]}
+            mean = {name: sum(values) / len(values) for name, values in found.items()}
+            rows.append(
+                [
+                    *(f"{alpha:g}", rule, f"{mean['ap']:.3f}", f"{mean['accuracy']:.3f}"),
+                    f"{mean['worst_alone']:+.3f}, {min(found['worst_alone']):+.3f}",
+                    f"{mean['least']:+.3f}, {min(found['least']):+.3f}",
+                    f"{max(found['correct_changed_more']):+.3f}",
+                ]
+            )
+    heads = ["alpha", "rule", "AP", "accuracy", "gain of worst alone", "least gain", "correct changed more"]
+    return {"seeds": ", ".join(str(s) for s in sorted({e["seed"] for e in entries})), "table": table(heads, rows)}
 
 
 def cluster() -> str:
