@@ -11,7 +11,7 @@ from ..core.arrays import Bools, Ints, Strings
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors, Samples
 from ..similarity.groups import alike_pairs, grouped, person_pairs
-from ..similarity.neighbors import Searcher, searcher
+from ..similarity.neighbors import Searches, searcher
 from ..similarity.neighbors.side import SEARCHED_UP_TO, WIDER, from_views
 from ..similarity.whitening import JOINT, join, row_blocks
 from .inputs import Callbacks, Resources
@@ -62,18 +62,22 @@ def search(
 
 def _tables(
     samples: Samples, k: int, joint: bool, ready: Mapping[str, Features], resources: Resources, callbacks: Callbacks
-) -> tuple[dict[str, Neighbors], dict[str, Searcher]]:
+) -> tuple[dict[str, Neighbors], dict[str, Searches]]:
     """Return the tables of all views, the joint one last, and what searched them.
 
     In larger sets the neighbors by all views are chosen among those of the single ones (`side.from_views`), whose
     tables are `WIDER` for it; they are cut to k when groups are known.
     """
     among = joint and resources.index != "exact" and len(samples) > SEARCHED_UP_TO
-    tables, searchers = dict[str, Neighbors](), dict[str, Searcher]()
+    tables, searchers = dict[str, Neighbors](), dict[str, Searches]()
     views = dict(ready) if among or not joint else {**ready, JOINT: join(ready)}
     for name, view in views.items():
         wide = max(k, WIDER) if among else k
-        searchers[name] = searcher(view, k, center=False, index=resources.index, device=resources.device)
+        searchers[name] = (
+            searcher(view, k, center=False, index=resources.index, device=resources.device)
+            if resources.searcher is None
+            else resources.searcher(view)
+        )
         stage = callbacks.stage(f"neighbors: {name}")
         tables[name] = searchers[name].nearest(wide, apart=samples.group, progress=stage)
     if among:
@@ -167,7 +171,7 @@ def _mended(table: Neighbors, rows: Bools, other: Neighbors) -> Neighbors:
     return replace(table, indices=indices, similarity=similarity)
 
 
-def _parted(table: Neighbors, searching: Searcher, group: Strings, k: int) -> Neighbors:
+def _parted(table: Neighbors, searching: Searches, group: Strings, k: int) -> Neighbors:
     """Return a neighbor table with members of one group taken out, others moved up from further away.
 
     The first k columns are complete: faces that have fewer left are searched again. The recall of an approximate search

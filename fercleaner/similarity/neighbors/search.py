@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -102,6 +102,18 @@ def nearest(
     at = min(k, recall_at or k)
     made = searcher(features, at, center=center, index=index, device=device, recall=recall, asked=asked)
     return made.nearest(k, apart=apart, only=only, progress=progress)
+
+
+class Searches(Protocol):
+    """What finds a view's neighbors, several times over: `Searcher`, or one that spreads the work."""
+
+    def nearest(
+        self, k: int, *, apart: Strings | None = None, only: Bools | None = None, progress: Progress | None = None
+    ) -> Neighbors:
+        """Return the k most similar other faces of every face; as `nearest`."""
+
+    def recall_of(self, table: Neighbors, k: int, *, apart: Strings | None = None) -> dict[str, Any]:
+        """Return what share of the true k nearest a table holds; {} where the search is exact."""
 
 
 @dataclass(frozen=True, eq=False)
