@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .checks import pairs
-from .options import METHOD, SetOptions, with_set_options
+from .options import METHOD, RUN, SetOptions, with_set_options
 
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
@@ -73,6 +73,16 @@ def refine(
         Path | None,
         typer.Option(metavar="FILE", help="Where to write; SET.refined.parquet here by default.", show_default=False),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Refuse at once what needs more memory, such as 8GiB, and say at the end how much was held; of "
+            "hypergraph alone that is known.",
+            rich_help_panel=RUN,
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     set_options: SetOptions,
@@ -81,13 +91,17 @@ def refine(
 
     Example: fercleaner refine rafdb/ --method hypergraph
     """
+    import numpy as np
+
     from fercleaner import methods
     from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_writable
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
+    from fercleaner.pipeline.memory import check_memory, held
     from fercleaner.results import parquet
 
+    from .cache import bytes_in
     from .console import note, progress_callbacks
 
     if precision is not None and not 0 < precision < 1:
@@ -104,6 +118,8 @@ def refine(
     set_options.check_apart(target, dataset, decisions, annotators)
     check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
+    allowed = None if memory is None else bytes_in(memory, "--memory")
+    check_memory(allowed, rule, np.array([], dtype=np.str_), {}, precision=precision is not None)
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
@@ -118,7 +134,13 @@ def refine(
     with progress_callbacks() as callbacks:
         samples_decided = samples if decided is None else decided.relabeled(samples)
         refined = pipeline.refine(
-            samples_decided, rule, sources, resources, callbacks, precision=precision, learn_from=learn_from or None
+            samples_decided,
+            rule,
+            sources,
+            replace(resources, memory=allowed),
+            callbacks,
+            precision=precision,
+            learn_from=learn_from or None,
         )
     if decided is not None:
         refined = decided.settled(refined, samples)
@@ -127,6 +149,8 @@ def refine(
     if people is not None:
         refined = replace(refined, metadata={**refined.metadata, "annotators": people(refined.distribution)})
     parquet.write(refined, target, overwrite=force)
+    if allowed is not None:
+        note(held(allowed))
     if json_:
         _print_counts(refined, target, method)
     _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")

@@ -51,6 +51,8 @@ class Resources:
     find_groups : bool
         Whether faces that pass for one subject in one moment are found and kept apart, beside the groups that the set
         comes with.
+    memory : int, optional
+        Bytes that a run may hold: one that needs more is refused before its neighbors are searched (`memory`).
     """
 
     cache: FeatureCache | None = None
@@ -59,6 +61,7 @@ class Resources:
     index: Index = "auto"
     seed: int = 0
     find_groups: bool = True
+    memory: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, encoder_names
+from .memory import check_memory
 from .mirror import mirror_encoders, mirrored_views
 from .neighborhoods import keep_apart, search
 from .notes import note_missing, note_run
@@ -76,7 +77,8 @@ def refine(
     Raises
     ------
     InputError
-        No labeled face, one class alone, something the method needs is missing, or a precision outside (0, 1).
+        No labeled face, one class alone, something the method needs is missing, a precision outside (0, 1), or more
+        memory needed than there may be.
     FeatureError
         No picture can be read, or weights are missing.
     """
@@ -88,6 +90,8 @@ def refine(
     require_labels(samples, method.name)
     check_groups(samples)
     base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
+    at_hand = {view.view: view for view in sources.views}
+    check_memory(resources.memory, method, samples.ids, at_hand, precision=precision is not None)
     evidence = gather(samples, method, sources, resources, callbacks)
     samples = evidence.samples
     stage = callbacks.stage(method.name)
@@ -164,6 +168,8 @@ def gather_for(
     sources = _builtin_expanded(samples, sources, resources, callbacks)
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
+    for method in methods:
+        check_memory(resources.memory, method, samples.ids, views)
     k = max(_k(method) for method in methods)
     ready, neighbors, identity = whitened(views), dict[str, Neighbors](), sources.identity
     if "neighbors" in wanted:
