@@ -91,14 +91,12 @@ def refine(
 
     Example: fercleaner refine rafdb/ --method hypergraph
     """
-    import numpy as np
-
     from fercleaner import methods
     from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_writable
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
-    from fercleaner.pipeline.memory import check_memory, held
+    from fercleaner.pipeline.memory import check_promise, held
     from fercleaner.results import parquet
 
     from .cache import bytes_in
@@ -119,7 +117,7 @@ def refine(
     check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
     allowed = None if memory is None else bytes_in(memory, "--memory")
-    check_memory(allowed, rule, np.array([], dtype=np.str_), {}, precision=precision is not None)
+    check_promise(allowed, rule, precision=precision is not None)
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:

@@ -38,35 +38,36 @@ def needed(ids: Strings, views: Mapping[str, Features]) -> int:
     return BASE + len(ids) * a_face
 
 
-def check_memory(
-    memory: int | None, method: Method, ids: Strings, views: Mapping[str, Features], *, precision: bool = False
-) -> None:
-    """Raise InputError where a run will not fit into `memory` bytes, or it cannot be told whether it will.
+def check_promise(memory: int | None, method: Method, *, precision: bool = False) -> None:
+    """Raise InputError where memory is limited and it is not known how much a method needs.
 
-    That is told of `MEASURED` with its own parameters, without `precision`: its memory grows with faces and views in a
-    known way.
+    Known is that of `MEASURED` with its own parameters, without `precision`.
     """
-    if memory is None:
+    if memory is None or (method.name == MEASURED and method == type(method)() and not precision):
         return
-    if method.name != MEASURED or method != type(method)() or precision:
-        what = method.name
-        if precision:
-            what += " with --precision"
-        elif what == MEASURED:
-            what += " with other parameters"
-        raise InputError(
-            f"--memory: how much memory {what} needs was not measured, so nothing can be promised. Leave --memory out, "
-            f"or use --method {MEASURED} as it is."
-        )
-    wanted, faces = needed(ids, views), len(ids)
-    if wanted > memory:
-        each = (wanted - BASE) / max(1, faces)
-        fits = int(max(0, memory - BASE) / each)
-        raise InputError(
-            f"--memory {gib(memory)}: {method.name} needs about {gib(wanted)} for {faces:,} faces in {len(views)} "
-            f"view{'s' if len(views) > 1 else ''} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, "
-            "fewer views, or vectors as float16 in .npy files."
-        )
+    what = method.name
+    if precision:
+        what += " with --precision"
+    elif what == MEASURED:
+        what += " with other parameters"
+    raise InputError(
+        f"--memory: how much memory {what} needs was not measured, so nothing can be promised. Leave --memory out, or "
+        f"use --method {MEASURED} as it is."
+    )
+
+
+def check_memory(memory: int | None, ids: Strings, views: Mapping[str, Features]) -> None:
+    """Raise InputError where `MEASURED` needs more than `memory` bytes, if that is limited."""
+    wanted = needed(ids, views)
+    if memory is None or wanted <= memory:
+        return
+    each = (wanted - BASE) / len(ids)
+    fits = int(max(0, memory - BASE) / each)
+    raise InputError(
+        f"--memory {gib(memory)}: {MEASURED} needs about {gib(wanted)} for {len(ids):,} faces in {len(views)} "
+        f"view{'s' if len(views) > 1 else ''} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, fewer "
+        "views, or vectors as float16 in .npy files."
+    )
 
 
 def peak() -> int | None:

@@ -23,7 +23,7 @@ from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, encoder_names
-from .memory import check_memory
+from .memory import check_memory, check_promise
 from .mirror import mirror_encoders, mirrored_views
 from .neighborhoods import keep_apart, search
 from .notes import note_missing, note_run
@@ -90,8 +90,8 @@ def refine(
     require_labels(samples, method.name)
     check_groups(samples)
     base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
-    at_hand = {view.view: view for view in sources.views}
-    check_memory(resources.memory, method, samples.ids, at_hand, precision=precision is not None)
+    check_promise(resources.memory, method, precision=precision is not None)
+    check_memory(resources.memory, samples.ids, {view.view: view for view in sources.views})
     evidence = gather(samples, method, sources, resources, callbacks)
     samples = evidence.samples
     stage = callbacks.stage(method.name)
@@ -168,8 +168,7 @@ def gather_for(
     sources = _builtin_expanded(samples, sources, resources, callbacks)
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
-    for method in methods:
-        check_memory(resources.memory, method, samples.ids, views)
+    check_memory(resources.memory, samples.ids, views)
     k = max(_k(method) for method in methods)
     ready, neighbors, identity = whitened(views), dict[str, Neighbors](), sources.identity
     if "neighbors" in wanted:

@@ -10,10 +10,8 @@ from fercleaner.core.types import Features, Samples
 from fercleaner.methods import build
 from fercleaner.pipeline import memory, neighborhoods
 from fercleaner.pipeline.inputs import Resources, Sources
-from fercleaner.pipeline.memory import GIB, check_memory, held, needed, peak
+from fercleaner.pipeline.memory import GIB, check_memory, check_promise, held, needed, peak
 from fercleaner.pipeline.refine import refine
-
-NONE = np.array([], dtype=np.str_)
 
 
 def view(n, width, kind=np.float16, name="v"):
@@ -54,12 +52,14 @@ def test_what_does_not_fit_is_refused_with_numbers_and_before_neighbors_are_sear
 )
 def test_no_promise_is_made_of_what_was_not_measured(name, settings, precision, what):
     with pytest.raises(InputError, match=f"how much memory {what} needs was not measured"):
-        check_memory(64 * GIB, build(name, settings), NONE, {}, precision=precision)
-    check_memory(None, build(name, settings), NONE, {}, precision=precision)
+        check_promise(64 * GIB, build(name, settings), precision=precision)
+    check_promise(None, build(name, settings), precision=precision)
 
 
 def test_what_fits_is_not_refused():
-    check_memory(2 * GIB, build("hypergraph", {}), view(10, 64).ids, {"v": view(10, 64)})
+    check_promise(2 * GIB, build("hypergraph", {}))
+    check_memory(2 * GIB, view(10, 64).ids, {"v": view(10, 64)})
+    check_memory(None, view(10, 64).ids, {"v": view(10, 64)})
 
 
 def test_the_end_tells_what_was_held_and_whether_it_was_more(monkeypatch):
