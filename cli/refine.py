@@ -16,6 +16,7 @@ from .options import METHOD, RUN, SetOptions, with_set_options
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
+    from fercleaner.methods.base import Method
     from fercleaner.review.decisions import Decisions
 
 #: Endings of a refined file.
@@ -96,10 +97,9 @@ def refine(
     from fercleaner.core.files import check_writable
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
-    from fercleaner.pipeline.memory import check_promise, held
+    from fercleaner.pipeline.memory import held
     from fercleaner.results import parquet
 
-    from .cache import bytes_in
     from .console import note, progress_callbacks
 
     if precision is not None and not 0 < precision < 1:
@@ -116,8 +116,7 @@ def refine(
     set_options.check_apart(target, dataset, decisions, annotators)
     check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
-    allowed = None if memory is None else bytes_in(memory, "--memory")
-    check_promise(allowed, rule, precision=precision is not None)
+    allowed = _allowed(memory, rule, precision)
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
@@ -152,6 +151,17 @@ def refine(
     if json_:
         _print_counts(refined, target, method)
     _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")
+
+
+def _allowed(memory: str | None, method: Method, precision: float | None) -> int | None:
+    """Return the bytes of --memory; InputError where it is no size, or nothing can be promised of the method."""
+    from fercleaner.pipeline.memory import check_promise
+
+    from .cache import bytes_in
+
+    allowed = None if memory is None else bytes_in(memory, "--memory")
+    check_promise(allowed, method, precision=precision is not None)
+    return allowed
 
 
 def _print_counts(refined: RefinedSet, target: Path, method: str) -> None:
