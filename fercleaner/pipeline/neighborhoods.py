@@ -16,6 +16,11 @@ from ..similarity.neighbors.side import SEARCHED_UP_TO, WIDER, from_views
 from ..similarity.whitening import JOINT, join, row_blocks
 from .inputs import Callbacks, Resources
 
+#: Share of the true nearest outside a face's group that is found, at least, where groups were not known before the
+#: search. `neighbors.RECALL` would mean to search all faces twice: at 300,000 that takes twice the time for .0006 of
+#: average precision (docs/speed.md).
+AMONG_STRANGERS = 0.95
+
 
 def search(
     samples: Samples,
@@ -180,10 +185,11 @@ def _parted(table: Neighbors, searching: Searcher, group: Strings, k: int, progr
     """Return a neighbor table with members of one group taken out, others moved up from further away.
 
     The first k columns are complete: faces that have fewer left are searched again. All are where an approximate index
-    must look deeper than it did: strangers are further away than pictures of one subject, and harder to find.
+    must look deeper than it did for `AMONG_STRANGERS`: they are further away than pictures of one subject, and harder
+    to find.
     """
     depth = searching.depth
-    searching.tune(k, apart=group)
+    searching.tune(k, apart=group, recall=AMONG_STRANGERS)
     if searching.depth > depth:
         return searching.nearest(table.k, apart=group, progress=progress)
     groups, short = group_numbers(table.ids, group), np.zeros(len(table), dtype=np.bool_)

@@ -134,6 +134,7 @@ def test_an_approximate_index_is_searched_again_where_strangers_are_deeper(monke
         far[name] = Features(name, view.ids, values.astype(np.float32), view.found)
     late = np.array([f"g{i // 6}" for i in range(N)])
     monkeypatch.setattr(places, "FACES_A_PLACE", 6)
+    monkeypatch.setattr(neighborhoods, "AMONG_STRANGERS", 0.99)
     monkeypatch.setattr(neighborhoods, "SEARCHED_UP_TO", up_to)
     monkeypatch.setattr(neighborhoods, "keep_apart", lambda given, *_, **__: given.replacing(group=late))
     resources = Resources(device="cpu", index="ivf")
