@@ -235,6 +235,12 @@ def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | N
             f"Decisions: people disagree on {len(decided.conflicts):,} faces; {left:,} without a majority stay "
             f"undecided. fercleaner review FILE {logs} lists them."
         )
+    other, compared = decided.made_of_others(samples)
+    if other:
+        note(
+            f"Decisions: of {compared:,} faces, {other:,} have another given label here than the reviewer was shown. "
+            "Are the decisions of another set whose faces have the same ids?"
+        )
     return decided
 
 

@@ -245,10 +245,14 @@ def _moments(have: Features) -> tuple[Doubles, Doubles]:
 def assign_folds(samples: Samples, folds: int, seed: int, *, usable: Bools | None = None) -> Ints:
     """Return the fold of every face, (N,) int64 in 0 .. F-1 with F at most `folds`, classes spread evenly.
 
-    As `groups.fold_numbers` over the given labels of `usable` faces, so that no fold is without one.
+    As `groups.fold_numbers` over the given labels of `usable` faces, so that no fold is without one. Faces on which
+    annotators tie between the same classes are dealt as a class of their own: the order of classes says nothing.
     """
     counts = samples.labeled if usable is None else samples.labeled & usable
     label = np.where(counts, samples.label, -1)
+    first = samples.given >= samples.given.max(1, keepdims=True)
+    tied = counts & (first.sum(1) > 1)
+    label[tied] = first.shape[1] + np.unique(first[tied], axis=0, return_inverse=True)[1].reshape(-1)
     return fold_numbers(samples.ids, samples.group, folds, seed, label=label)
 
 
