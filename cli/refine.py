@@ -18,6 +18,7 @@ from .options import METHOD, RUN, SetOptions, with_set_options
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
+    from fercleaner.methods.base import Method
     from fercleaner.pipeline.inputs import Resources
     from fercleaner.review.decisions import Decisions
 
@@ -92,6 +93,16 @@ def refine(
         Path | None,
         typer.Option(metavar="FILE", help="Where to write; SET.refined.parquet here by default.", show_default=False),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Refuse at once what needs more memory, such as 8GiB, and say at the end how much was held; of "
+            "hypergraph alone that is known.",
+            rich_help_panel=RUN,
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     set_options: SetOptions,
@@ -105,6 +116,7 @@ def refine(
     from fercleaner.core.files import check_writable
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
+    from fercleaner.pipeline.memory import held
     from fercleaner.results import parquet
 
     from .console import note, progress_callbacks
@@ -124,6 +136,7 @@ def refine(
     _check_search(neighbors, engine, address, dataset, set_options)
     check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
+    allowed = _allowed(memory, rule, precision)
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
@@ -138,7 +151,13 @@ def refine(
     with progress_callbacks() as callbacks, _searching(neighbors, engine, address, resources) as resources:
         samples_decided = samples if decided is None else decided.relabeled(samples)
         refined = pipeline.refine(
-            samples_decided, rule, sources, resources, callbacks, precision=precision, learn_from=learn_from or None
+            samples_decided,
+            rule,
+            sources,
+            replace(resources, memory=allowed),
+            callbacks,
+            precision=precision,
+            learn_from=learn_from or None,
         )
     if decided is not None:
         refined = decided.settled(refined, samples)
@@ -147,6 +166,8 @@ def refine(
     if people is not None:
         refined = replace(refined, metadata={**refined.metadata, "annotators": people(refined.distribution)})
     parquet.write(refined, target, overwrite=force)
+    if allowed is not None:
+        note(held(allowed))
     if json_:
         _print_counts(refined, target, method)
     _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")
@@ -190,6 +211,17 @@ def _searching(neighbors: str | None, engine: Engine, address: str | None, resou
     asked = Asked(address, device=resources.device) if engine is Engine.ray else None
     with part_search(Path(neighbors), asked, resources.device, note) as searcher:
         yield replace(resources, index="exact", searcher=searcher)
+
+
+def _allowed(memory: str | None, method: Method, precision: float | None) -> int | None:
+    """Return the bytes of --memory; InputError where it is no size, or nothing can be promised of the method."""
+    from fercleaner.pipeline.memory import check_promise
+
+    from .cache import bytes_in
+
+    allowed = None if memory is None else bytes_in(memory, "--memory")
+    check_promise(allowed, method, precision=precision is not None)
+    return allowed
 
 
 def _print_counts(refined: RefinedSet, target: Path, method: str) -> None:

@@ -32,6 +32,7 @@ from ..core.errors import InputError, StoreError
 from ..core.files import replacing
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors
+from ..similarity.neighbors import RECALL
 from ..similarity.neighbors.sharded import Best, Parted, merged_best, slices
 from ..similarity.whitening import row_blocks
 from .on_ray import AGAIN, Asked, cluster
@@ -145,11 +146,20 @@ class PartSearcher:
             if progress is not None:
                 progress(block.stop, len(asked))
         indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
-        return Neighbors(view.view, view.ids, indices, similarity, {"index": "exact", "parts": len(parts)})
+        return Neighbors(view.view, view.ids, indices, similarity, self.about)
 
-    def recall_of(self, table: Neighbors, k: int, *, apart: Strings | None = None) -> dict[str, Any]:
-        """Return nothing: the search is exact; as `Searcher.recall_of`."""
-        return {}
+    def tune(self, k: int, *, apart: Strings | None = None, recall: float = RECALL) -> None:
+        """Do nothing: the search is exact; as `Searcher.tune`."""
+
+    @property
+    def depth(self) -> int:
+        """0, as of every exact search."""
+        return 0
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What `Neighbors.search` says of the search."""
+        return {"index": "exact", "parts": len(slices(int(self.features.found.sum()), self.faces))}
 
     def _written(self, arrays: dict[str, Ints], k: int) -> Path:
         """Return the folder of a search, with the view and who is searched among whom in it."""

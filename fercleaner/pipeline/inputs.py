@@ -54,6 +54,8 @@ class Resources:
     searcher : callable, optional
         Makes what searches a view, as for comparison, in place of `index`, which is "exact" then
         (`engine.neighbors.part_search`).
+    memory : int, optional
+        Bytes that a run may hold: one that needs more is refused before its neighbors are searched (`memory`).
     """
 
     cache: FeatureCache | None = None
@@ -63,6 +65,7 @@ class Resources:
     seed: int = 0
     find_groups: bool = True
     searcher: Callable[[Features], Searches] | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,10 @@ import numpy as np
 
 from ...core.arrays import Floats, Ints
 from ..whitening import unit_rows
+from .among import Ready, nearest_among
 from .exact import exact
 from .scoring import ranked
-from .search import BLOCK, Ready, nearest_among
+from .search import BLOCK
 
 
 class Best(NamedTuple):
