@@ -11,6 +11,7 @@ from ..core.types import Features
 from ..methods.base import Method
 from ..similarity.whitening import COMPONENTS
 
+#: Bytes of a gibibyte.
 GIB = 1 << 30
 #: Python with numpy, torch and FAISS loaded and a block at work, whatever the set.
 BASE = int(1.15 * GIB)
