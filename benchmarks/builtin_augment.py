@@ -29,7 +29,7 @@ _DCT = torch.cos((2 * _K[None] + 1) * _K[:, None] * math.pi / 16) / 2
 _DCT[0] /= math.sqrt(2)
 
 
-def _uniform(n: int, low: float, high: float, rng: torch.Generator) -> Tensor:
+def uniform(n: int, low: float, high: float, rng: torch.Generator) -> Tensor:
     return torch.rand(n, generator=rng) * (high - low) + low
 
 
@@ -109,12 +109,12 @@ def augment(
     b = len(pictures)
     place = torch.eye(3)[:2].expand(b, 2, 3) if frames is None else frames
     move = (torch.rand(b, generator=rng) < 0.85).float()
-    scale = (move * _uniform(b, -0.26, 0.24, rng)).exp()
+    scale = (move * uniform(b, -0.26, 0.24, rng)).exp()
     wide = torch.rand(b, generator=rng) < looser
-    scale = torch.where(wide, _uniform(b, 0.2, 0.7, rng).exp(), scale)
-    roll = move * torch.where(torch.rand(b, generator=rng) < 0.6, _uniform(b, -20, 20, rng), _uniform(b, -6, 6, rng))
-    roll = torch.where(torch.rand(b, generator=rng) < 0.05, _uniform(b, -45, 45, rng), roll)
-    matrix = affine(scale, roll * (math.pi / 180), move * _uniform(b, -0.07, 0.07, rng))
+    scale = torch.where(wide, uniform(b, 0.2, 0.7, rng).exp(), scale)
+    roll = move * torch.where(torch.rand(b, generator=rng) < 0.6, uniform(b, -20, 20, rng), uniform(b, -6, 6, rng))
+    roll = torch.where(torch.rand(b, generator=rng) < 0.05, uniform(b, -45, 45, rng), roll)
+    matrix = affine(scale, roll * (math.pi / 180), move * uniform(b, -0.07, 0.07, rng))
     shift = move[:, None] * (torch.rand(b, 2, generator=rng) * 2 - 1) * 0.16
     flip = torch.rand(b, generator=rng) < 0.5
     matrix = matrix * torch.where(flip, -1.0, 1.0)[:, None, None] ** torch.tensor([1.0, 0.0])
@@ -128,15 +128,15 @@ def augment(
     pictures = moved + level
     points = torch.where(flip[:, None, None], points[:, list(MIRROR_POINTS)], points)
     blendshapes = torch.where(flip[:, None], blendshapes[:, mirror], blendshapes)
-    return Changed(_degraded(pictures, rng), points, blendshapes, flip)
+    return Changed(degraded(pictures, rng), points, blendshapes, flip)
 
 
-def _degraded(pictures: Tensor, rng: torch.Generator) -> Tensor:
+def degraded(pictures: Tensor, rng: torch.Generator) -> Tensor:
     """Return pictures under other light, softer, coarser, compressed, noisy or partly covered."""
     b = len(pictures)
-    gamma = _uniform(b, -0.45, 0.45, rng).exp()[:, None, None, None]
-    gain = _uniform(b, -0.35, 0.35, rng).exp()[:, None, None, None]
-    offset = _uniform(b, -0.15, 0.15, rng)[:, None, None, None]
+    gamma = uniform(b, -0.45, 0.45, rng).exp()[:, None, None, None]
+    gain = uniform(b, -0.35, 0.35, rng).exp()[:, None, None, None]
+    offset = uniform(b, -0.15, 0.15, rng)[:, None, None, None]
     dark = (torch.rand(b, generator=rng) < 0.12)[:, None, None, None]
     gain = torch.where(dark, gain * 0.3, gain)
     shade = (torch.rand(b, 2, generator=rng) * 2 - 1) * (torch.rand(b, 1, generator=rng) < 0.3) * 0.25
@@ -147,7 +147,7 @@ def _degraded(pictures: Tensor, rng: torch.Generator) -> Tensor:
         chosen = torch.rand(b, generator=rng) < chance
         if int(chosen.sum()) > 0:
             pictures[chosen] = change(pictures[chosen], rng)
-    noise = _uniform(b, 0, 0.06, rng) * (torch.rand(b, generator=rng) < 0.25)
+    noise = uniform(b, 0, 0.06, rng) * (torch.rand(b, generator=rng) < 0.25)
     pictures = pictures + torch.randn(pictures.shape, generator=rng) * noise[:, None, None, None]
     return _occlude(pictures.clamp(0, 1), rng)
 
@@ -163,23 +163,23 @@ def scrambled(pictures: Tensor, rng: torch.Generator, cells: int = 6) -> Tensor:
 
 
 def _soften(pictures: Tensor, rng: torch.Generator) -> Tensor:
-    return blur(pictures, _uniform(len(pictures), 0.4, 1.3, rng))
+    return blur(pictures, uniform(len(pictures), 0.4, 1.3, rng))
 
 
 def _shrink(pictures: Tensor, rng: torch.Generator) -> Tensor:
-    side = round(float(_uniform(1, 0.45, 0.88, rng)) * pictures.shape[-1])
+    side = round(float(uniform(1, 0.45, 0.88, rng)) * pictures.shape[-1])
     small = F.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
     return F.interpolate(small, tuple(pictures.shape[2:]), mode="bicubic").clamp(0, 1)
 
 
 def _compress(pictures: Tensor, rng: torch.Generator) -> Tensor:
-    return jpeg(pictures, _uniform(len(pictures), 12, 75, rng))
+    return jpeg(pictures, uniform(len(pictures), 12, 75, rng))
 
 
 def _occlude(pictures: Tensor, rng: torch.Generator) -> Tensor:
     b, _, h, _ = pictures.shape
     center = torch.rand(b, 2, generator=rng)
-    half = _uniform(2 * b, 0.06, 0.2, rng).reshape(b, 2)
+    half = uniform(2 * b, 0.06, 0.2, rng).reshape(b, 2)
     place = (torch.arange(h).float() + 0.5) / h
     inside = ((place - center[:, :1]).abs() < half[:, :1])[:, None, :, None] & (
         (place - center[:, 1:]).abs() < half[:, 1:]

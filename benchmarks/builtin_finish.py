@@ -237,6 +237,7 @@ def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:
             "seed": args.seed,
             "body": body if rounds else None,
             "read-outs": {"faces a file": FACES, "passes": PASSES, "batch": BATCH, "learning_rate": RATE},
+            "photographs": {"hidden": network.config.hidden, "changed copies": int(known.get("copies", 0))},
         },
     }
 

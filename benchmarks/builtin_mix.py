@@ -17,13 +17,13 @@ import argparse
 
 import numpy as np
 import torch
-from builtin_batches import SHARE_PHOTOGRAPHS, Targets, crops_batch, joined, photographs_batch
+from builtin_batches import Targets, crops_batch, joined, photographs_batch
 from builtin_readouts import metadata_of
 from builtin_start import start_network
 from builtin_state import stored
 from safetensors.torch import save_file
 from torch import nn
-from train_builtin import options, read_all
+from train_builtin import options, photographs_among, read_all
 
 from fercleaner.encoders.facenet import FaceNet, load_facenet, mirror_names
 from fercleaner.landmarks.action_units import BLENDSHAPES
@@ -34,7 +34,7 @@ BATCHES = 24
 
 def mixed(start: FaceNet, trained: FaceNet, share: float) -> FaceNet:
     """Return a network with (1 - share) of the one's weights and `share` of the other's."""
-    one, other, network = start.state_dict(), trained.state_dict(), FaceNet()
+    one, other, network = start.state_dict(), trained.state_dict(), FaceNet(trained.config)
     network.load_state_dict({k: torch.lerp(one[k], v, share) if v.is_floating_point() else v for k, v in other.items()})
     return network.to(memory_format=torch.channels_last)
 
@@ -47,11 +47,11 @@ def take_statistics(network: FaceNet, sets: tuple[Targets, Targets], args: argpa
             layer.momentum = None
     mirror, draw = mirror_names(BLENDSHAPES), np.random.default_rng((args.seed, 5))
     rng = torch.Generator().manual_seed(args.seed)
-    some = round(args.batch * SHARE_PHOTOGRAPHS)
+    some = photographs_among(args.batch, args.without)
     network.train()
     for _ in range(BATCHES):
         parts = zip((crops_batch, photographs_batch), sets, (args.batch - some, some), strict=True)
-        batch = joined(*(make(of, of.drawn(count, draw), mirror, rng) for make, of, count in parts))
+        batch = joined(*(make(of, of.drawn(count, draw), mirror, rng) for make, of, count in parts if count))
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
             network.looks(batch.pictures.contiguous(memory_format=torch.channels_last))
     network.eval()

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fercleaner.encoders.facenet import POINTS, FaceNet
+from fercleaner.encoders.facenet import POINTS, FaceNet, FaceNetConfig, config_of
 
 #: Weights of the first version (48 x 48 pixels alone) had py-feat's jaw, 11 points down to the chin on one side: which
 #: of its points each of the 17 starts from, and to which of the 17 each of its points goes in the blendshapes' input.
@@ -20,14 +20,14 @@ def start_network(weights: str) -> FaceNet:
     Weights of the first version keep what they give: the finer stem adds nothing at first, `photographs` starts from
     the votes' layer, and the points of the jaw from those nearest to their places.
     """
-    network = FaceNet()
+    state = {name: value.float() for name, value in load_file(weights).items()} if weights else {}
+    network = FaceNet(FaceNetConfig(hidden=config_of(state).hidden))
     assert network.detail is not None
     with torch.no_grad():
         network.detail[-1].weight.zero_()
     if not weights:
         return network.eval()
-    state = {name: value.float() for name, value in load_file(weights).items()}
-    if "photographs.weight" not in state:
+    if not any(name.startswith("photographs.") for name in state):
         state |= _first_version(network, state)
     network.load_state_dict(state, strict=False)
     return network.eval()

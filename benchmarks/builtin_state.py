@@ -60,7 +60,7 @@ class State:
 
     def averaged_network(self) -> FaceNet:
         """Return the network with the averaged weights, as it will be stored (float16), for inference."""
-        network = FaceNet()
+        network = FaceNet(self.model.config)
         network.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in self.average.items()})
         return network.eval().to(memory_format=torch.channels_last)
 

@@ -8,8 +8,9 @@
 `mesh`: 478 points (x, y in picture widths, z as MediaPipe gives it) and 52 blendshapes; NaN where no face was found.
 `teachers`: posteriors of `../shared/models/teachers.py`'s two networks, the mean of their log posteriors over
 `LOOKS` at each face: in the canonical frame (`aligned_frame`) by the five points of the table, or the whole picture
-without one; mirrored; and a little looser. Needs `openvino`. `--only` asks one of them (that of seven expressions takes
-nearly all of the time, and what it says of FER2013's crops follows from its features in `../shared/ferplus`).
+without one; mirrored; and a little looser. The five-expression one needs `openvino`. `--only` asks one of them (that of
+seven expressions takes nearly all of the time, and what it says of FER2013's crops follows from its features in
+`../shared/ferplus`).
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def _teachers() -> Any:
 def teachers_of(names: tuple[str, ...]) -> dict[str, Callable[[NDArray[Any]], NDArray[Any]]]:
     """Return the networks of these names: (B, 112, 112, 3) uint8 RGB -> posteriors (B, C)."""
     teachers = _teachers()
-    weights, (compiled, batch) = teachers.expression_weights(), teachers.emotion_model()
+    weights = teachers.expression_weights()
+    compiled, batch = teachers.emotion_model() if "emotion" in names else (None, 0)
 
     def expression(rgb: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(teachers.expression(rgb, weights)[0])

@@ -87,6 +87,11 @@ def learning_rate(step: int, per_round: int, args: argparse.Namespace) -> float:
     return float(args.lr * rise * max(min(1.0, left), 0.01))
 
 
+def photographs_among(faces: int, without: str) -> int:
+    """Return how many of a batch's faces are photographs; `without` is the source left out, "" for none."""
+    return {"crops": faces, "wild": 0}.get(without, round(faces * SHARE_PHOTOGRAPHS))
+
+
 def quick_figures(
     network: FaceNet, faces: Faces, sets: tuple[Targets, Targets], choose: tuple[NDArray[np.intp], NDArray[np.intp]]
 ) -> dict[str, float]:
@@ -150,7 +155,7 @@ def one_round(
 ) -> dict[str, float]:
     """Take `args.steps` steps; return the mean parts of the loss."""
     model, share = state.model, args.batch // args.processes
-    some = {"crops": share, "wild": 0}.get(args.without, round(share * SHARE_PHOTOGRAPHS))
+    some = photographs_among(share, args.without)
     seed = (args.seed, state.round, rank)
     draw = np.random.default_rng(seed)
     rng = torch.Generator().manual_seed(int(draw.integers(2**62)))
@@ -218,14 +223,21 @@ def train(rank: int, args: argparse.Namespace) -> None:
 
 
 def prepare_start(args: argparse.Namespace) -> None:
-    """Write what the starting network says of the photographs, once (WORK/wild_start.npy)."""
+    """Write what the starting network says of the photographs, once (WORK/wild_start.npy).
+
+    Without a starting network the two networks' geometric mean stands in its place.
+    """
     file = args.work / "wild_start.npy"
     if file.exists():
         return
     some = photos.read_photographs(args.wild, args.targets)
     everything = photograph_targets(some, some.expression, np.arange(len(some.labels)))
-    network = start_network(args.start)
-    np.save(file, starting_posteriors(network.eval(), everything, args.start_temperature).numpy())
+    if args.start:
+        network = start_network(args.start)
+        said = starting_posteriors(network.eval(), everything, args.start_temperature)
+    else:
+        said = photos.geometric_mean((0.5, some.expression), (0.5, some.emotion))
+    np.save(file, said.numpy())
 
 
 def options() -> argparse.ArgumentParser:

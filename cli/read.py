@@ -24,6 +24,7 @@ def read(
 
     Example: fercleaner read faces.csv --view v=v.npy
     """
+    from fercleaner.core.files import named_alike
     from fercleaner.datasets.describe import describe, missing_pictures
     from fercleaner.pipeline.notes import missing_sentence
 
@@ -58,7 +59,7 @@ def read(
         "", ["class", "faces", "of all"], [[n, f"{c:,}", f"{100 * c / len(samples):.1f} %"] for n, c in counts.items()]
     )
     if gone:
-        note(f"{share(gone, len(samples))} pictures are not where the set says; first: {first}")
+        note(f"{share(gone, len(samples))} pictures are not where the set says; first: {first}{named_alike(first)}")
     note(f"Nothing was written.\nNext: {words('fercleaner', 'refine')} {set_options.again(dataset)}")
 
 

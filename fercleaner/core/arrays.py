@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .conversion import converted
 from .errors import InputError
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -39,16 +40,17 @@ def _sealed(values: NDArray[Any]) -> bool:
     return array is None or (isinstance(array, mmap.mmap) and memoryview(array).readonly)
 
 
-def frozen_array(values: ArrayLike, dtype: Any) -> NDArray[Any]:
+def frozen_array(values: ArrayLike, dtype: Any, what: str = "The array") -> NDArray[Any]:
     """Return `values` as a contiguous read-only array of `dtype` that shares no memory with a writable one.
 
+    `converted` says what can be read as numbers, as truth values and as text; `what` begins its errors.
     A file mapped for reading (``numpy.load(FILE, mmap_mode="r")``) stays mapped.
     """
     if isinstance(values, np.ndarray) and _sealed(values) and values.flags.c_contiguous:
         wanted = np.dtype(dtype)
         if values.dtype == wanted or (wanted.kind == "U" and values.dtype.kind == "U"):
             return np.asarray(values)
-    array = np.array(values, dtype=dtype, order="C")
+    array = converted(values, dtype, what)
     array.flags.writeable = False
     return array
 
@@ -58,7 +60,7 @@ def freeze(target: object, name: str, dtype: Any, shape: tuple[int | None, ...])
     value = getattr(target, name)
     if value is None:
         return
-    array = frozen_array(value, dtype)
+    array = frozen_array(value, dtype, f"{type(target).__name__}.{name}")
     fits = array.ndim == len(shape) and all(
         want is None or have == want for have, want in zip(array.shape, shape, strict=True)
     )
@@ -86,7 +88,20 @@ def check_distributions(values: Floats, rows: Bools, what: str) -> None:
     bad = ~np.isfinite(chosen).all(1) | (chosen < 0).any(1) | (np.abs(chosen.sum(1) - 1) > SIMPLEX_TOLERANCE)
     if bad.any():
         row = int(np.flatnonzero(rows)[np.flatnonzero(bad)[0]])
-        raise InputError(f"{what}: row {row} is not a distribution: {values[row].tolist()}.")
+        total = float(values[row].sum(dtype=np.float64))
+        way = " Divide each row by its sum." if total > 0 and (values[row] >= 0).all() else ""
+        raise InputError(f"{what}: row {row} is not a distribution: {values[row].tolist()} (sum {total:.6g}).{way}")
+
+
+def check_range(owner: str, highest: float | None = 1, /, **columns: Floats | None) -> None:
+    """Raise InputError unless every column lies in [0, `highest`]; no bound above where that is None."""
+    for name, values in columns.items():
+        if values is None:
+            continue
+        bad = ~(values >= 0) | ((values > highest) if highest is not None else np.isinf(values))
+        if bad.any():
+            wanted = f"must lie in [0, {highest:g}]" if highest is not None else "must be finite and not below 0"
+            raise InputError(f"{owner}: {name} {wanted}; row {int(np.argwhere(bad)[0][0])} holds {values[bad][0]:g}.")
 
 
 def spec_digest(spec: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import StoreError
+from .text import shown
 
 WAY_OUT = "Choose another name."
 #: Beginning and end of the names of temporary files and folders, which lie beside what they become.
@@ -206,3 +207,14 @@ def _write_error(target: Path, error: OSError) -> StoreError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(f"{target}: the folder cannot be written ({error.strerror}). {WAY_OUT}")
     return StoreError(f"{target} cannot be written: {error.strerror or error}. {WAY_OUT}")
+
+
+def named_alike(path: str) -> str:
+    """Say which file beside a missing `path` differs from it by case or ending alone, in brackets; "" for none."""
+    folder, name = os.path.split(path)
+    stem = os.path.splitext(name)[0].casefold()
+    try:
+        beside = sorted(other for other in os.listdir(folder or ".") if os.path.splitext(other)[0].casefold() == stem)
+    except OSError:
+        return ""
+    return f" (its folder has {shown(beside[0])}: names must be the same, ending included)" if beside else ""

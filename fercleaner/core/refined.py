@@ -146,7 +146,7 @@ def rows_of(refined: RefinedSet, ids: Strings) -> Ints:
 
 
 def _column(name: str, values: Any, dtype: Any, shape: tuple[int, ...]) -> Any:
-    array = frozen_array(values, dtype)
+    array = frozen_array(values, dtype, f"RefinedSet.{name}")
     if array.shape != shape:
         raise InputError(f"RefinedSet.{name} has shape {array.shape}, expected {shape}.")
     return array

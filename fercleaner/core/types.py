@@ -12,7 +12,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import Bools, Floats, Ints, Strings, check_distributions, first_not_finite, freeze, frozen_array
+from .arrays import (
+    Bools,
+    Floats,
+    Ints,
+    Strings,
+    check_distributions,
+    check_range,
+    first_not_finite,
+    freeze,
+    frozen_array,
+)
+from .checks import check_samples, names_in_order
 from .errors import InputError
 
 
@@ -82,7 +93,7 @@ class Samples:
 
     def __post_init__(self) -> None:
         n, c = len(self.ids), len(self.classes)
-        object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
+        object.__setattr__(self, "classes", names_in_order(self.classes))
         for name in ("ids", "paths", "split", "group", "site", "notes"):
             freeze(self, name, np.str_, (n,))
         for name in ("given", "votes"):
@@ -90,20 +101,7 @@ class Samples:
         freeze(self, "labeled", np.bool_, (n,))
         freeze(self, "boxes", np.float32, (n, 4))
         freeze(self, "points", np.float32, (n, 68, 2))
-        if c < 2:
-            raise InputError(f"The set has {c} class ({', '.join(self.classes) or 'none'}); at least 2 are needed.")
-        if len(set(self.classes)) != c:
-            raise InputError(f"Class names are not unique: {', '.join(self.classes)}.")
-        if n == 0:
-            raise InputError("The set holds no faces.")
-        values, counts = np.unique(self.ids, return_counts=True)
-        if (counts > 1).any():
-            twice = str(values[counts > 1][0])
-            rows = np.flatnonzero(self.ids == twice)[:2] + 1
-            raise InputError(f"Id '{twice}' stands in rows {rows[0]} and {rows[1]}; ids must be unique. Remove one.")
-        if self.images is not None and len(self.images) != n:
-            raise InputError(f"{len(self.images)} pictures for {n} faces.")
-        check_distributions(self.given, self.labeled, "given labels")
+        check_samples(self)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -152,7 +150,9 @@ class Features:
     def __post_init__(self) -> None:
         n = len(self.ids)
         freeze(self, "ids", np.str_, (n,))
-        freeze(self, "values", np.float16 if np.asarray(self.values).dtype == np.float16 else np.float32, (n, None))
+        freeze(
+            self, "values", np.float16 if getattr(self.values, "dtype", None) == np.float16 else np.float32, (n, None)
+        )
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "notes", np.str_, (n,))
         bad = first_not_finite(self.values)
@@ -197,6 +197,7 @@ class Landmarks:
         freeze(self, "confidence", np.float32, (n,))
         freeze(self, "blendshapes", np.float32, (n, 52))
         freeze(self, "notes", np.str_, (n,))
+        check_range("Landmarks", confidence=self.confidence, blendshapes=self.blendshapes)
         if not np.isfinite(self.points).all():
             raise InputError("Landmarks hold NaN or infinity; mark such faces as not found instead.")
 
@@ -230,12 +231,12 @@ class ActionUnits:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
+        object.__setattr__(self, "names", names_in_order(self.names, "Names of action units"))
         freeze(self, "ids", np.str_, (n,))
         freeze(self, "probability", np.float32, (n, len(self.names)))
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "quality", np.float32, (n,))
-        if not ((self.probability >= 0) & (self.probability <= 1)).all():
-            raise InputError("Action-unit probabilities must lie in [0, 1].")
+        check_range("ActionUnits", probability=self.probability, quality=self.quality)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -322,13 +323,16 @@ class Posteriors:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
+        object.__setattr__(self, "classes", names_in_order(self.classes))
         freeze(self, "ids", np.str_, (n,))
         freeze(self, "values", np.float32, (n, len(self.classes)))
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "margin", np.float32, (n,))
         check_distributions(self.values, self.found, f"posteriors '{self.name}'")
-        if self.near is not None and not 0 <= self.near <= 1:
-            raise InputError(f"Posteriors '{self.name}': near is {self.near:g}; expected a number from 0 to 1.")
+        if self.margin is not None and not np.isfinite(self.margin).all():
+            raise InputError(f"Posteriors '{self.name}': margin holds NaN or infinity; 0 says that it is not known.")
+        if self.near is not None and (isinstance(self.near, str) or not 0 <= self.near <= 1):
+            raise InputError(f"Posteriors '{self.name}': near is {self.near!r}; expected a number from 0 to 1.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -379,10 +383,7 @@ class Refinement:
         freeze(self, "quality", np.float32, (n,))
         freeze(self, "flagged", np.bool_, (n,))
         check_distributions(self.distribution, np.ones(n, dtype=bool), f"method '{self.method}'")
-        for name in ("weight", "quality"):
-            values = getattr(self, name)
-            if not ((values >= 0) & (values <= 1)).all():
-                raise InputError(f"Method '{self.method}': {name} must lie in [0, 1].")
+        check_range(f"Method '{self.method}'", weight=self.weight, quality=self.quality)
         object.__setattr__(
             self, "evidence", {key: frozen_array(values, np.float32) for key, values in self.evidence.items()}
         )

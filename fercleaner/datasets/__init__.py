@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..core.checks import kind_of
 from ..core.errors import InputError, did_you_mean
 from ..core.types import Samples
 from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
@@ -103,6 +105,11 @@ def read(
     MissingDependency
         For a Hugging Face dataset without the package datasets.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            f"read takes the name of a folder or file; it was given {kind_of(path)}. Write a table to a file first "
+            "(DataFrame.to_csv or to_parquet), or make fercleaner.Samples of arrays."
+        )
     path = Path(path)
     options = ReadOptions(
         classes=classes,

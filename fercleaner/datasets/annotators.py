@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ..core.arrays import Ints
 from ..core.errors import InputError
+from ..core.expressions import whole_number
+from ..core.text import shown
 from ..core.types import Samples
 from ..noise.annotators import Annotations, DawidSkene, dawid_skene, from_table
 from .faces import match
 from .labels import resolve
 from .marks import is_missing
 from .options import FACE_COLUMNS, ReadOptions, spelled
-from .table import read_table, readable
+from .table import Table, listed, read_table, readable
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +53,8 @@ def read_annotations(file: str | os.PathLike[str], samples: Samples, options: Re
         if name is None:
             raise InputError(
                 f"{table.name} has no column for the {role} ({', '.join(names)}); its columns are "
-                f"{', '.join(table.columns)}."
+                f"{', '.join(table.columns)}. A row holds one label of one person; a column a person becomes such "
+                "rows by pandas' melt('image', var_name='annotator', value_name='label')."
             )
         return name
 
@@ -58,9 +63,18 @@ def read_annotations(file: str | os.PathLike[str], samples: Samples, options: Re
     nobody = next((i for i, name in enumerate(people) if is_missing(name)), None)
     if nobody is not None:
         raise InputError(f"{table.where(nobody)}: nobody is named as the annotator. Name one, or remove the row.")
+    _note_spellings(table.name, people)
     wanted = replace(options or ReadOptions(), classes=samples.classes)
     named = options is not None and options.classes is not None
-    labels = resolve(table.columns[column("label", LABELS)], table.where, wanted, numbered=named)
+    said = table.columns[column("label", LABELS)]
+    codes = [text for text in said if not is_missing(text)]
+    if not named and set(codes).isdisjoint(samples.classes) and codes and None not in map(whole_number, codes):
+        raise InputError(
+            f"{table.where(said.index(codes[0]))}: label '{shown(codes[0])}' is not in the class set "
+            f"({listed(samples.classes, 40)}), nor is any other: all are numbers. Say what these mean: --classes "
+            "rafdb (or another set with codes), or --classes A,B,... in order."
+        )
+    labels = resolve(said, table.where, wanted, numbered=named)
     if labels.classes != samples.classes:
         raise InputError(f"{table.name}: its labels give the classes {', '.join(labels.classes)}.")
     written = list(dict.fromkeys(name for name in names if name))
@@ -69,7 +83,35 @@ def read_annotations(file: str | os.PathLike[str], samples: Samples, options: Re
     outside = sum(name not in rows for name in names)
     if outside:
         _LOG.warning("%s: %d of %d rows are of faces outside the set.", table.name, outside, len(names))
+    _check_once([rows.get(name, -1) for name in names], people, labels.index, table)
     return from_table(names, people, labels.index, samples.classes, rows, len(samples))
+
+
+def _note_spellings(name: str, people: Sequence[str]) -> None:
+    """Say which names of people differ by case or blanks alone: they count as several people."""
+    spellings: dict[str, list[str]] = {}
+    for person in dict.fromkeys(people):
+        spellings.setdefault("".join(person.casefold().split()), []).append(person)
+    alike = [names for names in spellings.values() if len(names) > 1]
+    if alike:
+        _LOG.warning(
+            "%s: '%s' are %d people, as they are written (%d such). Write one name where they are one person.",
+            name,
+            "' and '".join(map(shown, alike[0])),
+            len(alike[0]),
+            len(alike),
+        )
+
+
+def _check_once(faces: Sequence[int], people: Sequence[str], labels: Ints, table: Table) -> None:
+    """Raise InputError with both rows where somebody labels a face twice."""
+    first: dict[tuple[int, str], int] = {}
+    for i, (face, person, label) in enumerate(zip(faces, people, labels.tolist(), strict=True)):
+        if face >= 0 and label >= 0 and first.setdefault((face, person), i) != i:
+            raise InputError(
+                f"{table.where(i)}: '{shown(person)}' labels the face a second time "
+                f"({table.where(first[face, person])} is the first). Keep one of them."
+            )
 
 
 def annotated(samples: Samples, annotations: Annotations) -> tuple[Samples, DawidSkene]:

@@ -123,8 +123,8 @@ def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
     shape, fortran, dtype = reader(file)
     if dtype.hasobject:
         raise InputError(
-            f"{path} holds pickled objects, which are never opened. Save plain numbers: "
-            "numpy.save(FILE, array.astype('float32'))."
+            f"{path} holds pickled objects, which are never opened. Save numbers as array.astype('float32'), and names "
+            "(a column of pandas holds objects) as array.astype(str)."
         )
     if any(side < 0 for side in shape) or not dtype.itemsize:
         raise ValueError(f"shape {shape} of {dtype}")

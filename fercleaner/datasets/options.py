@@ -36,7 +36,7 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "label": ("label", "expression", "emotion", "class", "target"),
     "id": ("id",),
-    "split": ("split",),
+    "split": ("split", "usage"),
     "group": ("group",),
     "site": ("site",),
     "box": ("box", "bbox"),

@@ -11,6 +11,11 @@ from ..core.text import shown
 from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
 from .table import TABLE_SUFFIXES, read_header, readable
 
+#: Endings of packed files.
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
+#: Endings of tables that pandas reads and this package does not, and by which of its functions.
+FRAMES = {".json": "read_json({})", ".jsonl": "read_json({}, lines=True)", ".feather": "read_feather({})"}
+
 
 class Recognized(NamedTuple):
     """A layout's name and why it was taken, such as ("rafdb", "found EmoLabel/list_patition_label.txt")."""
@@ -117,6 +122,11 @@ def _first(names: list[str]) -> str:
 def _hint(path: Path) -> str:
     if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
         return "It is a workbook: save the sheet as CSV."
+    if path.name.lower().endswith(ARCHIVES):
+        return "It is packed: unpack it, and name the folder or the list in it."
+    if path.suffix.lower() in FRAMES:
+        read = FRAMES[path.suffix.lower()].format(repr(path.name))
+        return f"Write it as a table, such as by pandas.{read}.to_csv('faces.csv', index=False)."
     if path.is_file():
         return f"A list must end in one of {', '.join(TABLE_SUFFIXES)}."
     tables = sorted(file.name for file in path.iterdir() if file.suffix.lower() in TABLE_SUFFIXES)

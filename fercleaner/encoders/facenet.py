@@ -13,7 +13,7 @@ Its weights, how they were made and what they must not be used for: `weights/MOD
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -94,6 +94,9 @@ class FaceNetConfig:
         Probability, in training, that the last block is skipped; rises linearly from 0 at the first.
     detail : bool
         Whether there is a finer stem, which sees 96 x 96 pixels.
+    hidden : int
+        Units of the layer between `photographs` and all that the body found in a picture; 0: `photographs` is one
+        layer on the embedding, as it is while a body is trained.
     """
 
     widths: tuple[int, int, int] = (48, 96, 208)
@@ -101,6 +104,7 @@ class FaceNetConfig:
     dropout: float = 0.2
     drop_path: float = 0.05
     detail: bool = True
+    hidden: int = 0
 
 
 class _Block(nn.Module):
@@ -175,6 +179,13 @@ def _finer_stem(width: int) -> nn.Sequential:
     )
 
 
+def _photographs(width: int, flat: int, hidden: int) -> nn.Module:
+    """Return the read-out of photographs: one layer on the embedding, or two on embedding and body (`hidden` units)."""
+    if not hidden:
+        return nn.Linear(width, len(EXPRESSIONS))
+    return nn.Sequential(nn.Linear(width + flat, hidden), nn.SiLU(), nn.Linear(hidden, len(EXPRESSIONS)))
+
+
 class FaceNet(nn.Module):
     """Expression embedding, posteriors, landmarks and blendshapes of 96 x 96 gray faces in one pass.
 
@@ -214,7 +225,7 @@ class FaceNet(nn.Module):
         self.embed_norm = nn.BatchNorm1d(EMBEDDING_WIDTH)
         self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Linear(EMBEDDING_WIDTH, len(EXPRESSIONS))
-        self.photographs = nn.Linear(EMBEDDING_WIDTH, len(EXPRESSIONS))
+        self.photographs = _photographs(EMBEDDING_WIDTH, flat, config.hidden)
         self.shape = nn.Linear(flat, EMBEDDING_WIDTH)
         self.points = _PointHead(b, c, 96)
         self.found = nn.Linear(EMBEDDING_WIDTH, 1)
@@ -250,7 +261,8 @@ class FaceNet(nn.Module):
             self.found(shape).float()[:, 0],
             blend.float(),
         )
-        return out, self.photographs(dropped).float()
+        seen = torch.cat((embedding, pooled), 1) if self.config.hidden else dropped
+        return out, self.photographs(seen).float()
 
     def forward(self, pictures: Tensor) -> FaceOutput:
         """Return the outputs for gray pictures (B, 1, 96, 96) or (B, 1, 48, 48), float, range 0 to 1."""
@@ -333,17 +345,25 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def config_of(state: Mapping[str, Tensor]) -> FaceNetConfig:
+    """Return the sizes of the network that these weights are of: its finer stem and its read-out of photographs."""
+    first = state.get("photographs.0.weight")
+    return FaceNetConfig(
+        detail=any(name.startswith("detail.") for name in state), hidden=0 if first is None else len(first)
+    )
+
+
 def load_facenet(path: str, config: FaceNetConfig | None = None) -> FaceNet:
     """Return the network with the weights of a safetensors file, in float32, on the CPU, for inference.
 
-    It has a finer stem if the file does, unless `config` is given.
+    It has what the file has (`config_of`), unless `config` is given.
 
     Raises what safetensors and torch raise when the file is not readable or does not fit the network.
     """
     from safetensors.torch import load_file
 
     state = {name: value.float() for name, value in load_file(path).items()}
-    network = FaceNet(config or FaceNetConfig(detail=any(name.startswith("detail.") for name in state)))
+    network = FaceNet(config or config_of(state))
     expected = {k for k in network.state_dict() if not k.endswith("num_batches_tracked")}
     missing, extra = sorted(expected - set(state)), sorted(set(state) - expected)
     if missing or extra:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..core.arrays import Ints
 from ..core.errors import InputError
 from ..core.refined import RefinedSet
 from ..datasets.truth import Truth
@@ -26,6 +28,10 @@ from .metrics import (
     r_precision,
 )
 
+_LOG = logging.getLogger(__name__)
+
+#: Judged faces from which on the truth is compared with chance.
+COMPARED_FROM = 50
 #: Votes that the top class must have for a face to be judged: a clear majority of FERPlus's ten.
 MIN_VOTES = 6
 #: Depth of the precision a reviewer sees first.
@@ -172,6 +178,11 @@ def evaluate(refined: RefinedSet, truth: Truth, *, min_votes: float = MIN_VOTES)
     InputError
         No face is in both, none has a clear truth, or the classes differ.
     """
+    if not isinstance(truth, Truth) or not isinstance(refined, RefinedSet):
+        raise InputError(
+            f"evaluate takes a RefinedSet (fercleaner.load) and a Truth (fercleaner.read_truth), in this order; it was "
+            f"given a {type(refined).__name__} and a {type(truth).__name__}."
+        )
     if truth.classes != refined.classes:
         raise InputError(
             f"The truth is over the classes {', '.join(truth.classes)}, the refined set over "
@@ -189,6 +200,7 @@ def evaluate(refined: RefinedSet, truth: Truth, *, min_votes: float = MIN_VOTES)
     distribution = refined.distribution[judged].astype(np.float64)
     quality = refined.quality[judged][labeled].astype(np.float64)
     score, wrong = 1.0 - quality, given != true[labeled]
+    _warn_of_chance(true, label, c)
     by_class = per_class(auroc, score, wrong, given, c)
     known = by_class[~np.isnan(by_class)]
     given_distribution = refined.given[judged][labeled].astype(np.float64)
@@ -237,6 +249,21 @@ def _class_figures(
         )
         for i, name in enumerate(classes)
     )
+
+
+def _warn_of_chance(true: Ints, label: Ints, c: int) -> None:
+    """Say so where refined labels (M,) agree with the true ones (M,) no more than chance: within two deviations."""
+    if len(true) < COMPARED_FROM:
+        return
+    agree = float((true == label).mean())
+    chance = float(np.bincount(true, minlength=c) @ np.bincount(label, minlength=c)) / len(true) ** 2
+    if chance < 1 and agree <= chance + 2 * math.sqrt(chance * (1 - chance) / len(true)):
+        _LOG.warning(
+            "The truth agrees with %.0f %% of the refined labels; chance alone gives %.0f %%. Is it of this set, row "
+            "by row, and of these classes?",
+            100 * agree,
+            100 * chance,
+        )
 
 
 def _nothing_judged(truth: Truth, min_votes: float, matched: int) -> str:

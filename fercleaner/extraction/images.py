@@ -223,8 +223,9 @@ def decode(data: bytes) -> Image:
     """Return an encoded picture as an 8-bit RGB image, turned upright by its EXIF tag.
 
     - 16-bit gray is scaled by 255/65535; gray PGM of more than 8 bits by 255 over the white that it
-      states. 32-bit integer and float gray has no declared white: floats within
-      [0, 1] are scaled by 255, anything else is stretched from its own least to its own largest value.
+      states. 32-bit integer and float gray has no declared white: values within [0, 255] are
+      taken as they are, floats within [0, 1] are scaled by 255, anything else is stretched from
+      its own least to its own largest value.
     - Transparent pictures are laid on white, as viewers show them.
     - CMYK, palette, YCbCr and black-and-white pictures are converted; of several frames the first is taken.
     - A damaged EXIF block is ignored.
@@ -307,8 +308,8 @@ def _stretched(values: NDArray[np.float64], *, unit: bool) -> NDArray[np.float64
     if not np.isfinite(values).all():
         raise UnreadableImage("pixels are not finite")
     low, high = float(values.min()), float(values.max())
-    if unit and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
+    if low >= 0 and high <= 255:
+        low, high = 0.0, 1.0 if unit and high <= 1 else 255.0
     scaled: NDArray[np.float64] = np.rint((values - low) * (255.0 / (high - low if high > low else 1.0)))
     return scaled
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Bools, Floats, Progress, Strings
 from ..core.errors import FeatureError
+from ..core.files import named_alike
 from ..core.text import shown
 from ..core.types import Features, ImageSource, Samples
 from . import images
@@ -239,7 +240,9 @@ class _Run:
         first_name = ""
         if self.unreadable.any():
             worst = int(self.unreadable.argmax())
-            first_name = f"{self.images.name(worst)}: {self.notes[worst]}"
+            first_name = self.images.name(worst)
+            alike = "" if os.path.exists(first_name) else named_alike(first_name)
+            first_name = f"{first_name}: {self.notes[worst]}{alike}"
         n = len(self.samples)
         if self.unreadable.all():
             raise FeatureError(

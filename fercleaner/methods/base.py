@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..core.arrays import Doubles
+from ..core.arrays import Doubles, Ints
 from ..core.errors import InputError
 from ..core.evidence import Evidence
 from ..core.numeric import normalized
@@ -46,7 +46,7 @@ def parameters(method: Method) -> dict[str, Any]:
 
 
 def require_labels(samples: Samples, method: str) -> None:
-    """Raise InputError when there is nothing to learn from: no labeled face, or one class alone."""
+    """Raise InputError when there is nothing to learn from: no labeled face."""
     if not samples.labeled.any():
         raise InputError(
             f"No face carries a label; method '{method}' needs some labeled faces. Name the column that holds labels "
@@ -76,6 +76,15 @@ def own_share(given: Doubles, distribution: Doubles) -> Doubles:
     """Return <y_i, q_i>: how much of each row of `distribution` (N, C) lies on the given label, (N,)."""
     share: Doubles = np.einsum("nc,nc->n", given, distribution)
     return share
+
+
+def own_class(given: Doubles, beside: Doubles) -> Ints:
+    """Return the likeliest class of each given distribution (N, C); of several, the one of greatest `beside`, (N,).
+
+    So a tie of annotators' votes does not hang on the order of the classes.
+    """
+    first = given >= given.max(1, keepdims=True)
+    return np.asarray(np.where(first, beside, -np.inf).argmax(1), dtype=np.int64)
 
 
 def keep_given(samples: Samples) -> Doubles:

@@ -22,7 +22,8 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
     },
     # POI: action units alone, aggregated over the regions of the face; its table and formulas were not available.
     "au-prior": {"aggregate": "regions", "fusion": 1.0},
-    # DNFER's released code: batches of 128, hard selection that relabels nothing; ranked by its own rule.
+    # DNFER's released code: batches of 128, kept labels left as they are; ranked by its own rule. A dropped label,
+    # which the paper leaves out of the loss, has its vote as weight and its posterior as distribution.
     "threshold": {"batch": 128, "sharpen": 1.0, "blend": 0.0, "rank": "threshold"},
     # LEAF's released code: at most 3 positives within .9, the crossing class left out, one expert that speaks.
     "ambiguous": {"positives": 3, "mass": 0.9, "inclusive": False, "shape": "concave", "sharpen": 1.0, "active": 1},

@@ -11,7 +11,8 @@ from ..core.arrays import Bools, Doubles
 from ..core.errors import InputError
 from ..core.evidence import Evidence
 from ..core.types import Posteriors, Refinement
-from .base import keep_given, own_share, parameters, require
+from ..noise.estimate import held_wrong
+from .base import keep_given, own_class, own_share, parameters, require
 
 Rank: TypeAlias = Literal["margin", "threshold"]
 
@@ -34,8 +35,9 @@ class Threshold:
         r_i    = (1 - a_i) y_i + a_i q_i  where kept,  q_i  where dropped.
 
     a_i is `blend`, or less where the kept label would not stay the likeliest class. A given distribution y takes
-    sums over its classes, such as <y, mu>. An unlabeled face gets q_i, with its largest entry as weight. A face
-    without posterior keeps its given label with weight 1 (uniform, weight 0, where unlabeled).
+    sums over its classes, such as <y, mu>; where several of them lead, the one of greatest P_i is the label. An
+    unlabeled face gets q_i, with its largest entry as weight. A face without posterior keeps its given label with
+    weight 1 (uniform, weight 0, where unlabeled).
 
     With a second posterior for mirrored or augmented pictures (`view`; `--posteriors mirror` makes one), each of the
     two has its own thresholds, w_i is the mean of both, a label is kept if the mean posterior reaches the mean
@@ -136,7 +138,6 @@ class Threshold:
         else:
             score = np.clip((1.0 + own_share(target, posterior) - target @ mean) / 2.0, 0.0, 1.0)
         quality = np.where(found, score, samples.labeled.astype(np.float64))
-        label = samples.given.argmax(1)
         threshold = np.full(len(samples), np.nan)
         if judged.any():
             threshold[judged] = given[judged] @ mean
@@ -150,7 +151,7 @@ class Threshold:
             distribution=distribution.astype(np.float32),
             weight=np.clip(weight, 0.0, 1.0).astype(np.float32),
             quality=quality.astype(np.float32),
-            flagged=judged & ~kept & (distribution.argmax(1) != label),
+            flagged=judged & ~kept & held_wrong(given, distribution),
             method=self.name,
             params=parameters(self),
             evidence={name: values.astype(np.float32) for name, values in numbers.items()},
@@ -209,8 +210,8 @@ def choose_posteriors(evidence: Evidence, name: str, view: str) -> Posteriors:
 
 
 def relative_margin(given: Doubles, posterior: Doubles) -> Doubles:
-    """Return (1 + P_y - max over other c of P_c) / 2, (N,) in [0, 1], y the likeliest class of `given`."""
-    rows, label = np.arange(len(given)), given.argmax(1)
+    """Return (1 + P_y - max over other c of P_c) / 2, (N,) in [0, 1], y the `own_class` of `given`."""
+    rows, label = np.arange(len(given)), own_class(given, posterior)
     others = posterior.copy()
     others[rows, label] = -np.inf
     margin: Doubles = np.clip((1.0 + posterior[rows, label] - others.max(1)) / 2.0, 0.0, 1.0)
@@ -219,7 +220,7 @@ def relative_margin(given: Doubles, posterior: Doubles) -> Doubles:
 
 def share_that_keeps(given: Doubles, other: Doubles) -> Doubles:
     """Return the largest a at which (1 - a) given + a other has its given label ahead by LEAD, (N,) in [0, 1]."""
-    rows, label = np.arange(len(given)), given.argmax(1)
+    rows, label = np.arange(len(given)), own_class(given, other)
     lead = given[rows, label][:, None] - given
     lag = other - other[rows, label][:, None]
     wanted = np.minimum(lead, LEAD)

@@ -121,8 +121,8 @@ class Calibration:
 
 def check_precision(wanted: float | None) -> None:
     """Raise InputError unless the precision is None or lies strictly between 0 and 1."""
-    if wanted is not None and not 0 < wanted < 1:
-        raise InputError(f"precision is {wanted:g}; expected a share above 0 and below 1, such as 0.8.")
+    if wanted is not None and (isinstance(wanted, str) or not 0 < wanted < 1):
+        raise InputError(f"precision is {wanted!r}; expected a share above 0 and below 1, such as 0.8.")
 
 
 def flip_runs(samples: Samples) -> int:
@@ -167,7 +167,9 @@ def flipped(samples: Samples, refinement: Refinement, rng: np.random.Generator, 
     picks = rng.random((len(chosen), 1)) * edges[:, -1:]
     labels = samples.label.copy()
     labels[rows[chosen]] = (picks >= edges).sum(1)
-    return Flipped(with_labels(samples, labels), labels != samples.label)
+    changed = with_labels(samples, labels)
+    # between classes on which annotators tie there is nothing to flip
+    return Flipped(changed, np.asarray((changed.given != samples.given).any(1)))
 
 
 def with_labels(samples: Samples, labels: Ints) -> Samples:
@@ -200,7 +202,9 @@ def most_wrong(samples: Samples, refinement: Refinement) -> float:
 
 
 def depths(others: Doubles, flips: Doubles) -> Doubles:
-    """Return for each flip the share of `others` of lower quality, those of equal quality counting half."""
+    """Return for each flip the share of `others` of lower quality, equal ones counting half; 1/2 without others."""
+    if not len(others):
+        return np.full(len(flips), 0.5)
     ranked = np.sort(others)
     below = np.searchsorted(ranked, flips, side="left") + np.searchsorted(ranked, flips, side="right")
     return np.asarray(below / (2.0 * len(ranked)))

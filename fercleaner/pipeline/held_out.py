@@ -9,13 +9,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Bools, Doubles
+from ..core.arrays import Bools, Doubles, Floats
 from ..core.errors import InputError, did_you_mean
 from ..core.evidence import Evidence
 from ..core.numeric import row_stochastic
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
-from ..noise.estimate import decided_joint
+from ..methods.base import leading
+from ..noise.estimate import decided_joint, held_wrong
 from ..results.named_neighbors import named_neighbors, nearest_overall
 
 _T = TypeVar("_T", bound=np.generic)
@@ -23,6 +24,8 @@ Names = tuple[tuple[str, ...], ...]
 
 #: Faces added to each row of the transition matrix, spread as the learned labels are.
 SPREAD_FACES = 0.5
+#: A distribution whose shares differ by no more says nothing of a face.
+LEVEL = 1e-6
 
 
 def hide(samples: Samples, learn_from: Sequence[str]) -> Samples:
@@ -63,7 +66,7 @@ def hide(samples: Samples, learn_from: Sequence[str]) -> Samples:
     )
 
 
-def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence) -> RefinedSet:
+def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence, answer: Refinement) -> RefinedSet:
     """Return `refined`, made of `evidence` with labels hidden, with these labels put back and judged.
 
     With p_i what the method says of a face whose label it does not know, and T the transition matrix that its
@@ -71,47 +74,64 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence) -> R
 
         r_ic = sum_d y_id p_ic T[c, d] / sum_b p_ib T[b, d]
 
-    is the distribution; quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and a label is
-    flagged when its quality is below one half, or up to the threshold of the learned faces where a precision was
-    asked for. Rows of learned faces stay as they are, bit by bit.
+    is the distribution; y stays where p_i is even (nothing is known of the face) or where no learned face is labeled
+    as y is (nothing is known of its class). Quality is <y_i, r_i> / max_c y_ic, the weight <y_i, r_i> / max_c r_ic, and
+    a label is flagged when its quality is below one half. Where a precision was asked for, labels up to the threshold
+    of the learned faces are flagged, and one that is not leads its distribution; T and quality are those without a
+    precision. Rows of learned faces stay as they are, bit by bit.
+
+    Parameters
+    ----------
+    refined : RefinedSet
+    samples : Samples
+        With all labels.
+    evidence : Evidence
+    answer : Refinement
+        Of the method, before a precision was asked for.
     """
     rows = samples.labeled & ~refined.labeled
     given = samples.given[rows].astype(np.float64)
     given /= given.sum(1, keepdims=True)
     said = refined.distribution[rows].astype(np.float64)
-    read = label_posterior(said, given, transition(refined))
+    read = label_posterior(said, given, transition(evidence.samples, answer.distribution))
+    named = evidence.samples.given.any(0)
+    silent = (np.ptp(said, axis=1) < LEVEL) | ~given[:, named].any(1)
+    read[silent] = given[silent]
     own = (given * read).sum(1)
     quality = np.clip(own / given.max(1), 0, 1).astype(np.float32)
+    weight = np.clip(own / read.max(1), 0, 1).astype(np.float32)
     precision = refined.metadata.get("precision")
     if precision is None:
         flagged = quality < 0.5
     else:
         flagged = quality <= (-1.0 if precision["threshold"] is None else precision["threshold"])
-    changed = read.argmax(1) != samples.label[rows]
+        stays = ~flagged & held_wrong(given, read)
+        read[stays] = leading(read[stays], given[stays])
+    changed = held_wrong(given, read)
     reason = refined.reason.astype(object)
     reason[np.flatnonzero(rows)[~(flagged | changed)]] = ""
-    named = _named(refined, samples, evidence, rows)
+    neighbors = _named(refined, samples, evidence, rows)
     return replace(
         refined,
         labeled=samples.labeled,
         given=_put(refined.given, rows, samples.given[rows]),
         distribution=_put(refined.distribution, rows, read.astype(np.float32)),
-        weight=_put(refined.weight, rows, np.clip(own / read.max(1), 0, 1).astype(np.float32)),
+        weight=_put(refined.weight, rows, weight),
         quality=_put(refined.quality, rows, quality),
         flagged=_put(refined.flagged, rows, flagged),
         changed=_put(refined.changed, rows, changed),
         reason=reason.astype(np.str_),
-        neighbors_for=named[0],
-        neighbors_against=named[1],
+        neighbors_for=neighbors[0],
+        neighbors_against=neighbors[1],
     )
 
 
-def transition(refined: RefinedSet) -> Doubles:
-    """Return T (C, C): how the labels of the learned faces arise, by the refined labels of these faces."""
-    rows = refined.labeled
-    given = refined.given[rows].astype(np.float64)
+def transition(samples: Samples, distribution: Floats) -> Doubles:
+    """Return T (C, C): how the labels of the learned faces arise, by their refined `distribution` (N, C)."""
+    rows = samples.labeled
+    given = samples.given[rows].astype(np.float64)
     shares = (given / given.sum(1, keepdims=True)).mean(0)
-    return row_stochastic(decided_joint(given, refined.distribution[rows]) + SPREAD_FACES * shares)
+    return row_stochastic(decided_joint(given, distribution[rows]) + SPREAD_FACES * shares)
 
 
 def label_posterior(said: Doubles, given: Doubles, matrix: Doubles) -> Doubles:

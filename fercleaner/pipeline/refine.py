@@ -17,12 +17,15 @@ from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors
 from ..datasets.groups import check_groups
 from ..methods.base import Method, leading, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
+from ..noise.estimate import held_wrong
 from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
 from ..results.assemble import assembled
 from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
+from .given import check_given, check_method
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, encoder_names
+from .memory import check_memory, check_promise
 from .mirror import mirror_encoders, mirrored_views
 from .neighborhoods import keep_apart, search
 from .notes import note_missing, note_run
@@ -45,7 +48,7 @@ def refine(
     callbacks: Callbacks | None = None,
     *,
     precision: float | None = None,
-    learn_from: Sequence[str] | None = None,
+    learn_from: str | Sequence[str] | None = None,
 ) -> RefinedSet:
     """Run a method over a dataset, from pictures or vectors to refined labels.
 
@@ -64,7 +67,7 @@ def refine(
         Replace the method's own flags by as many of the lowest qualities as keep this estimated share of the
         flags right (`precision.calibrated`); metadata "precision" says what was estimated. The method runs again
         on labels flipped on purpose, up to `precision.MOST_RUNS` times on small sets.
-    learn_from : sequence of str, optional
+    learn_from : sequence of str, or str, optional
         Splits whose labels are learned from, such as ("train",). Faces of other splits get distributions, and their
         labels are judged, but neither vote nor fit: altering them leaves the rows of learned faces as they are, bit by
         bit (`held_out`).
@@ -76,23 +79,29 @@ def refine(
     Raises
     ------
     InputError
-        No labeled face, one class alone, something the method needs is missing, or a precision outside (0, 1).
+        No labeled face, something the method needs is missing, a precision outside (0, 1), or more memory needed than
+        there may be.
     FeatureError
         No picture can be read, or weights are missing.
     """
     resources, callbacks = resources or Resources(), callbacks or Callbacks()
+    check_method(method)
+    check_given(samples, sources, resources)
     check_precision(precision)
     whole = samples
+    learn_from = (learn_from,) if isinstance(learn_from, str) else learn_from
     if learn_from is not None:
         samples = hide(samples, learn_from)
     require_labels(samples, method.name)
     check_groups(samples)
     base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
+    check_promise(resources.memory, method, precision=precision is not None)
+    check_memory(resources.memory, samples.ids, {view.view: view for view in sources.views})
     evidence = gather(samples, method, sources, resources, callbacks)
     samples = evidence.samples
     stage = callbacks.stage(method.name)
     stage(0, 1)
-    refinement = run(method, evidence, resources.seed)
+    refinement = answer = run(method, evidence, resources.seed)
     stage(1, 1)
     about: dict[str, Any] = {"notes": list(refinement.notes)}
     for sentence in refinement.notes:
@@ -109,13 +118,13 @@ def refine(
     if learn_from is not None:
         about["learn_from"] = list(learn_from)
     refined = assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
-    return refined if learn_from is None else judge_hidden(refined, whole, evidence)
+    return refined if learn_from is None else judge_hidden(refined, whole, evidence, answer)
 
 
 def kept_unflagged(samples: Samples, refinement: Refinement) -> Refinement:
     """Return the refinement in which the label of no unflagged face is changed: the label leads there."""
     given = samples.given.astype(np.float64)
-    rows = samples.labeled & ~refinement.flagged & (refinement.label != samples.label)
+    rows = samples.labeled & ~refinement.flagged & held_wrong(samples.given, refinement.distribution)
     distribution = refinement.distribution.astype(np.float64)
     distribution[rows] = leading(distribution[rows], given[rows])
     return replace(refinement, distribution=distribution.astype(np.float32))
@@ -158,12 +167,14 @@ def gather_for(
     samples: Samples, methods: Sequence[Method], sources: Sources, resources: Resources, callbacks: Callbacks
 ) -> Evidence:
     """Compute once what any of `methods` asks for; `evidence_for` gives each its own part."""
+    check_given(samples, sources, resources)
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
     _check_names(sources)  # before the first picture is read
     encoders = mirror_encoders(sources) if "posteriors" in wanted else ()
     sources = _builtin_expanded(samples, sources, resources, callbacks)
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
+    check_memory(resources.memory, samples.ids, views)
     k = max(_k(method) for method in methods)
     ready, neighbors, identity = whitened(views), dict[str, Neighbors](), sources.identity
     if "neighbors" in wanted:
@@ -316,8 +327,6 @@ def _views(
     views: dict[str, Features] = {}
 
     def add(view: Features) -> None:
-        if not np.array_equal(view.ids, samples.ids):
-            raise InputError(f"View '{view.view}' is not in the order of the samples.")
         note_missing(view.view, view.found, view.notes, samples, callbacks)
         views[view.view] = view
 

@@ -129,11 +129,13 @@ def inject(
     noisy = noise.apply(samples.label[order], samples.classes, rng, features=features, matrix=matrix)
     labels: Ints = samples.label.copy()
     labels[order] = noisy.labels
-    flipped, labeled = labels != samples.label, int(samples.labeled.sum())
+    changed = with_labels(samples, labels)
+    # between classes on which annotators tie there is nothing to flip
+    flipped, labeled = np.asarray((changed.given != samples.given).any(1)), int(samples.labeled.sum())
     if not 0 < flipped.sum() < labeled:
         how, way_out = ("none", "higher") if not flipped.any() else ("all", "lower")
         raise InputError(f"Noise '{noise}' flips {how} of the {labeled:,} labels. Name a {way_out} rate.")
-    return Flipped(with_labels(samples, labels), flipped)
+    return Flipped(changed, flipped)
 
 
 def _check(samples: Samples, methods: Sequence[Method], noises: Sequence[NoiseSpec], seeds: int) -> None:

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from ..core.checks import expect_kind
 from ..core.errors import InputError, StoreError
 from ..core.files import check_writable, replacing
 from ..core.refined import RefinedSet
@@ -192,6 +193,8 @@ def _make(folder: Path) -> None:
 
 
 def _check(refined: RefinedSet, material: Material, options: Options) -> None:
+    expect_kind(refined, RefinedSet, "refined", "fercleaner.load(FILE) reads one")
+    expect_kind(material, Material, "material", "such as fercleaner.report.Material(samples=...)")
     if not len(refined):
         raise InputError("The refined set holds no faces.")
     if not 1 <= options.shown <= MOST_SHOWN:

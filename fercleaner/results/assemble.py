@@ -13,6 +13,7 @@ import numpy as np
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
+from ..noise.estimate import held_wrong
 from .named_neighbors import named_neighbors, nearest_overall
 from .reasons import reasons
 
@@ -56,7 +57,7 @@ def assembled(
         weight=refinement.weight,
         quality=refinement.quality,
         flagged=refinement.flagged,
-        changed=samples.labeled & (refinement.label != samples.label),
+        changed=samples.labeled & held_wrong(samples.given, refinement.distribution),
         reason=reason,
         neighbors_for=spoke_for,
         neighbors_against=spoke_against,

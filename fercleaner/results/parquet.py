@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import Bools, Floats
+from ..core.checks import expect_kind, kind_of
 from ..core.errors import InputError, StoreError
 from ..core.files import replacing, target_of
 from ..core.refined import RefinedSet, to_json
@@ -71,9 +72,12 @@ def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool 
     StoreError
         The file exists and `overwrite` is False; the folder is missing or cannot be written; the disk is
         full; an id or path is not valid Unicode.
+    InputError
+        It is no refined set.
     """
     import pyarrow.parquet as pq
 
+    expect_kind(refined, RefinedSet, "what is written", "fercleaner.refine(...) or fercleaner.load(...) makes one")
     target = target_of(path, overwrite)
     table = _to_table(refined, target)
     with replacing(target, overwrite) as stream:
@@ -91,10 +95,14 @@ def load(path: str | os.PathLike[str]) -> RefinedSet:
     StoreError
         The file is missing, is not Parquet, is not ours, has a newer layout, or is damaged: its columns or its
         metadata do not give the digest that it carries.
+    InputError
+        `path` is not the name of a file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"load takes the name of a file; it was given {kind_of(path)}.")
     path = Path(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise StoreError(f"{path} is no regular file but a pipe, a device or a socket. Name a .parquet file.")

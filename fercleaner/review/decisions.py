@@ -52,12 +52,15 @@ class Decisions:
         Faces on which people disagree. Where more than half say the same, that counts; else the face stays undecided.
     unreadable : int
         Lines of logs that could not be read.
+    given : mapping of id -> str
+        The given label that the reviewer was shown, where the log or the table says it.
     """
 
     by_id: Mapping[str, Decision]
     who: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
     unreadable: int = 0
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -77,6 +80,20 @@ class Decisions:
         """Return the rows (M,) of the faces that are decided, and their decisions."""
         found = [(row, self.by_id[name]) for row, name in enumerate(ids.tolist()) if name in self.by_id]
         return np.array([row for row, _ in found], dtype=np.int64), [decision for _, decision in found]
+
+    def made_of_others(self, samples: Samples) -> tuple[int, int]:
+        """Return how many decided faces of the set have another given label than was shown, and how many were compared.
+
+        A set that was cleaned by these very decisions has the decided labels now; such faces do not count. Many others
+        say that the decisions are of another set whose faces have the same ids.
+        """
+        rows, decided = self.rows(samples.ids)
+        compared = [
+            (samples.classes[samples.label[row]], self.given[samples.ids[row]], decision.classes)
+            for row, decision in zip(rows.tolist(), decided, strict=True)
+            if samples.labeled[row] and self.given.get(samples.ids[row])
+        ]
+        return sum(now != then and now not in settled for now, then, settled in compared), len(compared)
 
     def relabeled(self, samples: Samples) -> Samples:
         """Return the samples to run a method on: what was decided stands in place of the given labels.
@@ -184,7 +201,9 @@ def merged(entries: Iterable[Entry], unreadable: int = 0) -> Decisions:
     such a majority the face stays undecided. A skip says nothing.
     """
     opinions: dict[str, dict[str, Decision]] = {}
+    given: dict[str, str] = {}
     for (name, who), entry in sorted(standing(entries).items()):
+        given[name] = str(entry.shown.get("given") or given.get(name, ""))
         if entry.after is not None and entry.after.kind != SKIP:
             opinions.setdefault(name, {})[who] = entry.after
     by_id: dict[str, Decision] = {}
@@ -199,7 +218,7 @@ def merged(entries: Iterable[Entry], unreadable: int = 0) -> Decisions:
         if settled is not None:
             by_id[name] = settled
             people[name] = tuple(who for who, decision in said.items() if decision.unordered() == settled)
-    return Decisions(by_id, people, tuple(conflicts), unreadable)
+    return Decisions(by_id, people, tuple(conflicts), unreadable, given)
 
 
 def _distributions(decided: list[Decision], classes: tuple[str, ...]) -> Floats:

@@ -155,7 +155,8 @@ def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
         if decision is None:
             continue
         person = who[i] or file.stem
-        first, entry = entries.setdefault((names[i], person), (i, Entry(names[i], person, "imported", decision, at=at)))
+        made = Entry(names[i], person, "imported", decision, at=at, shown={"given": given[i]})
+        first, entry = entries.setdefault((names[i], person), (i, made))
         if entry.after != decision:
             raise InputError(
                 f"{table.where(first)} and {table.where(i)} decide '{shown(names[i])}' in two ways. Keep one, "

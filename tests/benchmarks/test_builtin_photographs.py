@@ -129,7 +129,7 @@ def test_a_mixed_network_lies_between_both_and_takes_its_statistics_anew(monkeyp
     weight = 0.75 * one.classify.weight + 0.25 * other.classify.weight
     assert torch.allclose(network.classify.weight, weight)
     monkeypatch.setattr(mixing, "BATCHES", 2)
-    count, args = 16, argparse.Namespace(seed=0, batch=8, float32=True)
+    count, args = 16, argparse.Namespace(without="", seed=0, batch=8, float32=True)
     half = torch.full((count, 8), 1 / 8)
     targets = batches.Targets(
         pictures=torch.randint(0, 255, (count, 48, 48), dtype=torch.uint8),

@@ -122,7 +122,7 @@ def test_augmentation_moves_points_with_their_pixels_and_names_mirrored_ones_ane
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A blob stands at point 36, whose twin is 45: where it is after all, mirrored or not, and out of a frame."""
-    monkeypatch.setattr(change, "_degraded", lambda pictures, rng: pictures)
+    monkeypatch.setattr(change, "degraded", lambda pictures, rng: pictures)
     rng = torch.Generator().manual_seed(8)
     points = torch.full((48, 68, 2), 0.5)
     points[:, 36] = torch.tensor([0.46, 0.48])

@@ -42,3 +42,19 @@ def test_numbers_are_classes_only_where_these_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a.csv row 2: label '0' is not in the class set"):
         read(tmp_path, "{i:05d},{p},{code}")
     assert read(tmp_path, "{i:05d},{p},{code}", classes=CLASSES).labeled.all()
+
+
+def test_numbers_throughout_are_asked_about_and_a_column_a_person_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"all are numbers\. Say what these mean: --classes rafdb"):
+        read(tmp_path, "{i:05d},{p},{code}")
+    with pytest.raises(InputError, match=r"no column for the annotator .* becomes such rows by pandas' melt"):
+        read(tmp_path, "{i:05d},{label},{label}", "id,ann,ben")
+
+
+def test_names_of_people_that_differ_by_case_alone_are_told(tmp_path: Path, caplog) -> None:
+    assert read(tmp_path, "{i:05d},{p},{label}").people == ("a", "b")
+    assert "people, as they are written" not in caplog.text
+    rows = "{i:05d},{p},{label}\n{i:05d},A,{label}"
+    with pytest.raises(InputError, match=r"a.csv row 5: 'A' labels the face a second time \(a.csv row 3 is the first"):
+        read(tmp_path, rows)
+    assert "a.csv: 'a' and 'A' are 2 people, as they are written (1 such)." in caplog.text

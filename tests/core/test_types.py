@@ -153,7 +153,7 @@ def test_landmarks_must_be_finite_and_68():
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1, np.nan])
 def test_action_units_are_probabilities(bad):
-    with pytest.raises(InputError, match=r"Action-unit probabilities must lie in \[0, 1\]"):
+    with pytest.raises(InputError, match=r"ActionUnits: probability must lie in \[0, 1\]; row 1"):
         ActionUnits(IDS, ("AU1",), [[0.5], [bad], [0]], LABELED, np.ones(3))
 
 

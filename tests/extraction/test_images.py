@@ -72,10 +72,16 @@ def test_float_and_integer_grey() -> None:
     assert np.asarray(decode(encoded(Image.fromarray(unit), "TIFF")))[0, :, 0].tolist() == [0, 51, 153]
     wide = np.array([[-10, 0, 90]], dtype=np.int32)
     assert np.asarray(decode(encoded(Image.fromarray(wide), "TIFF")))[0, :, 0].tolist() == [0, 26, 255]
-    flat = np.full((2, 2), 7, dtype=np.int32)
+    flat = np.full((2, 2), 300, dtype=np.int32)
     assert not np.asarray(decode(encoded(Image.fromarray(flat), "TIFF"))).any()
     with pytest.raises(UnreadableImage, match="not finite"):
         decode(encoded(Image.fromarray(np.full((2, 2), np.nan, dtype=np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_wide_grey_that_fits_a_byte_is_taken_as_it_is(dtype: type) -> None:
+    values = np.array([[7, 20, 90]], dtype=dtype)
+    assert np.asarray(decode(encoded(Image.fromarray(values), "TIFF")))[0, :, 0].tolist() == [7, 20, 90]
 
 
 def test_alpha_is_laid_on_white() -> None:

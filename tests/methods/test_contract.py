@@ -68,6 +68,25 @@ def test_any_evidence_gives_an_answer_that_moves_with_its_rows_and_columns(name:
     np.testing.assert_allclose(moved.weight, result.weight[order], atol=1e-4)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_annotators_who_tie_do_not_decide_by_class_order(name: str):
+    rng = np.random.default_rng(5)
+    method = METHODS[name]()
+    evidence = declared(make_evidence(rng, 60, 4).evidence, method)
+    label, classes = evidence.samples.label, np.eye(4)
+    tied = (classes[label] + classes[(label + rng.integers(1, 4, 60)) % 4]) / 2
+    half = evidence.samples.labeled & (np.arange(60) % 2 == 0)
+    given = np.where(half[:, None], tied, evidence.samples.given)
+    evidence = replace(evidence, samples=evidence.samples.replacing(given=given))
+    back = np.arange(4)[::-1]
+    here = method.refine(evidence, np.random.default_rng(0))
+    there = method.refine(with_class_order(evidence, back), np.random.default_rng(0))
+    np.testing.assert_allclose(there.distribution, here.distribution[:, back], atol=1e-4)
+    np.testing.assert_allclose(there.quality, here.quality, atol=1e-4)
+    np.testing.assert_allclose(there.weight, here.weight, atol=1e-4)
+    np.testing.assert_array_equal(there.flagged, here.flagged)
+
+
 def _copy(evidence: Evidence, **changes: Any) -> Refinement:
     """Return the given labels as an answer, some fields changed."""
     samples = evidence.samples

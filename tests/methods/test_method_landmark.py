@@ -117,6 +117,19 @@ def test_equals_the_loops(pooling, sharpness, seed):
     assert result.flagged.tolist() == [row[2] for row in expected]
 
 
+@pytest.mark.parametrize("level", [0.9, -0.9])
+def test_a_narrow_kernel_takes_the_nearest_and_stays_a_distribution(level):
+    evidence = five()
+    near = {
+        name: replace(table, similarity=np.tile([level, level - 0.05], (5, 1)).astype(np.float32))
+        for name, table in evidence.neighbors.items()
+    }
+    method = Landmark(temperature=1e-3, sharpness=1.0)
+    result = method.refine(replace(evidence, neighbors=near), np.random.default_rng(0))
+    t = (P[NEAR_U[:, 0]] + P[NEAR_V[:, 0]]) / 2
+    np.testing.assert_allclose(result.distribution, label_bank(np.eye(3)[LABELS], t, method.bank_share), atol=1e-6)
+
+
 def test_missing_landmarks_leave_the_expression_views_alone():
     evidence = five()
     table = evidence.neighbors["landmarks"]

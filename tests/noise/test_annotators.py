@@ -113,7 +113,7 @@ def test_tables_are_read_and_refused(tmp_path):
     started, _ = annotated(samples, found)
     assert started.labeled.tolist() == [True] + [False] * (len(ids) - 1)
     path.write_text(f"image,annotator,label\n{ids[0]},ann,fear\n{ids[0]},ann,anger\n")
-    with pytest.raises(InputError, match="'ann' labels the face in row 0 of the set twice"):
+    with pytest.raises(InputError, match=r"row 3: 'ann' labels the face a second time \(people.csv row 2 is the first"):
         read_annotations(path, samples)
     path.write_text("image,label\na,fear\n")
     with pytest.raises(InputError, match="has no column for the annotator"):

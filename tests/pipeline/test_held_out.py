@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -120,14 +118,54 @@ def test_the_matrix_counts_learned_faces_alone():
     for given, new in zip(samples.label[train], refined.label[train], strict=True):
         counts[new, given] += 1
     counts += 0.5 * np.bincount(samples.label[train], minlength=4) / train.sum()
-    learned = replace(
-        refined,
-        labeled=train,
-        given=np.where(train[:, None], refined.given, 0),
-        flagged=refined.flagged & train,
-        changed=refined.changed & train,
+    learned = hide(samples, ["train"])
+    expected = counts / counts.sum(1, keepdims=True)
+    np.testing.assert_allclose(transition(learned, refined.distribution), expected, atol=1e-6)
+
+
+def test_a_precision_leaves_quality_alone_and_changes_no_label_that_is_not_flagged():
+    samples, _, evidence = make_set()
+    options = {"learn_from": ["train"], "precision": None}
+    plain = refine(samples, methods.build("threshold"), evidence, CPU, QUIET, **options)
+    strict = refine(samples, methods.build("threshold"), evidence, CPU, QUIET, **options | {"precision": 0.95})
+    test = samples.split == "test"
+    assert 0 < strict.flagged[test].sum() < plain.changed[test].sum()
+    np.testing.assert_array_equal(strict.quality, plain.quality)
+    assert not (strict.changed & ~strict.flagged).any()
+    flagged = strict.flagged
+    np.testing.assert_array_equal(strict.distribution[flagged], plain.distribution[flagged])
+
+
+@pytest.mark.parametrize("name", ["hypergraph", "threshold"])
+def test_hidden_labels_stay_where_nothing_was_learned_of_face_or_class(name):
+    samples, _, sources = make_set()
+    test = samples.split == "test"
+    label = np.where(~test & (samples.label == 3), 0, samples.label)  # no learned face is neutral
+    samples = samples.replacing(given=np.eye(4)[label])
+    blank = test & (np.arange(N) % 4 == 0)
+    seen = [
+        Features(v.view, v.ids, np.where(blank[:, None], 0, v.values).astype(np.float32), ~blank) for v in sources.views
+    ]
+    refined = refine(samples, methods.build(name), Sources(views=seen), CPU, QUIET, learn_from=["train"])
+    kept = blank | (test & (label == 3))
+    assert (blank & (label == 3)).any()
+    np.testing.assert_array_equal(refined.distribution[kept], samples.given[kept])
+    assert (refined.quality[kept] == 1).all()
+    assert not (refined.flagged | refined.changed)[kept].any()
+    assert refined.flagged[test & ~kept].any()
+
+
+@pytest.mark.parametrize("learn_from", [None, ["train"]])
+def test_a_tie_is_changed_by_no_class_order(learn_from):
+    samples, truth, sources = make_set()
+    tied = (np.eye(4)[truth] + np.eye(4)[(truth + 1) % 4]) / 2
+    samples = samples.replacing(given=np.where(np.arange(N)[:, None] % 2 == 0, tied, samples.given))
+    turned = samples.replacing(classes=NAMES[::-1], given=samples.given[:, ::-1])
+    here, there = (
+        refine(of, methods.build("threshold"), sources, CPU, QUIET, learn_from=learn_from) for of in (samples, turned)
     )
-    np.testing.assert_allclose(transition(learned), counts / counts.sum(1, keepdims=True), atol=1e-6)
+    np.testing.assert_array_equal(here.changed, there.changed)
+    np.testing.assert_allclose(here.quality, there.quality, atol=1e-4)
 
 
 def test_splits_that_cannot_be_learned_from():

@@ -295,12 +295,9 @@ def test_the_search_gets_what_the_run_was_given(monkeypatch):
     samples, truth = make_samples()
     asked = []
     searcher = neighborhoods.searcher
-    monkeypatch.setattr(
-        neighborhoods, "searcher", lambda view, k, **more: asked.append((k, more)) or searcher(view, k, **more)
-    )
+    monkeypatch.setattr(neighborhoods, "searcher", lambda view, **more: asked.append(more) or searcher(view, **more))
     run(samples, make_view("a", samples, truth), resources=Resources(device="cpu", index="ivf"))
-    ((k, more),) = asked
-    assert (k, more["index"], more["device"], more["center"]) == (8, "ivf", "cpu", False)
+    assert asked == [{"index": "ivf", "device": "cpu", "center": False}]
 
 
 def test_changed_means_another_class_and_not_flagged():
@@ -505,7 +502,7 @@ def test_views_of_one_name_or_of_another_order_are_errors():
     a = make_view("a", samples, truth)
     with pytest.raises(InputError, match=r"Two views are called 'a'\. Give one of them another name: --view NAME=FILE"):
         run(samples, a, make_view("a", samples, truth, 2))
-    with pytest.raises(InputError, match=r"View 'a' is not in the order of the samples"):
+    with pytest.raises(InputError, match=r"View .a.: row 0 is .* Rows must be in the order of the set"):
         run(samples, Features("a", samples.ids[::-1], a.values, a.found))
 
 

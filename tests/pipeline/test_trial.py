@@ -431,3 +431,11 @@ def test_groups_of_samples_are_numbered():
 def test_shapes_that_do_not_fit():
     with pytest.raises(InputError, match=r"compare: suspicion has shape \(2, 3\)"):
         compare_methods(np.zeros((2, 3)), np.zeros((1, 3), bool), [0], [0, 1, 2], np.random.default_rng(0))
+
+
+def test_a_flip_between_tied_classes_is_none() -> None:
+    tied = np.tile([0.5, 0.5, 0.0], (20, 1)).astype(np.float32)
+    samples = Samples([f"f{row:02}" for row in range(20)], ("a", "b", "c"), tied, np.ones(20, bool), [""] * 20)
+    change = inject(samples, parse("symmetric:0.5"), np.random.default_rng(0))
+    assert 0 < change.flipped.sum() < 20
+    assert np.array_equal(change.flipped, (change.samples.given != samples.given).any(1))

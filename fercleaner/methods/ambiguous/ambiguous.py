@@ -14,7 +14,7 @@ from ...core.evidence import Evidence
 from ...core.numeric import softmax
 from ...core.types import Posteriors, Refinement, Samples
 from ...similarity.distinct import distinct_features, distinct_views
-from ..base import keep_given, own_share, parameters, require
+from ..base import keep_given, own_class, own_share, parameters, require
 from ..threshold import choose_posteriors, relative_margin
 from .label_graph import graph_votes
 
@@ -188,7 +188,7 @@ class Ambiguous:
         omega = plausible.weight
         pseudo = pseudo_distribution(q, plausible.member, self.sharpen)
 
-        label = samples.given.argmax(1)
+        label = own_class(given, q)
         rows = np.arange(len(samples))
         relative = q[rows, label] / q.max(1)
         softer = 0.5 * (1.0 - relative)
@@ -294,7 +294,7 @@ def class_margins(posterior: Doubles, given: Doubles, classes: int) -> Doubles:
     posterior, given : (N, C) float64
         Of labeled faces; N may be 0.
     """
-    label, top = given.argmax(1), posterior.max(1)
+    label, top = own_class(given, posterior), posterior.max(1)
     level = _level(posterior)
     right = level[np.arange(len(label)), label] / np.maximum(level.sum(1), 1)
     overall = float(right @ top / right.sum()) if right.any() else 0.0

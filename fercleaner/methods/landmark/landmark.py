@@ -184,7 +184,7 @@ class Landmark:
             return {view: np.ones(table.indices[:, : self.k].shape) for view, table in views.items()}
         if self.scores == "kernel":
             return {
-                view: np.exp(table.similarity[:, : self.k].astype(np.float64) / self.temperature)
+                view: kernel_scores(table.indices[:, : self.k], table.similarity, source.found, self.temperature)
                 for view, table in views.items()
             }
         features = distinct_features(evidence)
@@ -218,6 +218,26 @@ def named_posteriors(evidence: Evidence, name: str, method: str) -> Posteriors:
             f"Name one with --set source={min(evidence.posteriors, default='probe')}."
         )
     return evidence.posteriors[name]
+
+
+def kernel_scores(indices: Ints, similarity: Floats, found: Bools, temperature: float) -> Doubles:
+    """Return exp((s_ij - max_j s_ij) / temperature), (N, k): the kernel, over its greatest value for each face.
+
+    The greatest is that of the neighbors with a posterior; the scores of others are at most 1 and do not count.
+
+    Parameters
+    ----------
+    indices : (N, k) int64
+        Neighbors; -1 is padding.
+    similarity : (N, k or more) float32
+    found : (N,) bool
+        Which faces have a posterior.
+    """
+    closeness = similarity[:, : indices.shape[1]].astype(np.float64)
+    usable = (indices >= 0) & found[indices]
+    best = np.where(usable, closeness, -np.inf).max(1, keepdims=True)
+    apart = closeness - np.where(np.isfinite(best), best, 0.0)
+    return np.asarray(np.exp(np.minimum(apart, 0.0) / temperature))
 
 
 def aggregate(indices: Ints, scores: Doubles, values: Floats, found: Bools) -> tuple[Doubles, Bools]:

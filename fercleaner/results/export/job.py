@@ -63,7 +63,7 @@ class Job:
         if self.labels.which == "distribution":
             raise InputError(
                 f"--to {target} holds one label a face and no distributions. Choose --label refined, flagged or given; "
-                "distributions go into manifest, csv, npz, huggingface and cleanlab."
+                "distributions go into huggingface, cleanlab, a manifest of a set that is one, and .csv and .npz."
             )
 
     def own_source(self, target: str, layouts: Collection[str]) -> Path:
@@ -73,7 +73,8 @@ class Job:
         if self.samples.layout not in layouts:
             raise InputError(
                 f"--to {target}: {self.source} has the layout {self.samples.layout}. A set is written in its own "
-                "format (--to own), or as folders, manifest, csv, npz, huggingface, cleanlab or label-studio."
+                "format (--to own), or as folders, huggingface, cleanlab or label-studio; a table of any set is a name "
+                "that ends in .csv, without --to."
             )
         return self.source
 
