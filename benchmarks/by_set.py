@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from beds import Bed, demo, digits, ferplus
 from case import Shared
 from peers.base import K, Verdict
@@ -133,7 +134,7 @@ def posed(folder: Path) -> tuple[Bed, Posteriors | None]:
     truth = read_truth(folder / "truth.csv", everyone.classes)
     at = truth.rows_of(everyone.ids, everyone.paths)
     rows = np.flatnonzero(at >= 0)
-    ratings, _ = read_posteriors("ratings", folder / "ratings.csv", everyone)
+    ratings = pd.read_csv(folder / "ratings.csv", index_col="image").loc[everyone.ids, list(everyone.classes)]
     points = detect(everyone, PointsFile(str(folder / "landmarks_68.npy")))
     view = read_view("builtin", folder / "view_builtin_256.npy", everyone)
     told, _ = read_posteriors("builtin", folder / "posteriors_builtin.csv", everyone)
@@ -144,7 +145,7 @@ def posed(folder: Path) -> tuple[Bed, Posteriors | None]:
         np.where(at >= 0, truth.label[at], -1),
         np.where(at >= 0, np.inf, 0).astype(np.float32),
         points,
-        votes=ratings.values.astype(np.float64),
+        votes=normalized(ratings.to_numpy(np.float64)),
         noisy=True,
     ).subset(rows)
     return bed, taken(told, np.isin(np.arange(len(everyone)), rows))

@@ -166,7 +166,7 @@ def measured(bed: Bed, alpha: float, faces: int, seed: int, settings: Settings) 
             "one place": (whole.quality[rows], whole.label[rows]),
         }
         entry = {"site": here.name, "faces": len(rows), "noise": NOISES[number % len(NOISES)]}
-        entry["share"] = refined[here.name].metadata["federation"]["share"]
+        entry |= {name: refined[here.name].metadata["federation"][name] for name in ("share", "share_of_head")}
         entry |= {"sent": done.sent[here.name], "received": done.received[here.name]}
         entries.append(entry | {name: judged(q, label, told, truth) for name, (q, label) in rules.items()})
     context = [bed, site, given, sites]

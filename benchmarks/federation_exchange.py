@@ -4,7 +4,8 @@
 
 Deals as in federation.py. Variants of what a site does in the end, all with the same shared heads:
 
-- together      as `fercleaner federate`: the site's own transition matrix, belief in labels its prior
+- together      as `fercleaner federate` beside the shared head alone: the site's own transition matrix, belief in
+                labels its prior
 - matrices      the prior is the mean of the other sites' transition matrices (C x C numbers a site)
 - prototypes    scores of the head and of the classes' mean features over the other sites, each site's means weighed
                 alike, class by class, from at least `LEAST` faces; added before they are read

@@ -82,7 +82,8 @@ def machine_speed() -> dict[str, float]:
 
 def run_one(tool: str, folder: Path, args: argparse.Namespace, tree: Path | None) -> dict[str, Any]:
     """Run a tool in a process of its own, with the code of `tree` where one is given."""
-    words = [sys.executable, str(Path(__file__).parent / "speed_run.py"), tool, str(folder)]
+    python = args.fastdup_python if tool == "fastdup" else sys.executable
+    words = [python, str(Path(__file__).parent / "speed_run.py"), tool, str(folder)]
     index = args.index if tree is None else args.index.replace("auto", "exact")
     words += ["--index", index, "--device", args.device, "--views", str(args.views)]
     environment = dict(os.environ)
@@ -136,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--index", default="auto")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--views", type=int, default=2)
+    parser.add_argument("--fastdup-python", default=sys.executable, help="an interpreter that has fastdup")
     parser.add_argument("--against", type=Path, help="another tree of this project, run in turn with this one")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)

@@ -9,8 +9,11 @@ stage, peak memory, average precision, and what the file says of its neighbors.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +23,9 @@ import numpy as np
 
 #: Steps, rate and momentum of linear AUM.
 STEPS, RATE, MOMENTUM = 50, 1.0, 0.9
-PEERS = ("linear AUM", "SimiFeat", "Datalab")
+PEERS = ("linear AUM", "SimiFeat", "Datalab", "fastdup")
+#: Neighbors that fastdup looks at.
+NEAREST = 15
 
 
 class Clock:
@@ -159,6 +164,34 @@ def datalab(x: np.ndarray, given: np.ndarray) -> np.ndarray:
     return 1.0 - lab.get_issues("label")["label_score"].to_numpy()
 
 
+def fastdup(x: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Return the share of fastdup's nearest neighbors that have another label, as its gallery of wrong labels does.
+
+    By one thread, on vectors alone; fastdup keeps neighbors in files of its own.
+    """
+    import fastdup as peer
+
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"{row:07d}.jpg" for row in range(len(x))]
+        peer.save_binary_feature(folder, names, np.ascontiguousarray(x))
+        with contextlib.redirect_stdout(sys.stderr):
+            peer.run(
+                "",
+                work_dir=folder,
+                run_mode=2,
+                d=x.shape[1],
+                nearest_neighbors_k=NEAREST,
+                num_threads=1,
+                threshold=0.0,
+                lower_threshold=0.0,
+            )
+        lines = (Path(folder) / "similarity.csv").read_text(encoding="utf-8").splitlines()[1:]
+    pairs = np.array([[int(name[:7]) for name in line.split(",")[:2]] for line in lines])
+    other = (given[pairs[:, 0]] != given[pairs[:, 1]]).astype(np.float64)
+    count = np.bincount(pairs[:, 0], minlength=len(x))
+    return np.bincount(pairs[:, 0], weights=other, minlength=len(x)) / np.maximum(1, count)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one tool and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -174,7 +207,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about: dict[str, Any] = {}
     if args.tool in PEERS:
         x, given = side_by_side(args.folder, args.views), np.load(args.folder / "given.npy")
-        work = {"linear AUM": linear_aum, "SimiFeat": simifeat, "Datalab": datalab}[args.tool]
+        tools = {"linear AUM": linear_aum, "SimiFeat": simifeat, "Datalab": datalab, "fastdup": fastdup}
+        work = tools[args.tool]
         clock.start("run")
         suspicion = work(x, given)
         clock.start("")

@@ -70,7 +70,7 @@ def cache(
         note(f"{held.folder} holds {many}.\nNext: fercleaner cache --clear removes it; --of KEY clears one encoder's.")
 
 
-def bytes_in(text: str) -> int:
+def bytes_in(text: str, option: str = "--prune") -> int:
     """Return how many bytes a size such as "500MiB", "2 GB" or "0" is.
 
     Raises
@@ -82,6 +82,6 @@ def bytes_in(text: str) -> int:
 
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
     if found is None:
-        raise InputError(f"--prune {text}: expected a size such as 500MiB or 2GB.")
+        raise InputError(f"{option} {text}: expected a size such as 500MiB or 2GB.")
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))

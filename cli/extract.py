@@ -64,8 +64,7 @@ def extract(
 
     if shard is not None and (shards is not None or engine is Engine.ray):
         raise InputError("--shard is one part, and --shards and --engine ray are all of them. Leave one out.")
-    if address is not None and engine is not Engine.ray:
-        raise InputError("--address is of a Ray cluster. Add --engine ray, or leave it out.")
+    check_address(address, engine)
     check_folder_apart(to, [dataset], [set_options.images, set_options.features, set_options.cache])
     one = None if shard is None else Shard.parse(shard)
     count = one.count if one else shards or 1
@@ -88,6 +87,14 @@ def extract(
         missing = [str(shard) for shard in held.missing]
         print_json({"faces": faces, "shards": count, "computed": computed, "missing": missing})
     note(held.sentence(str(dataset), to))
+
+
+def check_address(address: str | None, engine: Engine) -> None:
+    """Raise InputError where a cluster is named and Ray is not asked for."""
+    from fercleaner.core.errors import InputError
+
+    if address is not None and engine is not Engine.ray:
+        raise InputError("--address is of a Ray cluster. Add --engine ray, or leave it out.")
 
 
 def _here(opened: Opened, runs: list[Any], place: ShardPlace, shards: list[Any]) -> dict[str, int]:

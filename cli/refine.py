@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .checks import pairs
-from .options import METHOD, SetOptions, with_set_options
+from .extract import Engine, check_address
+from .options import METHOD, RUN, SetOptions, with_set_options
 
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
+    from fercleaner.methods.base import Method
+    from fercleaner.pipeline.inputs import Resources
     from fercleaner.review.decisions import Decisions
 
 #: Endings of a refined file.
@@ -69,9 +73,35 @@ def refine(
             show_default=False,
         ),
     ] = None,
+    neighbors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Search neighbors exactly, in parts kept in this folder; finished ones are taken over.",
+            rich_help_panel=RUN,
+            show_default=False,
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Search those parts here, or as tasks on Ray.", rich_help_panel=RUN)
+    ] = Engine.here,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of a Ray cluster (auto: this machine's).", rich_help_panel=RUN),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where to write; SET.refined.parquet here by default.", show_default=False),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Refuse at once what needs more memory, such as 8GiB, and say at the end how much was held; of "
+            "hypergraph alone that is known.",
+            rich_help_panel=RUN,
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
@@ -86,6 +116,7 @@ def refine(
     from fercleaner.core.files import check_writable
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
+    from fercleaner.pipeline.memory import held
     from fercleaner.results import parquet
 
     from .console import note, progress_callbacks
@@ -102,8 +133,10 @@ def refine(
     if out is None:
         _check_made_from(target, dataset)
     set_options.check_apart(target, dataset, decisions, annotators)
+    _check_search(neighbors, engine, address, dataset, set_options)
     check_writable(target, force)
     rule = methods.build(method, pairs(settings, "--set"))
+    allowed = _allowed(memory, rule, precision)
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
@@ -115,10 +148,16 @@ def refine(
             "set is one of those, add --set base_rates=even."
         )
     decided = _read_decisions(decisions, samples)
-    with progress_callbacks() as callbacks:
+    with progress_callbacks() as callbacks, _searching(neighbors, engine, address, resources) as resources:
         samples_decided = samples if decided is None else decided.relabeled(samples)
         refined = pipeline.refine(
-            samples_decided, rule, sources, resources, callbacks, precision=precision, learn_from=learn_from or None
+            samples_decided,
+            rule,
+            sources,
+            replace(resources, memory=allowed),
+            callbacks,
+            precision=precision,
+            learn_from=learn_from or None,
         )
     if decided is not None:
         refined = decided.settled(refined, samples)
@@ -127,9 +166,62 @@ def refine(
     if people is not None:
         refined = replace(refined, metadata={**refined.metadata, "annotators": people(refined.distribution)})
     parquet.write(refined, target, overwrite=force)
+    if allowed is not None:
+        note(held(allowed))
     if json_:
         _print_counts(refined, target, method)
     _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")
+
+
+def _check_search(
+    neighbors: str | None, engine: Engine, address: str | None, dataset: Path, set_options: SetOptions
+) -> None:
+    """Raise InputError or StoreError where options on the search of neighbors do not go together."""
+    from fercleaner.core.errors import InputError
+    from fercleaner.core.files import check_folder_apart
+    from fercleaner.extraction.stores import is_address
+
+    check_address(address, engine)
+    if neighbors is None:
+        if engine is Engine.ray:
+            raise InputError(
+                "--engine ray searches neighbors in parts, in a folder that all machines see. Name it: --neighbors DIR."
+            )
+        return
+    if is_address(neighbors):
+        raise InputError(f"--neighbors {neighbors}: parts are mapped into memory; name a folder, not an address.")
+    if set_options.index not in ("auto", "exact"):
+        raise InputError(
+            f"--index {set_options.index}: neighbors searched in parts are exact. Leave --index or --neighbors out."
+        )
+    check_folder_apart(neighbors, [dataset], [set_options.images, set_options.features, set_options.cache])
+
+
+@contextmanager
+def _searching(neighbors: str | None, engine: Engine, address: str | None, resources: Resources) -> Iterator[Resources]:
+    """Yield what a run may use, with the search of neighbors in parts where that was asked for."""
+    if neighbors is None:
+        yield resources
+        return
+    from fercleaner.engine.neighbors import part_search
+    from fercleaner.engine.on_ray import Asked
+
+    from .console import note
+
+    asked = Asked(address, device=resources.device) if engine is Engine.ray else None
+    with part_search(Path(neighbors), asked, resources.device, note) as searcher:
+        yield replace(resources, index="exact", searcher=searcher)
+
+
+def _allowed(memory: str | None, method: Method, precision: float | None) -> int | None:
+    """Return the bytes of --memory; InputError where it is no size, or nothing can be promised of the method."""
+    from fercleaner.pipeline.memory import check_promise
+
+    from .cache import bytes_in
+
+    allowed = None if memory is None else bytes_in(memory, "--memory")
+    check_promise(allowed, method, precision=precision is not None)
+    return allowed
 
 
 def _print_counts(refined: RefinedSet, target: Path, method: str) -> None:

@@ -59,7 +59,7 @@ def site(
     from fercleaner import methods
     from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_writable
-    from fercleaner.federation.client import Link, take_part
+    from fercleaner.federation.client import Link, knock, take_part
     from fercleaner.federation.keys import SiteKey
     from fercleaner.federation.messages import MessageLog
     from fercleaner.federation.participant import Participant, rehearsed
@@ -83,6 +83,8 @@ def site(
     if not dry_run:
         set_options.check_apart(target, dataset, key)
         check_writable(target, force)
+    if link is not None:
+        knock(link.key.site, link, conditions)
     samples, sources, resources = set_options.open(dataset)
     samples = samples.replacing(site=None)
     log = MessageLog(target.with_name(f"{target.name}.messages"))

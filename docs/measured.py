@@ -36,7 +36,7 @@ def federation() -> str:
         costs = [[one[how] - one["honest"] for one in way] for how in ("scaled", "shuffled") for way in areas]
         lies.append([f"{alpha:g}", *(", ".join(f"{round(cost, 3) + 0.0:+.3f}" for cost in row) for row in costs)])
     size = max(site["sent"] + site["received"] for entry in entries for site in entry["sites"]) / 1e6
-    seeds = len({entry["seed"] for entry in entries})
+    seeds, rules_of = len({entry["seed"] for entry in entries}), reading_rules()
     parts = [
         f"`benchmarks/federation.py`: {held['faces']:,} clear faces of FER2013 dealt to ten sites, sizes 1 to 20, class"
         f" mixes by Dirichlet's alpha, unlike noise; {seeds} seeds; the half of the groups on which no constant was "
@@ -52,6 +52,10 @@ def federation() -> str:
         "that turns its steps round, a thousand times too long, and boasts of 10 million faces; and one that shuffles "
         "its classes. Under secure aggregation its program shortened what it sent to the longest step of the terms:",
         table(["alpha", "turned round", "turned, secure", "shuffled", "shuffled, secure"], lies),
+        "How a site may weigh the shared head against a head of its own, on deals by which the rule was chosen (other "
+        f"faces, seeds {rules_of['seeds']}; `benchmarks/federation_reading.py`). Least gains are means and least of "
+        "the deals:",
+        rules_of["table"],
         f"A site sent and received {size:.1f} MB in 20 rounds. All {cost['faces']:,} training faces at ten sites take "
         f"{cost['rounds']:.1f} seconds of processor time for the rounds, and {cost['views_and_neighbors']:.0f} + "
         f"{cost['each_site_alone']:.0f} + {cost['each_site_with_the_others']:.1f} for what sites do before (neighbors, "
@@ -60,10 +64,31 @@ def federation() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def reading_rules() -> dict[str, str]:
+    """Return what benchmarks/federation_reading.py measured: its seeds, and a table of rules by alpha."""
+    held = json.loads((ROOT / "benchmarks" / "results" / "federation-reading.json").read_text(encoding="utf-8"))
+    entries, rows = held["entries"], []
+    for alpha in sorted({entry["alpha"] for entry in entries}):
+        runs = [entry["rules"] for entry in entries if entry["alpha"] == alpha]
+        for rule in runs[0]:
+            found = {name: [run[rule][name] for run in runs] for name in runs[0][rule]}
+            mean = {name: sum(values) / len(values) for name, values in found.items()}
+            rows.append(
+                [
+                    *(f"{alpha:g}", rule, f"{mean['ap']:.3f}", f"{mean['accuracy']:.3f}"),
+                    f"{mean['worst_alone']:+.3f}, {min(found['worst_alone']):+.3f}",
+                    f"{mean['least']:+.3f}, {min(found['least']):+.3f}",
+                    f"{max(found['correct_changed_more']):+.3f}",
+                ]
+            )
+    heads = ["alpha", "rule", "AP", "accuracy", "gain of worst alone", "least gain", "correct changed more"]
+    return {"seeds": ", ".join(str(s) for s in sorted({e["seed"] for e in entries})), "table": table(heads, rows)}
+
+
 def cluster() -> str:
     """Return what benchmarks/cluster.py measured and worked out from that, as tables."""
     held = json.loads((ROOT / "benchmarks" / "results" / "cluster.json").read_text(encoding="utf-8"))
-    shards, near, paper = held["shards"], held["neighbors"], held["on_paper"]
+    shards, near, whole, paper = (held[name] for name in ("shards", "neighbors", "refined", "on_paper"))
     columns = (
         *("seconds_one_process", "seconds_by_parts", "seconds_two_nodes_first"),
         *("seconds_two_nodes", "seconds_node_killed"),
@@ -71,10 +96,20 @@ def cluster() -> str:
     rows = [
         [f"{shards['faces']:,} drawn faces, `{held['encoder']}`, {shards['shards']} shards", shards],
         [f"neighbors of {near['faces']:,} made-up vectors of {near['width']}, {near['parts']} parts", near],
+        [f"`consensus` on {whole['faces']:,} made-up faces, two views, {whole['parts']} parts", whole],
     ]
     near["seconds_one_process"] = near["seconds_one_go"]
     cells = [[text, *(f"{one[name]:.1f} s" if name in one else "" for name in columns)] for text, one in rows]
-    same = shards["equal"] and all(near["equal"])
+    same = shards["equal"] and all(near["equal"]) and all(whole["equal"])
+    kept = [
+        [
+            f"`{one['method']}`",
+            " and ".join(f"{faces:,}" for faces in one["faces"]),
+            " and ".join(f"{size / 2**30:.2f} GiB" for size in one["peak_bytes"]),
+            f"{one['bytes_a_face']:,.0f}",
+        ]
+        for one in held["memory"]
+    ]
     assumed, stages = paper["assumed"], []
     for one in paper["stages"]:
         stages.append([one["stage"], f"{one['bytes'] / 1e9:,.1f} GB", f"{one['seconds']:,.0f} s"])
@@ -88,7 +123,10 @@ def cluster() -> str:
             ),
             f"Answers {'were equal' if same else 'DIFFERED'} in all. When the node was killed "
             f"{shards['shards_done_before_the_kill']} shards were done; {shards['of_these_written_again']} of them "
-            "were written again.",
+            f"were written again. With all parts there, `consensus` took {whole['seconds_parts_were_there']:.1f} s.",
+            "What a run holds of its own on one machine at its peak, two views of 512 and 256 columns mapped from "
+            "files, neighbors in parts (pages of mapped files are not counted):",
+            table(["method", "faces", "at the peak", "bytes a face more"], kept),
             f"On paper, {paper['faces'] / 1e6:.0f} million faces on {paper['gpus']} GPUs. Seconds of a core are those "
             f"measured above; a GPU's are assumed ({assumed['faces']:,.0f} faces a second, "
             f"{assumed['operations']:.0e} operations), and so is the store ({assumed['read_bytes'] / 1e9:.0f} GB a "

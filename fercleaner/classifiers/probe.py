@@ -198,34 +198,36 @@ def side_by_side(
         if not np.array_equal(view.ids, samples.ids):
             raise InputError(f"View '{name}' is not in the order of the samples; align it by id first.")
     rows = np.arange(len(samples)) if order is None else order
-    blocks: list[Floats] = []
-    any_found = np.zeros(len(rows), dtype=np.bool_)
     again = repeated({name: (view.values, view.found) for name, view in features.items()})
-    for view in (features[name] for name in sorted(features) if name not in again and features[name].found.any()):
+    views = [features[name] for name in sorted(features) if name not in again and features[name].found.any()]
+    any_found = np.zeros(len(rows), dtype=np.bool_)
+    width = sum(view.values.shape[1] + (not view.found.all()) for view in views)
+    design: Floats = np.zeros((len(rows), max(1, width)), dtype=np.float32)
+    column = 0
+    for view in views:
         shown = (instead or {}).get(view.view, view)
         found = shown.found[rows]
-        blocks.append(_standardized(shown.values, rows, found, view))
+        end = column + view.values.shape[1]
+        _standardize(shown.values, rows, found, view, design[:, column:end])
         if not view.found.all():
-            blocks.append((~found)[:, None].astype(np.float32))
+            design[:, end] = ~found
+            end += 1
+        column = end
         any_found |= found
-    if not blocks:
-        return np.zeros((len(rows), 1), dtype=np.float32), any_found
-    return np.concatenate(blocks, axis=1), any_found
+    return design, any_found
 
 
-def _standardized(values: Floats, rows: Ints, found: Bools, have: Features) -> Floats:
-    """Return some rows by mean and deviation of what `have` has, each of length 1; zeros where not `found` (N,)."""
+def _standardize(values: Floats, rows: Ints, found: Bools, have: Features, out: Floats) -> None:
+    """Write some rows by mean and deviation of what `have` has, each of length 1; zeros where not `found` (N,)."""
     mean, deviation = _moments(have)
     # a column that hardly moves beside the others is rounding, and is not blown up
     floor = 1e-3 * float(np.sqrt(np.mean(deviation**2)))
     scale = np.where(deviation > floor, 1.0 / np.where(deviation > floor, deviation, 1.0), 0.0)
-    out: Floats = np.empty((len(rows), values.shape[1]), dtype=np.float32)
     for part in row_blocks(len(rows)):
         block = (values[rows[part]] - mean.astype(np.float32)) * scale.astype(np.float32)
         block[~found[part]] = 0.0
         length = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
         np.divide(block, np.where(length > 0, length, 1.0).astype(np.float32)[:, None], out=out[part])
-    return out
 
 
 def _moments(have: Features) -> tuple[Doubles, Doubles]:

@@ -1,137 +1,284 @@
-"""Exact neighbors of a view that outgrows a machine: each pair of parts a Ray task, the k best of all parts merged.
+"""Exact neighbors in parts that lie in a folder: searched here or as Ray tasks, finished ones kept.
 
-A thin layer over `similarity.neighbors.sharded`. A task holds nothing between calls: it opens its two parts from files
-that all machines see, so one that is lost with its machine is started again elsewhere. (Reading a part is linear in its
-faces, searching it quadratic: actors that held parts would save next to nothing, and wait for a core when one is lost.)
+A layer over `similarity.neighbors.sharded`. The folder holds, under digests of what they are made of:
+
+    VIEW/values.npy                   a view's vectors as for comparison, (N, D) float32
+    VIEW/SEARCH/group.npy, ...        who is searched among whom
+    VIEW/SEARCH/NUMBER.npz            the nearest of one block of faces among all, written when they are found
+
+A search of other faces, vectors, groups or k, or by another version, has another name, so nothing is ever taken that
+does not fit. A task holds nothing between calls: it maps its two parts from files that all machines see, so one that is
+lost with its machine is started again elsewhere. (Reading a part is linear in its faces, searching it quadratic: actors
+that held parts would save next to nothing, and wait for a core when one is lost.)
 """
 
 from __future__ import annotations
 
+import hashlib
+import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from ..core.arrays import Bools, Doubles, Floats, Ints, Progress
+from ..core.arrays import Bools, Ints, Progress, Strings
 from ..core.errors import InputError, StoreError
-from ..similarity.neighbors.sharded import Best, Part, mean_of, merged_best, nearest_in, padded, ready, summed
+from ..core.files import replacing
+from ..core.groups import group_numbers
+from ..core.types import Features, Neighbors
+from ..similarity.neighbors import RECALL
+from ..similarity.neighbors.sharded import Best, Parted, merged_best, slices
+from ..similarity.whitening import row_blocks
 from .on_ray import AGAIN, Asked, cluster
 
-#: Parts whose tasks are asked for ahead of the one that is merged: bounds the answers that are held.
-AHEAD = 4
+#: Faces of a part: a pair of parts is some 10^12 operations, seconds to a minute of one core.
+PART_FACES = 65_536
+#: Tasks asked for ahead of the one that is waited for: bounds the answers that are held.
+AHEAD = 64
+#: Arrays of a search, by file name.
+ARRAYS = ("group", "held", "asked")
 
 
 @dataclass(frozen=True)
-class PartFiles:
-    """A part of a view in a folder: `NUMBER.values.npy` (n, D) float32, `NUMBER.found.npy`, `NUMBER.group.npy`.
+class Task:
+    """Some faces searched among one part of all: what a worker needs to know.
+
+    Parameters
+    ----------
+    view, search : path
+        Folders.
+    block, part : (number, first, end)
+        Of `Parted.asked` and `Parted.held`.
+    k : int
+    version : str
+        Of fercleaner; other machines must have the same.
+    """
+
+    view: Path
+    search: Path
+    block: tuple[int, int, int]
+    part: tuple[int, int, int]
+    k: int
+    version: str
+
+    def run(self, device: str) -> Best:
+        """Search; StoreError, which names the machine, where the files cannot be read or the version is another."""
+        from .. import __version__
+
+        if self.version != __version__:
+            raise StoreError(
+                f"On {socket.gethostname()} fercleaner {__version__} is installed, and {self.version} where the run "
+                "was started. Install the same."
+            )
+        try:
+            values = np.load(self.view / "values.npy", mmap_mode="r", allow_pickle=False)
+            arrays = {name: np.load(self.search / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
+        except (OSError, ValueError, EOFError) as error:
+            raise StoreError(
+                f"{self.view} cannot be read on {socket.gethostname()} ({error}). The folder of --neighbors must be "
+                "one that all machines see by the same path."
+            ) from error
+        return Parted(values, **arrays).nearest(slice(*self.block[1:]), slice(*self.part[1:]), self.k, device)
+
+
+#: What runs tasks, and yields their answers in order.
+Runner = Callable[[Sequence[Task]], Iterator[Best]]
+
+
+@dataclass(frozen=True, eq=False)
+class PartSearcher:
+    """A view's neighbors, searched part by part; as `similarity.neighbors.Searcher` with the exact index.
+
+    Parameters
+    ----------
+    features : Features
+        As for comparison.
+    folder : path
+    runner : Runner
+    tell : callable
+        Gets a sentence where finished blocks are taken over.
+    faces : int
+        Of a part at most.
+    """
+
+    features: Features
+    folder: Path
+    runner: Runner
+    tell: Callable[[str], None] = lambda sentence: None
+    faces: int = PART_FACES
+
+    def nearest(
+        self, k: int, *, apart: Strings | None = None, only: Bools | None = None, progress: Progress | None = None
+    ) -> Neighbors:
+        """Return the k most similar other faces of every face; as `similarity.neighbors.nearest`, exact, uncentered.
+
+        Raises
+        ------
+        StoreError
+            The folder cannot be written or read, or a task was lost again and again; the message says which.
+        """
+        if k < 1:
+            raise InputError(f"k = {k}: at least one neighbor is needed.")
+        view, n = self.features, len(self.features)
+        held = np.flatnonzero(view.found)
+        asked = held if only is None else held[only[held]]
+        search = self._written({"group": group_numbers(view.ids, apart), "held": held, "asked": asked}, k)
+        blocks, parts = slices(len(asked), self.faces), slices(len(held), self.faces)
+        indices, similarity = np.full((n, k), -1, dtype=np.int64), np.zeros((n, k), dtype=np.float32)
+        kept = [_kept(search / f"{number:04d}.npz", block, k) for number, block in enumerate(blocks)]
+        if done := sum(best is not None for best in kept):
+            self.tell(f"neighbors: {view.view}: {done} of {len(blocks)} parts were there, in {search}.")
+        answers = self.runner(
+            [t for b, best in enumerate(kept) if best is None for t in _tasks(search, b, blocks, parts, k)]
+        )
+        for number, block in enumerate(blocks):
+            best, kept[number] = kept[number], None
+            if best is None:
+                best = merged_best(list(islice(answers, len(parts))), k)
+                _keep(search / f"{number:04d}.npz", best)
+            indices[asked[block]], similarity[asked[block]] = best
+            if progress is not None:
+                progress(block.stop, len(asked))
+        indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
+        return Neighbors(view.view, view.ids, indices, similarity, self.about)
+
+    def tune(self, k: int, *, apart: Strings | None = None, recall: float = RECALL) -> None:
+        """Do nothing: the search is exact; as `Searcher.tune`."""
+
+    @property
+    def depth(self) -> int:
+        """0, as of every exact search."""
+        return 0
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What `Neighbors.search` says of the search."""
+        return {"index": "exact", "parts": len(slices(int(self.features.found.sum()), self.faces))}
+
+    def _written(self, arrays: dict[str, Ints], k: int) -> Path:
+        """Return the folder of a search, with the view and who is searched among whom in it."""
+        from .. import __version__
+
+        values = self.features.values
+        seal = hashlib.sha256(f"{values.shape} {values.dtype}".encode())
+        for part in row_blocks(len(values)):
+            seal.update(values[part].tobytes())
+        view = self.folder / seal.hexdigest()[:16]
+        seal = hashlib.sha256(f"{__version__} {k} {self.faces}".encode())
+        for name in ARRAYS:
+            seal.update(arrays[name].tobytes())
+        search = view / seal.hexdigest()[:16]
+        try:
+            search.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{search}: cannot be made ({error.strerror or error}). Choose another folder.") from error
+        if not _same(view / "values.npy", values):
+            _write(view / "values.npy", values)
+        for name in ARRAYS:
+            _write(search / f"{name}.npy", arrays[name])
+        return search
+
+
+@contextmanager
+def part_search(
+    folder: Path, asked: Asked | None, device: str, tell: Callable[[str], None], *, faces: int = PART_FACES
+) -> Iterator[Callable[[Features], PartSearcher]]:
+    """Yield what makes a searcher of a view, for `Resources.searcher`: in this process, or on the cluster `asked` for.
 
     Parameters
     ----------
     folder : path
-    number : int
-        From 0.
-    first : int
-        Row of the set that its row 0 is.
-    """
-
-    folder: Path
-    number: int
-    first: int
-
-    def write(self, values: Floats, found: Bools, group: Ints) -> None:
-        """Write the part, each file whole."""
-        for name, array in (("values", values.astype(np.float32)), ("found", found), ("group", group)):
-            with open(self._path(name).with_suffix(".part"), "wb") as stream:
-                np.save(stream, array, allow_pickle=False)
-            self._path(name).with_suffix(".part").replace(self._path(name))
-
-    def open(self) -> Part:
-        """Return the part, its vectors mapped from the file; StoreError, which names it, where it cannot be read."""
-        try:
-            values = np.load(self._path("values"), mmap_mode="r", allow_pickle=False)
-            found = np.load(self._path("found"), allow_pickle=False)
-            return Part(self.first, values, found, np.load(self._path("group"), allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self._path('values')}: part {self.number} cannot be read ({error}).") from error
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{self.number:04d}.{name}.npy"
-
-
-def write_part(folder: Path, values: Floats, found: Bools, group: Ints, count: int) -> list[PartFiles]:
-    """Write a view in `count` parts of even size and return them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    edges = [len(values) * number // count for number in range(count + 1)]
-    parts = []
-    for number, (start, end) in enumerate(pairwise(edges)):
-        parts.append(PartFiles(folder, number, start))
-        parts[-1].write(values[start:end], found[start:end], group[start:end])
-    return parts
-
-
-def nearest_on_ray(
-    parts: Sequence[PartFiles], k: int, asked: Asked, *, center: bool = True, progress: Progress | None = None
-) -> Iterator[tuple[Part, Best]]:
-    """Find the k nearest faces of every face, each pair of parts a Ray task; as `sharded.nearest_by_parts`.
-
-    Parameters
-    ----------
-    parts : sequence of PartFiles
-        In a folder that all machines see: a task reads its two parts there, and sends back the nearest alone.
-    k : int
-        At least 1.
-    asked : Asked
+        Where parts lie; with Ray, one that all machines see by this path.
+    asked : Asked or None
         A task takes a GPU where the cluster has any and `device` is not "cpu".
-
-    Raises
-    ------
-    StoreError
-        A part that cannot be read, or whose task was lost again and again; the message says which.
+    tell : callable
+        Gets sentences for the user.
+    faces : int
+        Of a part at most.
     """
-    if k < 1:
-        raise InputError(f"k = {k}: at least one neighbor is needed.")
+    folder = folder.absolute()
+    if asked is None:
+        yield lambda view: PartSearcher(view, folder, lambda tasks: (task.run(device) for task in tasks), tell, faces)
+        return
     with cluster(asked.address) as ray:
-        gpu = asked.gpus(ray)
-        spread = {"num_cpus": 1, "max_retries": AGAIN, "scheduling_strategy": "SPREAD"}
-        summing = ray.remote(_summed).options(**spread)
-        searching = ray.remote(_nearest).options(**spread, num_gpus=gpu)
-        sums = [_got(ray, answer, part) for part, answer in [(part, summing.remote(part)) for part in parts]]
-        mean = ray.put(mean_of(sums) if center else np.zeros_like(sums[0][0]))
-        waiting: deque[list[Any]] = deque()
-        for number in range(len(parts) + AHEAD):
-            if number < len(parts):
-                device = "cuda" if gpu else "cpu"
-                waiting.append([searching.remote(parts[number], other, mean, k, device) for other in parts])
-            if number >= AHEAD:
-                mine, answers = parts[number - AHEAD], waiting.popleft()
-                found = [_got(ray, answer, part) for answer, part in zip(answers, parts, strict=True)]
-                yield (part := mine.open()), padded(part, merged_best(found, k))
-                if progress is not None:
-                    progress(number - AHEAD + 1, len(parts))
+        yield lambda view: PartSearcher(view, folder, lambda tasks: _on_ray(ray, tasks, asked), tell, faces)
 
 
-def _summed(files: PartFiles) -> tuple[Doubles, int]:
-    """Return the sum of a part's vectors and their number, in a Ray worker."""
-    return summed(files.open())
+def _tasks(search: Path, number: int, blocks: Sequence[slice], parts: Sequence[slice], k: int) -> list[Task]:
+    """Return the tasks of one block."""
+    from .. import __version__
+
+    block = (number, blocks[number].start, blocks[number].stop)
+    return [
+        Task(search.parent, search, block, (other, part.start, part.stop), k, __version__)
+        for other, part in enumerate(parts)
+    ]
 
 
-def _nearest(mine: PartFiles, other: PartFiles, mean: Doubles, k: int, device: str) -> Best:
-    """Return the nearest in another part of a part's found faces, in a Ray worker."""
-    asked = ready(mine.open(), mean)
-    return nearest_in(asked, asked if other == mine else ready(other.open(), mean), k, device)
+def _on_ray(ray: Any, tasks: Sequence[Task], asked: Asked) -> Iterator[Best]:
+    """Yield the answers of tasks in order, each a Ray task."""
+    gpu = asked.gpus(ray)
+    run = ray.remote(_run).options(num_cpus=1, num_gpus=gpu, max_retries=AGAIN, scheduling_strategy="SPREAD")
+    waiting: deque[tuple[Any, Task]] = deque()
+    for task in tasks:
+        waiting.append((run.remote(task, "cuda" if gpu else "cpu"), task))
+        if len(waiting) > AHEAD:
+            yield _got(ray, *waiting.popleft())
+    while waiting:
+        yield _got(ray, *waiting.popleft())
 
 
-def _got(ray: Any, answer: Any, part: PartFiles) -> Any:
+def _run(task: Task, device: str) -> Best:
+    """Run a task in a Ray worker."""
+    return task.run(device)
+
+
+def _got(ray: Any, answer: Any, task: Task) -> Any:
+    where = f"Neighbors of part {task.block[0]} in part {task.part[0]} in {task.search}"
     try:
         return ray.get(answer)
     except ray.exceptions.RayTaskError as error:
-        raise StoreError(f"Part {part.number} in {part.folder}: {error.cause}") from error
+        raise StoreError(f"{where}: {error.cause}") from error
     except ray.exceptions.RayError as error:
         raise StoreError(
-            f"Part {part.number} in {part.folder}: its task was lost {AGAIN + 1} times ({type(error).__name__}). Give "
-            "each machine more memory, or cut the view in more parts."
+            f"{where}: the task was lost {AGAIN + 1} times ({type(error).__name__}). Give each machine more memory; "
+            "what was finished is kept."
         ) from error
+
+
+def _write(path: Path, array: Any) -> None:
+    """Write an array whole; StoreError where that fails."""
+    with replacing(path, overwrite=True) as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def _same(path: Path, values: Any) -> bool:
+    """Return whether a file holds these values, as far as it can be read."""
+    try:
+        there = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    if there.shape != values.shape or there.dtype != values.dtype:
+        return False
+    return all(np.array_equal(there[part], values[part]) for part in row_blocks(len(values)))
+
+
+def _keep(path: Path, best: Best) -> None:
+    with replacing(path, overwrite=True) as stream:
+        np.savez(stream, indices=best.indices, similarity=best.similarity)
+
+
+def _kept(path: Path, block: slice, k: int) -> Best | None:
+    """Return a block's neighbors that were found before; None where they are not there or damaged (zip's checksums)."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            best = Best(held["indices"], held["similarity"])
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        return None
+    return best if best.indices.shape == best.similarity.shape == (block.stop - block.start, k) else None

@@ -14,7 +14,7 @@ from .keys import SiteKey
 from .messages import Message, MessageLog, check_leaving, of_hello, of_masked, of_update, to_roster
 from .participant import Participant
 from .secure import Keys, covered
-from .terms import PROTOCOL, SECURE, Settings, SiteError, Terms
+from .terms import PROTOCOL, SECURE, Conditions, Settings, SiteError, Terms
 
 #: Seconds between questions, and that an answer may take.
 POLL, ANSWER = 1.0, 60.0
@@ -89,6 +89,15 @@ class Link:
         return held
 
 
+def knock(site: str, link: Link, conditions: Conditions) -> None:
+    """Raise SiteError where the coordinator cannot be reached, does not know the key, or has terms that do not suit.
+
+    Before a set is read: it may take hours.
+    """
+    stands = _stands(link)
+    conditions.check(site, Settings(least_faces=stands["least_faces"], aggregate=stands["aggregate"]))
+
+
 def take_part(
     site: Participant, link: Link, log: MessageLog, *, noise: float = 0.0, poll: float = POLL
 ) -> tuple[Any, int]:
@@ -99,8 +108,7 @@ def take_part(
     SiteError, before it joins, where the coordinator's settings do not meet the site's conditions: no other site is
     kept waiting for it.
     """
-    stands = _stands(link)
-    site.conditions.check(site.name, Settings(least_faces=stands["least_faces"], aggregate=stands["aggregate"]))
+    knock(site.name, link, site.conditions)
     link.post("/hello", log.keep(of_hello(site.hello(), PROTOCOL), "hello.msg"))
     terms: Terms | None = None
     said = ""

@@ -80,7 +80,7 @@ class Coordinator:
     def __init__(
         self, folder: Path, plan: Plan, tell: Callable[[str], None], now: Callable[[], float] = time.monotonic
     ) -> None:
-        self.folder, self.plan, self._tell, self._now = folder, plan, tell, now
+        self.folder, self.plan, self.tell, self._now = folder, plan, tell, now
         self._lock = threading.RLock()
         self.hellos: dict[str, Hello] = {}
         self.parts: dict[str, int] = {}
@@ -130,7 +130,8 @@ class Coordinator:
                 self.parts[site] = rounds.next_part(self.parts, self.terms.parts)
             self._save()
             if not known:
-                self._tell(f"Site '{site}' joined: {said.faces:,} labeled faces.")
+                here = f"{len(self.hellos)} of {self.plan.sites}"
+                self.tell(f"Site '{site}' joined, {here}: {said.faces:,} labeled faces.")
             self._begin_if_all()
 
     def status(self, site: str) -> dict[str, Any]:
@@ -191,7 +192,7 @@ class Coordinator:
                     raise SiteError(f"Site '{site}' joined with {self.hellos[site].faces} faces, and now says more.")
                 rounds.check_update(update, self.terms)
             except SiteError as error:
-                self._tell(f"Round {self.round + 1}: {error}")
+                self.tell(f"Round {self.round + 1}: {error}")
                 raise
             if number != self.round + 1 or self.done:
                 return False
@@ -298,11 +299,11 @@ class Coordinator:
         )
         if sentence != self._short:
             self._short = sentence
-            self._tell(sentence)
+            self.tell(sentence)
 
     def _leave_out(self, missing: set[str]) -> None:
         for name in sorted(missing):
-            self._tell(f"Round {self.round + 1}: site '{name}' did not answer; the round goes on without it.")
+            self.tell(f"Round {self.round + 1}: site '{name}' did not answer; the round goes on without it.")
         self._absent |= missing
 
     def _begin_if_all(self) -> None:
@@ -316,7 +317,7 @@ class Coordinator:
                 f"The federation cannot begin: {error} Start the coordinator again with more --sites or fewer "
                 "--least-faces."
             )
-            self._tell(self._failed)
+            self.tell(self._failed)
             raise SiteError(self._failed) from error
         self._failed = ""
         self._begin(terms)
@@ -328,7 +329,7 @@ class Coordinator:
         self._opened = self._now()
         self._write(HEADS, messages.encode(Message("heads", {"round": 0}, {"heads": self.heads})))
         self._save()
-        self._tell(f"All {len(self.hellos)} sites have joined; {self.terms.rounds} rounds begin.")
+        self.tell(f"All {len(self.hellos)} sites have joined; {self.terms.rounds} rounds begin.")
 
     def _close(self) -> None:
         assert self.terms is not None  # rounds are closed after the federation began
@@ -341,7 +342,7 @@ class Coordinator:
         number = self.round + 1
         self._write(HEADS, messages.encode(Message("heads", {"round": number}, {"heads": heads})))
         self.heads, self.round = heads, number
-        self._tell(f"Round {number} of {self.terms.rounds}: {sites} sites.")
+        self.tell(f"Round {number} of {self.terms.rounds}: {sites} sites.")
         self._came = {}
         self._opened, self._short = self._now(), ""
         shutil.rmtree(self.folder / UPDATES / f"{number:03d}", ignore_errors=True)
@@ -378,7 +379,7 @@ class Coordinator:
         if self.terms is None:  # killed after the last site joined, or this run waits for fewer
             self._begin_if_all()
             return
-        self._tell(
+        self.tell(
             f"Goes on with {len(self.hellos)} sites after round {self.round} of {self.terms.rounds}; "
             f"{len(self._came)} have answered already."
         )

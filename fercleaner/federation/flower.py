@@ -49,16 +49,31 @@ def server_app(
     ------
     MissingDependency
         flwr is not installed.
+    SiteError
+        Secure aggregation is asked for: at once, or, where a callable makes the coordinator, before a node is asked.
     """
     flower = _flower()
     app = flower.ServerApp()
+    if isinstance(coordinator, Coordinator):
+        _check_robust(coordinator.plan.settings.aggregate)
 
     def main(grid: Any, context: Any) -> None:
         here = coordinator if isinstance(coordinator, Coordinator) else coordinator(context)
+        _check_robust(here.plan.settings.aggregate)
         _run(grid, here, _nodes(grid, here.plan.sites, wait), timeout)
 
     app.main()(main)
     return app
+
+
+def _check_robust(aggregate: str, site: str = "") -> None:
+    """Raise SiteError where steps are to be joined under masks: keys and masked steps are not carried by Flower."""
+    if aggregate == SECURE:
+        who = f"Site '{site}' asks" if site else "The coordinator asks"
+        raise SiteError(
+            f"{who} for secure aggregation, which Flower does not carry here. Run fercleaner coordinate and site "
+            'under --aggregate secure, or choose aggregate="robust".'
+        )
 
 
 def _nodes(grid: Any, count: int, wait: float) -> list[int]:
@@ -79,8 +94,6 @@ def _run(grid: Any, coordinator: Coordinator, nodes: list[int], timeout: float |
             raise SiteError(f"Two nodes are called '{name}'. Give one of them another name.")
         names[node] = name
         coordinator.hello(names[node], message)
-    if coordinator.terms is not None and coordinator.terms.aggregate == SECURE:
-        raise SiteError("Secure aggregation is not carried by Flower here. Use coordinate and site, or robust.")
     if coordinator.terms is None:
         raise SiteError(f"{len(names)} nodes have joined; {coordinator.plan.sites} sites are waited for.")
     while not coordinator.done:
@@ -109,13 +122,17 @@ def client_app(open_site: Callable[[Any], Participant], out: Callable[[Any], Pat
         Where the refined file of a context goes; messages are logged beside it before they are sent.
     noise : float
         As of `heads.Step.send`.
+
+    A site whose conditions ask for secure aggregation answers no message: SiteError before its hello.
     """
     flower = _flower()
     app, sites = flower.ClientApp(), dict[int, Participant]()
 
     def here(context: Any) -> Participant:
         if context.node_id not in sites:
-            sites[context.node_id] = open_site(context)
+            site = open_site(context)
+            _check_robust(site.conditions.aggregate, site.name)
+            sites[context.node_id] = site
         return sites[context.node_id]
 
     def log(context: Any) -> MessageLog:

@@ -16,9 +16,9 @@ from ..pipeline.inputs import Callbacks, Resources, Sources
 from ..pipeline.refine import emptied_classes, gather, run
 from ..results.assemble import assembled
 from .features import design, median_distance, shared_views, unit_views
-from .heads import Step, check_heads, class_columns, posteriors
+from .heads import Step, check_heads, class_columns, own_posteriors, posteriors
 from .messages import Message, check_leaving, encode, of_hello, of_masked, of_update, text_of
-from .reading import read_labels, share_of_others, together
+from .reading import read_beside_both, share_of_others, together
 from .rounds import Update, start
 from .secure import Keys, Member, Roster, covered
 from .terms import PARTS, PROTOCOL, SECURE, Conditions, Hello, SiteError, Terms, agree, check_site, hello_of
@@ -38,9 +38,9 @@ class Participant:
 
     The site refines its labels alone, by any method. What it holds its faces to be then (r) trains the shared heads,
     round after round (`heads.Step`). In the end the head of its part, which never learned from it, says what its faces
-    show; the site reads its labels beside that through a transition matrix and class frequencies of its own
-    (`reading.read_labels`), and joins the answer with its own, the more the fewer faces it has and as far as its own
-    labels bear the head out (`reading.together`).
+    show; the site reads its labels beside that, and beside a head of its own where its labels are likelier so
+    (`reading.read_beside_both`), through a transition matrix and class frequencies of its own. It joins the answer with
+    its own, the more the fewer faces it has and as far as its labels bear the heads out (`reading.together`).
 
     Parameters
     ----------
@@ -141,16 +141,16 @@ class Participant:
             raise SiteError(f"Site '{self.name}' has not begun.")
         check_heads(heads, self.terms)
         refinement, evidence = self.alone(), self._evidence
-        used, share = bool(heads[self._part].any()), 0.0
+        used, shares = bool(heads[self._part].any()), {"share": 0.0, "share_of_head": 0.0}
         if used:
             said = self.shared(heads)
-            refinement, share = self._joined(refinement, said)
+            refinement, shares = self._joined(refinement, said)
             evidence = replace(evidence, posteriors={**evidence.posteriors, SHARED: said})
         for sentence in refinement.notes:
             self.callbacks.note(sentence)
         for name in emptied_classes(self.samples, refinement):
             self.callbacks.note(f"No face is refined to {name}: all labels of that class are held to be wrong.")
-        about = {"site": self.name, "part": self._part, "rounds": rounds, "gave": self.gives, "share": share}
+        about = {"site": self.name, "part": self._part, "rounds": rounds, "gave": self.gives, **shares}
         return assembled(
             self.samples,
             evidence,
@@ -160,14 +160,18 @@ class Participant:
             about={"notes": list(refinement.notes), "federation": about},
         )
 
-    def _joined(self, alone: Refinement, said: Posteriors) -> tuple[Refinement, float]:
-        """Return the site's answer with the others', labels of less than .5 flagged, and how much the others count."""
+    def _joined(self, alone: Refinement, said: Posteriors) -> tuple[Refinement, dict[str, float]]:
+        """Return the site's answer with the others', labels of less than .5 flagged, and how much the others count.
+
+        That is the share of what is read beside the heads, and the shared head's share among these.
+        """
         samples = self.samples
         fold = fold_numbers(samples.ids, samples.group, FOLDS, self.resources.seed)
         given = samples.given.astype(np.float64)
-        others, borne_out = read_labels(said.values.astype(np.float64), given, self.found, fold)
-        share = share_of_others(self.faces) * borne_out
-        refined = together(alone.distribution.astype(np.float64), others, self.found, share)
+        own = own_posteriors(self._design, given, self.found, fold)
+        read, of_head = read_beside_both(said.values.astype(np.float64), own, given, self.found, fold)
+        share = share_of_others(self.faces) * read.borne_out
+        refined = together(alone.distribution.astype(np.float64), read.distribution, self.found, share)
         quality, weight = quality_and_weight(samples, refined, self.found)
         joined = replace(
             alone,
@@ -176,7 +180,7 @@ class Participant:
             weight=np.where(self.found, weight, alone.weight).astype(np.float32),
             flagged=np.where(self.found, samples.labeled & (quality < 0.5), alone.flagged),
         )
-        return joined, share
+        return joined, {"share": share, "share_of_head": of_head}
 
 
 def rehearsed(site: Participant, noise: float = 0.0) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..core.arrays import Bools, Doubles, Ints
@@ -23,17 +25,72 @@ OWN_FACES = 300.0
 #: Share of the labels' entropy that a shared head must explain to count in full. On FER2013 dealt to ten sites by alpha
 #: .1 to 10 it explains .06 to .77, least with 30 % wrong labels; with its answers shuffled, 0.
 BORNE_OUT = 0.05
+#: Shares of the shared head beside the site's own that are tried, from all to nothing.
+HEAD_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
+#: Standard errors by which labels must be likelier with less of the shared head before less of it is taken.
+ERRORS = 1.0
 #: Steps of the EM algorithm.
 STEPS = 15
-#: Shares are held above this before they are multiplied.
-LEAST = 1e-3
+#: Shares are held above this before they are multiplied, and chances before their logarithm is taken.
+LEAST, LEAST_LIKELY = 1e-3, 1e-12
 
 
-def read_labels(said: Doubles, given: Doubles, known: Bools, fold: Ints) -> tuple[Doubles, float]:
-    """Return P(true | face, label) by a shared head and the site's own noise, (N, C), and how far labels bear it out.
+class Read(NamedTuple):
+    """What is read of a site's labels beside a head.
 
-    Rows are zero where the head knows nothing. The second number, in [0, 1], is the share of the labels' entropy that
-    p pi / m T explains, over `BORNE_OUT`: 0 for a head that says nothing about this site, whoever broke it.
+    Parameters
+    ----------
+    distribution : (N, C) float64
+        P(true | face, label); zero rows where the head knows nothing.
+    expected : (N, C) float64
+        P(label | face), by a transition matrix and frequencies of other folds; zero rows likewise.
+    borne_out : float in [0, 1]
+        Share of the labels' entropy that `expected` explains, over `BORNE_OUT`: 0 for a head that says nothing about
+        this site, whoever broke it.
+    """
+
+    distribution: Doubles
+    expected: Doubles
+    borne_out: float
+
+
+def read_beside_both(shared: Doubles, own: Doubles, given: Doubles, known: Bools, fold: Ints) -> tuple[Read, float]:
+    """Return what is read of a site's labels beside the shared head and the site's own, and the shared one's share a.
+
+    What is read beside is a shared + (1 - a) own. a is the largest of `HEAD_SHARES` under which the site's labels, each
+    by noise and frequencies learned from other folds, are as likely as under the best of them, to `ERRORS` standard
+    errors of the mean difference of their logarithms. Where a site's classes or its noise are unlike the others', its
+    own head says more of its faces, and the shared one cannot do harm.
+
+    Parameters
+    ----------
+    shared, own : (N, C) float64
+        Posteriors, the own ones out of fold (`heads.own_posteriors`); zero rows where nothing is known.
+    given, known, fold
+        As of `read_labels`.
+
+    Source
+    ------
+    Stacking: Wolpert, Neural Networks 5, 1992. The rule of one standard error: Breiman, Friedman, Olshen and Stone,
+    Classification and Regression Trees, 1984.
+    """
+    found = {a: read_labels(a * shared + (1 - a) * own, given, known, fold) for a in HEAD_SHARES}
+    labeled = known & (given.sum(1) > 0)
+    if not labeled.any():
+        return found[1.0], 1.0
+    logs = {a: np.log(np.maximum((one.expected * given)[labeled].sum(1), LEAST_LIKELY)) for a, one in found.items()}
+    best = max(HEAD_SHARES, key=lambda a: float(logs[a].mean()))
+
+    def as_likely(a: float) -> bool:
+        less = logs[best] - logs[a]
+        return bool(less.mean() <= ERRORS * less.std() / np.sqrt(len(less)))
+
+    chosen = next(filter(as_likely, HEAD_SHARES))
+    return found[chosen], chosen
+
+
+def read_labels(said: Doubles, given: Doubles, known: Bools, fold: Ints) -> Read:
+    """Return what is read of a site's labels beside a head, by the site's own noise.
 
     With p the head's posteriors, squared (`SHARPENED`), the site's transition matrix T and class frequencies pi are the
     likeliest for its own labels, by EM from belief in the labels (`RIGHT`) and in the frequencies m of p:
@@ -47,7 +104,7 @@ def read_labels(said: Doubles, given: Doubles, known: Bools, fold: Ints) -> tupl
     Parameters
     ----------
     said : (N, C) float64
-        The shared head's posteriors, zero rows where it knows nothing.
+        The head's posteriors, zero rows where it knows nothing.
     given : (N, C) float64
         Zero rows without a label.
     known : (N,) bool
@@ -77,7 +134,7 @@ def read_labels(said: Doubles, given: Doubles, known: Bools, fold: Ints) -> tupl
         result[rows] = LabelModel(transition, 1.0).posterior(here, given[rows])
         expected[rows] = here @ transition
     share = explained(expected[labeled], given[labeled], class_frequencies(given[labeled])) if labeled.any() else 0.0
-    return result, min(share / BORNE_OUT, 1.0)
+    return Read(result, expected, min(share / BORNE_OUT, 1.0))
 
 
 def share_of_others(faces: int) -> float:

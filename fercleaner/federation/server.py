@@ -52,7 +52,11 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing: the coordinator tells what happens."""
 
     def _hello(self, site: str, data: bytes) -> dict[str, Any]:
-        self.server.coordinator.hello(site, _of_kind("hello", data, site))
+        try:
+            self.server.coordinator.hello(site, _of_kind("hello", data, site))
+        except SiteError as error:
+            self.server.coordinator.tell(f"Refused: {error}")  # whoever runs it may be who can mend it
+            raise
         return {"joined": True}
 
     def _update(self, site: str, data: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core.arrays import Progress
 from ..core.types import ActionUnits, Features, Landmarks, Posteriors
-from ..similarity.neighbors import Index
+from ..similarity.neighbors import Index, Searches
 
 if TYPE_CHECKING:
     from ..extraction.cache import FeatureCache
@@ -51,6 +51,11 @@ class Resources:
     find_groups : bool
         Whether faces that pass for one subject in one moment are found and kept apart, beside the groups that the set
         comes with.
+    searcher : callable, optional
+        Makes what searches a view, as for comparison, in place of `index`, which is "exact" then
+        (`engine.neighbors.part_search`).
+    memory : int, optional
+        Bytes that a run may hold: one that needs more is refused before its neighbors are searched (`memory`).
     """
 
     cache: FeatureCache | None = None
@@ -59,6 +64,8 @@ class Resources:
     index: Index = "auto"
     seed: int = 0
     find_groups: bool = True
+    searcher: Callable[[Features], Searches] | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,14 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.arrays import Bools, Ints, Strings
+from ..core.arrays import Bools, Ints, Progress, Strings
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors, Samples
 from ..similarity.groups import alike_pairs, grouped, person_pairs
-from ..similarity.neighbors import Searcher, searcher
+from ..similarity.neighbors import Searches, searcher
 from ..similarity.neighbors.side import SEARCHED_UP_TO, WIDER, from_views
 from ..similarity.whitening import JOINT, join, row_blocks
 from .inputs import Callbacks, Resources
+
+#: Share of the true nearest outside a face's group that is found, at least, where groups were not known before the
+#: search. `neighbors.RECALL` would mean to search all faces twice: at 300,000 that takes twice the time for .0006 of
+#: average precision (docs/speed.md).
+AMONG_STRANGERS = 0.95
 
 
 def search(
@@ -51,29 +56,40 @@ def search(
     assert parted.group is not None  # something was found
     del whole  # each table goes when its successor is there: they are the largest part of a large set's memory
     names, again = list(tables), dict[str, Neighbors]()
+    deeper = False
     for name in names:
         if name in searchers:
-            again[name] = _parted(tables.pop(name), searchers.pop(name), parted.group, k)
+            table = tables.pop(name)
+            again[name] = _parted(table, searchers.pop(name), parted.group, k, callbacks.stage(f"neighbors: {name}"))
+            deeper |= again[name].search.get("depth") != table.search.get("depth")
     _say(again.values(), callbacks)
-    if tables:
+    if tables and deeper:
+        del tables[JOINT]
+        again[JOINT] = from_views(ready, again, k, apart=parted.group)
+    elif tables:
         again[JOINT] = _parted_among(tables.pop(JOINT), ready, parted.group, again)
     return parted, {name: _cut(again.pop(name), k) for name in names}
 
 
 def _tables(
     samples: Samples, k: int, joint: bool, ready: Mapping[str, Features], resources: Resources, callbacks: Callbacks
-) -> tuple[dict[str, Neighbors], dict[str, Searcher]]:
+) -> tuple[dict[str, Neighbors], dict[str, Searches]]:
     """Return the tables of all views, the joint one last, and what searched them.
 
     In larger sets the neighbors by all views are chosen among those of the single ones (`side.from_views`), whose
     tables are `WIDER` for it; they are cut to k when groups are known.
     """
     among = joint and resources.index != "exact" and len(samples) > SEARCHED_UP_TO
-    tables, searchers = dict[str, Neighbors](), dict[str, Searcher]()
+    tables, searchers = dict[str, Neighbors](), dict[str, Searches]()
     views = dict(ready) if among or not joint else {**ready, JOINT: join(ready)}
     for name, view in views.items():
         wide = max(k, WIDER) if among else k
-        searchers[name] = searcher(view, k, center=False, index=resources.index, device=resources.device)
+        searchers[name] = (
+            searcher(view, center=False, index=resources.index, device=resources.device)
+            if resources.searcher is None
+            else resources.searcher(view)
+        )
+        searchers[name].tune(k, apart=samples.group)
         stage = callbacks.stage(f"neighbors: {name}")
         tables[name] = searchers[name].nearest(wide, apart=samples.group, progress=stage)
     if among:
@@ -119,13 +135,15 @@ def keep_apart(
 
 
 def _say(tables: Iterable[Neighbors], callbacks: Callbacks) -> None:
-    """Tell a user of approximate searches."""
+    """Tell a user of approximate searches, and of a recall that is below what was wanted."""
     for table in tables:
         how = table.search
         if "recall" in how:
+            wanted = how["recall_wanted"]
+            short = f", fewer than the {100 * wanted:g} % wanted" if round(how["recall"], 3) < wanted else ""
             callbacks.note(
                 f"neighbors: {table.view}: searched approximately ({how['index']}, depth {how['depth']}); "
-                f"{100 * how['recall']:.1f} % of the true {how['recall_at']} nearest are found, measured on "
+                f"{100 * how['recall']:.1f} % of the true {how['recall_at']} nearest are found{short}, measured on "
                 f"{how['recall_faces']:,} faces. --index exact finds all and takes longer."
             )
 
@@ -167,12 +185,17 @@ def _mended(table: Neighbors, rows: Bools, other: Neighbors) -> Neighbors:
     return replace(table, indices=indices, similarity=similarity)
 
 
-def _parted(table: Neighbors, searching: Searcher, group: Strings, k: int) -> Neighbors:
+def _parted(table: Neighbors, searching: Searches, group: Strings, k: int, progress: Progress) -> Neighbors:
     """Return a neighbor table with members of one group taken out, others moved up from further away.
 
-    The first k columns are complete: faces that have fewer left are searched again. The recall of an approximate search
-    is measured anew: strangers are further away than pictures of one subject, and harder to find.
+    The first k columns are complete: faces that have fewer left are searched again. All are where an approximate index
+    must look deeper than it did for `AMONG_STRANGERS`: they are further away than pictures of one subject, and harder
+    to find.
     """
+    depth = searching.depth
+    searching.tune(k, apart=group, recall=AMONG_STRANGERS)
+    if searching.depth > depth:
+        return searching.nearest(table.k, apart=group, progress=progress)
     groups, short = group_numbers(table.ids, group), np.zeros(len(table), dtype=np.bool_)
     indices, similarity = table.indices.copy(), table.similarity.copy()
     for part in row_blocks(len(table)):
@@ -189,4 +212,4 @@ def _parted(table: Neighbors, searching: Searcher, group: Strings, k: int) -> Ne
     parted = replace(table, indices=indices, similarity=similarity)
     if short.any():
         parted = _mended(parted, short, searching.nearest(table.k, apart=group, only=short))
-    return replace(parted, search={**table.search, **searching.recall_of(parted, k, apart=group)})
+    return replace(parted, search=searching.about)

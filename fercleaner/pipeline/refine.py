@@ -25,6 +25,7 @@ from ..similarity.whitening import JOINT, whitened
 from .given import check_given, check_method
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, encoder_names
+from .memory import check_memory, check_promise
 from .mirror import mirror_encoders, mirrored_views
 from .neighborhoods import keep_apart, search
 from .notes import note_missing, note_run
@@ -78,7 +79,8 @@ def refine(
     Raises
     ------
     InputError
-        No labeled face, something the method needs is missing, or a precision outside (0, 1).
+        No labeled face, something the method needs is missing, a precision outside (0, 1), or more memory needed than
+        there may be.
     FeatureError
         No picture can be read, or weights are missing.
     """
@@ -93,6 +95,8 @@ def refine(
     require_labels(samples, method.name)
     check_groups(samples)
     base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
+    check_promise(resources.memory, method, precision=precision is not None)
+    check_memory(resources.memory, samples.ids, {view.view: view for view in sources.views})
     evidence = gather(samples, method, sources, resources, callbacks)
     samples = evidence.samples
     stage = callbacks.stage(method.name)
@@ -170,6 +174,7 @@ def gather_for(
     sources = _builtin_expanded(samples, sources, resources, callbacks)
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
+    check_memory(resources.memory, samples.ids, views)
     k = max(_k(method) for method in methods)
     ready, neighbors, identity = whitened(views), dict[str, Neighbors](), sources.identity
     if "neighbors" in wanted:

@@ -31,7 +31,7 @@ def unit_rows(values: Floats, rows: Ints | None = None) -> Floats:
     n = len(values) if rows is None else len(rows)
     result: Floats = np.empty((n, values.shape[1]), dtype=np.float32)
     for part in row_blocks(n):
-        chosen = values[part if rows is None else rows[part]]
+        chosen = values[part if rows is None else rows[part]].astype(np.float32, copy=False)
         length = np.sqrt(np.einsum("nd,nd->n", chosen, chosen, dtype=np.float64))
         length = np.where((length > 0) & (np.abs(length - 1) > ROUNDING), length, 1.0).astype(np.float32)
         np.divide(chosen, length[:, None], out=result[part])

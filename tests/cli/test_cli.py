@@ -197,6 +197,17 @@ def test_refined_files_are_named_as_parquet(vectors):
     assert "is a folder" in fails(*arguments, "--out", vectors)
 
 
+def test_a_promise_of_memory_is_checked_before_the_set_is_read_and_told_of_at_the_end(vectors):
+    arguments = ("refine", "faces.csv", "--view", "v=v.npy", "--method", "hypergraph", "--device", "cpu")
+    assert "--memory lots: expected a size such as" in fails(*arguments, "--memory", "lots")
+    refused = fails("refine", "nowhere.csv", "--memory", "8GiB")
+    assert "how much memory consensus needs was not measured" in refused
+    assert "hypergraph needs about 1.2 GiB for 48 faces in 1 view" in fails(*arguments, "--memory", "1GiB")
+    assert not (vectors / "faces.refined.parquet").exists()
+    told = run(*arguments, "--memory", "64GiB").stderr
+    assert "of 64.0 GiB were held, mapped files included." in told
+
+
 def test_the_next_command_can_be_pasted(vectors):
     arguments = ("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
     assert "Next: fercleaner show 'my faces.parquet'\n" in run(*arguments, "--out", "my faces.parquet").stderr

@@ -1,4 +1,4 @@
-"""The same input, seed and number of threads give the same bytes; another number of threads moves nothing past 1e-6."""
+"""The same input, seed and number of threads give the same bytes; another number of threads moves nothing past 1e-5."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli_runs import labeled_vectors, process
 import fercleaner
 
 #: What another number of threads may move a distribution, and how near to its threshold a flag may then lie.
-CLOSE = 1e-6
+CLOSE = 1e-5
 
 
 def refined(folder: Path, method: str, threads: int, name: str) -> Path:
@@ -23,7 +23,7 @@ def refined(folder: Path, method: str, threads: int, name: str) -> Path:
 
 
 @pytest.mark.parametrize("method", ["hypergraph", "consensus"])
-def test_same_bytes_at_one_number_of_threads_and_within_1e_6_at_another(method, tmp_path):
+def test_same_bytes_at_one_number_of_threads_and_close_at_another(method, tmp_path):
     labeled_vectors(tmp_path, n=600, wrong=60)
     one, again = (refined(tmp_path, method, 1, name) for name in ("one.parquet", "again.parquet"))
     assert hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(again.read_bytes()).digest()

@@ -1,14 +1,20 @@
-"""Neighbors by Ray tasks on two nodes: those of one process, a node killed in the middle, a part that is damaged."""
+"""Neighbors by Ray tasks on two nodes: those of one process, a node killed in the middle, a folder that is gone."""
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
+
 import numpy as np
 import pytest
+from cli_runs import fails, labeled_vectors, run
 
-from fercleaner.core.errors import InputError, StoreError
+from fercleaner.core.errors import StoreError
 from fercleaner.core.types import Features
-from fercleaner.engine.neighbors import nearest_on_ray, write_part
+from fercleaner.engine import neighbors
+from fercleaner.engine.neighbors import part_search
 from fercleaner.engine.on_ray import Asked
+from fercleaner.results import parquet
 from fercleaner.similarity.neighbors import nearest
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'fercleaner[ray]')")
@@ -36,29 +42,56 @@ def view():
     return Features("view", np.array([f"{i:04d}" for i in range(FACES)]), values, found, {})
 
 
-def of(found):
-    best = [one for _, one in found]
-    return np.concatenate([b.indices for b in best]), np.concatenate([b.similarity for b in best])
-
-
 def test_two_nodes_one_killed_in_the_middle(view, tmp_path, nodes):
-    parts = write_part(tmp_path / "parts", view.values, view.found, np.arange(FACES), 4)
     one = nearest(view, 6, index="exact", center=False)
     node = nodes.add_node(num_cpus=2)
     seen = []
-    found = nearest_on_ray(parts, 6, Asked(), center=False, progress=lambda n, of: seen.append((n, of)))
-    first = next(found)
-    nodes.remove_node(node, allow_graceful=False)  # its tasks start again on the other
-    indices, similarity = of([first, *found])
-    assert np.array_equal(indices, one.indices)
-    assert np.array_equal(similarity, one.similarity)
-    assert seen[-1] == (4, 4)
+
+    def kill(done, total):
+        if not seen:
+            nodes.remove_node(node, allow_graceful=False)  # its tasks start again on the other
+        seen.append((done, total))
+
+    with part_search(tmp_path, Asked(), "cpu", print, faces=60) as searcher:
+        table = searcher(view).nearest(6, progress=kill)
+    assert np.array_equal(table.indices, one.indices)
+    assert np.array_equal(table.similarity, one.similarity)
+    assert len(seen) == 4
+    assert seen[-1] == (view.found.sum(),) * 2
 
 
-def test_a_part_that_is_damaged_is_named(view, tmp_path, nodes):
-    parts = write_part(tmp_path / "parts", view.values, view.found, np.arange(FACES), 2)
-    (tmp_path / "parts" / "0001.values.npy").write_bytes(b"none")
-    with pytest.raises(StoreError, match=r"Part 1 in .*part 1 cannot be read"):
-        list(nearest_on_ray(parts, 3, Asked()))
-    with pytest.raises(InputError, match="k = 0"):
-        next(nearest_on_ray(parts, 0, Asked()))
+def test_refine_on_ray_makes_the_file_of_the_exact_index(tmp_path, nodes, monkeypatch):
+    labeled_vectors(tmp_path, n=96)
+    asked = ("refine", tmp_path / "faces.csv", "--view", f"v={tmp_path / 'v.npy'}", "--landmarks", "none")
+    run(*asked, "--index", "exact", "--out", tmp_path / "one.parquet")
+    monkeypatch.setattr(neighbors, "part_search", partial(part_search, faces=40))
+    run(*asked, "--neighbors", tmp_path / "parts", "--engine", "ray", "--out", tmp_path / "ray.parquet")
+    one, other = parquet.load(tmp_path / "one.parquet"), parquet.load(tmp_path / "ray.parquet")
+    for field in ("distribution", "weight", "quality", "flagged", "changed", "reason"):
+        assert np.array_equal(getattr(one, field), getattr(other, field)), field
+    assert one.neighbors_for == other.neighbors_for
+    assert len(list((tmp_path / "parts").glob("*/*/*.npz"))) >= 3
+
+
+def test_files_that_a_machine_does_not_see_are_named(view, tmp_path, nodes):
+    with part_search(tmp_path / "parts", Asked(), "cpu", print, faces=60) as searcher:
+        made = searcher(view)
+        runner = made.runner
+
+        def gone(tasks):
+            shutil.rmtree(tmp_path / "parts")
+            return runner(tasks)
+
+        object.__setattr__(made, "runner", gone)
+        with pytest.raises(StoreError, match=r"Neighbors of part 0 in part 0 in .*cannot be read on .*all machines"):
+            made.nearest(3)
+
+
+def test_no_cluster_at_the_address_is_told_at_once(tmp_path):
+    labeled_vectors(tmp_path)
+    ray.shutdown()
+    told = fails(
+        *("refine", tmp_path / "faces.csv", "--view", f"v={tmp_path / 'v.npy'}", "--out", tmp_path / "o.parquet"),
+        *("--neighbors", tmp_path / "parts", "--engine", "ray", "--address", "127.0.0.1:1"),
+    )
+    assert "--address 127.0.0.1:1: no Ray cluster answers there" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ pytest.importorskip("flwr")
 from fercleaner.federation import flower
 from fercleaner.federation.coordinator import Coordinator, Plan
 from fercleaner.federation.simulate import federate
-from fercleaner.federation.terms import SiteError
+from fercleaner.federation.terms import Conditions, SiteError
 from fercleaner.results import parquet
 
 NAMES = ("one", "two", "three")
@@ -91,6 +92,26 @@ def test_two_nodes_of_one_name_are_refused(tmp_path):
     with pytest.raises(SiteError, match=r"Two nodes are called 'one'\. Give one of them another name"):
         played(tmp_path, here=here)
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_secure_aggregation_is_refused_before_a_node_is_asked(tmp_path):
+    asked = Coordinator(tmp_path / "state", Plan(3, replace(SMALL, aggregate="secure")), lambda sentence: None)
+    said = r"The coordinator asks for secure aggregation, which Flower does not carry here\. Run fercleaner coordinate"
+    with pytest.raises(SiteError, match=said):
+        flower.server_app(asked)
+    client = flower.client_app(sites().get, lambda at: tmp_path / "out.parquet")
+    grid = Loop(client, (1, 2, 3))
+    with pytest.raises(SiteError, match=said):
+        flower.server_app(lambda context: asked)(grid, grid.contexts[1])
+    assert set(grid.count.values()) == {0}
+
+
+def test_a_site_under_secure_aggregation_says_no_hello(tmp_path):
+    here = sites()
+    here[2].conditions = Conditions(aggregate="secure")
+    with pytest.raises(SiteError, match="Site 'two' asks for secure aggregation, which Flower does not carry here"):
+        played(tmp_path, here=here)
+    assert not (tmp_path / "2.parquet.messages").exists()
 
 
 def test_a_round_that_nobody_answers_ends_with_a_message(tmp_path):

@@ -256,3 +256,31 @@ def test_what_the_commands_need_is_said_before_anything_is_read(tmp_path):
     wrong = fails("site", faces, "--view", view, "--coordinator", "x:1", "--key", tmp_path / "k")
     assert "no such file" in wrong
     assert "expected HOST:PORT" in fails("coordinate", "--sites", 2, "--state", tmp_path / "s", "--listen", "x")
+
+
+def test_a_key_or_terms_that_do_not_fit_are_told_before_the_set_is_read(tmp_path, ring):
+    labeled_vectors(tmp_path)
+    other = KeyRing(tmp_path / "other")
+    (stranger,) = other.invite(["one"])
+    server, _, _ = serving(tmp_path / "state", ring, Plan(3, SMALL))
+    where = f"127.0.0.1:{server.server_address[1]}"
+    asked = ("site", tmp_path / "no such set.csv", "--coordinator", where, "--wait", 0, "--out", tmp_path / "o.parquet")
+    said = fails(*asked, "--key", stranger)
+    assert f"Site 'one': {where} is not the coordinator that this key is for" in said
+    said = fails(*asked, "--key", ring.folder / "one.key", "--least-faces", 10**6)
+    assert "under the coordinator's terms" in said
+    assert "No step was sent" in said
+    server.shutdown()
+
+
+def test_whom_it_refuses_the_coordinator_tells_too(tmp_path, ring):
+    server, _, told = serving(tmp_path / "state", ring, Plan(3, SMALL))
+    for name, more in (("one", {}), ("two", {"encoder": "other"})):
+        link = Link(server.server_address, key_of(ring, name), 5, print)
+        hello = MessageLog(tmp_path / name).keep(of_hello(site(name, 60, **more)[0].hello(), PROTOCOL), "hello.msg")
+        with suppress(SiteError):
+            link.post("/hello", hello)
+    assert told[0] == "Site 'one' joined, 1 of 3: 60 labeled faces."
+    assert told[1].startswith("Refused: Site 'two': view 'v' comes from another encoder")
+    assert len(told) == 2
+    server.shutdown()

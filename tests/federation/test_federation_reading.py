@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fercleaner.federation.heads import CONSTANT_RIDGE, LEAST_SCORE, own_posteriors
 from fercleaner.federation.reading import (
     LEAST,
     NOISE_FACES,
@@ -12,10 +13,12 @@ from fercleaner.federation.reading import (
     SHARE_FACES,
     SHARPENED,
     STEPS,
+    read_beside_both,
     read_labels,
     share_of_others,
     together,
 )
+from fercleaner.federation.terms import RIDGE
 
 
 def drawn(n=400, c=3, seed=0, wrong=0.3):
@@ -56,13 +59,13 @@ def by_loops(said, given, fold):
 
 def test_the_formula_by_loops():
     said, given, _, fold = drawn(n=40)
-    read, _ = read_labels(said, given, np.ones(40, dtype=bool), fold)
+    read = read_labels(said, given, np.ones(40, dtype=bool), fold).distribution
     assert np.allclose(read, by_loops(said, given, fold), atol=1e-9)
 
 
 def test_a_site_that_calls_one_class_another_is_read_so():
     said, given, truth, fold = drawn()
-    read, borne_out = read_labels(said, given, np.ones(400, dtype=bool), fold)
+    read, _, borne_out = read_labels(said, given, np.ones(400, dtype=bool), fold)
     assert borne_out == 1.0
     assert (read.argmax(1) == truth).mean() > (given.argmax(1) == truth).mean() + 0.03
     turned = (given.argmax(1) == 1) & (truth == 0)
@@ -85,14 +88,14 @@ def test_labels_of_a_fold_move_the_matrix_of_the_others_alone():
 def test_a_head_that_says_nothing_of_this_site_does_not_count():
     said, given, _, fold = drawn()
     known, order = np.ones(400, dtype=bool), np.random.default_rng(0).permutation(400)
-    assert read_labels(said[order], given, known, fold)[1] == 0.0
-    assert read_labels(np.zeros_like(said), given, np.zeros(400, dtype=bool), fold)[1] == 0.0
+    assert read_labels(said[order], given, known, fold).borne_out == 0.0
+    assert read_labels(np.zeros_like(said), given, np.zeros(400, dtype=bool), fold).borne_out == 0.0
 
 
 def test_unknown_and_unlabeled_faces():
     said, given, _, fold = drawn(n=50)
     said[3], given[4] = 0, 0
-    read, _ = read_labels(said, given, said.any(1), fold)
+    read = read_labels(said, given, said.any(1), fold).distribution
     assert not read[3].any()
     assert np.isclose(read[4].sum(), 1)
     assert read[4].argmax() == said[4].argmax()
@@ -101,9 +104,42 @@ def test_unknown_and_unlabeled_faces():
 def test_classes_can_be_renamed_and_faces_renumbered():
     said, given, _, fold = drawn(n=60)
     known, order, turn = np.ones(60, dtype=bool), np.random.default_rng(1).permutation(60), [2, 0, 1]
-    plain, _ = read_labels(said, given, known, fold)
+    plain = read_labels(said, given, known, fold).distribution
     assert np.allclose(read_labels(said[order], given[order], known, fold[order])[0], plain[order], atol=1e-12)
     assert np.allclose(read_labels(said[:, turn], given[:, turn], known, fold)[0], plain[:, turn], atol=1e-12)
+
+
+def test_expected_labels_are_those_of_the_noise():
+    said, given, truth, fold = drawn(n=4000)
+    expected = read_labels(said, given, np.ones(4000, dtype=bool), fold).expected
+    assert np.allclose(expected.sum(1), 1)
+    turned = (given.argmax(1) == 1)[truth == 0].mean()  # .3 of class 0 are called 1
+    assert expected[truth == 0, 1].mean() == pytest.approx(turned, abs=0.06)
+
+
+def test_the_shared_head_stays_unless_labels_are_likelier_without_it():
+    said, given, _, fold = drawn()
+    known, order = np.ones(400, dtype=bool), np.random.default_rng(0).permutation(400)
+    weak = 0.9 / 3 + 0.1 * said
+    for own in (weak, said, said[order]):  # worse, as good, of other faces
+        read, share = read_beside_both(said, own, given, known, fold)
+        assert share == 1.0
+        assert np.array_equal(read.distribution, read_labels(said, given, known, fold).distribution)
+    read, share = read_beside_both(said[order], said, given, known, fold)
+    assert share == 0.0
+    assert np.array_equal(read.distribution, read_labels(said, given, known, fold).distribution)
+    half = np.arange(400) % 2 == 0  # each head knows other faces
+    read, share = read_beside_both(
+        np.where(half[:, None], said, said[order]), np.where(half[:, None], said[order], said), given, known, fold
+    )
+    assert share == 0.5
+
+
+def test_a_site_without_labels_takes_the_shared_head():
+    said, given, _, fold = drawn(n=30)
+    read, share = read_beside_both(said, np.zeros_like(said), np.zeros_like(given), np.ones(30, dtype=bool), fold)
+    assert share == 1.0
+    assert read.borne_out == 0.0
 
 
 def test_the_fewer_faces_the_more_the_others_count():
@@ -119,3 +155,26 @@ def test_answers_are_joined_by_their_logarithms():
     assert np.allclose(joined[0], wanted / wanted.sum())
     assert np.array_equal(joined[1], alone[1])
     assert np.allclose(together(alone, others, np.ones(2, dtype=bool), 0.0), (alone + LEAST) / (1 + 3 * LEAST))
+
+
+def test_a_head_of_the_sites_own_by_the_formula_and_out_of_fold():
+    rng = np.random.default_rng(3)
+    n, c = 60, 3
+    design = np.column_stack([rng.normal(size=(n, 8)), np.ones(n)]).astype(np.float32)
+    given, fold, found = np.eye(c)[rng.integers(c, size=n)], np.arange(n) % 5, rng.random(n) > 0.1
+    given[7] = 0
+    said = own_posteriors(design, given, found, fold)
+    for number in range(5):
+        rows = [i for i in range(n) if found[i] and given[i].any() and fold[i] != number]
+        gram = sum(np.outer(design[i], design[i]).astype(float) for i in rows) / len(rows)
+        ridge = np.full(9, RIDGE / np.sqrt((found & given.any(1)).sum()))
+        ridge[-1] = CONSTANT_RIDGE
+        head = np.linalg.solve(gram + np.diag(ridge), sum(np.outer(design[i], given[i]) for i in rows) / len(rows))
+        for i in np.flatnonzero(fold == number):
+            scores = np.maximum(design[i] @ head, 0) + LEAST_SCORE
+            assert np.allclose(said[i], scores / scores.sum() if found[i] else 0, atol=1e-5)
+    turned = given.copy()
+    turned[fold == 2] = np.roll(turned[fold == 2], 1, axis=1)
+    again = own_posteriors(design, turned, found, fold)
+    assert np.array_equal(again[fold == 2], said[fold == 2])
+    assert not np.array_equal(again[fold == 1], said[fold == 1])

@@ -99,11 +99,13 @@ def test_random_noise_equals_em_in_loops(shape, known):
     given, prior, other = soft_labels(rng, 24, 3), *rng.dirichlet(np.full(3, 8.0), 2)
     ratios = 1.5 * rng.normal(size=(24, 3)) + 2 * given + [0.0, 0.7, 0]
     model = fit_random(ratios, labels_of(given, prior, other if known else None), shape)
-    bias, sharp, matrix, likelihood = oracle.fit_random(ratios.tolist(), given, other if known else prior, shape)
+    start = other if known else prior
+    bias, sharp, matrix, likelihood, to_one = oracle.fit_random(ratios.tolist(), given, start, shape)
     np.testing.assert_allclose(model.bias, bias, atol=1e-8)
     np.testing.assert_allclose(model.transition, matrix, atol=1e-8)
     assert model.sharpness == pytest.approx(sharp, abs=1e-8)
     assert model.likelihood == pytest.approx(likelihood, abs=1e-7)
+    assert model.to_one == pytest.approx(to_one, abs=1e-8)
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.4])
@@ -163,13 +165,23 @@ def test_noise_of_clear_faces_is_random_where_it_was_put_in_so_and_not_else():
         assert noise.random == pytest.approx(expected, abs=0.05)
 
 
+def test_flips_of_one_class_to_one_other_are_seen_though_they_explain_little_of_all_labels():
+    """One of 12 classes is flipped to another at a rate of .4: 3 % of all labels."""
+    for rate, expected in ((0.0, 0), (0.4, 1)):
+        matrix = np.eye(12)
+        matrix[0, :2] = 1 - rate, rate
+        ratios, given, _ = sample(4, matrix, n=3600)
+        noise = measured_noise(ratios, labels_of(given))
+        assert noise.random == pytest.approx(expected, abs=0.05)
+
+
 @pytest.mark.parametrize(
     ("explained", "random", "expected"),
     [(0.05, 0, (0.02, 0, 0.98)), (0.25, 0, (1, 0, 0)), (0.6, 0, (1, 0, 0)), (0.8, 0, (0.6, 0, 0.4)),
      (0.5, 1, (0, 1, 0)), (0.175, 0.5, (0.25, 0.5, 0.25)), (0.075, 1, (0.01, 0.5, 0.49))],
 )  # fmt: skip
 def test_shares_by_hand(explained, random, expected):
-    noise = Noise(explained, random, ((1.0, RandomNoise(np.zeros(2), 1.0, np.eye(2), 0.0)),))
+    noise = Noise(explained, random, ((1.0, RandomNoise(np.zeros(2), 1.0, np.eye(2), 0.0, 0.0)),))
     assert noise.shares == pytest.approx(expected)
 
 

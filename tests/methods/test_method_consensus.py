@@ -19,7 +19,7 @@ from fercleaner.methods import contract
 from fercleaner.methods.base import keep_given, leading
 from fercleaner.methods.consensus.consensus import Consensus, Reader, surest_stay
 from fercleaner.methods.consensus.experts import KernelHead, fit_stack
-from fercleaner.methods.consensus.noise_models import Labels, measured_noise
+from fercleaner.methods.consensus.noise_models import Labels, Noise, measured_noise
 from fercleaner.methods.generated import make_evidence
 from fercleaner.noise.class_priors import base_rates, pooled_priors
 from fercleaner.noise.label_model import class_frequencies
@@ -67,6 +67,19 @@ def test_the_first_round_equals_the_loops(rates):
     np.testing.assert_allclose(answer.distribution, expected, atol=2e-3)
     quality = (expected * given).sum(1) / given.max(1, where=given > 0, initial=1e-9)
     np.testing.assert_allclose(answer.quality[rows], quality[rows], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("prior", "wild", "expected"),
+    [(None, 0.0, [0.5, 0.5]), ([0.8, 0.2], 0.0, [0.8, 0.2]), ([0.8, 0.2], 1.0, [0.1, 0.9]), (None, 1.0, [0.1, 0.9])],
+)
+def test_far_from_the_wild_frequencies_are_those_last_learned(prior, wild, expected):
+    """Nothing is explained, so that base rates (.1, .9) decide alone as far as the set is from the wild."""
+    given = np.eye(2)[np.arange(6) % 2]
+    labels = Labels(given, np.ones(6, dtype=bool), np.full(2, 0.5), np.zeros(6, dtype=np.int64), None)
+    noise = Noise(0.0, 0.0, ())
+    reader = Reader(labels, noise, {}, np.array([0.1, 0.9]), wild, None if prior is None else np.array(prior))
+    np.testing.assert_allclose(np.exp(reader.log_frequencies()), expected)
 
 
 @pytest.mark.parametrize("law", list(contract.LAWS))

@@ -295,12 +295,9 @@ def test_the_search_gets_what_the_run_was_given(monkeypatch):
     samples, truth = make_samples()
     asked = []
     searcher = neighborhoods.searcher
-    monkeypatch.setattr(
-        neighborhoods, "searcher", lambda view, k, **more: asked.append((k, more)) or searcher(view, k, **more)
-    )
+    monkeypatch.setattr(neighborhoods, "searcher", lambda view, **more: asked.append(more) or searcher(view, **more))
     run(samples, make_view("a", samples, truth), resources=Resources(device="cpu", index="ivf"))
-    ((k, more),) = asked
-    assert (k, more["index"], more["device"], more["center"]) == (8, "ivf", "cpu", False)
+    assert asked == [{"index": "ivf", "device": "cpu", "center": False}]
 
 
 def test_changed_means_another_class_and_not_flagged():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fercleaner.core.errors import InputError, MissingDependency
 from fercleaner.core.types import Features
-from fercleaner.similarity.neighbors import nearest, search, use_gpu
+from fercleaner.similarity.neighbors import among, nearest, search, use_gpu
 
 
 def features(values, found=None, view="clip"):
@@ -241,13 +241,13 @@ def test_memory_grows_with_n_and_never_with_its_square(monkeypatch):
     monkeypatch.setattr(search, "BLOCK", 256)
     view = features(np.random.default_rng(0).normal(size=(6000, 8)))
     widest = []
-    choose = search._choose
+    choose = among._choose
 
     def watched(faces, held, near, numbers, edge):
         widest.append(near.size)
         return choose(faces, held, near, numbers, edge)
 
-    monkeypatch.setattr(search, "_choose", watched)
+    monkeypatch.setattr(among, "_choose", watched)
     nearest(features(view.values[:50]), 5, device="cpu")
     tracemalloc.start()
     table = nearest(view, 5, device="cpu")
@@ -255,7 +255,7 @@ def test_memory_grows_with_n_and_never_with_its_square(monkeypatch):
     tracemalloc.stop()
     assert (table.indices >= 0).all()
     assert peak < 8e6
-    assert max(widest) <= 256 * (5 + search.SPARE + 1)
+    assert max(widest) <= 256 * (5 + among.SPARE + 1)
 
 
 def test_inputs_are_not_written_to():

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fercleaner.core.types import Features, Samples
+from fercleaner.core.types import Features, Neighbors, Samples
 from fercleaner.pipeline import neighborhoods
 from fercleaner.pipeline.inputs import Callbacks, Resources
-from fercleaner.similarity.neighbors import Searcher, nearest
+from fercleaner.similarity.neighbors import Searcher, nearest, places, searcher
 from fercleaner.similarity.neighbors.side import from_views
 from fercleaner.similarity.whitening import JOINT, join
 
@@ -122,6 +122,50 @@ def test_faces_that_groups_leave_short_are_searched_in_the_index_that_is_there(m
     assert len(asked) == 6
     assert len(again) == 3
     assert all(0 < only.sum() <= N // 5 for only in again)
+
+
+@pytest.mark.parametrize("up_to", [0, N])
+def test_an_approximate_index_is_searched_again_where_strangers_are_deeper(monkeypatch, up_to):
+    """Views in which a shallow look finds all of a group of six, and misses those beyond it."""
+    rng = np.random.default_rng(3)
+    far = {}
+    for name, view in views().items():
+        values = rng.normal(size=(N // 6, 12)).repeat(6, axis=0) + 0.05 * rng.normal(size=(N, 12))
+        far[name] = Features(name, view.ids, values.astype(np.float32), view.found)
+    late = np.array([f"g{i // 6}" for i in range(N)])
+    monkeypatch.setattr(places, "FACES_A_PLACE", 6)
+    monkeypatch.setattr(neighborhoods, "AMONG_STRANGERS", 0.99)
+    monkeypatch.setattr(neighborhoods, "SEARCHED_UP_TO", up_to)
+    monkeypatch.setattr(neighborhoods, "keep_apart", lambda given, *_, **__: given.replacing(group=late))
+    resources = Resources(device="cpu", index="ivf")
+    found = neighborhoods.search(samples(), 5, True, far, None, resources, Callbacks())[1]
+    for name, table in found.items():
+        side = join(far) if name == JOINT else far[name]
+        exact = nearest(side, 5, apart=late, center=False, index="exact", device="cpu")
+        same = (table.similarity >= exact.similarity[:, -1:] - 1e-6).mean()
+        assert same > (0.97 if "recall" in table.search else 0.8)
+        assert ((table.indices < 0) | (late[table.indices] != late[:, None])).all()
+    shallow = searcher(far["a"], center=False, index="ivf", device="cpu")
+    shallow.tune(5)
+    assert found["a"].search["depth"] > shallow.depth
+
+
+def test_a_user_is_told_where_the_recall_wanted_is_not_reached():
+    about = {
+        "index": "hnsw",
+        "depth": 768,
+        "recall": 0.94,
+        "recall_at": 15,
+        "recall_wanted": 0.99,
+        "recall_faces": 1024,
+    }
+    indices = np.zeros((2, 1), dtype=np.int64) - 1
+    table = Neighbors("a", np.array(["one", "two"]), indices, np.zeros((2, 1), dtype=np.float32), about)
+    notes = []
+    neighborhoods._say([table, replace(table, search={**about, "recall": 0.9896})], Callbacks(note=notes.append))
+    assert "94.0 % of the true 15 nearest are found" in notes[0]
+    assert "fewer than the 99 % wanted" in notes[0]
+    assert "wanted" not in notes[1]
 
 
 def test_a_user_is_told_of_approximate_tables_and_what_they_find():

@@ -1,15 +1,16 @@
-"""Neighbors shard by shard: those of one machine, bit for bit where the mean is, and of plain loops."""
+"""Neighbors part by part: those of one search, bit for bit, and of plain loops."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from fercleaner.core.errors import InputError
 from fercleaner.core.groups import group_numbers
 from fercleaner.core.types import Features
 from fercleaner.similarity.neighbors import nearest
-from fercleaner.similarity.neighbors.sharded import Best, Part, mean_of, merged_best, nearest_by_parts, summed
+from fercleaner.similarity.neighbors.sharded import Best, Parted, merged_best, slices
 
 
 def view(n=300, d=12, seed=0, missing=0.1):
@@ -24,45 +25,33 @@ def view(n=300, d=12, seed=0, missing=0.1):
     return Features("view", ids, values, found, {}), np.array([f"g{i // 3}" if i % 2 else "" for i in range(n)])
 
 
-def cut(features, apart, edges):
-    group = group_numbers(features.ids, apart)
-    return [
-        Part(a, features.values[a:b], features.found[a:b], group[a:b])
-        for a, b in zip([0, *edges], [*edges, len(features)], strict=True)
-    ]
-
-
-def whole(parts, k, **options):
-    found = [best for _, best in nearest_by_parts(parts.__getitem__, len(parts), k, **options)]
-    return np.concatenate([b.indices for b in found]), np.concatenate([b.similarity for b in found])
+def whole(features, apart, edges, k, values=None):
+    """Return the neighbors of all faces, searched between any two of the parts that `edges` cut."""
+    rows = np.flatnonzero(features.found)
+    parted = Parted(features.values if values is None else values, group_numbers(features.ids, apart), rows, rows)
+    ends = np.searchsorted(rows, [0, *edges, len(features)]).tolist()
+    parts = [slice(a, b) for a, b in pairwise(ends)]
+    indices, similarity = np.full((len(features), k), -1), np.zeros((len(features), k), dtype=np.float32)
+    for block in parts:
+        best = merged_best([parted.nearest(block, part, k) for part in parts], k)
+        indices[rows[block]], similarity[rows[block]] = best
+    return indices, similarity
 
 
 @pytest.mark.parametrize("edges", [[], [150], [1, 2, 100], [70, 140, 210, 299]])
 @pytest.mark.parametrize("k", [1, 5, 40])
-def test_any_cut_gives_the_neighbors_of_one_machine(edges, k):
+def test_any_cut_gives_the_neighbors_of_one_search(edges, k):
     features, apart = view()
     one = nearest(features, k, apart=apart, index="exact", center=False)
-    indices, similarity = whole(cut(features, apart, edges), k, center=False)
+    indices, similarity = whole(features, apart, edges, k)
     assert np.array_equal(indices, one.indices)
     assert np.array_equal(similarity, one.similarity)
 
 
-def test_centered_to_the_tie_rule():
-    features, apart = view(seed=3)
-    one = nearest(features, 8, apart=apart, index="exact")
-    indices, similarity = whole(cut(features, apart, [90, 200]), 8)
-    assert np.allclose(similarity, one.similarity, atol=1e-6)
-    unlike = indices != one.indices
-    assert np.abs(similarity - one.similarity)[unlike].max(initial=0) < 1e-6
-    assert unlike.mean() < 0.01
-
-
 def test_plain_loops():
     features, apart = view(n=40, d=5, seed=1)
-    x = features.values.astype(np.float64)
-    mean = sum(x[i] for i in range(40) if features.found[i]) / features.found.sum()
-    unit = [(v - mean) / np.linalg.norm(v - mean) for v in x]
-    indices, similarity = whole(cut(features, apart, [13, 14, 30]), 4)
+    unit = [v / max(np.linalg.norm(v), 1e-30) for v in features.values.astype(np.float64)]
+    indices, similarity = whole(features, apart, [13, 14, 30], 4)
     for i in range(40):
         others = [
             (-round(float(unit[i] @ unit[j]), 6), j)
@@ -77,7 +66,7 @@ def test_plain_loops():
 def test_the_same_face_everywhere_is_settled_by_row_number():
     values = np.ones((60, 4), dtype=np.float32)
     features = Features("view", np.array([str(i) for i in range(60)]), values, np.ones(60, dtype=bool), {})
-    indices, _ = whole(cut(features, None, [20, 40]), 3, center=False)
+    indices, _ = whole(features, None, [20, 40], 3)
     assert indices[0].tolist() == [1, 2, 3]
     assert indices[59].tolist() == [0, 1, 2]
     assert indices[1].tolist() == [0, 2, 3]
@@ -85,9 +74,9 @@ def test_the_same_face_everywhere_is_settled_by_row_number():
 
 def test_a_part_without_faces_and_padding():
     features, _ = view(n=9, missing=0)
-    parts = cut(features, None, [3, 6])
-    empty = Part(parts[1].first, parts[1].values, np.zeros(3, dtype=bool), parts[1].group)
-    indices, similarity = whole([parts[0], empty, parts[2]], 7, center=False)
+    found = np.array([True] * 3 + [False] * 3 + [True] * 3)
+    features = Features("view", features.ids, np.where(found[:, None], features.values, 0), found, {})
+    indices, similarity = whole(features, None, [3, 6], 7)
     assert (indices[3:6] == -1).all()
     assert not np.isin(indices, [3, 4, 5]).any()
     assert ((indices >= 0).sum(1) == [5, 5, 5, 0, 0, 0, 5, 5, 5]).all()
@@ -102,17 +91,15 @@ def test_merging_keeps_the_best_and_drops_padding():
     assert best.similarity[0].tolist() == pytest.approx([0.5, 0.5, -0.2])
 
 
-def test_memory_mapped_parts(tmp_path):
+def test_memory_mapped_vectors(tmp_path):
     features, apart = view()
     np.save(tmp_path / "values.npy", features.values)
-    mapped = np.load(tmp_path / "values.npy", mmap_mode="r")
-    group = group_numbers(features.ids, apart)
-    parts = [Part(a, mapped[a : a + 100], features.found[a : a + 100], group[a : a + 100]) for a in (0, 100, 200)]
-    indices, _ = whole(parts, 5, center=False)
+    indices, _ = whole(features, apart, [100, 200], 5, np.load(tmp_path / "values.npy", mmap_mode="r"))
     assert np.array_equal(indices, nearest(features, 5, apart=apart, index="exact", center=False).indices)
-    assert np.allclose(mean_of(summed(part) for part in parts), features.values[features.found].mean(0), atol=1e-5)
 
 
-def test_no_neighbors_asked_for():
-    with pytest.raises(InputError, match="k = 0"):
-        list(nearest_by_parts(cut(*view(), []).__getitem__, 1, 0))
+def test_parts_cover_all_rows_once():
+    for count, most in ((0, 5), (1, 5), (5, 5), (6, 5), (23, 5)):
+        rows = [row for part in slices(count, most) for row in range(part.start, part.stop)]
+        assert rows == list(range(count))
+        assert all(0 < part.stop - part.start <= most for part in slices(count, most))

@@ -106,7 +106,7 @@ def systematic(own, logits, given, rows, prior, power):
 
 
 def fit_random(ratios, given, prior, shape):
-    """Bias, sharpness, transition matrix and log-likelihood after 40 steps of generalized EM, face by face."""
+    """Bias, sharpness, transition matrix, log-likelihood greatest share to one class: 40 steps of EM, in loops."""
     n, c = given.shape
 
     def one_rate(rate):
@@ -134,8 +134,8 @@ def fit_random(ratios, given, prior, shape):
         if shape == "even":
             matrix = one_rate(1 - sum(counts[a][a] for a in range(c)) / sum(map(sum, counts)))
         bias = [
-            b + 0.7 * math.log(max(t, 1e-9) / max(v, 1e-9))
-            for b, t, v in zip(bias, true_share, vote_share, strict=True)
+            b + 0.7 * math.log(max((t + 0.01 * p) / 1.01, 1e-9) / max(v, 1e-9))
+            for b, t, v, p in zip(bias, true_share, vote_share, prior, strict=True)
         ]
         sharp = min(16.0, max(0.2, sharp + 0.7 * slope / max(curve, 1e-9)))
     total = 0.0
@@ -143,7 +143,8 @@ def fit_random(ratios, given, prior, shape):
         row = softmax([b + sharp * x for b, x in zip(bias, ratio, strict=True)])
         for d in range(c):
             total += label[d] * math.log(max(sum(row[a] * matrix[a][d] for a in range(c)), 1e-12))
-    return bias, sharp, matrix, total
+    to_one = max(counts[a][d] / (sum(counts[a]) + 100) for a in range(c) for d in range(c) if a != d)
+    return bias, sharp, matrix, total, to_one
 
 
 def shifted(p, trained, known):

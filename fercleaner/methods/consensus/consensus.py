@@ -58,8 +58,9 @@ class Consensus:
 
     True frequencies cannot be told from labels and views where experts share the labels' mistakes: what is known of
     pictures from the wild stands in, pi* ~ pi^t beta^(1 - t), with beta the base rates, t = e^3 and e the share of the
-    labels' entropy explained (`class_priors`). Beta fades into pi as a set lies farther from such pictures, where the
-    builtin model's embedding tells (`external.distance_from_home`).
+    labels' entropy explained (`class_priors`). In the second round pi are the frequencies of the refined labels. Beta
+    fades into pi as a set lies farther from such pictures, where the builtin model's embedding tells
+    (`external.distance_from_home`).
 
     A source near its home, by h in [0, 1] (`external.Source.near`), says more: log v becomes (1 - h)(log pi* + L) +
     h (log p + L / 10), the systematic model counts by (1 - h) of its share plus h, and a label in it to the power
@@ -158,15 +159,15 @@ class Consensus:
         wild = 1.0
         if self.base_rates == WILD and (distance := distance_from_home(evidence)) is not None:
             wild = nearness(distance)
-        rates = None if rates is None else pooled_priors(rates, prior, wild)
-        labels = replace(labels, start=rates)
+        known = None if rates is None else pooled_priors(rates, prior, wild)
+        labels = replace(labels, start=known)
         others = {name: expert for name, expert in experts.items() if name not in HEAD}
-        found = external_sources(evidence, others, joined, prior, prior if rates is None else rates)
+        found = external_sources(evidence, others, joined, prior, prior if known is None else known)
         noise = measured_noise(joined, labels)
         if others:  # a source's transition matrix takes up noise of the labels: what it looks like, the head says
             inside = fit_stack({name: own[name][rows] for name in HEAD}, given[rows], prior).joined(own)
             noise = replace(noise, random=measured_noise(inside, labels).random)
-        reader = Reader(labels, noise, found, rates)
+        reader = Reader(labels, noise, found, rates, wild)
         refined = reader.read(joined, joined, reader.noise)
         if self.rounds == 2:
             runs = stack.joined({name: expert.runs for name, expert in experts.items()})
@@ -210,6 +211,8 @@ class Reader:
     sources : mapping of name -> Source
     rates : (C,) float64, optional
         What is known of the frequencies of true classes.
+    wild : float in [0, 1]
+        How far `rates` count beside `prior`.
     prior : (C,) float64, optional
         Frequencies to begin with; those of the labels by default.
     """
@@ -218,6 +221,7 @@ class Reader:
     noise: Noise
     sources: Mapping[str, Source]
     rates: Doubles | None
+    wild: float
     prior: Doubles | None = None
 
     @property
@@ -229,7 +233,7 @@ class Reader:
     def log_frequencies(self) -> Doubles:
         """Return log pi*, (C,)."""
         prior = self.labels.prior if self.prior is None else self.prior
-        rates = self.rates
+        rates = None if self.rates is None else pooled_priors(self.rates, prior, self.wild)
         for source in self.sources.values():
             rates = pooled_priors(source.frequencies, rates, float(source.near.max(initial=0.0)))
         return np.log(pooled_priors(prior, rates, self.noise.explained**TRUST))

@@ -21,6 +21,12 @@ EVEN_FLIPS = (0.02, 0.1)
 #: .025 seen by the builtin model; flips of two classes to one other .028 to .043, of all .04 to .23, by annotators'
 #: matrix .05.
 SEEN_BY_CLASS = (0.025, 0.03)
+#: Shares of a class that a transition matrix gives one other class up to which noise is not seen to hit classes, and
+#: from which on it surely is: noise of one or two classes explains little of all labels. Own labels of FER2013 have
+#: .11, of P .07, right ones at most .08; four of ten flipped to one other class .27 to .33 (.18 of a class of 150).
+TO_ONE = (0.15, 0.25)
+#: Faces beside those of a class in that share: by chance, matrices of 600 faces give .2 of a class.
+FEW_FACES = 100.0
 #: Share of the labels' entropy that one rate for all is held to explain at least.
 LEAST_SEEN = 1e-4
 #: Shares of the labels' entropy that experts must explain to be relied on not at all, and fully; some three times what
@@ -34,7 +40,7 @@ LEAST_RELIED = 0.02
 #: large where labels are learned almost wholly.
 UNEXPLAINED = 3.0
 #: Belief that labels are right, in faces: this share of each class, and half a face beside; half a face a row of T
-#: spread over the classes (as `label_model.fit_noise`).
+#: spread over the classes (as `label_model.fit_noise`). By the same share of all faces frequencies are those known.
 RIGHT_SHARE, RIGHT_FACES, SPREAD_FACES = 0.01, 0.5, 0.5
 #: Share of labels taken as random where T is not fitted, so that none is impossible.
 LEAST_RANDOM = 1e-3
@@ -72,13 +78,14 @@ class Labels:
 class RandomNoise:
     """Noise that hits the faces of a class alike: P(true = c | face) = softmax(b + s L), P(given = d | c) = T[c, d].
 
-    `likelihood` is that of the labels, in nats.
+    `likelihood` is that of the labels, in nats; `to_one` the greatest share of a class given one other (`TO_ONE`).
     """
 
     bias: Doubles
     sharpness: float
     transition: Doubles
     likelihood: float
+    to_one: float
 
     def logits(self, joined: Doubles) -> Doubles:
         """Return b + s L, (..., C)."""
@@ -121,10 +128,11 @@ def measured_noise(joined: Doubles, labels: Labels) -> Noise:
     """Return what the noise looks like, from joined log-likelihood ratios (N, C).
 
     Random noise shows as labels that the experts hold to be next to impossible. It is random for certain where labels
-    are flipped to all other classes alike at a rate of `EVEN_FLIPS`, or where a transition matrix explains
-    `SEEN_BY_CLASS` of what experts leave unexplained of the labels, beyond the chance of its K (K - 1) numbers
-    (`label_model.chance`). A full matrix finds patterns in even noise that are only faces hard to tell apart: the model
-    of one rate for all weighs as much as it explains, as a share of what the full matrix does.
+    are flipped to all other classes alike at a rate of `EVEN_FLIPS`, where faces of a class are given one other at a
+    rate of `TO_ONE`, or where a transition matrix explains `SEEN_BY_CLASS` of what experts leave unexplained of the
+    labels, beyond the chance of its K (K - 1) numbers (`label_model.chance`). A full matrix finds patterns in even
+    noise that are only faces hard to tell apart: the model of one rate for all weighs as much as it explains, as a
+    share of what the full matrix does.
     """
     ratios, given, prior = joined[labels.rows], labels.given[labels.rows], labels.prior
     by_chance = chance(given, prior)
@@ -135,7 +143,8 @@ def measured_noise(joined: Doubles, labels: Labels) -> Noise:
     at_one_rate = max((even.likelihood - right.likelihood) / max(entropy, 1e-12), 0.0) + LEAST_SEEN
     alike = at_one_rate / max(beyond, at_one_rate)
     flipped = float((1 - np.diag(even.transition)).max()) if share > 0 else 0.0
-    random = max(_ramp(beyond / max(1 - share, 1e-12), SEEN_BY_CLASS), _ramp(flipped, EVEN_FLIPS))
+    seen = _ramp(beyond / max(1 - share, 1e-12), SEEN_BY_CLASS)
+    random = max(seen, _ramp(flipped, EVEN_FLIPS), _ramp(full.to_one, TO_ONE))
     return Noise(share, random, ((1 - alike, full), (alike, even)))
 
 
@@ -152,8 +161,8 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
     prior towards the identity; b moves until softmax(b + s L) has the frequencies of r, s by Newton's rule. With
     `shape` `EVEN` there is one rate for all, T[c, d] = e / (K - 1) for d another of the K classes that occur, e the
     share of labels counted off the diagonal; with `RIGHT` e is `LEAST_RANDOM` and not fitted. b starts from what is
-    known of the true frequencies (`Labels.start`): where flips made a rare class frequent, labels leave open which of
-    two classes it is, and EM stays near its start.
+    known of the true frequencies (`Labels.start`) and is held to it by `RIGHT_SHARE` of the faces: where flips made a
+    rare class frequent, labels leave open which of two classes it is, and EM stays near its start.
 
     Cost: O(40 M C^2).
     """
@@ -167,7 +176,8 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
         return (1 - rate) * np.eye(c) + rate * others
 
     transition = one_rate(LEAST_RANDOM if shape == RIGHT else 1 - START_RIGHT)
-    bias, sharpness = np.log(labels.prior if labels.start is None else labels.start), 1.0
+    known = labels.prior if labels.start is None else labels.start
+    bias, sharpness = np.log(known), 1.0
     for _ in range(STEPS):
         rows = softmax(bias + sharpness * ratios)
         true = LabelModel(transition, sharpness).posterior(rows, given)
@@ -176,13 +186,15 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
             transition = normalized(counts)
         elif shape == EVEN:
             transition = one_rate(1 - float(np.trace(counts) / counts.sum()))
-        bias = bias + PACE * np.log(np.maximum(true.mean(0), 1e-9) / np.maximum(rows.mean(0), 1e-9))
+        wanted = (true.mean(0) + RIGHT_SHARE * known) / (1 + RIGHT_SHARE)
+        bias = bias + PACE * np.log(np.maximum(wanted, 1e-9) / np.maximum(rows.mean(0), 1e-9))
         slope = float(((true - rows) * ratios).sum())
         curve = float(((rows * ratios**2).sum(1) - (rows * ratios).sum(1) ** 2).sum())
         sharpness = float(np.clip(sharpness + PACE * slope / max(curve, 1e-9), *SHARPNESS))
     predicted = softmax(bias + sharpness * ratios) @ transition
     likelihood = float((given * np.log(np.maximum(predicted, 1e-12))).sum())
-    return RandomNoise(bias, sharpness, transition, likelihood)
+    to_one = float((counts * (1 - np.eye(c)) / (counts.sum(1, keepdims=True) + FEW_FACES)).max())
+    return RandomNoise(bias, sharpness, transition, likelihood, to_one)
 
 
 def systematic(own: Doubles, logits: Doubles, labels: Labels, power: Doubles) -> Doubles:

@@ -6,10 +6,11 @@ from bisect import bisect_left
 
 import numpy as np
 
-from ...core.arrays import Floats, Ints
+from ...core.arrays import Bools, Floats, Ints
+from .among import Ready, nearest_among
 from .backend import Backend
 from .exact import exact
-from .scoring import EDGE, pair_similarities
+from .scoring import EDGE
 
 #: Faces whose neighbors are searched exactly: on one half the depth is chosen, on the other the recall is measured.
 #: Its standard error is about .001 at a recall of .99.
@@ -31,50 +32,38 @@ def thorough(backend: Backend, vectors: Floats, device: str, asked: int) -> Back
     return exact(vectors, device, asked)
 
 
-def tune(backend: Backend, vectors: Floats, k: int, spare: int, recall: float, device: str) -> None:
-    """Set `backend.depth` to the least of its depths that reaches `recall` at k, and write what was measured.
+def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
+    """Set `backend.depth` to the least of its depths, from the present one on, that reaches `recall` at k.
 
-    The aim is a tenth of what is missing above it, so that the other half of the sample seldom falls short. Where no
-    depth reaches it, the greatest is taken; `about["recall"]` says how far it comes.
+    What was measured is written into `backend.about`. Faces of a group are no neighbors of one another, here as in the
+    search that follows: strangers are further away and harder to find. The aim is a tenth of what is missing above
+    `recall`, so that the other half of the sample seldom falls short. Where no depth reaches it, the greatest is taken;
+    `about["recall"]` says how far it comes.
 
     Cost: exact search for `SAMPLE` faces, and a search of these for some of the depths (by halving).
     """
-    n = len(vectors)
-    rows = sample(n, SAMPLE)
-    k = min(k, n - 1)
-    want = min(k + spare, n)
-    queries = vectors[rows]
-    found = thorough(backend, vectors, device, len(rows)).candidates(queries, min(k + 1, n))
-    true = _sorted(vectors, rows, found)[:, k - 1]
-    aim = recall + (1 - recall) / 10
-    choose = np.arange(len(rows)) % 2 == 0
-    part = choose if len(rows) > 1 else ~choose
+    rows = sample(len(faces.rows), SAMPLE)
+    k = min(k, len(faces.rows) - 1)
+    best, true = nearest_among(thorough(backend, faces.vectors, "cpu", len(rows)), faces, rows, faces, k)
+    there = best >= 0
+    least = np.where(there, true, np.inf).min(1, initial=np.inf)
+
+    def found(part: Bools) -> float:
+        near, value = nearest_among(backend, faces, rows[part], faces, k)
+        held = (near >= 0) & (value >= least[part, None] - EDGE)
+        return min(1.0, float(held.sum() / max(1, there[part].sum())))
 
     def reaches(depth: int) -> bool:
         backend.depth = depth
-        return _recall(backend, vectors, rows[part], true[part], k, want) >= aim
+        return found(part) >= recall + (1 - recall) / 10
 
-    backend.depth = backend.depths[min(bisect_left(backend.depths, True, key=reaches), len(backend.depths) - 1)]
-    other = ~part if len(rows) > 1 else part
-    reached = _recall(backend, vectors, rows[other], true[other], k, want)
+    part = np.arange(len(rows)) % 2 == 0
+    deep = [depth for depth in backend.depths if depth >= backend.depth]
+    backend.depth = deep[min(bisect_left(deep, True, key=reaches), len(deep) - 1)]
     backend.about |= {
         "depth": backend.depth,
-        "recall": round(reached, 4),
+        "recall": round(found(~part), 4),
         "recall_at": k,
         "recall_wanted": recall,
-        "recall_faces": int(other.sum()),
+        "recall_faces": int((~part).sum()),
     }
-
-
-def _recall(backend: Backend, vectors: Floats, rows: np.ndarray, true: np.ndarray, k: int, want: int) -> float:
-    """Return the share of the k nearest that are found: those at least as near as the true k-th, `true` (q,)."""
-    found = _sorted(vectors, rows, backend.candidates(vectors[rows], want))[:, :k]
-    return float((found >= true[:, None] - EDGE).sum() / (k * len(rows)))
-
-
-def _sorted(vectors: Floats, rows: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Return the similarities of candidates, the face itself left out, falling, (q, m); -inf is padding."""
-    exact_ = pair_similarities(vectors, rows, near)
-    exact_ = np.where((near >= 0) & (near != rows[:, None]), exact_, -np.inf)
-    ranked: np.ndarray = -np.sort(-exact_, axis=1)
-    return ranked

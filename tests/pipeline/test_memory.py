@@ -1,0 +1,74 @@
+"""A promise of memory: what is refused before the work, what is known of which method, what is told at the end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fercleaner.core.errors import InputError
+from fercleaner.core.types import Features, Samples
+from fercleaner.methods import build
+from fercleaner.pipeline import memory, neighborhoods
+from fercleaner.pipeline.inputs import Resources, Sources
+from fercleaner.pipeline.memory import GIB, check_memory, check_promise, held, needed, peak
+from fercleaner.pipeline.refine import refine
+
+
+def view(n, width, kind=np.float16, name="v"):
+    ids = np.array([f"f{i:05d}" for i in range(n)])
+    return Features(name, ids, np.ones((n, width), dtype=kind), np.ones(n, dtype=bool))
+
+
+def test_the_estimate_by_hand():
+    one, two = view(10, 64), view(10, 512, np.float32, "w")
+    assert needed(one.ids, {"v": one}) == memory.BASE + 10 * (500 + 64 * 2 + 64 * 6 + 1050)
+    both = 500 + 1000 + (64 * 2 + 64 * 6 + 1050) + (512 * 4 + 128 * 6 + 1050)
+    assert needed(one.ids, {"v": one, "w": two}) == memory.BASE + 10 * both
+    assert needed(one.ids[::-1], {"v": one}) == needed(one.ids, {"v": one}) + 10 * 64 * 4
+
+
+def test_what_does_not_fit_is_refused_with_numbers_and_before_neighbors_are_searched(monkeypatch):
+    monkeypatch.setattr(neighborhoods, "searcher", lambda *_, **__: pytest.fail("searched"))
+    monkeypatch.setattr(memory, "BASE", 0)
+    features = view(3000, 64)
+    label = np.eye(2, dtype=np.float32)[np.arange(3000) % 2]
+    samples = Samples(
+        ids=features.ids, classes=("x", "y"), given=label, labeled=np.ones(3000, dtype=bool), paths=np.full(3000, "")
+    )
+    with pytest.raises(
+        InputError, match=r"needs about 0\.0 GiB for 3,000 faces in 1 view \(2\.0 KiB a face\); about 2,034 fit"
+    ):
+        refine(samples, build("hypergraph", {}), Sources(views=[features]), Resources(memory=4 << 20, device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "precision", "what"),
+    [
+        ("threshold", {}, False, "threshold"),
+        ("consensus", {}, False, "consensus"),
+        ("hypergraph", {"rounds": "2"}, False, "hypergraph with other parameters"),
+        ("hypergraph", {}, True, "hypergraph with --precision"),
+    ],
+)
+def test_no_promise_is_made_of_what_was_not_measured(name, settings, precision, what):
+    with pytest.raises(InputError, match=f"how much memory {what} needs was not measured"):
+        check_promise(64 * GIB, build(name, settings), precision=precision)
+    check_promise(None, build(name, settings), precision=precision)
+
+
+def test_what_fits_is_not_refused():
+    check_promise(2 * GIB, build("hypergraph", {}))
+    check_memory(2 * GIB, view(10, 64).ids, {"v": view(10, 64)})
+    check_memory(None, view(10, 64).ids, {"v": view(10, 64)})
+
+
+def test_the_end_tells_what_was_held_and_whether_it_was_more(monkeypatch):
+    before = peak()
+    assert before > 10 << 20
+    block = np.ones(200 << 20, dtype=np.uint8)
+    assert peak() >= max(before, block.nbytes)
+    monkeypatch.setattr(memory, "peak", lambda: 3 * GIB // 2)
+    assert held(2 * GIB) == "memory: at most 1.5 GiB of 2.0 GiB were held, mapped files included."
+    assert "more than promised" in held(GIB)
+    monkeypatch.setattr(memory, "peak", lambda: None)
+    assert "does not say" in held(GIB)
