@@ -251,6 +251,15 @@ def cost_of(bed: Bed, settings: Settings) -> dict[str, float]:
     }
 
 
+def half_of(bed: Bed, half: str) -> Bed:
+    """Return the faces with a clear truth of the groups on which is chosen ("tune"), of the others, or "all"."""
+    rows = np.flatnonzero(bed.judged(MIN_VOTES))
+    if half != "all":
+        side = group_numbers(bed.samples.ids, bed.samples.group)[rows] % 2
+        rows = rows[side == (0 if half == "tune" else 1)]
+    return bed.subset(rows)
+
+
 @command
 def main(arguments: Sequence[str] | None) -> None:
     """Run the benchmark."""
@@ -273,11 +282,7 @@ def main(arguments: Sequence[str] | None) -> None:
             args.out.with_name("federation-cost.json"), {"cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()}
         )
         return
-    rows = np.flatnonzero(bed.judged(MIN_VOTES))
-    if args.half != "all":
-        half = group_numbers(bed.samples.ids, bed.samples.group)[rows] % 2
-        rows = rows[half == (0 if args.half == "tune" else 1)]
-    bed, settings, entries = bed.subset(rows), Settings(rounds=args.rounds), list[dict[str, Any]]()
+    bed, settings, entries = half_of(bed, args.half), Settings(rounds=args.rounds), list[dict[str, Any]]()
     if args.keep and args.out.exists():
         held = json.loads(args.out.read_text(encoding="utf-8"))
         if (held["faces"], held["half"]) != (args.faces, args.half):

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from beds import open_bed
-from federation import MIN_VOTES, NOISES, QUIET, SITES, dealt, judged, noisy
+from federation import NOISES, QUIET, SITES, dealt, half_of, judged, noisy
 from stamp import command, stamp, tell, write_json
 
 from fercleaner.core.arrays import Doubles
@@ -135,10 +135,7 @@ def main(arguments: Sequence[str] | None) -> None:
     parser.add_argument("--half", choices=("tune", "report"), default="report")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "federation-exchange.json")
     args = parser.parse_args(arguments)
-    bed = open_bed(args.data)
-    rows = np.flatnonzero(bed.judged(MIN_VOTES))
-    half = group_numbers(bed.samples.ids, bed.samples.group)[rows] % 2
-    bed, entries = bed.subset(rows[half == (0 if args.half == "tune" else 1)]), list[dict[str, Any]]()
+    bed, entries = half_of(open_bed(args.data), args.half), list[dict[str, Any]]()
     for seed in args.seeds:
         for alpha in args.alphas:
             entries.append(measured(bed, alpha, args.faces, seed))

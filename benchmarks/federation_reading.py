@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 from beds import open_bed
-from federation import MIN_VOTES, judged, measured
+from federation import half_of, judged, measured
 from stamp import command, stamp, tell, write_json
 
-from fercleaner.core.groups import fold_numbers, group_numbers
+from fercleaner.core.groups import fold_numbers
 from fercleaner.federation import reading
 from fercleaner.federation.heads import own_posteriors
 from fercleaner.federation.participant import FOLDS
@@ -100,10 +100,7 @@ def main(arguments: Sequence[str] | None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[10, 11, 12])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "federation-reading.json")
     args = parser.parse_args(arguments)
-    bed = open_bed(args.data)
-    rows = np.flatnonzero(bed.judged(MIN_VOTES))
-    rows = rows[group_numbers(bed.samples.ids, bed.samples.group)[rows] % 2 == 0]
-    bed, entries = bed.subset(rows), list[dict[str, Any]]()
+    bed, entries = half_of(open_bed(args.data), "tune"), list[dict[str, Any]]()
     for seed in args.seeds:
         for alpha in args.alphas:
             entries.append(deal(bed, alpha, args.faces, seed))

@@ -53,7 +53,7 @@ def check_samples(samples: Samples) -> None:
         raise InputError(f"{len(samples.images)} pictures for {n} faces.")
     if samples.images is not None and not hasattr(samples.images, "read"):
         raise InputError(
-            f"Samples.images is a {type(samples.images).__name__}; expected an object with read(row), name(row) and a "
+            f"Samples.images is {kind_of(samples.images)}; expected an object with read(row), name(row) and a "
             "length, as fercleaner.read makes one."
         )
     check_distributions(samples.given, samples.labeled, "given labels")

@@ -78,7 +78,7 @@ class Task:
             )
         try:
             values = np.load(self.view / "values.npy", mmap_mode="r", allow_pickle=False)
-            arrays = {name: np.load(self.search / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
+            arrays = {name: np.load(self.search / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
         except (OSError, ValueError, EOFError) as error:
             raise StoreError(
                 f"{self.view} cannot be read on {socket.gethostname()} ({error}). The folder of --neighbors must be "

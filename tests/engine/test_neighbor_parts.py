@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 from cli_runs import fails, labeled_vectors, run
+from engine_views import made_view
 
 from fercleaner.core.errors import InputError, StoreError
 from fercleaner.core.types import Features
@@ -20,12 +21,7 @@ FACES, PART = 90, 18
 
 @pytest.fixture
 def view():
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(FACES, 10)).astype(np.float32)
-    values[70] = values[3]
-    found = rng.random(FACES) > 0.1
-    values[~found] = 0
-    return Features("view", np.array([f"{i:04d}" for i in range(FACES)]), values, found, {})
+    return made_view(FACES, twin=70)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 from cli_runs import fails, labeled_vectors, run
+from engine_views import made_view
 
 from fercleaner.core.errors import StoreError
-from fercleaner.core.types import Features
 from fercleaner.engine import neighbors
 from fercleaner.engine.neighbors import part_search
 from fercleaner.engine.on_ray import Asked
@@ -34,12 +34,7 @@ def nodes():
 
 @pytest.fixture
 def view():
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(FACES, 10)).astype(np.float32)
-    values[200] = values[3]
-    found = rng.random(FACES) > 0.1
-    values[~found] = 0
-    return Features("view", np.array([f"{i:04d}" for i in range(FACES)]), values, found, {})
+    return made_view(FACES, twin=200)
 
 
 def test_two_nodes_one_killed_in_the_middle(view, tmp_path, nodes):

@@ -6,7 +6,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from ...core.arrays import Bools, Floats, Ints
+from ...core.arrays import Bools, Floats
 from .among import Ready, nearest_among
 from .backend import Backend
 from .exact import exact
@@ -17,19 +17,14 @@ from .scoring import EDGE
 SAMPLE = 2048
 
 
-def sample(n: int, count: int) -> Ints:
-    """Return `count` of n rows, or all where there are fewer, evenly spaced."""
-    return np.unique(np.linspace(0, n - 1, min(count, n)).astype(np.int64))
-
-
-def thorough(backend: Backend, vectors: Floats, device: str, asked: int) -> Backend:
+def thorough(backend: Backend, vectors: Floats, asked: int) -> Backend:
     """Return an index of the same vectors that finds all but every true neighbor, for some `asked` queries.
 
     Lists do so themselves where all of them are searched.
     """
     if backend.name == "ivf":
         return Backend("exact", backend.find, depth=backend.depths[-1])
-    return exact(vectors, device, asked)
+    return exact(vectors, "cpu", asked)
 
 
 def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
@@ -42,9 +37,10 @@ def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
 
     Cost: exact search for `SAMPLE` faces, and a search of these for some of the depths (by halving).
     """
-    rows = sample(len(faces.rows), SAMPLE)
-    k = min(k, len(faces.rows) - 1)
-    best, true = nearest_among(thorough(backend, faces.vectors, "cpu", len(rows)), faces, rows, faces, k)
+    n = len(faces.rows)
+    rows = np.unique(np.linspace(0, n - 1, min(SAMPLE, n)).astype(np.int64))
+    k = min(k, n - 1)
+    best, true = nearest_among(thorough(backend, faces.vectors, len(rows)), faces, rows, faces, k)
     there = best >= 0
     least = np.where(there, true, np.inf).min(1, initial=np.inf)
 
