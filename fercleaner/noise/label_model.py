@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arrays import Bools, Doubles
-from ..core.numeric import normalized, softmax
+from ..core.numeric import bounded_minimum, normalized, softmax
 
 #: Sharpness values tried, evenly spaced in the logarithm.
 SHARPNESS = np.exp(np.linspace(np.log(0.2), np.log(16.0), 19))
@@ -87,8 +87,6 @@ def fit_sharpness(log_ratios: Doubles, given: Doubles, prior: Doubles) -> float:
 
     The log-likelihood of softmax(log prior + s log_ratio) is concave in s, so that one search along log s finds it.
     """
-    from scipy.optimize import minimize_scalar
-
     if len(log_ratios) == 0:
         return SHARPNESS_LIMITS[0]
 
@@ -97,8 +95,7 @@ def fit_sharpness(log_ratios: Doubles, given: Doubles, prior: Doubles) -> float:
         return -float(np.log(np.maximum(share, 1e-12)).sum())
 
     low, high = np.log(SHARPNESS_LIMITS)
-    best = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(best.x))
+    return float(np.exp(bounded_minimum(loss, float(low), float(high), 1e-6)))
 
 
 @dataclass(frozen=True, eq=False)

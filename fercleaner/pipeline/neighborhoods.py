@@ -11,15 +11,11 @@ from ..core.arrays import Bools, Ints, Progress, Strings
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors, Samples
 from ..similarity.groups import alike_pairs, grouped, person_pairs
-from ..similarity.neighbors import Searches, searcher
+from ..similarity.neighbors import Searcher, Searches, searcher
+from ..similarity.neighbors.backend import index_for
 from ..similarity.neighbors.side import SEARCHED_UP_TO, WIDER, from_views
 from ..similarity.whitening import JOINT, join, row_blocks
 from .inputs import Callbacks, Resources
-
-#: Share of the true nearest outside a face's group that is found, at least, where groups were not known before the
-#: search. `neighbors.RECALL` would mean to search all faces twice: at 300,000 that takes twice the time for .0006 of
-#: average precision (docs/speed.md).
-AMONG_STRANGERS = 0.95
 
 
 def search(
@@ -47,54 +43,67 @@ def search(
         rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
         callbacks.note(f"k = {k}, but a face has only {others} {rest}.")
         k = max(1, others)
-    tables, searchers = _tables(samples, k, joint and len(ready) > 1, ready, resources, callbacks)
+    joint = joint and len(ready) > 1
+    made = _searchers(ready, joint, resources)
+    if resources.searcher is None and index_for(resources.index, len(samples), resources.device) != "exact":
+        # strangers are further away and harder to find, so that an approximate search must know who is none
+        parted = keep_apart(samples, ready, identity, resources, callbacks, lists=made)
+        tables = _tables(parted, k, joint, ready, made, callbacks)
+        _say(tables.values(), callbacks)
+        return parted, {name: _cut(tables.pop(name), k) for name in list(tables)}
+    tables = _tables(samples, k, joint, ready, made, callbacks)
     whole = tables.get(JOINT) if len(ready) > 1 else next(iter(tables.values()), None)
     parted = keep_apart(samples, ready, identity, resources, callbacks, table=whole)
     if parted is samples:
-        _say(tables.values(), callbacks)
         return samples, {name: _cut(table, k) for name, table in tables.items()}
     assert parted.group is not None  # something was found
     del whole  # each table goes when its successor is there: they are the largest part of a large set's memory
     names, again = list(tables), dict[str, Neighbors]()
-    deeper = False
     for name in names:
-        if name in searchers:
+        if name in made:
             table = tables.pop(name)
-            again[name] = _parted(table, searchers.pop(name), parted.group, k, callbacks.stage(f"neighbors: {name}"))
-            deeper |= again[name].search.get("depth") != table.search.get("depth")
-    _say(again.values(), callbacks)
-    if tables and deeper:
-        del tables[JOINT]
-        again[JOINT] = from_views(ready, again, k, apart=parted.group)
-    elif tables:
+            again[name] = _parted(table, made.pop(name), parted.group, k, callbacks.stage(f"neighbors: {name}"))
+    if tables:
         again[JOINT] = _parted_among(tables.pop(JOINT), ready, parted.group, again)
     return parted, {name: _cut(again.pop(name), k) for name in names}
 
 
-def _tables(
-    samples: Samples, k: int, joint: bool, ready: Mapping[str, Features], resources: Resources, callbacks: Callbacks
-) -> tuple[dict[str, Neighbors], dict[str, Searches]]:
-    """Return the tables of all views, the joint one last, and what searched them.
+def _searchers(ready: Mapping[str, Features], joint: bool, resources: Resources) -> dict[str, Searches]:
+    """Return what searches each view, and all side by side, last, where `joint` asks for it and the set is small.
 
-    In larger sets the neighbors by all views are chosen among those of the single ones (`side.from_views`), whose
-    tables are `WIDER` for it; they are cut to k when groups are known.
+    In larger sets the neighbors by all views are chosen among those of the single ones (`side.from_views`).
     """
-    among = joint and resources.index != "exact" and len(samples) > SEARCHED_UP_TO
-    tables, searchers = dict[str, Neighbors](), dict[str, Searches]()
-    views = dict(ready) if among or not joint else {**ready, JOINT: join(ready)}
-    for name, view in views.items():
-        wide = max(k, WIDER) if among else k
-        searchers[name] = (
-            searcher(view, center=False, index=resources.index, device=resources.device)
-            if resources.searcher is None
-            else resources.searcher(view)
-        )
-        searchers[name].tune(k, apart=samples.group)
-        stage = callbacks.stage(f"neighbors: {name}")
-        tables[name] = searchers[name].nearest(wide, apart=samples.group, progress=stage)
+    faces = len(next(iter(ready.values()))) if ready else 0
+    among = resources.index != "exact" and faces > SEARCHED_UP_TO
+    views = {**ready, JOINT: join(ready)} if joint and not among else ready
+    return {
+        name: searcher(view, center=False, index=resources.index, device=resources.device)
+        if resources.searcher is None
+        else resources.searcher(view)
+        for name, view in views.items()
+    }
+
+
+def _tables(
+    samples: Samples,
+    k: int,
+    joint: bool,
+    ready: Mapping[str, Features],
+    searchers: Mapping[str, Searches],
+    callbacks: Callbacks,
+) -> dict[str, Neighbors]:
+    """Return the tables of all views, the joint one last.
+
+    Where that is chosen among those of the single views, these are `WIDER` for it; they are cut to k in the end.
+    """
+    among, tables = joint and JOINT not in searchers, dict[str, Neighbors]()
+    for name, searching in searchers.items():
+        searching.tune(k, apart=samples.group)
+        wide, stage = max(k, WIDER) if among else k, callbacks.stage(f"neighbors: {name}")
+        tables[name] = searching.nearest(wide, apart=samples.group, progress=stage)
     if among:
         tables[JOINT] = from_views(ready, tables, k, apart=samples.group)
-    return tables, searchers
+    return tables
 
 
 def keep_apart(
@@ -105,6 +114,7 @@ def keep_apart(
     callbacks: Callbacks,
     *,
     table: Neighbors | None = None,
+    lists: Mapping[str, Searches] | None = None,
 ) -> Samples:
     """Return `samples`, faces that pass for one subject in one moment in one group, and say so.
 
@@ -114,7 +124,8 @@ def keep_apart(
     if not resources.find_groups or not ready:
         return samples
     group = samples.group
-    pairs = alike_pairs(ready, apart=group, table=table, device=resources.device)
+    own = {name: made for name, made in (lists or {}).items() if isinstance(made, Searcher)}
+    pairs = alike_pairs(ready, apart=group, table=table, lists=own, device=resources.device)
     persons = 0
     if identity is not None:
         more = person_pairs(identity, apart=group, device=resources.device)
@@ -188,14 +199,8 @@ def _mended(table: Neighbors, rows: Bools, other: Neighbors) -> Neighbors:
 def _parted(table: Neighbors, searching: Searches, group: Strings, k: int, progress: Progress) -> Neighbors:
     """Return a neighbor table with members of one group taken out, others moved up from further away.
 
-    The first k columns are complete: faces that have fewer left are searched again. All are where an approximate index
-    must look deeper than it did for `AMONG_STRANGERS`: they are further away than pictures of one subject, and harder
-    to find.
+    The first k columns are complete: faces that have fewer left are searched again.
     """
-    depth = searching.depth
-    searching.tune(k, apart=group, recall=AMONG_STRANGERS)
-    if searching.depth > depth:
-        return searching.nearest(table.k, apart=group, progress=progress)
     groups, short = group_numbers(table.ids, group), np.zeros(len(table), dtype=np.bool_)
     indices, similarity = table.indices.copy(), table.similarity.copy()
     for part in row_blocks(len(table)):
@@ -212,4 +217,4 @@ def _parted(table: Neighbors, searching: Searches, group: Strings, k: int, progr
     parted = replace(table, indices=indices, similarity=similarity)
     if short.any():
         parted = _mended(parted, short, searching.nearest(table.k, apart=group, only=short))
-    return replace(parted, search=searching.about)
+    return parted

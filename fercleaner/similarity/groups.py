@@ -9,8 +9,9 @@ import numpy as np
 from ..core.arrays import Ints, Strings
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors
-from .neighbors import EXACT_UP_TO, TELLING, nearest, use_gpu
+from .neighbors import EXACT_UP_TO, TELLING, Searcher, nearest, searcher, use_gpu
 from .neighbors.pairs import pairs_alike
+from .neighbors.side import cosines_of
 from .whitening import join, unit_rows
 
 #: Cosine of two faces in all views side by side (two or more views, whitened), and in a single view, from which they
@@ -22,6 +23,8 @@ ALIKE, ALIKE_ALONE = 0.85, 0.95
 ONE_PERSON = 0.6
 #: Nearest faces that are looked at.
 LOOKED_AT = 10
+#: Pairs above which those that connect nothing new are dropped.
+CONNECTED_FROM = 1 << 22
 #: Faces from which on comparing each pair once takes less time than a search, loading torch counted.
 EACH_PAIR_FROM = 15_000
 
@@ -31,6 +34,7 @@ def alike_pairs(
     *,
     apart: Strings | None = None,
     table: Neighbors | None = None,
+    lists: Mapping[str, Searcher] | None = None,
     device: str = "auto",
 ) -> Ints:
     """Return the pairs of faces, not of one group yet, that pass for one subject in one moment, (P, 2) row numbers.
@@ -46,15 +50,21 @@ def alike_pairs(
         Groups that are known.
     table : Neighbors, optional
         Neighbors by all these views side by side (or by the only one), where they were searched already.
+    lists : mapping of view -> Searcher, optional
+        Indexes of the views, where they are made already; those of lists are used.
 
     Cost: where no table is given, one search of neighbors or, in sets of `EACH_PAIR_FROM` to `EXACT_UP_TO` faces, a
-    third of it: each pair is compared once (`neighbors.pairs`).
+    third of it: each pair is compared once (`neighbors.pairs`). In larger sets faces are compared with those of a few
+    lists of each view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
     """
     telling = {name: view for name, view in views.items() if view.values.shape[1] >= TELLING}
     if not telling:
         return np.zeros((0, 2), dtype=np.int64)
     least = ALIKE if len(telling) > 1 else ALIKE_ALONE
     if table is None or len(telling) < len(views):
+        several = np.logical_or.reduce([view.found for view in telling.values()])
+        if several.sum() > EXACT_UP_TO and not use_gpu(device):
+            return _pairs_by_lists(telling, lists or {}, least, apart)
         side = join(telling) if len(telling) > 1 else next(iter(telling.values()))
         if EACH_PAIR_FROM <= int(side.found.sum()) <= EXACT_UP_TO and not use_gpu(device):
             rows = np.flatnonzero(side.found)
@@ -62,6 +72,42 @@ def alike_pairs(
             return np.unique(rows[pairs_alike(unit_rows(side.values, rows), least, group)], axis=0)
         table = nearest(side, LOOKED_AT, apart=apart, center=False, device=device)
     return pairs_from(table, least)
+
+
+def _pairs_by_lists(
+    views: Mapping[str, Features], lists: Mapping[str, Searcher], least: float, apart: Strings | None
+) -> Ints:
+    """Return pairs of faces of a similarity of `least` or more by all views, enough to connect what all pairs would.
+
+    By all views two faces are as alike as on average by each that both have, so that some view holds them to be at
+    least as alike: the pairs that it finds are scored by all.
+    """
+    cosines, n = cosines_of(views), len(next(iter(views.values())))
+    held, count = [np.zeros((0, 2), dtype=np.int64)], 0
+    for name, view in views.items():
+        made = lists.get(name)
+        if made is None or made.index != "ivf":
+            made = searcher(view, center=False, index="ivf")
+        for pairs in made.alike(least, apart=apart):
+            alike = pairs[cosines(pairs[:, 0], pairs[:, 1:])[:, 0] >= least]
+            held.append(alike)
+            count += len(alike)
+            if count > CONNECTED_FROM:
+                held = [_forest(np.concatenate(held), n)]
+                count = 0
+    return _forest(np.concatenate(held), n)
+
+
+def _forest(pairs: Ints, n: int) -> Ints:
+    """Return pairs that connect the same of n faces, each with the first that it is connected to, sorted."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs), dtype=np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    part = connected_components(graph, directed=False)[1]
+    first = np.unique(part, return_index=True)[1][part]
+    others = np.flatnonzero(first != np.arange(n))
+    return np.stack([first[others], others], axis=1).astype(np.int64)
 
 
 def person_pairs(identity: Features, *, apart: Strings | None = None, device: str = "auto") -> Ints:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from fercleaner.core.numeric import fit_temperature, row_stochastic, sigmoid, softmax
+from fercleaner.core.numeric import bounded_minimum, fit_temperature, row_stochastic, sigmoid, softmax
 
 
 def test_rows_that_sum_to_1_and_the_identity_where_nothing_is():
@@ -32,3 +33,22 @@ def test_temperature_fit_finds_the_least_loss():
     assert loss[0] <= min(loss[1:])
     assert fit_temperature(0.01 * logits, y, least=0.5, tolerance=1e-7) == pytest.approx(0.5, rel=1e-2)
     assert fit_temperature(np.zeros((0, 3)), np.zeros((0, 3)), tolerance=1e-7) == 1.0
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: (x - 1) ** 2,
+        lambda x: abs(x + 0.5) ** 1.5 + 0.1 * x,
+        lambda x: float(np.exp(2 * x) - 3 * x),
+        lambda x: float(np.logaddexp(0, x) - 0.3 * x),
+        lambda x: x,
+        lambda x: -x,
+        lambda x: 0 * x,
+    ],
+)
+def test_the_bounded_minimum_is_that_of_scipy_to_the_bit(loss):
+    for low, high in ((-3.0, 4.0), (-0.7, -0.1), (0.9, 1.3), (0.0, 1e-3)):
+        for tolerance in (1e-3, 1e-6, 1e-9):
+            known = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": tolerance}).x
+            assert bounded_minimum(loss, low, high, tolerance) == known

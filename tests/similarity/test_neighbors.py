@@ -241,13 +241,13 @@ def test_memory_grows_with_n_and_never_with_its_square(monkeypatch):
     monkeypatch.setattr(search, "BLOCK", 256)
     view = features(np.random.default_rng(0).normal(size=(6000, 8)))
     widest = []
-    choose = among._choose
+    choose = among.chosen
 
     def watched(faces, held, near, numbers, edge):
         widest.append(near.size)
         return choose(faces, held, near, numbers, edge)
 
-    monkeypatch.setattr(among, "_choose", watched)
+    monkeypatch.setattr(among, "chosen", watched)
     nearest(features(view.values[:50]), 5, device="cpu")
     tracemalloc.start()
     table = nearest(view, 5, device="cpu")

@@ -108,15 +108,14 @@ def test_taking_out_a_group_later_gives_the_table_of_a_search_that_knew_it(monke
     assert not (mates & (tables[JOINT].indices >= 0)).any()
 
 
-@pytest.mark.parametrize("index", ["exact", "ivf"])
-def test_faces_that_groups_leave_short_are_searched_in_the_index_that_is_there(monkeypatch, index):
+def test_faces_that_groups_leave_short_are_searched_in_the_index_that_is_there(monkeypatch):
     late = np.array(["large" if i < N // 5 else "" for i in range(N)])
     monkeypatch.setattr(neighborhoods, "keep_apart", lambda given, *_, **__: given.replacing(group=late))
     made, asked = [], []
     build, find = neighborhoods.searcher, Searcher.nearest
     monkeypatch.setattr(neighborhoods, "searcher", lambda view, *a, **b: made.append(view.view) or build(view, *a, **b))
     monkeypatch.setattr(Searcher, "nearest", lambda self, *a, **b: asked.append(b.get("only")) or find(self, *a, **b))
-    search(index=index)
+    search(index="exact")
     assert made == ["a", "b", JOINT]
     again = [only for only in asked if only is not None]
     assert len(asked) == 6
@@ -125,7 +124,7 @@ def test_faces_that_groups_leave_short_are_searched_in_the_index_that_is_there(m
 
 
 @pytest.mark.parametrize("up_to", [0, N])
-def test_an_approximate_index_is_searched_again_where_strangers_are_deeper(monkeypatch, up_to):
+def test_an_approximate_index_is_searched_once_when_it_is_known_who_is_no_stranger(monkeypatch, up_to):
     """Views in which a shallow look finds all of a group of six, and misses those beyond it."""
     rng = np.random.default_rng(3)
     far = {}
@@ -133,12 +132,14 @@ def test_an_approximate_index_is_searched_again_where_strangers_are_deeper(monke
         values = rng.normal(size=(N // 6, 12)).repeat(6, axis=0) + 0.05 * rng.normal(size=(N, 12))
         far[name] = Features(name, view.ids, values.astype(np.float32), view.found)
     late = np.array([f"g{i // 6}" for i in range(N)])
+    asked, find = [], Searcher.nearest
+    monkeypatch.setattr(Searcher, "nearest", lambda self, *a, **b: asked.append(1) or find(self, *a, **b))
     monkeypatch.setattr(places, "FACES_A_PLACE", 6)
-    monkeypatch.setattr(neighborhoods, "AMONG_STRANGERS", 0.99)
     monkeypatch.setattr(neighborhoods, "SEARCHED_UP_TO", up_to)
     monkeypatch.setattr(neighborhoods, "keep_apart", lambda given, *_, **__: given.replacing(group=late))
     resources = Resources(device="cpu", index="ivf")
     found = neighborhoods.search(samples(), 5, True, far, None, resources, Callbacks())[1]
+    assert len(asked) == (2 if up_to == 0 else 3)
     for name, table in found.items():
         side = join(far) if name == JOINT else far[name]
         exact = nearest(side, 5, apart=late, center=False, index="exact", device="cpu")

@@ -29,25 +29,29 @@ class Ready(NamedTuple):
     grouped: bool = True
 
 
-def nearest_among(backend: Backend, asked: Ready, todo: Ints, held: Ready, k: int) -> tuple[Ints, Floats]:
+def nearest_among(
+    backend: Backend, asked: Ready, todo: Ints, held: Ready, k: int, *, want: int | None = None
+) -> tuple[Ints, Floats]:
     """Return the k nearest of the faces asked[todo] among those held by an index, itself and its group left out.
+
+    `want` is how many candidates are looked at first, `SPARE` more than k by default.
 
     Returns their `held.rows`, -1 where there are no more, and similarities, both (len(todo), k).
     """
     n = len(held.rows)
     indices, similarity = np.full((len(todo), k), -1, dtype=np.int64), np.zeros((len(todo), k), dtype=np.float32)
-    place, want = np.arange(len(todo)), min(k + SPARE + 1, n)
+    place, want = np.arange(len(todo)), min(k + SPARE + 1 if want is None else want, n)
     while len(place):
         apart = Apart(asked.group[todo[place]], held.group) if held.grouped else None
         near = backend.candidates(asked.vectors[todo[place]], want, apart)
-        best, value, wanting = _choose((asked, todo[place]), held, near, (k, want), backend.edge)
+        best, value, wanting = chosen((asked, todo[place]), held, near, (k, want), backend.edge)
         settled = ~wanting if want < min(n, MOST_CANDIDATES) else np.ones(len(place), dtype=np.bool_)
         indices[place[settled]], similarity[place[settled]] = best[settled], value[settled]
         place, want = place[~settled], min(4 * want, n, max(MOST_CANDIDATES, k + SPARE + 1))
     return indices, similarity
 
 
-def _choose(
+def chosen(
     faces: tuple[Ready, Ints], held: Ready, near: Ints, numbers: tuple[int, int], edge: float
 ) -> tuple[Ints, Floats, Bools]:
     """Score candidates exactly, drop self and group members, and keep the k best of each row.

@@ -49,6 +49,11 @@ class Backend:
         In which order rows are best asked about.
     edge : float
         How much more similar than the last candidate of a full row a face may be that is not among them.
+    scan : Scan, optional
+        Lists in which all faces can be searched at once (`mutual`).
+    check : callable, optional
+        (faces, tables of all of them) -> which share of some faces' true neighbors is in them, None where `tuning.tune`
+        had other groups in mind.
     """
 
     name: str
@@ -58,6 +63,8 @@ class Backend:
     about: dict[str, Any] = field(default_factory=dict)
     order: Ints | None = None
     edge: float = EDGE
+    scan: Any = None
+    check: Callable[[Any, Ints, Floats], float | None] | None = None
 
     def candidates(self, queries: Floats, want: int, apart: Apart | None = None) -> Ints:
         """Return the rows of some `want` candidates of each query, (q, m)."""

@@ -30,4 +30,4 @@ def ivf(vectors: Floats) -> Backend:
     steps = FINER ** np.arange(8, 1 + np.log(max(lists, 2)) / np.log(FINER))
     depths = sorted({*np.minimum(steps.astype(np.int64), lists).tolist(), lists})
     about = {"lists": lists, "quantizer": "k-means"}
-    return Backend("ivf", scan.find, depths, about=about, order=scan.order)
+    return Backend("ivf", scan.find, depths, about=about, order=scan.order, scan=scan)

@@ -8,7 +8,8 @@ is below it is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,15 +60,15 @@ class Scan:
         self.order = np.argsort(own, kind="stable")
         self.starts = np.searchsorted(own[self.order], np.arange(len(centers) + 1))
         self.half = multiplies_bfloat16() if half is None else half
-        self._stored = torch.empty(vectors.shape, dtype=torch.bfloat16 if self.half else torch.float32)
-        self._centers = torch.from_numpy(centers).to(self._stored.dtype)
+        self.stored = torch.empty(vectors.shape, dtype=torch.bfloat16 if self.half else torch.float32)
+        self.centers = torch.from_numpy(centers).to(self.stored.dtype)
         self.lists = len(centers)
         lost = 0.0
         for start in range(0, len(vectors), QUERIES):
             part = slice(start, start + QUERIES)
             exact = torch.from_numpy(vectors[self.order[part]])
-            self._stored[part] = exact
-            lost = max(lost, float((exact - self._stored[part].float()).norm(dim=1).max()))
+            self.stored[part] = exact
+            lost = max(lost, float((exact - self.stored[part].float()).norm(dim=1).max()))
         # <x, y> - <x', y'> = <x - x', y> + <x', y - y'>; then the product is rounded to 8 bits, or cut to them
         rounded = 2.0**-9 if self.half else 2.0**-8
         self.slack = 2 * (2 * lost * (1 + lost) + rounded + 2e-6) * (1 if sure else 0.25)
@@ -96,27 +97,27 @@ class Scan:
 
         n = len(queries)
         room = more = ROOM * want * n
-        asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self._stored.dtype)
-        least = self._first_bounds(asked, want, apart)
+        asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self.stored.dtype)
+        least = self.first_bounds(asked, want, apart)
         bound = keys_of(least, self.half)
         held: list[Packed] = []
         count = 0
         for rows, columns in self._pieces(asked, depth):
-            keys = self._products(asked if rows is None else asked[torch.from_numpy(rows)], self._stored, columns)
+            keys = self.products(asked if rows is None else asked[torch.from_numpy(rows)], self.stored, columns)
             hits = np.flatnonzero(keys >= (bound if rows is None else bound[rows])[:, None])
             own, other = np.divmod(hits, keys.shape[1])
             asker = own if rows is None else rows[own]
             if apart is not None:
                 strangers = np.flatnonzero(apart.asked[asker] != apart.held[other + columns.start])
                 own, other, asker = own[strangers], other[strangers], asker[strangers]
-            held.append(_packed(asker, _bits(keys[own, other]), other + columns.start))
+            held.append(packed_hits(asker, bits_of(keys[own, other]), other + columns.start))
             count += len(own)
             if count > room:
-                kept, fresh = self._best(np.concatenate(held), n, want)
+                kept, fresh = self.best(np.concatenate(held), n, want)
                 held, count, room = [kept], len(kept), len(kept) + more
                 least = np.maximum(least, fresh)
                 bound = keys_of(least, self.half)
-        return self._rows(self._best(np.concatenate(held), n, want)[0], n, want)
+        return self.table(self.best(np.concatenate(held), n, want)[0], n, MOST * want)
 
     def _pieces(self, asked: Any, depth: int) -> Iterator[tuple[Ints | None, slice]]:
         """Yield which queries (all, or row numbers) to compare with which stored vectors."""
@@ -127,7 +128,7 @@ class Scan:
                     rows = None if len(asked) <= TILE else np.arange(row, min(row + TILE, len(asked)))
                     yield rows, slice(start, min(start + PIECE, n))
             return
-        probed = self._probed(asked, depth)
+        probed = self.probed(asked, depth)
         for place in range(self.lists):
             columns = slice(int(self.starts[place]), int(self.starts[place + 1]))
             rows = np.flatnonzero(probed[place])
@@ -135,19 +136,23 @@ class Scan:
             for start in range(0, len(rows) if columns.stop > columns.start else 0, at_once):
                 yield rows[start : start + at_once], columns
 
-    def _probed(self, asked: Any, depth: int) -> Bools:
+    def probed(self, asked: Any, depth: int) -> Bools:
         """Return which places each query looks into, (C, q)."""
         probed = np.empty((self.lists, len(asked)), dtype=np.bool_)
         for start in range(0, len(asked), TILE):
-            near = _rising(self._products(asked[start : start + TILE], self._centers, slice(0, self.lists)))
+            near = self.center_keys(asked[start : start + TILE])
             least = np.partition(near, self.lists - depth, axis=1)[:, self.lists - depth]
             probed[:, start : start + TILE] = np.ascontiguousarray((near >= least[:, None]).T)
         return probed
 
-    def _products(self, asked: Any, stored: Any, columns: slice | Ints) -> NDArray[Any]:
+    def center_keys(self, asked: Any) -> NDArray[Any]:
+        """Return products of queries and centers as keys that rise with them, (q, C)."""
+        return rising(self.products(asked, self.centers, slice(0, self.lists)))
+
+    def products(self, asked: Any, stored: Any, columns: slice | Ints) -> NDArray[Any]:
         """Return products of queries and stored vectors as keys: float32, or bfloat16 bits read as int16.
 
-        Of int16, positive products are in order and above all others (`_rising` brings the others in order).
+        Of int16, positive products are in order and above all others (`rising` brings the others in order).
         """
         import torch
 
@@ -163,26 +168,29 @@ class Scan:
         keys: NDArray[Any] = (products.view(torch.int16) if self.half else products).numpy()
         return keys[:n, :m]
 
-    def _first_bounds(self, asked: Any, want: int, apart: Apart | None) -> Floats:
-        """Return what a candidate's product must reach at least, (q,): the want-th of the places around, less slack."""
+    def first_bounds(self, asked: Any, want: int, apart: Apart | None, cuts: Sequence[int] = ()) -> Floats:
+        """Return what a candidate's product must reach at least, (q,): the want-th of the places around, less slack.
+
+        Queries between two `cuts` look at the same places: those around their mean.
+        """
         sizes = np.diff(self.starts)
         least = np.full(len(asked), -np.inf, dtype=np.float32)
-        for start in range(0, len(asked), TOGETHER):
-            part = slice(start, start + TOGETHER)
+        for start, end in pairwise(cuts or [*range(0, len(asked), TOGETHER), len(asked)]):
+            part = slice(start, end)
             middle = asked[part].float().mean(0, keepdim=True).to(asked.dtype)
-            near = np.argsort(-_rising(self._products(middle, self._centers, slice(0, self.lists)))[0], kind="stable")
+            near = np.argsort(-self.center_keys(middle)[0], kind="stable")
             near = near[: int(np.searchsorted(np.cumsum(sizes[near]), FIRST)) + 1]
             columns = np.concatenate([np.arange(self.starts[p], self.starts[p + 1]) for p in near.tolist()])[:FIRST]
             if len(columns) < want:
                 continue
-            keys = self._products(asked[part], self._stored, columns)
+            keys = self.products(asked[part], self.stored, columns)
             if apart is not None:
                 mates = apart.asked[part][:, None] == apart.held[columns]
                 keys = np.where(mates, keys.dtype.type(LOWEST if self.half else -np.inf), keys)
-            least[part] = _values(_bits(np.partition(keys, len(columns) - want, axis=1)[:, len(columns) - want]))
+            least[part] = _values(bits_of(np.partition(keys, len(columns) - want, axis=1)[:, len(columns) - want]))
         return np.where(least > 0, least - np.float32(self.slack), -np.inf).astype(np.float32)
 
-    def _best(self, packed: Packed, n: int, want: int) -> tuple[Packed, Floats]:
+    def best(self, packed: Packed, n: int, want: int) -> tuple[Packed, Floats]:
         """Return the candidates that can be among the `want` nearest of n queries, sorted, and each query's bound."""
         packed = np.sort(packed)
         own = (packed >> np.uint64(48)).astype(np.int64)
@@ -195,13 +203,16 @@ class Scan:
         rank = np.arange(len(packed)) - np.repeat(starts[:-1], count)
         return packed[(value >= least[own]) & (rank < MOST * want)], least
 
-    def _rows(self, packed: Packed, n: int, want: int) -> Ints:
-        """Return sorted candidates as a table of rows, (n, m)."""
+    def table(self, packed: Packed, n: int, most: int = 0) -> Ints:
+        """Return sorted candidates of n queries as a table of rows, (n, m).
+
+        -1 stands behind the last one of each row, except where the longest row has `most`.
+        """
         own = (packed >> np.uint64(48)).astype(np.int64)
         starts = np.searchsorted(own, np.arange(n + 1))
         count = np.diff(starts)
-        most = int(count.max(initial=0))
-        table = np.full((n, most if most == MOST * want else most + 1), -1, dtype=np.int64)
+        longest = int(count.max(initial=0))
+        table = np.full((n, longest if longest == most else longest + 1), -1, dtype=np.int64)
         column = np.arange(len(packed)) - np.repeat(starts[:-1], count)
         table[own, column] = self.order[(packed & np.uint64(0xFFFFFFFF)).astype(np.int64)]
         return table
@@ -215,7 +226,7 @@ def multiplies_bfloat16() -> bool:
     return any(bool(ask()) for ask in known if ask is not None)
 
 
-def _rising(keys: NDArray[Any]) -> NDArray[Any]:
+def rising(keys: NDArray[Any]) -> NDArray[Any]:
     """Return keys that rise with the products, negative ones too."""
     return keys ^ ((keys >> 15) & np.int16(0x7FFF)) if keys.dtype == np.int16 else keys
 
@@ -224,17 +235,17 @@ def keys_of(least: Floats, half: bool) -> NDArray[Any]:
     """Return bounds on products as what products are compared as, rounded down: 16-bit numbers, or float32."""
     if not half:
         return least
-    return np.where(least > 0, _bits(least).view(np.int16), np.int16(LOWEST))
+    return np.where(least > 0, bits_of(least).view(np.int16), np.int16(LOWEST))
 
 
-def _bits(values: NDArray[Any]) -> NDArray[np.uint16]:
+def bits_of(values: NDArray[Any]) -> NDArray[np.uint16]:
     """Return bfloat16 bits of keys: int16 as they are, float32 cut to 16 bits."""
     if values.dtype == np.int16:
         return values.view(np.uint16)
     return (np.ascontiguousarray(values).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
 
 
-def _packed(own: Ints, bits: NDArray[np.uint16], other: Ints) -> Packed:
+def packed_hits(own: Ints, bits: NDArray[np.uint16], other: Ints) -> Packed:
     """Return candidates as numbers that sort by query, then from the largest product down, then by stored vector."""
     ranked = np.where(bits >> 15, ~bits, bits | np.uint16(0x8000))
     packed: Packed = own.astype(np.uint64) << np.uint64(48)
@@ -244,7 +255,7 @@ def _packed(own: Ints, bits: NDArray[np.uint16], other: Ints) -> Packed:
 
 
 def _values(bits: NDArray[np.uint16], ranked: bool = False) -> Floats:
-    """Return the numbers that bfloat16 bits stand for, or their ranks as in `_packed`."""
+    """Return the numbers that bfloat16 bits stand for, or their ranks as in `packed_hits`."""
     if ranked:
         bits = np.where(bits >> 15, bits & np.uint16(0x7FFF), ~bits)
     values: Floats = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

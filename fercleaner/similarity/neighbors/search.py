@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from .backend import INDEXES, RECALL, Backend, Index, index_for
 from .exact import exact
 from .hnsw import hnsw
 from .ivf import ivf
+from .mutual import nearest_mutual, pairs_in_lists
 from .places import by_place
 from .tuning import tune
 
@@ -142,6 +144,15 @@ class Searcher:
         if backend is None:
             return Neighbors(view, ids, indices, similarity, self.about)
         faces = self._ready(apart)
+        if backend.scan is not None:
+            best, value = nearest_mutual(backend.scan, backend, faces, k, progress)
+            measured = None if backend.check is None else backend.check(faces, best, value)
+            if measured is not None:
+                backend.about["recall"] = measured
+            wanted = slice(None) if only is None else only[rows]
+            indices[rows[wanted]] = np.where(best >= 0, rows[best], -1)[wanted]
+            similarity[rows[wanted]] = value[wanted]
+            return Neighbors(view, ids, indices, similarity, self.about)
         asked = np.arange(len(rows)) if backend.order is None else backend.order
         if only is not None:
             asked = asked[only[rows[asked]]]
@@ -157,6 +168,16 @@ class Searcher:
                 progress(done, len(asked))
         indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
         return Neighbors(view, ids, indices, similarity, self.about)
+
+    def alike(self, least: float, *, apart: Strings | None = None) -> Iterator[Ints]:
+        """Yield pairs of faces whose similarity is `least` or all but that, (P, 2) rows; of an index of lists alone.
+
+        As `mutual.pairs_in_lists`.
+        """
+        if self.backend is None or self.backend.scan is None:
+            return
+        for pairs in pairs_in_lists(self.backend.scan, least, self._ready(apart).group):
+            yield self.rows[pairs]
 
     @property
     def depth(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -53,9 +53,7 @@ def from_views(
     Cost: O(N k views D): no search.
     """
     ids = next(iter(views.values())).ids
-    n = len(ids)
-    scales = {name: _scale(view) for name, view in views.items()}
-    count = np.maximum(np.sum([view.found for view in views.values()], axis=0), 1).astype(np.float32)
+    n, cosines = len(ids), cosines_of(views)
     indices = np.full((n, k), -1, dtype=np.int64)
     similarity = np.zeros((n, k), dtype=np.float32)
     groups = group_numbers(ids, apart)
@@ -64,15 +62,27 @@ def from_views(
         rows = wanted[start : start + BLOCK]
         near = _once(np.concatenate([table.indices[rows] for table in tables.values()], axis=1))
         near[groups[near] == groups[rows][:, None]] = -1
+        indices[rows], similarity[rows] = ranked(cosines(rows, near), near, k)
+    indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
+    return Neighbors(JOINT, ids, indices, similarity, {"index": "views", "candidates": list(tables)})
+
+
+def cosines_of(views: Mapping[str, Features]) -> Callable[[Ints, Ints], Floats]:
+    """Return (rows (q,), others (q, m)) -> their cosines by all views, as in `from_views`, (q, m); -inf where -1."""
+    scales = {name: _scale(view) for name, view in views.items()}
+    count = np.maximum(np.sum([view.found for view in views.values()], axis=0), 1).astype(np.float32)
+
+    def cosines(rows: Ints, near: Ints) -> Floats:
         there = near >= 0
         scored = np.zeros(near.shape, dtype=np.float32)
         for name, view in views.items():
             pairs = np.where(there, pair_similarities(view.values, rows, near), np.float32(0))
             scored += pairs * (scales[name][rows][:, None] * scales[name][near])
         scored = np.clip(scored / np.sqrt(count[rows][:, None] * count[near]), -1.0, 1.0)
-        indices[rows], similarity[rows] = ranked(np.where(there, scored, np.float32(-np.inf)), near, k)
-    indices.flags.writeable = similarity.flags.writeable = False  # so that Neighbors takes them as they are
-    return Neighbors(JOINT, ids, indices, similarity, {"index": "views", "candidates": list(tables)})
+        result: Floats = np.where(there, scored, np.float32(-np.inf))
+        return result
+
+    return cosines
 
 
 def _scale(view: Features) -> Floats:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import NamedTuple
 
 import numpy as np
 
-from ...core.arrays import Bools, Floats
+from ...core.arrays import Bools, Floats, Ints
 from .among import Ready, nearest_among
 from .backend import Backend
 from .exact import exact
+from .mutual import steps_to
 from .scoring import EDGE
 
 #: Faces whose neighbors are searched exactly: on one half the depth is chosen, on the other the recall is measured.
@@ -27,6 +29,20 @@ def thorough(backend: Backend, vectors: Floats, asked: int) -> Backend:
     return exact(vectors, "cpu", asked)
 
 
+class Known(NamedTuple):
+    """The true neighbors of some faces: rows (q,), neighbors (q, k), -1 for none, and the least similarity (q,)."""
+
+    rows: Ints
+    near: Ints
+    least: Floats
+
+    def share(self, near: Ints, value: Floats) -> float:
+        """Return which share of them is found in the same faces' rows of a table, its first k columns."""
+        k = self.near.shape[1]
+        held = (near[:, :k] >= 0) & (value[:, :k] >= self.least[:, None] - EDGE)
+        return min(1.0, float(held.sum() / max(1, (self.near >= 0).sum())))
+
+
 def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
     """Set `backend.depth` to the least of its depths, from the present one on, that reaches `recall` at k.
 
@@ -35,31 +51,54 @@ def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
     `recall`, so that the other half of the sample seldom falls short. Where no depth reaches it, the greatest is taken;
     `about["recall"]` says how far it comes.
 
-    Cost: exact search for `SAMPLE` faces, and a search of these for some of the depths (by halving).
+    Cost: exact search for `SAMPLE` faces, and a search of these for some of the depths (by halving); no search where
+    faces are found from both sides (`mutual.steps_to`).
     """
     n = len(faces.rows)
     rows = np.unique(np.linspace(0, n - 1, min(SAMPLE, n)).astype(np.int64))
     k = min(k, n - 1)
-    best, true = nearest_among(thorough(backend, faces.vectors, len(rows)), faces, rows, faces, k)
-    there = best >= 0
-    least = np.where(there, true, np.inf).min(1, initial=np.inf)
+    near, true = nearest_among(thorough(backend, faces.vectors, len(rows)), faces, rows, faces, k)
+    least = np.where(near >= 0, true, np.inf).min(1, initial=np.inf).astype(np.float32)
+    one, other = (Known(rows[half::2], near[half::2], least[half::2]) for half in (0, 1))
+    aim = recall + (1 - recall) / 10
+    if backend.scan is None:
+        found = _by_searching(backend, faces, one, other, aim)
+    else:
+        found = _by_centers(backend, one, other, aim)
 
-    def found(part: Bools) -> float:
-        near, value = nearest_among(backend, faces, rows[part], faces, k)
-        held = (near >= 0) & (value >= least[part, None] - EDGE)
-        return min(1.0, float(held.sum() / max(1, there[part].sum())))
+        def check(asked: Ready, near: Ints, value: Floats) -> float | None:
+            same = near.shape[1] >= k and np.array_equal(asked.group, faces.group)
+            return round(other.share(near[other.rows], value[other.rows]), 4) if same else None
+
+        backend.check = check
+    backend.about |= {
+        "depth": backend.depth,
+        "recall": round(found, 4),
+        "recall_at": k,
+        "recall_wanted": recall,
+        "recall_faces": len(other.rows),
+    }
+
+
+def _by_searching(backend: Backend, faces: Ready, one: Known, other: Known, aim: float) -> float:
+    """Set the least depth that finds the share `aim` of what is known of one half; return the share of the other."""
+
+    def found(known: Known) -> float:
+        return known.share(*nearest_among(backend, faces, known.rows, faces, known.near.shape[1]))
 
     def reaches(depth: int) -> bool:
         backend.depth = depth
-        return found(part) >= recall + (1 - recall) / 10
+        return found(one) >= aim
 
-    part = np.arange(len(rows)) % 2 == 0
     deep = [depth for depth in backend.depths if depth >= backend.depth]
     backend.depth = deep[min(bisect_left(deep, True, key=reaches), len(deep) - 1)]
-    backend.about |= {
-        "depth": backend.depth,
-        "recall": round(found(~part), 4),
-        "recall_at": k,
-        "recall_wanted": recall,
-        "recall_faces": int((~part).sum()),
-    }
+    return found(other)
+
+
+def _by_centers(backend: Backend, one: Known, other: Known, aim: float) -> float:
+    """As `_by_searching`, by who sees whom at which depth; the search that follows finds all but all of these."""
+    steps, there = steps_to(backend.scan, one.rows, one.near), one.near >= 0
+    wanted = int(np.ceil(aim * there.sum()))
+    backend.depth = max(backend.depth, int(np.sort(steps[there])[wanted - 1]) if wanted else 1)
+    seen: Bools = steps_to(backend.scan, other.rows, other.near) <= backend.depth
+    return float(seen.sum() / max(1, (other.near >= 0).sum()))
