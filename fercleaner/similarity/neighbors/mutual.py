@@ -21,9 +21,9 @@ from .scoring import pair_similarities, ranked
 
 #: Faces at once; their number must fit 16 bits.
 FACES = 16_384
-#: Lists that faces look into for others of a fixed similarity or more: of 300,000 faces' near-duplicates, .999 stand in
-#: these (docs/speed.md).
-LISTS_ALIKE = 8
+#: Lists that faces look into for others of a fixed similarity or more: of 300,000 faces' pairs that are alike, .997 see
+#: one another then (docs/speed.md).
+LISTS_ALIKE = 4
 #: Others that one face is paired with in one list at most: the first.
 MOST_ALIKE = 16
 
@@ -220,16 +220,18 @@ def pairs_in_lists(scan: Scan, least: float, group: Ints) -> Iterator[Ints]:
     """Yield pairs of faces whose product is all but `least` or more, (P, 2) rows, of those that see one another.
 
     Faces look into `LISTS_ALIKE` lists. Members of one `group` (N,) are no pairs; of those that a face is alike to in
-    one list, the first `MOST_ALIKE` are named. Pairs may come twice.
+    one list, the first `MOST_ALIKE` are named.
 
     Cost: 2 D `LISTS_ALIKE` N / lists operations a face.
     """
     n = len(scan.order)
     held, seen = group[scan.order], looks(scan, min(LISTS_ALIKE, scan.lists))
     bound = np.full(n, least - scan.slack, dtype=np.float32)
-    for part in parts(n):
-        for hits in _compared(scan, seen, part, bound, held):
-            first = np.flatnonzero(np.diff(hits.row, prepend=-1))
-            rank = np.arange(len(hits.row)) - np.repeat(first, np.diff(np.append(first, len(hits.row))))
-            some = rank < MOST_ALIKE
-            yield np.stack([scan.order[hits.row[some]], scan.order[hits.column[some]]], axis=1)
+    for hits in _compared(scan, seen, slice(0, n), bound, held):
+        first = np.flatnonzero(np.diff(hits.row, prepend=-1))
+        rank = np.arange(len(hits.row)) - np.repeat(first, np.diff(np.append(first, len(hits.row))))
+        some = np.flatnonzero(rank < MOST_ALIKE)
+        row, column = hits.row[some], hits.column[some]
+        # a pair that is seen from both sides is named by the later one: the first of a list tie the others together
+        once = (row > column) | ~seen.into(column, seen.own[row])
+        yield np.stack([scan.order[row[once]], scan.order[column[once]]], axis=1)
