@@ -3,72 +3,108 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from ..core.arrays import Strings
 from ..core.errors import InputError
-from ..core.types import Features
+from ..core.types import Features, Samples
 from ..methods.base import Method
 from ..similarity.whitening import COMPONENTS
 
 #: Bytes of a gibibyte.
 GIB = 1 << 30
-#: Python with numpy, torch and FAISS loaded and a block at work, whatever the set.
-BASE = int(1.15 * GIB)
-#: Bytes a face: ids, labels and the refined file; of each view, components by which faces are compared (float32, and
-#: bfloat16 in the index), tables of neighbors, and its part of the hypergraph; of all views side by side, if any.
-A_FACE, A_COMPONENT, A_TABLE, A_JOINT = 500, 6, 1050, 1000
 #: Of each component, where faces are in another order than their ids.
 A_COPY = 4
-#: The method of which that is known.
-MEASURED = "hypergraph"
 
 
-def needed(ids: Strings, views: Mapping[str, Features]) -> int:
-    """Return about how many bytes `MEASURED` needs at most, with these views.
+class Held(NamedTuple):
+    """Bytes that a method holds, by what they grow with.
+
+    Parameters
+    ----------
+    base : int
+        Python with numpy, torch and FAISS loaded and a block at work, whatever the set.
+    face : int
+        A face: ids, labels and the refined file.
+    column : int
+        A face and column of the vectors, beside these.
+    component : int
+        A face and component by which faces are compared: float32, and bfloat16 in an index.
+    table : int
+        A face and view: neighbors, and its part of the hypergraph.
+    joint : int
+        A face, where there are several views: neighbors by all side by side.
+    score : int
+        A face and class: what the heads of all folds say.
+    """
+
+    base: int
+    face: int = 500
+    column: int = 0
+    component: int = 6
+    table: int = 0
+    joint: int = 0
+    score: int = 0
+
+
+#: The methods of which it was measured, with their own parameters (docs/speed.md).
+MEASURED = {
+    "hypergraph": Held(int(1.15 * GIB), table=1050, joint=1000),
+    "threshold": Held(int(0.85 * GIB), column=4, component=10, score=140),
+}
+
+
+def needed(method: str, samples: Samples, views: Mapping[str, Features]) -> int:
+    """Return about how many bytes a method of `MEASURED` needs at most, with these views.
 
     Vectors mapped from files count: their pages are held while memory is not short. Measured on 10,000 to a million
     faces (docs/speed.md); what an encoder takes to compute vectors is left out.
     """
-    in_order = bool((ids[1:] > ids[:-1]).all())
-    a_face = A_FACE + (A_JOINT if len(views) > 1 else 0)
+    has, in_order = MEASURED[method], bool((samples.ids[1:] > samples.ids[:-1]).all())
+    a_face = has.face + (has.joint if len(views) > 1 else 0) + has.score * len(samples.classes)
     for view in views.values():
         width = view.values.shape[1]
-        a_face += width * view.values.itemsize + A_COMPONENT * min(width, COMPONENTS) + A_TABLE
+        a_face += width * (view.values.itemsize + has.column) + has.component * min(width, COMPONENTS) + has.table
         a_face += 0 if in_order else A_COPY * min(width, COMPONENTS)
-    return BASE + len(ids) * a_face
+    return has.base + len(samples) * a_face
 
 
-def check_promise(memory: int | None, method: Method, *, precision: bool = False) -> None:
+def check_promise(memory: int | None, method: Method, *, precision: bool = False, mirrored: bool = False) -> None:
     """Raise InputError where memory is limited and it is not known how much a method needs.
 
-    Known is that of `MEASURED` with its own parameters, without `precision`.
+    Known is that of `MEASURED` with their own parameters, without `precision` and `mirrored` pictures.
     """
-    if memory is None or (method.name == MEASURED and method == type(method)() and not precision):
+    known = method.name in MEASURED
+    if memory is None or (known and method == type(method)() and not precision and not mirrored):
         return
     what = method.name
     if precision:
         what += " with --precision"
-    elif what == MEASURED:
+    elif mirrored:
+        what += " with mirrored pictures"
+    elif known:
         what += " with other parameters"
     raise InputError(
         f"--memory: how much memory {what} needs was not measured, so nothing can be promised. Leave --memory out, or "
-        f"use --method {MEASURED} as it is."
+        f"use --method {' or '.join(MEASURED)} as it is."
     )
 
 
-def check_memory(memory: int | None, ids: Strings, views: Mapping[str, Features]) -> None:
-    """Raise InputError where `MEASURED` needs more than `memory` bytes, if that is limited."""
-    wanted = needed(ids, views)
-    if memory is None or wanted <= memory:
-        return
-    each = (wanted - BASE) / len(ids)
-    fits = int(max(0, memory - BASE) / each)
-    raise InputError(
-        f"--memory {gib(memory)}: {MEASURED} needs about {gib(wanted)} for {len(ids):,} faces in {len(views)} "
-        f"view{'s' if len(views) > 1 else ''} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, fewer "
-        "views, or vectors as float16 in .npy files."
-    )
+def check_memory(
+    memory: int | None, methods: Sequence[Method], samples: Samples, views: Mapping[str, Features]
+) -> None:
+    """Raise InputError where one of some methods of `MEASURED` needs more than `memory` bytes, if that is limited."""
+    for name in [method.name for method in methods if method.name in MEASURED]:
+        wanted, base = needed(name, samples, views), MEASURED[name].base
+        if memory is None or wanted <= memory:
+            continue
+        each = (wanted - base) / len(samples)
+        fits = int(max(0, memory - base) / each)
+        raise InputError(
+            f"--memory {gib(memory)}: {name} needs about {gib(wanted)} for {len(samples):,} faces in {len(views)} "
+            f"view{'s' if len(views) > 1 else ''} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, "
+            "fewer views, or vectors as float16 in .npy files."
+        )
 
 
 def peak() -> int | None:

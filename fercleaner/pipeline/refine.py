@@ -95,8 +95,8 @@ def refine(
     require_labels(samples, method.name)
     check_groups(samples)
     base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
-    check_promise(resources.memory, method, precision=precision is not None)
-    check_memory(resources.memory, samples.ids, {view.view: view for view in sources.views})
+    check_promise(resources.memory, method, precision=precision is not None, mirrored=sources.mirrored)
+    check_memory(resources.memory, (method,), samples, {view.view: view for view in sources.views})
     evidence = gather(samples, method, sources, resources, callbacks)
     samples = evidence.samples
     stage = callbacks.stage(method.name)
@@ -174,7 +174,7 @@ def gather_for(
     sources = _builtin_expanded(samples, sources, resources, callbacks)
     landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
     views = _views(samples, sources, landmarks, resources, callbacks)
-    check_memory(resources.memory, samples.ids, views)
+    check_memory(resources.memory, methods, samples, views)
     k = max(_k(method) for method in methods)
     ready, neighbors, identity = whitened(views), dict[str, Neighbors](), sources.identity
     if "neighbors" in wanted:

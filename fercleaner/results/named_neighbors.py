@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.arrays import Bools, Ints
 from ..core.types import Neighbors, Refinement, Samples
@@ -52,16 +54,16 @@ def named_neighbors(
     """
     label = samples.label
     own = np.where(label >= 0, label, refinement.label)
-    names = samples.ids.tolist()
+    names = samples.ids.astype(object)
     speaks = (table >= 0) & (label[table] >= 0)
     agrees = speaks & (label[table] == own[:, None])
     return _first(table, agrees, names), _first(table, speaks & ~agrees, names)
 
 
-def _first(table: Ints, chosen: Bools, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _first(table: Ints, chosen: Bools, names: NDArray[Any]) -> tuple[tuple[str, ...], ...]:
     """Return the names of the first `NAMED` chosen entries of each row."""
     keep = chosen & (chosen.cumsum(1) <= NAMED)
     rows, columns = np.nonzero(keep)
-    picked = table[rows, columns].tolist()
+    picked = names[table[rows, columns]].tolist()
     ends = np.searchsorted(rows, np.arange(len(table) + 1)).tolist()
-    return tuple(tuple(names[j] for j in picked[start:end]) for start, end in pairwise(ends))
+    return tuple(tuple(picked[start:end]) for start, end in pairwise(ends))

@@ -19,32 +19,42 @@ def view(n, width, kind=np.float16, name="v"):
     return Features(name, ids, np.ones((n, width), dtype=kind), np.ones(n, dtype=bool))
 
 
+def labeled(n):
+    label = np.eye(2, dtype=np.float32)[np.arange(n) % 2]
+    ids = np.array([f"f{i:05d}" for i in range(n)])
+    return Samples(ids=ids, classes=("x", "y"), given=label, labeled=np.ones(n, dtype=bool), paths=np.full(n, ""))
+
+
 def test_the_estimate_by_hand():
     one, two = view(10, 64), view(10, 512, np.float32, "w")
-    assert needed(one.ids, {"v": one}) == memory.BASE + 10 * (500 + 64 * 2 + 64 * 6 + 1050)
+    faces, base = labeled(10), memory.MEASURED["hypergraph"].base
+    assert needed("hypergraph", faces, {"v": one}) == base + 10 * (500 + 64 * 2 + 64 * 6 + 1050)
     both = 500 + 1000 + (64 * 2 + 64 * 6 + 1050) + (512 * 4 + 128 * 6 + 1050)
-    assert needed(one.ids, {"v": one, "w": two}) == memory.BASE + 10 * both
-    assert needed(one.ids[::-1], {"v": one}) == needed(one.ids, {"v": one}) + 10 * 64 * 4
+    assert needed("hypergraph", faces, {"v": one, "w": two}) == base + 10 * both
+    turned = faces.replacing(ids=faces.ids[::-1])
+    assert needed("hypergraph", turned, {"v": one}) == needed("hypergraph", faces, {"v": one}) + 10 * 64 * 4
+    heads = 500 + 2 * 140 + 64 * (2 + 4) + 64 * 10 + 512 * (4 + 4) + 128 * 10
+    assert needed("threshold", faces, {"v": one, "w": two}) == memory.MEASURED["threshold"].base + 10 * heads
 
 
 def test_what_does_not_fit_is_refused_with_numbers_and_before_neighbors_are_searched(monkeypatch):
     monkeypatch.setattr(neighborhoods, "searcher", lambda *_, **__: pytest.fail("searched"))
-    monkeypatch.setattr(memory, "BASE", 0)
-    features = view(3000, 64)
-    label = np.eye(2, dtype=np.float32)[np.arange(3000) % 2]
-    samples = Samples(
-        ids=features.ids, classes=("x", "y"), given=label, labeled=np.ones(3000, dtype=bool), paths=np.full(3000, "")
-    )
+    monkeypatch.setitem(memory.MEASURED, "hypergraph", memory.MEASURED["hypergraph"]._replace(base=0))
     with pytest.raises(
         InputError, match=r"needs about 0\.0 GiB for 3,000 faces in 1 view \(2\.0 KiB a face\); about 2,034 fit"
     ):
-        refine(samples, build("hypergraph", {}), Sources(views=[features]), Resources(memory=4 << 20, device="cpu"))
+        refine(
+            labeled(3000),
+            build("hypergraph", {}),
+            Sources(views=[view(3000, 64)]),
+            Resources(memory=4 << 20, device="cpu"),
+        )
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "precision", "what"),
     [
-        ("threshold", {}, False, "threshold"),
+        ("threshold", {"batch": "0"}, False, "threshold with other parameters"),
         ("consensus", {}, False, "consensus"),
         ("hypergraph", {"rounds": "2"}, False, "hypergraph with other parameters"),
         ("hypergraph", {}, True, "hypergraph with --precision"),
@@ -57,9 +67,15 @@ def test_no_promise_is_made_of_what_was_not_measured(name, settings, precision, 
 
 
 def test_what_fits_is_not_refused():
-    check_promise(2 * GIB, build("hypergraph", {}))
-    check_memory(2 * GIB, view(10, 64).ids, {"v": view(10, 64)})
-    check_memory(None, view(10, 64).ids, {"v": view(10, 64)})
+    for name in ("hypergraph", "threshold"):
+        method = build(name, {})
+        check_promise(2 * GIB, method)
+        check_memory(2 * GIB, [method], labeled(10), {"v": view(10, 64)})
+        check_memory(None, [method], labeled(10), {"v": view(10, 64)})
+        with pytest.raises(InputError, match=f"{name} needs about"):
+            check_memory(GIB // 2, [method], labeled(10), {"v": view(10, 64)})
+    with pytest.raises(InputError, match="threshold with mirrored pictures"):
+        check_promise(2 * GIB, build("threshold", {}), mirrored=True)
 
 
 def test_the_end_tells_what_was_held_and_whether_it_was_more(monkeypatch):
