@@ -8,7 +8,7 @@ themselves, so that a search in which both sides count reaches a recall at a thi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ LISTS_ALIKE = 4
 MOST_ALIKE = 16
 
 
-class Looks(NamedTuple):
+class Sight(NamedTuple):
     """Which lists each face looks into, as bits: (ceil(C / 8), N) uint8, faces by place; and each one's own list."""
 
     bits: NDArray[np.uint8]
@@ -45,13 +45,13 @@ class Looks(NamedTuple):
         return asks
 
 
-def looks(scan: Scan, depth: int) -> Looks:
+def looks(scan: Scan, depth: int) -> Sight:
     """Return who looks where if each face looks into the `depth` lists whose centers are nearest to it."""
     n = len(scan.order)
     bits = np.empty((-(-scan.lists // 8), n), dtype=np.uint8)
     for part in parts(n):
         bits[:, part] = np.packbits(scan.probed(scan.stored[part], depth), axis=0)
-    return Looks(bits, np.repeat(np.arange(scan.lists), np.diff(scan.starts)))
+    return Sight(bits, np.repeat(np.arange(scan.lists), np.diff(scan.starts)))
 
 
 def parts(n: int) -> list[slice]:
@@ -142,17 +142,15 @@ def nearest_mutual(
     return indices, similarity
 
 
-def _compared(scan: Scan, seen: Looks, part: slice, least: Floats, group: Ints) -> Iterator[_Hits]:
+def _compared(scan: Scan, seen: Sight, part: slice, least: Floats, group: Ints) -> Iterator[_Hits]:
     """Yield what passes the bounds of either side where faces of a part look into lists; members of a group do not."""
-    asked = scan.stored[part]
     for place in range(scan.lists):
         columns = slice(int(scan.starts[place]), int(scan.starts[place + 1]))
         rows = seen.askers(place, part)
         at_once = max(1, HELD // max(1, columns.stop - columns.start))
         for start in range(0, len(rows) if columns.stop > columns.start else 0, at_once):
-            some = rows[start : start + at_once]
-            keys = scan.products(asked[_tensor(some)], scan.stored, columns)
-            some += part.start
+            some = rows[start : start + at_once] + part.start
+            keys = scan.products(scan.at(some), scan.stored, columns)
             row_bound, column_bound = keys_of(least[some], scan.half), keys_of(least[columns], scan.half)
             hits = np.flatnonzero(keys >= np.minimum(row_bound[:, None], column_bound[None, :]))
             own, other = np.divmod(hits, keys.shape[1])
@@ -170,13 +168,7 @@ def _first_bounds(scan: Scan, part: slice, want: int, group: Ints) -> Floats:
     return scan.first_bounds(scan.stored[part], want, Apart(group[part], group), cuts.tolist())
 
 
-def _tensor(rows: Ints) -> Any:
-    import torch
-
-    return torch.from_numpy(rows)
-
-
-def _sent(hits: _Hits, seen: Looks) -> Iterator[tuple[int, Packed]]:
+def _sent(hits: _Hits, seen: Sight) -> Iterator[tuple[int, Packed]]:
     """Yield what columns learn from hits that they do not see themselves, by the part that they belong to."""
     back = np.flatnonzero(hits.by_column)
     back = back[~seen.into(hits.column[back], seen.own[hits.row[back]])]

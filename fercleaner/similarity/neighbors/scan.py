@@ -145,6 +145,12 @@ class Scan:
             probed[:, start : start + TILE] = np.ascontiguousarray((near >= least[:, None]).T)
         return probed
 
+    def at(self, places: Ints) -> Any:
+        """Return stored vectors by their number in `order`."""
+        import torch
+
+        return self.stored[torch.from_numpy(places)]
+
     def center_keys(self, asked: Any) -> NDArray[Any]:
         """Return products of queries and centers as keys that rise with them, (q, C)."""
         return rising(self.products(asked, self.centers, slice(0, self.lists)))

@@ -29,7 +29,7 @@ def thorough(backend: Backend, vectors: Floats, asked: int) -> Backend:
     return exact(vectors, "cpu", asked)
 
 
-class Known(NamedTuple):
+class TrueNeighbors(NamedTuple):
     """The true neighbors of some faces: rows (q,), neighbors (q, k), -1 for none, and the least similarity (q,)."""
 
     rows: Ints
@@ -59,7 +59,7 @@ def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
     k = min(k, n - 1)
     near, true = nearest_among(thorough(backend, faces.vectors, len(rows)), faces, rows, faces, k)
     least = np.where(near >= 0, true, np.inf).min(1, initial=np.inf).astype(np.float32)
-    one, other = (Known(rows[half::2], near[half::2], least[half::2]) for half in (0, 1))
+    one, other = (TrueNeighbors(rows[half::2], near[half::2], least[half::2]) for half in (0, 1))
     aim = recall + (1 - recall) / 10
     if backend.scan is None:
         found = _by_searching(backend, faces, one, other, aim)
@@ -80,10 +80,10 @@ def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
     }
 
 
-def _by_searching(backend: Backend, faces: Ready, one: Known, other: Known, aim: float) -> float:
+def _by_searching(backend: Backend, faces: Ready, one: TrueNeighbors, other: TrueNeighbors, aim: float) -> float:
     """Set the least depth that finds the share `aim` of what is known of one half; return the share of the other."""
 
-    def found(known: Known) -> float:
+    def found(known: TrueNeighbors) -> float:
         return known.share(*nearest_among(backend, faces, known.rows, faces, known.near.shape[1]))
 
     def reaches(depth: int) -> bool:
@@ -95,7 +95,7 @@ def _by_searching(backend: Backend, faces: Ready, one: Known, other: Known, aim:
     return found(other)
 
 
-def _by_centers(backend: Backend, one: Known, other: Known, aim: float) -> float:
+def _by_centers(backend: Backend, one: TrueNeighbors, other: TrueNeighbors, aim: float) -> float:
     """As `_by_searching`, by who sees whom at which depth; the search that follows finds all but all of these."""
     steps, there = steps_to(backend.scan, one.rows, one.near), one.near >= 0
     wanted = int(np.ceil(aim * there.sum()))
