@@ -19,7 +19,7 @@ from .backend import Apart, Backend
 from .scan import HELD, MOST, ROOM, Packed, Scan, bits_of, keys_of, packed_hits
 from .scoring import pair_similarities, ranked
 
-#: Faces at once; their number must fit 16 bits.
+#: Faces at once, a multiple of 8; their number must fit 16 bits.
 FACES = 16_384
 #: Lists that faces look into for others of a fixed similarity or more: of 300,000 faces' pairs that are alike, .997 see
 #: one another then (docs/speed.md).
@@ -29,28 +29,28 @@ MOST_ALIKE = 16
 
 
 class Sight(NamedTuple):
-    """Which lists each face looks into, as bits: (ceil(C / 8), N) uint8, faces by place; and each one's own list."""
+    """Which faces look into each list, as bits: (C, ceil(N / 8)) uint8, faces by place; and each one's own list."""
 
     bits: NDArray[np.uint8]
     own: Ints
 
     def askers(self, place: int, part: slice) -> Ints:
-        """Return which faces of a part look into a list, counted from the part's first."""
-        asks = self.bits[place >> 3, part] & np.uint8(128 >> (place & 7))
-        return np.flatnonzero(asks)
+        """Return which faces of a part look into a list, counted from the part's first, a multiple of 8."""
+        asks = np.unpackbits(self.bits[place, part.start >> 3 : -(-part.stop >> 3)], count=part.stop - part.start)
+        return np.flatnonzero(asks.view(np.bool_))
 
     def into(self, faces: Ints, lists: Ints) -> Bools:
         """Return whether each of some faces looks into one list of `lists` each."""
-        asks: Bools = (self.bits[lists >> 3, faces] << (lists & 7).astype(np.uint8) & np.uint8(128)) > 0
+        asks: Bools = (self.bits[lists, faces >> 3] << (faces & 7).astype(np.uint8) & np.uint8(128)) > 0
         return asks
 
 
 def looks(scan: Scan, depth: int) -> Sight:
     """Return who looks where if each face looks into the `depth` lists whose centers are nearest to it."""
     n = len(scan.order)
-    bits = np.empty((-(-scan.lists // 8), n), dtype=np.uint8)
+    bits = np.empty((scan.lists, -(-n // 8)), dtype=np.uint8)
     for part in parts(n):
-        bits[:, part] = np.packbits(scan.probed(scan.stored[part], depth), axis=0)
+        bits[:, part.start >> 3 : -(-part.stop >> 3)] = np.packbits(scan.probed(scan.stored[part], depth), axis=1)
     return Sight(bits, np.repeat(np.arange(scan.lists), np.diff(scan.starts)))
 
 
