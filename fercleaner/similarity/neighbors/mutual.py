@@ -203,8 +203,8 @@ def _add(scan: Scan, faces: Ready, part: slice, letters: Packed, tables: tuple[I
     rows = scan.order[part][some]
     value = np.clip(pair_similarities(faces.vectors, rows, near), -1.0, 1.0)
     value[near < 0] = -np.inf
-    told = np.where(indices[rows] >= 0, similarity[rows], np.float32(-np.inf))
-    both = np.concatenate([told, value], axis=1)
+    known = np.where(indices[rows] >= 0, similarity[rows], np.float32(-np.inf))
+    both = np.concatenate([known, value], axis=1)
     indices[rows], similarity[rows] = ranked(both, np.concatenate([indices[rows], near], axis=1), indices.shape[1])
 
 
