@@ -94,9 +94,11 @@ def check_memory(
     memory: int | None, methods: Sequence[Method], samples: Samples, views: Mapping[str, Features]
 ) -> None:
     """Raise InputError where one of some methods of `MEASURED` needs more than `memory` bytes, if that is limited."""
+    if memory is None:
+        return
     for name in [method.name for method in methods if method.name in MEASURED]:
         wanted, base = needed(name, samples, views), MEASURED[name].base
-        if memory is None or wanted <= memory:
+        if wanted <= memory:
             continue
         each = (wanted - base) / len(samples)
         fits = int(max(0, memory - base) / each)
