@@ -71,6 +71,8 @@ class Consensus:
     2. The head learns again from R and is joined anew; the answer by the new L is the result. Of a class that it would
        leave without a face, labels are judged by the first: what is learned twice from few faces swallows them.
 
+    Small sets are dealt into folds several times, and the answers averaged (`deals`).
+
     True frequencies cannot be told from labels and views where experts share the labels' mistakes: what is known of
     pictures from the wild stands in, pi* ~ pi^t beta^(1 - t), with beta the base rates, t = e^3 and e the share of the
     labels' entropy explained (`class_priors`). In the second round pi are the frequencies of the refined labels. Beta
@@ -101,6 +103,7 @@ class Consensus:
     Source
     ------
     fercleaner's own. Out-of-fold judges: Northcutt, Jiang, Chuang, JAIR 2021. Stacking: Breiman, Machine Learning 1996.
+    Repeated deals: Chernozhukov et al., Double/debiased machine learning, Econometrics Journal 2018.
     """
 
     name: ClassVar[str] = "consensus"
