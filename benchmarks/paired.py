@@ -3,7 +3,8 @@
     python benchmarks/paired.py --data ../shared/ferplus --limit 6000 --noise instance:0.4 symmetric:0.1 --seeds 0 1 2
 
 Faces, flips and seeds are those of `quality.py`. A difference is the method's average precision less the peer's; its
-interval holds 95 % of draws of whole groups of faces, the same for both. Writes results/paired.json.
+interval holds 95 % of draws of whole groups of faces, the same for both; that of the mean over seeds holds the draws'
+means. Writes results/paired.json.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from quality import judge, run_method
 from set_tools import group_draws
 from stamp import command, stamp, tell, write_json
 
+from fercleaner.core.arrays import Doubles
 from fercleaner.core.groups import group_numbers
 from fercleaner.evaluation.bootstrap import weighted_average_precision
 from fercleaner.methods import build
@@ -48,13 +50,20 @@ def main(arguments: Sequence[str] | None) -> None:
     args = parser.parse_args(arguments)
     bed = open_bed(args.data).sample(args.limit, args.min_votes)
     shared = Shared.of(bed, min(K, len(bed.samples) - 1), args.device)
-    found = {noise: [one_seed(shared, noise, seed, args) for seed in args.seeds] for noise in args.noise}
+    found = {}
+    for noise in args.noise:
+        areas = [one_seed(shared, noise, seed, args) for seed in args.seeds]
+        everywhere = [name for name in areas[0] if all(name in area for area in areas)]
+        mean = {name: np.mean([area[name] for area in areas], axis=0) for name in everywhere}
+        found[noise] = {"mean": compared(mean), "by_seed": [compared(area) for area in areas]}
+        behind = [name for name, (_, most) in found[noise]["mean"]["lead_95"].items() if most < 0]
+        tell(f"{noise}: behind by more than chance: {', '.join(behind) or 'none'}")
     write_json(args.out, {"stamp": stamp(), "faces": len(bed.samples), "seeds": args.seeds, "noises": found})
     tell(f"Wrote {args.out}.")
 
 
-def one_seed(shared: Shared, noise: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Return average precisions under one noise, and the interval of the method's lead over each peer."""
+def one_seed(shared: Shared, noise: str, seed: int, args: argparse.Namespace) -> dict[str, Doubles]:
+    """Return the average precision of each tool under one noise, over all faces and in each draw, (`DRAWS` + 1,)."""
     samples = relabeled(shared.bed, parse(noise), seed, shared.vectors)
     asked = question(shared, samples, seed, args.device)
     verdicts, _ = judge(METHOD, lambda: run_method(build(METHOD), asked, seed))
@@ -67,19 +76,20 @@ def one_seed(shared: Shared, noise: str, seed: int, args: argparse.Namespace) ->
     wrong = (samples.label != shared.bed.label)[judged]
     drawn = group_draws(group_numbers(samples.ids, samples.group), seed)[:, judged]
     weights = np.concatenate([np.ones((1, drawn.shape[1])), drawn])
-    area = {
+    return {
         name: weighted_average_precision(verdict.suspicion[judged], wrong, weights)
         for name, (verdict, _) in verdicts.items()
     }
-    leads = {name: area[METHOD] - area[name] for name in area if name != METHOD}
-    answer = {
+
+
+def compared(area: dict[str, Doubles]) -> dict[str, Any]:
+    """Return average precisions, and the method's lead over each peer with its interval."""
+    leads = {name: area[METHOD] - rows for name, rows in area.items() if name != METHOD}
+    return {
         "average_precision": {name: float(rows[0]) for name, rows in area.items()},
         "lead": {name: float(rows[0]) for name, rows in leads.items()},
         "lead_95": {name: np.quantile(rows[1:], [0.025, 0.975]).tolist() for name, rows in leads.items()},
     }
-    behind = [name for name, (_, most) in answer["lead_95"].items() if most < 0]
-    tell(f"{noise}, seed {seed}: behind by more than chance: {', '.join(behind) or 'none'}")
-    return answer
 
 
 if __name__ == "__main__":
