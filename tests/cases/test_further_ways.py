@@ -1,0 +1,171 @@
+"""Kinds of mistakes in further ways: labels, tables, groups; each is understood and told, or asked about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fercleaner.core.errors import InputError
+from fercleaner.core.types import Samples
+from fercleaner.datasets import read
+from fercleaner.datasets.annotators import read_annotations
+from fercleaner.datasets.describe import sentences
+from fercleaner.datasets.groups import check_groups
+
+CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+N = 42
+IDS = [f"{i:05d}.jpg" for i in range(N)]
+LABELS = [CLASSES[i % 7] for i in range(N)]
+
+
+def labels(folder: Path, written: list[str]) -> Path:
+    rows = "".join(f'{i}.jpg,"{written[i % len(written)]}"\n' for i in range(N))
+    (folder / "s.csv").write_text("image,label\n" + rows, encoding="utf-8")
+    return folder / "s.csv"
+
+
+def table(folder: Path, name: str = "s.csv", **columns: object) -> Path:
+    frame = pd.DataFrame({"image": IDS, **columns})
+    frame.to_csv(folder / name, index=False) if name.endswith("csv") else frame.to_parquet(folder / name)
+    return folder / name
+
+
+def refused(path: Path, **options: object) -> str:
+    with pytest.raises(InputError) as error:
+        read(path, **options)  # type: ignore[arg-type]
+    return str(error.value)
+
+
+@pytest.mark.parametrize("mark", ["(nan)", "None.", "[]", "*", "not annotated", "no data", "n/d", "#WERT!"])
+def test_marks_in_marks_are_no_class(tmp_path: Path, mark: str, caplog) -> None:
+    assert len(read(labels(tmp_path, ["smirk", "grin", mark])).classes) == 2
+    assert "Labels read as missing" in caplog.text
+
+
+@pytest.mark.parametrize("mark", ["unknown?", "(unsure)", "idk", "corrupt", "unbekannt", "未知"])
+def test_marks_in_other_words_are_asked_about(tmp_path: Path, mark: str) -> None:
+    assert "can be a class of its own, or say that the face has no label" in refused(
+        labels(tmp_path, ["smirk", "grin", mark])
+    )
+
+
+def test_minus_beside_plus_is_asked_about(tmp_path: Path) -> None:
+    assert "can be a class like '+', or 'missing'" in refused(labels(tmp_path, ["+", "-", "0"]))
+    assert read(labels(tmp_path, ["+", "-", "0"]), alias={"-": "-"}).labeled.all()
+    assert read(labels(tmp_path, [":)", ":(", ":|"])).labeled.all()
+
+
+def test_two_languages_in_one_script(tmp_path: Path) -> None:
+    message = refused(labels(tmp_path, ["happy", "heureux", "sad", "triste"]))
+    assert "'heureux' can mean 'happiness', beside 'happy' in s.csv row 2" in message
+    assert "--alias heureux=happiness" in message
+    german = read(labels(tmp_path, ["Freude", "Trauer", "Wut", "Neutral"]))
+    assert len(german.classes) == 4
+    assert "Freude can mean happiness, Trauer can mean sadness" in sentences(german)[-1]
+
+
+@pytest.mark.parametrize("names", [["glücklich", "gluecklich", "x"], ["glücklich", "glÃ¼cklich", "x"]])
+def test_umlauts_in_two_letters_or_of_another_encoding(tmp_path: Path, names: list[str]) -> None:
+    assert "can be one class written in two ways" in refused(labels(tmp_path, names))
+
+
+def test_expressions_under_other_names_are_told(tmp_path: Path) -> None:
+    for form in ("train/{}", "{}.jpg", "emo_{}", "{{'label': '{}'}}"):
+        samples = read(labels(tmp_path, [form.format(name) for name in ("happy", "sad", "fear")]))
+        assert "These classes are not known as expressions" in sentences(samples)[-1]
+        assert "can mean happiness" in sentences(samples)[-1]
+    for own in (["smirk", "grin"], ["big smile", "no smile"], ["happy", "emo_sad", "bored", "calm"]):
+        assert "These classes" not in sentences(read(labels(tmp_path, own)))[-1]
+
+
+def test_codes_of_a_class_set_without_the_first_are_told(tmp_path: Path, caplog) -> None:
+    read(labels(tmp_path, list("123456")), classes=["fer2013"])
+    assert "No label is 0 (anger), and every other code of FER2013 occurs. Were they counted from 1?" in caplog.text
+    read(labels(tmp_path, list("0123456")), classes=["affectnet8"])
+    assert "No label is 7 (contempt), and every other code of AffectNet, 8 classes occurs. Is it missing" in caplog.text
+    assert "counted from" not in refused(labels(tmp_path, list("01234567")), classes=["fer2013"])
+
+
+def test_label_columns_that_are_splits_or_have_a_rival(tmp_path: Path) -> None:
+    split = ["train" if i % 3 else "test" for i in range(N)]
+    file = table(tmp_path, **{"class": split, "emotion_label": LABELS})
+    assert "the column 'class' holds names of splits" in refused(file)
+    assert read(file, columns={"label": "emotion_label", "split": "class"}).classes == CLASSES
+    people = [f"s{i % 5}" for i in range(N)]
+    assert "--column label=Emotion Label" in refused(table(tmp_path, target=people, **{"Emotion Label": LABELS}))
+
+
+def test_files_put_together_with_their_marks(tmp_path: Path) -> None:
+    one = "\ufeffimage,label\na.jpg,happy\n"
+    (tmp_path / "s.csv").write_text(one + one.replace("a.jpg", "b.jpg") + "\ufeffc.jpg,sad\n", encoding="utf-8")
+    assert read(tmp_path / "s.csv").ids.tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_quotes_marked_by_backslashes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text('image,label\n"a \\"0\\".jpg",happy\nb.jpg,sad\n')
+    assert "quotes inside a quoted cell are doubled" in refused(tmp_path / "s.csv")
+
+
+def test_one_picture_in_two_normal_forms(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("image,label\n\u00e9.jpg,happy\ne\u0301.jpg,sad\n", encoding="utf-8")
+    assert "is the picture" in refused(tmp_path / "s.csv")
+
+
+def test_names_and_labels_of_bytes_are_text(tmp_path: Path) -> None:
+    file = table(tmp_path, "s.parquet", label=[name.encode() for name in LABELS], thumb=[b"\xff\xd8"] * N)
+    assert read(file).classes == CLASSES
+    pictures = pd.DataFrame({"image": [b"\xff\xd8\xff\xe0"] * N, "label": LABELS})
+    pictures.to_parquet(tmp_path / "p.parquet")
+    assert "column 'image' holds pictures" in refused(tmp_path / "p.parquet")
+
+
+def test_a_column_of_people_is_pointed_to(tmp_path: Path) -> None:
+    said = sentences(read(table(tmp_path, label=LABELS, subject_id=[i // 6 for i in range(N)])))
+    assert "--group-by subject_id keeps faces of one person from voting for each other" in " ".join(said)
+    grouped = sentences(read(table(tmp_path, label=LABELS, subject=LABELS, group=[i // 6 for i in range(N)])))
+    assert "--group-by" not in " ".join(grouped)
+
+
+def test_rows_that_repeat_a_picture_or_an_id(tmp_path: Path, caplog) -> None:
+    twice = pd.DataFrame({"image": IDS * 2, "worker": ["a"] * N + ["b"] * N, "label": LABELS * 2})
+    twice.to_csv(tmp_path / "s.csv", index=False)
+    assert "refine SET --annotators FILE" in refused(tmp_path / "s.csv")
+    twice.assign(id=range(2 * N)).to_csv(tmp_path / "s.csv", index=False)
+    assert "annotator's label, as 'worker' says" in refused(tmp_path / "s.csv")
+    twice.drop(columns="worker").assign(id=range(2 * N)).to_csv(tmp_path / "s.csv", index=False)
+    assert len(read(tmp_path / "s.csv")) == 2 * N
+    assert "42 rows show a picture that another row shows, and there are no boxes" in caplog.text
+    message = refused(table(tmp_path, id=[i // 6 for i in range(N)], label=LABELS))
+    assert "'image' names each row once. --column id= takes that" in message
+
+
+def faces(group: list[str], label: list[int]) -> Samples:
+    n = len(label)
+    ids = np.array([str(i) for i in range(n)])
+    return Samples(ids, ("a", "b", "c"), np.eye(3)[label], np.ones(n, bool), np.full(n, ""), group=np.array(group))
+
+
+def test_groups_that_nearly_equal_classes() -> None:
+    label = np.arange(60) % 3
+    wrong = np.where(np.arange(60) % 5 == 0, (label + 1) % 3, label)
+    with pytest.raises(InputError, match="Of 20 faces of a 16 are in one group"):
+        check_groups(faces([f"folder {c}" for c in label], wrong.tolist()))
+    assert check_groups(faces([f"s{i // 6}" for i in range(60)], label.tolist())) == []
+
+
+def test_a_group_of_nearly_all_faces_is_told() -> None:
+    label = (np.arange(60) % 3).tolist()
+    said = check_groups(faces([f"s{i}" if i < 6 else "studio" for i in range(60)], label))
+    assert "54 of 60 labeled faces are in one group ('studio')" in said[0]
+
+
+def test_annotators_with_two_columns_of_labels(tmp_path: Path) -> None:
+    samples = Samples(np.array(IDS), CLASSES, np.eye(7)[np.arange(N) % 7], np.ones(N, bool), np.full(N, ""))
+    table(tmp_path, "a.csv", completed_by=["a"] * N, label=LABELS)
+    assert read_annotations(tmp_path / "a.csv", samples).people == ("a",)
+    table(tmp_path, "a.csv", annotator=["a"] * N, label=LABELS, expression=LABELS[1:] + LABELS[:1])
+    with pytest.raises(InputError, match="'label' and 'expression' can both be the label, and they disagree"):
+        read_annotations(tmp_path / "a.csv", samples)
