@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dataset_builders as build
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,3 +170,50 @@ def test_annotators_with_two_columns_of_labels(tmp_path: Path) -> None:
     table(tmp_path, "a.csv", annotator=["a"] * N, label=LABELS, expression=LABELS[1:] + LABELS[:1])
     with pytest.raises(InputError, match="'label' and 'expression' can both be the label, and they disagree"):
         read_annotations(tmp_path / "a.csv", samples)
+
+
+def folder(root: Path, *files: str) -> Path:
+    build.class_folders(root, list(files))
+    return root
+
+
+def test_splits_inside_class_folders(tmp_path: Path) -> None:
+    inside = [f"{name}/{split}/{i}.png" for name in ("happy", "sad") for split in ("train", "test") for i in range(2)]
+    samples = read(folder(tmp_path / "a", *inside))
+    assert samples.split is not None
+    assert samples.split.tolist() == ["test", "test", "train", "train"] * 2
+    assert read(folder(tmp_path / "b", *inside, "sad/x.png")).split is None
+
+
+def test_a_split_without_class_folders_is_unlabeled(tmp_path: Path) -> None:
+    samples = read(folder(tmp_path, "train/happy/a.png", "train/sad/b.png", "test/1.png", "test/2.png"))
+    assert samples.split is not None
+    assert dict(zip(samples.ids.tolist(), samples.split.tolist(), strict=True))["test/1.png"] == "test"
+    assert samples.labeled.sum() == 2
+
+
+def test_splits_are_no_classes_and_lists_are_pointed_to(tmp_path: Path) -> None:
+    root = folder(tmp_path / "hf", "train/0.png", "train/1.png", "test/2.png")
+    assert "its folders (test, train) are splits" in refused(root)
+    (root / "train" / "metadata.csv").write_text("file_name,label\n0.png,happy\n1.png,sad\n")
+    assert f"name that file: {root / 'train' / 'metadata.csv'}" in refused(root)
+    flat = folder(tmp_path / "flat", "0.png", "1.png")
+    (flat / "data.csv").write_text("image,label\n0.png,happy\n1.png,sad\n")
+    assert refused(flat).endswith(f"If data.csv is their list, name that file: {flat / 'data.csv'}")
+    coco = folder(tmp_path / "coco", "0.png", "1.png")
+    (coco / "instances.json").write_text("{}")
+    assert "instances.json beside them is no table that is read" in refused(coco)
+    below = folder(tmp_path / "below", "images/0.png", "images/1.png")
+    (below / "labels.txt").write_text("image,label\n0.png,happy\n1.png,sad\n")
+    assert "every label would be 'images', the only folder of pictures" in refused(below)
+
+
+def test_pixels_with_the_label_under_another_name(tmp_path: Path) -> None:
+    pixels = " ".join(["7"] * 16)
+    file = tmp_path / "train.csv"
+    file.write_text("label,pixels\n" + "".join(f"{i % 7},{pixels}\n" for i in range(14)))
+    assert read(file).labeled.all()
+    file.write_text("id,pixels\n" + "".join(f"{i % 7},{pixels}\n" for i in range(14)))
+    assert "train.csv has no column 'emotion'" in refused(file)
+    file.write_text("pixels\n" + f"{pixels}\n" * 14)
+    assert not read(file).labeled.any()
