@@ -35,7 +35,8 @@ PICTURES = (
 SYSTEM_FOLDERS = frozenset(
     """@eadir/@recycle/@recently-snapshot/@tmp/#recycle/#snapshot/$recycle.bin/recycler/system volume information
     /lost+found/__macosx/__pycache__/found.000/network trash folder/temporary items/~snapshot/node_modules/thumbs
-    /thumbnails/thumbnail""".replace("\n    ", "").split("/")
+    /thumbnails/thumbnail/thumb/_thumbs/@__thumb/recycled/_vti_cnf/_vti_pvt/thevolumesettingsfolder/dfsrprivate/cvs
+    /ipynb_checkpoints""".replace("\n    ", "").split("/")
 )
 #: Files of the same kind: nobody misses them, so nothing is said of them.
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"))
@@ -247,15 +248,17 @@ def _check_classes(path: Path, folders: list[str], options: ReadOptions) -> None
                 f"{path}: every label would be '{shown(filled[0])}'. {place} holds several folders "
                 f"({listed(below, 4)}); if these are the classes (or the splits), name it: {place}"
             )
-    if not deep or len(deep) < len(filled) or any(map(_is_class, filled)):
+    if not deep or any(map(_is_class, filled)):
         _check_no_subjects(path, filled, options)
         return
-    classes = {name for name in inner[deep[0]] if _is_class(name)}
-    if len(classes) > 1:
+    below_of = {name: {f for f in inner[name] if _is_class(f)} for name in deep}
+    holds = max(deep, key=lambda name: len(below_of[name]))  # others beside it may hold pictures that are no faces
+    classes = below_of[holds]
+    if len(classes) > 1 and options.classes is None:
         raise InputError(
-            f"{path}: the classes can be its folders ({listed(deep, 4)}) or those a level below "
+            f"{path}: the classes can be its folders ({listed(filled, 4)}) or those a level below "
             f"({listed(sorted(classes), 4)})"
-            f", which are named after expressions. Name one folder of those as the dataset ({path / deep[0]}), or "
+            f", which are named after expressions. Name one folder of those as the dataset ({path / holds}), or "
             f"write a "
             "manifest: image,label,group"
         )

@@ -217,3 +217,12 @@ def test_pixels_with_the_label_under_another_name(tmp_path: Path) -> None:
     assert "train.csv has no column 'emotion'" in refused(file)
     file.write_text("pixels\n" + f"{pixels}\n" * 14)
     assert not read(file).labeled.any()
+
+
+def test_a_folder_beside_that_of_the_classes_is_no_class(tmp_path: Path) -> None:
+    root = folder(tmp_path, "figures/x.png", "data/happy/a.png", "data/sad/b.png", "@__thumb/c.png")
+    message = refused(root)
+    assert "the classes can be its folders (data, figures) or those a level below (happy, sad)" in message
+    assert f"as the dataset ({root / 'data'})" in message
+    assert read(root, classes=["data", "figures"]).classes == ("data", "figures")
+    assert "@__thumb" in read(root, classes=["data", "figures"]).provenance["folders_left_out"]
