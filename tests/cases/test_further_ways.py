@@ -11,7 +11,7 @@ import pytest
 
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Samples
-from fercleaner.datasets import read
+from fercleaner.datasets import VoteRules, read
 from fercleaner.datasets.annotators import read_annotations
 from fercleaner.datasets.describe import sentences
 from fercleaner.datasets.groups import check_groups
@@ -226,3 +226,13 @@ def test_a_folder_beside_that_of_the_classes_is_no_class(tmp_path: Path) -> None
     assert f"as the dataset ({root / 'data'})" in message
     assert read(root, classes=["data", "figures"]).classes == ("data", "figures")
     assert "@__thumb" in read(root, classes=["data", "figures"]).provenance["folders_left_out"]
+
+
+def test_ranks_are_no_votes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    ranks = np.array([random.permutation(3) + 1 for _ in range(N)])
+    file = table(tmp_path, **dict(zip(("anger", "fear", "happy"), ranks.T, strict=True)))
+    assert "hold the numbers 1, 2, 3, each once: ranks" in refused(file)
+    assert read(file, votes=VoteRules(given_from="votes")).labeled.all()
+    hot = np.eye(3)[np.arange(N) % 3]
+    assert read(table(tmp_path, **dict(zip(("anger", "fear", "happy"), hot.T, strict=True)))).labeled.all()
