@@ -236,3 +236,14 @@ def test_ranks_are_no_votes(tmp_path: Path) -> None:
     assert read(file, votes=VoteRules(given_from="votes")).labeled.all()
     hot = np.eye(3)[np.arange(N) % 3]
     assert read(table(tmp_path, **dict(zip(("anger", "fear", "happy"), hot.T, strict=True)))).labeled.all()
+
+
+def test_lists_with_several_labels_or_counts_behind_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "EmoLabel" / "list_patition_label.txt"
+    file.parent.mkdir()
+    for rest, said in (("4,5", "holds 2 numbers"), ("3 5 1 0 0 0 1", "holds 7 numbers"), ("4|5", "several labels")):
+        file.write_text(f"train_1.jpg {rest}\ntrain_2.jpg {rest}\n")
+        assert said in refused(tmp_path)
+    for form in ('"{}" {}', "{},{},1", "{} {} 1 0.5"):
+        file.write_text("".join(form.format(f"train_{i}.jpg", i % 7 + 1) + "\n" for i in range(9)))
+        assert read(tmp_path).ids.tolist() == [f"train_{i}.jpg" for i in range(9)]
