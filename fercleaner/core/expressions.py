@@ -56,7 +56,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 )
 
 #: Words of other languages in Latin letters (German, French, Spanish, Italian, Portuguese, Dutch, Polish, Turkish), no
-#: accents. They are no aliases: whether a set means these expressions is asked or told.
+#: accents. They are no aliases: whether a set means these expressions is asked or said.
 _ELSEWHERE = {
     "anger": "wut argerlich wutend zorn zornig arger colere enfada enfadado enojado enojo ira rabbia arrabbiato raiva "
     "boos boosheid woede zlosc zly kizgin ofke",
