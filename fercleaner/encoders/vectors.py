@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Doubles, Floats, first_not_finite
+from ..core.arrays import Floats, first_not_finite
 from ..core.errors import InputError
 from ..core.text import shown
 from ..core.types import Features, Samples
@@ -326,13 +326,11 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
     rest = np.flatnonzero(~np.any(list(empty.values()), axis=0))
     digests = np.zeros(len(rest), dtype=np.int64)
     with np.errstate(invalid="ignore", over="ignore"):
-        spread = values[rest[:BLOCK_ROWS]].astype(np.float64).std(0) / STEPS
-    step: Doubles = (
-        np.nan_to_num(spread, nan=0.0, posinf=0.0) if values.shape[1] >= FEW_COLUMNS else np.zeros(values.shape[1])
-    )
+        step = values[rest[:BLOCK_ROWS]].astype(np.float64).std(0).astype(np.float32) / STEPS
+    step[~np.isfinite(step) | (step == 0)] = 1.0
     for start in range(0, len(rest), BLOCK_ROWS):
         block = values[rest[start : start + BLOCK_ROWS]]
-        rounded = _rounded(block, step) if step.any() else block
+        rounded = _rounded(block, step) if values.shape[1] >= FEW_COLUMNS else block
         digests[start : start + BLOCK_ROWS] = [hash(row.tobytes()) for row in rounded]
     _, of_row, counts = np.unique(digests, return_inverse=True, return_counts=True)
     many = counts >= max(MANY, LARGE_PART * len(values))
@@ -344,10 +342,12 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
     return empty
 
 
-def _rounded(rows: Floats, step: Doubles) -> Doubles:
-    """Return rows in steps (D,): what a network says of one picture varies below that. What is not finite is 0."""
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        steps: Doubles = np.rint(np.nan_to_num(rows / step, nan=0.0, posinf=0.0, neginf=0.0))
+def _rounded(rows: Floats, step: Floats) -> Floats:
+    """Return rows (N, D) in whole steps (D,): what a network says of one picture varies by less than these."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps: Floats = np.divide(rows, step, dtype=np.float32)
+        np.rint(steps, out=steps)
+        steps += 0.0  # so that there is no -0
     return steps
 
 
