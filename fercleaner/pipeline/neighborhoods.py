@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.arrays import Bools, Ints, Progress, Strings
+from ..core.arrays import Bools, Ints, Progress, Strings, rows_digest
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors, Samples
 from ..similarity.groups import alike_pairs, grouped, person_pairs
 from ..similarity.neighbors import Searches, searcher
 from ..similarity.neighbors.side import SEARCHED_UP_TO, WIDER, from_views
-from ..similarity.whitening import JOINT, join, row_blocks
+from ..similarity.whitening import JOINT, join, row_blocks, whitened
 from .inputs import Callbacks, Resources
 
 #: Share of the true nearest outside a face's group that is found, at least, where groups were not known before the
@@ -26,19 +26,20 @@ def search(
     samples: Samples,
     k: int,
     joint: bool,
-    ready: Mapping[str, Features],
+    views: Mapping[str, Features],
     identity: Features | None,
     resources: Resources,
     callbacks: Callbacks,
 ) -> tuple[Samples, dict[str, Neighbors]]:
     """Return the samples with the groups found (`keep_apart`), and the neighbor tables of all views.
 
+    Where others take part in the search (`Resources.searcher`) and have not done theirs, groups are not looked for.
+
     Parameters
     ----------
     joint : bool
         Whether a table of all views side by side is asked for.
-    ready : mapping of view -> Features
-        Prepared as for comparison.
+    views : mapping of view -> Features
 
     Cost: one search a view, and one of all side by side in sets of up to `SEARCHED_UP_TO` faces.
     """
@@ -47,12 +48,15 @@ def search(
         rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
         callbacks.note(f"k = {k}, but a face has only {others} {rest}.")
         k = max(1, others)
-    tables, searchers = _tables(samples, k, joint and len(ready) > 1, ready, resources, callbacks)
+    ready = whitened(views)
+    tables, searchers = _tables(samples, k, joint and len(ready) > 1, views, ready, resources, callbacks)
+    if resources.searcher is not None and resources.searcher.missing:
+        return samples, tables
     whole = tables.get(JOINT) if len(ready) > 1 else next(iter(tables.values()), None)
     parted = keep_apart(samples, ready, identity, resources, callbacks, table=whole)
     if parted is samples:
         _say(tables.values(), callbacks)
-        return samples, {name: _cut(table, k) for name, table in tables.items()}
+        return samples, {name: cut(table, k) for name, table in tables.items()}
     assert parted.group is not None  # something was found
     del whole  # each table goes when its successor is there: they are the largest part of a large set's memory
     names, again = list(tables), dict[str, Neighbors]()
@@ -68,11 +72,17 @@ def search(
         again[JOINT] = from_views(ready, again, k, apart=parted.group)
     elif tables:
         again[JOINT] = _parted_among(tables.pop(JOINT), ready, parted.group, again)
-    return parted, {name: _cut(again.pop(name), k) for name in names}
+    return parted, {name: cut(again.pop(name), k) for name in names}
 
 
 def _tables(
-    samples: Samples, k: int, joint: bool, ready: Mapping[str, Features], resources: Resources, callbacks: Callbacks
+    samples: Samples,
+    k: int,
+    joint: bool,
+    raw: Mapping[str, Features],
+    ready: Mapping[str, Features],
+    resources: Resources,
+    callbacks: Callbacks,
 ) -> tuple[dict[str, Neighbors], dict[str, Searches]]:
     """Return the tables of all views, the joint one last, and what searched them.
 
@@ -87,7 +97,7 @@ def _tables(
         searchers[name] = (
             searcher(view, center=False, index=resources.index, device=resources.device)
             if resources.searcher is None
-            else resources.searcher(view)
+            else resources.searcher(view, _made_of(raw, name))
         )
         searchers[name].tune(k, apart=samples.group)
         stage = callbacks.stage(f"neighbors: {name}")
@@ -95,6 +105,12 @@ def _tables(
     if among:
         tables[JOINT] = from_views(ready, tables, k, apart=samples.group)
     return tables, searchers
+
+
+def _made_of(views: Mapping[str, Features], name: str) -> str:
+    """Return the digest of what a view, or that of all side by side, was made of."""
+    made = [views[name]] if name in views else [views[one] for one in sorted(views)]
+    return rows_digest(*(array for view in made for array in (view.values, view.found)))
 
 
 def keep_apart(
@@ -148,7 +164,7 @@ def _say(tables: Iterable[Neighbors], callbacks: Callbacks) -> None:
             )
 
 
-def _cut(table: Neighbors, k: int) -> Neighbors:
+def cut(table: Neighbors, k: int) -> Neighbors:
     """Return the first k columns of a table."""
     if table.k <= k:
         return table
