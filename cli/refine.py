@@ -105,7 +105,6 @@ def refine(
     Example: fercleaner refine rafdb/ --method hypergraph
     """
     from fercleaner import methods
-    from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_writable
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
@@ -117,14 +116,7 @@ def refine(
     if precision is not None and not 0 < precision < 1:
         raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
     # What costs nothing to check comes first: the output and the method; then all that the set needs.
-    target = out or Path(f"{set_name(dataset)}.refined.parquet")
-    if target.suffix.lower() not in ENDINGS and not target.is_dir():
-        raise InputError(
-            f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
-            "a .csv or an .npz of it."
-        )
-    if out is None:
-        _check_made_from(target, dataset)
+    target = _target(out, dataset)
     set_options.check_apart(target, dataset, decisions, annotators)
     search_options.check(dataset, set_options)
     rule = methods.build(method, pairs(settings, "--set"))
@@ -167,6 +159,21 @@ def refine(
     if json_:
         _print_counts(refined, target, method)
     _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")
+
+
+def _target(out: Path | None, dataset: Path) -> Path:
+    """Return the file to write; InputError where it is no Parquet, StoreError where another set's stands there."""
+    from fercleaner.core.errors import InputError
+
+    target = out or Path(f"{set_name(dataset)}.refined.parquet")
+    if target.suffix.lower() not in ENDINGS and not target.is_dir():
+        raise InputError(
+            f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
+            "a .csv or an .npz of it."
+        )
+    if out is None:
+        _check_made_from(target, dataset)
+    return target
 
 
 def _search_shard(

@@ -149,7 +149,7 @@ class PartSearcher:
         return {"index": "exact", "parts": len(slices(int(self.features.found.sum()), self.whole.faces))}
 
     def _opened(self, parted: Parted, k: int) -> str:
-        """Return the name of a search, and write down which it is: a store that takes nothing is told before the work.
+        """Return the name of a search; write down which it is, so that a store that takes nothing ends a run early.
 
         StoreError where it cannot be written.
         """

@@ -56,7 +56,7 @@ def search(
     parted = keep_apart(samples, ready, identity, resources, callbacks, table=whole)
     if parted is samples:
         _say(tables.values(), callbacks)
-        return samples, {name: cut(table, k) for name, table in tables.items()}
+        return samples, {name: nearest_of(table, k) for name, table in tables.items()}
     assert parted.group is not None  # something was found
     del whole  # each table goes when its successor is there: they are the largest part of a large set's memory
     names, again = list(tables), dict[str, Neighbors]()
@@ -72,7 +72,7 @@ def search(
         again[JOINT] = from_views(ready, again, k, apart=parted.group)
     elif tables:
         again[JOINT] = _parted_among(tables.pop(JOINT), ready, parted.group, again)
-    return parted, {name: cut(again.pop(name), k) for name in names}
+    return parted, {name: nearest_of(again.pop(name), k) for name in names}
 
 
 def _tables(
@@ -164,7 +164,7 @@ def _say(tables: Iterable[Neighbors], callbacks: Callbacks) -> None:
             )
 
 
-def cut(table: Neighbors, k: int) -> Neighbors:
+def nearest_of(table: Neighbors, k: int) -> Neighbors:
     """Return the first k columns of a table."""
     if table.k <= k:
         return table

@@ -27,7 +27,7 @@ from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, encoder_names
 from .memory import check_memory, check_promise
 from .mirror import mirror_encoders, mirrored_views
-from .neighborhoods import cut, keep_apart, search
+from .neighborhoods import keep_apart, nearest_of, search
 from .notes import note_missing, note_run
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def evidence_for(method: Method, evidence: Evidence) -> Evidence:
     return replace(
         evidence,
         neighbors={
-            name: cut(table, k)
+            name: nearest_of(table, k)
             for name, table in evidence.neighbors.items()
             if "neighbors" in wanted and (name != JOINT or "joint" in wanted)
         },
