@@ -7,9 +7,9 @@
 `train_builtin.py --without wild` (or `--without crops --start ""`) makes bodies that know one source alone. Of each
 body named, on FER2013's crops and on photographs (REFINED: all of them with cleaned labels, which judge only): which
 share of `photographs` and which temperature of the votes are best on the groups for choosing, and the figures on those
-for testing with each source's choice and with what the package has. Best is, on crops, the largest accuracy + half the
-recall of votes - divergence; on photographs the smallest log loss against cleaned labels, every label weighing the
-same. Writes results/builtin_left_out.json; bodies of other names that it holds already are kept.
+for testing with each source's choice and with both read-outs counting alike. Best is, on crops, the largest accuracy +
+half the recall of votes - divergence; on photographs the smallest log loss against cleaned labels, every label weighing
+the same. Writes results/builtin_left_out.json; bodies of other names that it holds already are kept.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from fercleaner.encoders.builtin import weights_folder
 from fercleaner.encoders.facenet import EXPRESSIONS, load_facenet
 
 SOURCES = ("crops", "photographs")
+#: Share of `photographs` at which both read-outs count alike.
+ALIKE = 0.5
 #: Faces of a network's first guess below which it is not averaged over.
 FEWEST = 5
 Choice = tuple[float, float]
@@ -86,7 +88,7 @@ class Judges:
                 return -float(found["balanced_loss"])
             return float(found["accuracy"] + 0.5 * found["vote_recall"] - found["js"])
 
-        share = max(SHARES, key=lambda share: score((share, shipped()[1])))
+        share = max(SHARES, key=lambda share: score((share, temperature_of_votes())))
         return share, max(TEMPERATURES, key=lambda temperature: score((share, temperature)))
 
 
@@ -108,17 +110,17 @@ def fidelity(logits: Tensor, teacher: Tensor) -> dict[str, float]:
     }
 
 
-def shipped() -> Choice:
-    """Return the package's share with detail, and temperature of the votes."""
+def temperature_of_votes() -> float:
+    """Return the package's temperature of the votes."""
     about = json.loads((weights_folder() / "builtin.json").read_text())
-    return about["shares"]["with detail"], about["temperature of votes"]
+    return float(about["temperature of votes"])
 
 
 def judged(judges: Judges, weights: Path) -> dict[str, Any]:
     """Return the choices and the figures of one body."""
     choose, test = judges.logs(weights, "choose"), judges.logs(weights, "test")
-    share, temperature = shipped()
-    choices: dict[str, Choice] = {"the package's": (share, temperature), "votes alone": (0.0, temperature)}
+    temperature = temperature_of_votes()
+    choices: dict[str, Choice] = {"both alike": (ALIKE, temperature), "votes alone": (0.0, temperature)}
     choices["photographs alone"] = (1.0, temperature)
     choices |= {f"chosen on {source}": judges.best(choose[source], source) for source in SOURCES}
     result: dict[str, Any] = {}

@@ -24,6 +24,9 @@ from fercleaner.core.expressions import canonical
 from fercleaner.encoders.builtin import EXPRESSIONS
 from fercleaner.encoders.facenet import both_logs, load_facenet, pooled_logits
 
+#: Shares of `photographs` beside those that the weights come with.
+SHARES = (0.3, 0.5, 0.8, 0.9)
+
 
 def main() -> None:
     """Print and write the figures."""
@@ -48,6 +51,8 @@ def main() -> None:
         "as shipped, without detail": pooled_logits(votes, photographs, torch.zeros(len(rows)), network.pool),
         "as shipped, with detail": pooled_logits(votes, photographs, torch.ones(len(rows)), network.pool),
     }
+    for share in SHARES:
+        logits[f"share {share} of photographs"] = (1 - share) * network.pool[0, 0] * first + share * second
     seven = list(EXPRESSIONS[:7])
     result: dict[str, Any] = {
         name: posterior_figures(value[:, :7].softmax(1).numpy(), wanted, seven) for name, value in logits.items()

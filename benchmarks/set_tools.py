@@ -99,12 +99,16 @@ def told_rates(posterior: Any, prior: Doubles, rates: Doubles, given: Ints) -> V
     return Verdict(suspicion, suspicion > 0.5, rows.argmax(1), rows)
 
 
+def group_draws(number: Ints, seed: int) -> Doubles:
+    """Return how often each face counts where groups are drawn with replacement, (`DRAWS`, N); `number` (N,) from 0."""
+    rng, count = np.random.default_rng([seed, 3]), int(number.max()) + 1
+    drawn = [np.bincount(rng.integers(count, size=count), minlength=count)[number] for _ in range(DRAWS)]
+    return np.stack(drawn).astype(np.float64)
+
+
 def intervals(said: Verdict, wrong: Any, right: Any, group: Ints, seed: int) -> dict[str, list[float] | None]:
     """Return 95 % of the bootstrap's draws of average precision and accuracy; groups are drawn, faces stay together."""
-    _, number = np.unique(group, return_inverse=True)
-    rng, count = np.random.default_rng([seed, 3]), int(number.max()) + 1
-    weights = np.stack([np.bincount(rng.integers(count, size=count), minlength=count)[number] for _ in range(DRAWS)])
-    weights = weights.astype(np.float64)
+    weights = group_draws(np.unique(group, return_inverse=True)[1], seed)
     area = weighted_average_precision(said.suspicion, wrong, weights) if wrong.any() else None
     share = None if right is None else (weights * right).sum(1) / weights.sum(1)
     return {

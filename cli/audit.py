@@ -101,6 +101,7 @@ def audit(
     """
     from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_folder_apart
+    from fercleaner.core.text import shown
     from fercleaner.report import Options, check_folder
     from fercleaner.report import audit as make
     from fercleaner.results import parquet
@@ -134,6 +135,12 @@ def audit(
     if json_:
         print_json({"page": str(page), **made.summary()})
     beside = ", ".join(path.name for path in sorted(out.iterdir()) if path.name in (*FILES, REFINED) and path != page)
+    if not made.pictures and material.samples is None and refined.paths.astype(bool).any():
+        first = next(filter(None, refined.paths.tolist()))
+        note(
+            f"No picture could be read, so the page has none (first: {shown(first)}). Run the command where these "
+            "paths start, or name the set: --dataset SET."
+        )
     share = " It holds pictures of the set: share it as you would share these." if made.pictures else ""
     note(f"Wrote {page} ({size(page.stat().st_size)}), and beside it {beside}.\nNext: open {page} in a browser.{share}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,6 +111,8 @@ def default_log(file: Path) -> Path:
 
 def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | None) -> ShownPictures:
     from fercleaner import datasets
+    from fercleaner.core.text import shown
+    from fercleaner.extraction.stores import is_address
     from fercleaner.review.pictures import ShownPictures
 
     from .console import note
@@ -118,6 +121,12 @@ def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | No
     samples = pictures_of(refined) if dataset is None else datasets.read(dataset)
     if samples is None and not refined.paths.astype(bool).any():
         note("The refined file names no pictures. Where they lie inside the set, name it: --dataset SET.")
+    named = [path for path in refined.paths.tolist() if path and not is_address(path)] if samples is None else []
+    if named and not any(os.path.isfile(path) for path in named):
+        note(
+            f"None of the pictures is where the refined file says (first: {shown(named[0])}), and none will be shown. "
+            "Run the command where these paths start, or name the set: --dataset SET."
+        )
     return ShownPictures(refined, images, samples)
 
 

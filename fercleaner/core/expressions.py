@@ -55,6 +55,26 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     {alias: name for name, words in _SYNONYMS.items() for alias in words.split()}
 )
 
+#: Words of other languages in Latin letters (German, French, Spanish, Italian, Portuguese, Dutch, Polish, Turkish), no
+#: accents. They are no aliases: whether a set means these expressions is asked or said.
+_ELSEWHERE = {
+    "anger": "wut argerlich wutend zorn zornig arger colere enfada enfadado enojado enojo ira rabbia arrabbiato raiva "
+    "boos boosheid woede zlosc zly kizgin ofke",
+    "disgust": "ekel angeekelt degout degoute asco disgusto disgustato nojo walging wstret obrzydzenie tiksinti",
+    "fear": "angst angstlich furcht peur apeure miedo asustado paura impaurito medo bang strach korku",
+    "happiness": "glucklich freude frohlich heureux joie feliz felicidad alegria alegre felice felicita gioia "
+    "felicidade blij blijdschap szczescie radosc mutlu mutluluk",
+    "neutral": "neutre neutro neutrale neutraal neutralny notr",
+    "sadness": "traurig traurigkeit trauer triste tristesse tristeza tristezza verdrietig smutek smutny uzgun uzuntu",
+    "surprise": "uberraschung uberrascht surpris sorpresa sorprendido sorpreso surpresa verrassing verrast zdziwienie "
+    "zaskoczenie saskin",
+    "contempt": "verachtung mepris desprecio disprezzo desprezo minachting pogarda",
+}
+_TRANSLATED = {word: name for name, words in _ELSEWHERE.items() for word in words.split()}
+
+#: Expressions whose English names are words of other languages, too.
+IN_MANY_LANGUAGES = ("neutral", "surprise")
+
 #: Least likeness of spellings (difflib ratio) worth suggesting: "smirk" is not taken for "smile" (0.6).
 _NEAR = 0.7
 #: A longer text is no name, and comparing it would take long.
@@ -132,6 +152,17 @@ def canonical(name: str, alias: Mapping[str, str] = MappingProxyType({})) -> str
 def is_expression(name: str) -> bool:
     """Whether `name`, in any spelling, is a known expression."""
     return _lookup(name, {}) in EXPRESSIONS
+
+
+def translated(name: str) -> str | None:
+    """Return the expression that a word of another language names, accents and case aside, or None.
+
+    >>> translated("Glücklich"), translated("wuetend"), translated("happy")
+    ('happiness', 'anger', None)
+    """
+    folded = "".join(c for c in unicodedata.normalize("NFKD", _key(name)) if not unicodedata.combining(c))
+    folded = folded.replace("ı", "i").replace("ł", "l")
+    return _TRANSLATED.get(folded) or _TRANSLATED.get(re.sub("(?<=[aou])e", "", folded))
 
 
 def closest_class(name: str, classes: Iterable[str]) -> str | None:

@@ -18,15 +18,14 @@ from ..core.types import Samples
 from ..noise.annotators import Annotations, DawidSkene, dawid_skene, from_table
 from .faces import match
 from .labels import resolve
-from .marks import is_missing
-from .options import FACE_COLUMNS, ReadOptions, spelled
+from .marks import contradictions, is_missing
+from .options import FACE_COLUMNS, PEOPLE, ReadOptions, spelled
 from .table import Table, listed, read_table, readable
 
 _LOG = logging.getLogger(__name__)
 
 #: Names of the columns, first found first taken; case, blanks, hyphens and underscores do not matter.
 FACES = (*FACE_COLUMNS, "task")
-PEOPLE = ("annotator", "worker", "rater", "coder", "who", "user", "annotator id", "worker id", "rater id", "user id")
 LABELS = ("label", "expression", "emotion", "class")
 
 
@@ -66,7 +65,14 @@ def read_annotations(file: str | os.PathLike[str], samples: Samples, options: Re
     _note_spellings(table.name, people)
     wanted = replace(options or ReadOptions(), classes=samples.classes)
     named = options is not None and options.classes is not None
-    said = table.columns[column("label", LABELS)]
+    label = column("label", LABELS)
+    said = table.columns[label]
+    for other in (lower[name] for name in LABELS if name in lower and lower[name] != label):
+        if contradictions(said, table.columns[other]):
+            raise InputError(
+                f"{table.name}: the columns '{shown(label)}' and '{shown(other)}' can both be the label, and they "
+                "disagree. Remove or rename one."
+            )
     codes = [text for text in said if not is_missing(text)]
     if not named and set(codes).isdisjoint(samples.classes) and codes and None not in map(whole_number, codes):
         raise InputError(

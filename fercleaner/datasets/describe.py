@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..core.expressions import IN_MANY_LANGUAGES, canonical, is_expression, translated
 from ..core.types import Samples
+from .options import GROUP_LIKE, spelled
 from .table import listed
 
 #: Classes, reasons and columns that a sentence names at most.
@@ -52,6 +57,12 @@ def sentences(samples: Samples) -> list[str]:
         roles = "; ".join(f"{role} from {_quoted(names)}" for role, names in columns.items())
         left = said.get("columns_left_out") or []
         lines.append(f"Columns: {roles}{f'; left out: {listed(left)}' if left else ''}.")
+        people = [name for name in left if spelled(name) in GROUP_LIKE]
+        if people and said["groups"] is None:
+            lines.append(
+                f"If the column '{people[0]}' says who is shown, --group-by {shlex.quote(people[0])} keeps faces "
+                "of one person from voting for each other."
+            )
     if len(said["splits"]) > 1:
         lines.append(f"Splits: {_counted({name or 'none': count for name, count in said['splits'].items()})}.")
         lines += _of_some_splits(samples)
@@ -71,7 +82,31 @@ def sentences(samples: Samples) -> list[str]:
             "builtin model and action units can judge them: --classes fer2013 (or another set with such codes), "
             "--classes A,B,... in the order of the numbers, or --alias NUMBER=NAME for each."
         )
+    meant = _meant(samples.classes)
+    if meant:
+        name, expression = next(iter(meant.items()))
+        lines.append(
+            f"These classes are not known as expressions, so the builtin model and action units do not judge them: "
+            f"{listed([f'{name} can mean {meant[name]}' for name in meant], 8)}. If so, say it for each: --alias "
+            f"{shlex.quote(f'{name}={expression}')}"
+        )
     return lines
+
+
+def _meant(classes: Sequence[str]) -> dict[str, str]:
+    """Return class -> expression for what may be expressions under other names: "emo_happy", "happy.jpg", "triste".
+
+    Nothing where a class is a known expression of English alone, or all can mean the same one.
+    """
+    shared = list(filter(is_expression, classes))
+    meant: dict[str, str] = {}
+    for name in classes:
+        words = {canonical(w) for w in re.split(r"[\W\d_]+", name) if len(w) > 2 and is_expression(w)}
+        one = next(iter(words)) if len(words) == 1 else None
+        if (known := translated(name) or one) is not None and name not in shared:
+            meant[name] = known
+    several = len(set(meant.values())) > 1
+    return meant if several and all(canonical(name) in IN_MANY_LANGUAGES for name in shared) else {}
 
 
 def _of_some_splits(samples: Samples) -> list[str]:

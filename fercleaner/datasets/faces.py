@@ -58,8 +58,12 @@ def _counts_rows(cells: Sequence[str]) -> bool:
     return any(list(cells) == [str(start + i) for i in range(len(cells))] for start in (0, 1))
 
 
-def check_unique(written: Sequence[str], source: str, where: Callable[[int], str]) -> None:
-    """Raise InputError where two rows of a file name one face."""
+#: What to do about two rows for one face, in a table of labels.
+ONE_ROW = "Keep one row a face; several annotators' labels become one row with a column of counts a class."
+
+
+def check_unique(written: Sequence[str], source: str, where: Callable[[int], str], how: str = ONE_ROW) -> None:
+    """Raise InputError where two rows of a file name one face; `how` says the way out."""
     names = [name for name in written if name]
     if len(set(names)) == len(names):
         return
@@ -69,7 +73,7 @@ def check_unique(written: Sequence[str], source: str, where: Callable[[int], str
             again = len(names) - len(set(names))
             raise InputError(
                 f"{source}: '{shown(name)}' stands in {where(first[name])} and {where(row)} ({again:,} rows repeat a "
-                "face). Keep one row a face; several annotators' labels become one row with a column of counts a class."
+                f"face). {how}"
             )
         if name:
             first[name] = row

@@ -21,8 +21,8 @@ from ..core.types import Samples
 from ..extraction.images import ArrayImages
 from .assemble import Given, assemble, one_hot
 from .labels import class_names, resolve
-from .options import ReadOptions, spelled, split_name
-from .table import Table, check_header, check_width, decimals, read_header, read_rows, read_table
+from .options import COLUMN_NAMES, ReadOptions, spelled, split_name
+from .table import Table, check_header, check_width, decimals, listed, read_header, read_rows, read_table
 from .votes import given_from_votes
 
 #: Names of the pixel csv, as the contest and its copies have it.
@@ -135,6 +135,14 @@ def _read_pixels(file: Path) -> tuple[list[str], list[str], Bytes, list[int]]:
     check_header(file.name, header)
     names = [spelled(name) for name in header]
     at = {name: names.index(spelled(name)) for name in ("pixels", "emotion", "Usage") if spelled(name) in names}
+    if "emotion" not in at:
+        label = next((names.index(name) for name in COLUMN_NAMES["label"] if name in names), None)
+        if label is None and len(names) > len(at):
+            raise InputError(
+                f"{file.name} has no column 'emotion' (nor {', '.join(COLUMN_NAMES['label'])}); its columns are "
+                f"{listed(header)}. Call the column of labels so; a set without labels has pixels (and Usage) alone."
+            )
+        at |= {} if label is None else {"emotion": label}
     codes: list[str] = []
     usage: list[str] = []
     rows: list[int] = []

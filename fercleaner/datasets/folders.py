@@ -24,7 +24,7 @@ from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .labels import resolve
 from .options import ReadOptions, split_name
-from .table import listed, unreadable
+from .table import TABLE_SUFFIXES, listed, unreadable
 
 #: Suffixes of files that count as pictures; each is opened by Pillow.
 PICTURES = (
@@ -35,7 +35,8 @@ PICTURES = (
 SYSTEM_FOLDERS = frozenset(
     """@eadir/@recycle/@recently-snapshot/@tmp/#recycle/#snapshot/$recycle.bin/recycler/system volume information
     /lost+found/__macosx/__pycache__/found.000/network trash folder/temporary items/~snapshot/node_modules/thumbs
-    /thumbnails/thumbnail""".replace("\n    ", "").split("/")
+    /thumbnails/thumbnail/thumb/_thumbs/@__thumb/recycled/_vti_cnf/_vti_pvt/thevolumesettingsfolder/dfsrprivate/cvs
+    /ipynb_checkpoints""".replace("\n    ", "").split("/")
 )
 #: Files of the same kind: nobody misses them, so nothing is said of them.
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"))
@@ -48,6 +49,10 @@ _SUBJECT = re.compile(
     r"|(sub|subj|subject|person|actor|participant|user|id|seq|sequence|video|clip)[-_ ]?\d+",
     re.IGNORECASE,
 )
+#: Endings of lists that are no tables, such as those of COCO and of Hugging Face's image folders.
+OTHER_LISTS = (".json", ".jsonl", ".xml", ".lst", ".mat")
+#: Of more files than this none is the list: a file a picture, say.
+FEW_LISTS = 4
 #: Folders in folders beyond this are no dataset.
 DEEPEST = 60
 
@@ -129,6 +134,8 @@ def read(path: Path, options: ReadOptions) -> Samples:
     folders, loose = scan(path, find.left_out)
     splits = [name for name in folders if split_name(name) is not None and _has_classes(path / name)]
     if splits:
+        # a split without class folders, such as the pictures of a contest's test set, is unlabeled
+        splits += [name for name in folders if name not in splits and split_name(name) and scan(path / name)[1]]
         other = next((f for f in folders if f not in splits and pictures_under(path / f)), None)
         if other is not None:
             raise InputError(
@@ -144,7 +151,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
     else:
         _check_classes(path, folders, options)
         rows += [(file, "", "") for file in loose]
-        rows += [(file, label, "") for file, label in _of_classes(find, path, folders)]
+        rows += _with_splits([(file, label, "") for file, label in _of_classes(find, path, folders)])
     if not rows:
         left = sum(find.left_out.files.values())
         passed = f" It passed by {left:,} files ({_reasons(find.left_out.files)})." if left else ""
@@ -153,7 +160,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         raise InputError(
             f"{path}: its {len(rows):,} pictures (first: {shown(rows[0][0])}) lie in no folder named after a class, so "
             "that none has a label. Put them into such folders, or write a manifest (image,label). To label faces that "
-            "have none, name the class set: --classes anger,disgust,..."
+            f"have none, name the class set: --classes anger,disgust,...{_lists_beside(path)}"
         )
     files = [row[0] for row in rows]
     check_file_names(path, files)
@@ -172,9 +179,29 @@ def read(path: Path, options: ReadOptions) -> Samples:
         options=options,
         paths=paths,
         images=FileImages(paths),
-        split=[row[2] for row in rows] if splits else None,
+        split=[row[2] for row in rows] if any(row[2] for row in rows) else None,
         provenance=find.left_out.to_dict(),
     )
+
+
+def _with_splits(rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Return rows with the splits that lie inside the class folders, happy/train/a.jpg, where all do; else as is."""
+    inside = [split_name(file.split("/")[1]) if file.count("/") > 1 else None for file, _, _ in rows]
+    if len(set(inside)) < 2 or None in inside:
+        return rows
+    return [(file, label, name or "") for (file, label, _), name in zip(rows, inside, strict=True)]
+
+
+def _lists_beside(path: Path) -> str:
+    """Return a sentence on tables in a folder, or in a folder of it, that may be its list of labels."""
+    files = sorted(
+        f for f in (*path.glob("*"), *path.glob("*/*")) if f.suffix.lower() in (*TABLE_SUFFIXES, *OTHER_LISTS)
+    )
+    if not files or len(files) > FEW_LISTS:
+        return ""
+    if files[0].suffix.lower() in OTHER_LISTS:
+        return f" {files[0].name} beside them is no table that is read: write its entries as a CSV (image,label)."
+    return f" If {files[0].relative_to(path)} is their list, name that file: {files[0]}"
 
 
 def _original(path: Path, files: list[str]) -> list[str]:
@@ -203,9 +230,17 @@ def _of_classes(find: Pictures, folder: Path, classes: list[str]) -> list[tuple[
 def _check_classes(path: Path, folders: list[str], options: ReadOptions) -> None:
     """Raise InputError where the classes are a level below: set/images/happy, set/aligned/happy beside set/original."""
     held = {name: scan(path / name) for name in folders}
+    named = [name for name in folders if held[name][0] or held[name][1]]
+    if len(named) > 1 and all(map(split_name, named)) and options.classes is None:
+        raise InputError(
+            f"{path}: its folders ({listed(named, 4)}) are splits, and their pictures lie in no folder named after a "
+            f"class. Put them into such folders, or write a manifest (image,label,split).{_lists_beside(path)}"
+        )
     inner = {name: [f for f in there if pictures_under(path / name / f)] for name, (there, _) in held.items()}
     filled = [name for name in folders if held[name][1] or inner[name]]
     deep = [name for name in filled if not held[name][1]]
+    if len(filled) == 1 and not deep and options.classes is None and (beside := _lists_beside(path)):
+        raise InputError(f"{path}: every label would be '{shown(filled[0])}', the only folder of pictures.{beside}")
     if len(filled) == 1 == len(deep):
         place, below = _first_with_several(path / filled[0])
         if below:
@@ -213,15 +248,17 @@ def _check_classes(path: Path, folders: list[str], options: ReadOptions) -> None
                 f"{path}: every label would be '{shown(filled[0])}'. {place} holds several folders "
                 f"({listed(below, 4)}); if these are the classes (or the splits), name it: {place}"
             )
-    if not deep or len(deep) < len(filled) or any(map(_is_class, filled)):
+    if not deep or any(map(_is_class, filled)):
         _check_no_subjects(path, filled, options)
         return
-    classes = {name for name in inner[deep[0]] if _is_class(name)}
-    if len(classes) > 1:
+    below_of = {name: {f for f in inner[name] if _is_class(f)} for name in deep}
+    holds = max(deep, key=lambda name: len(below_of[name]))  # others beside it may hold pictures that are no faces
+    classes = below_of[holds]
+    if len(classes) > 1 and options.classes is None:
         raise InputError(
-            f"{path}: the classes can be its folders ({listed(deep, 4)}) or those a level below "
+            f"{path}: the classes can be its folders ({listed(filled, 4)}) or those a level below "
             f"({listed(sorted(classes), 4)})"
-            f", which are named after expressions. Name one folder of those as the dataset ({path / deep[0]}), or "
+            f", which are named after expressions. Name one folder of those as the dataset ({path / holds}), or "
             f"write a "
             "manifest: image,label,group"
         )

@@ -292,6 +292,14 @@ def _check_ratings(table: Table, counts: dict[str, Doubles], columns: dict[str, 
     Votes are whole numbers, shares add up to one sum (with those for "unknown"). What is neither is asked about.
     """
     values = np.stack(list(counts.values()), axis=1)
+    ordered = np.sort(values, axis=1)
+    if len(values) >= FEW_ROWS and values.shape[1] > 2 and (ordered == ordered[0]).all() and np.diff(ordered[0]).all():
+        raise InputError(
+            f"{table.name}: in each row the columns {listed(list(columns.values()), 8)} hold the numbers "
+            f"{', '.join(f'{value:g}' for value in ordered[0])}, each once: ranks, of which the first may be the best? "
+            "Write counts or shares, or name a column of labels: --column label=NAME. --votes given_from=votes takes "
+            "them as votes."
+        )
     sums = values.sum(1) + _extra(table, UNKNOWN) + _extra(table, NOT_A_FACE)
     sums = sums[sums > 0]
     if len(sums) < FEW_ROWS:

@@ -6,7 +6,7 @@ import logging
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,11 @@ from ..core.expressions import (
     closest_class,
     is_expression,
     spelling_key,
+    translated,
     whole_number,
 )
 from ..core.text import shown
-from .marks import check_label_marks, check_single, clean, is_minus_one, is_missing, one_spelling
+from .marks import check_label_marks, check_single, clean, is_minus_one, is_missing, one_spelling, two_ways
 from .options import ReadOptions
 from .table import Where, listed, number
 
@@ -129,13 +130,13 @@ def resolve(
     names: dict[str, str] = {}
     notes: dict[str, str] = {}
     for text, i in first.items():
-        names[text], notes[text] = _name(text, where(i), options, codes, named, closed=own is not None)
+        names[text], notes[text] = _name(text, where(i), options, codes, named, closed=own is not None, used=first)
     if codes is None and named is None:
         names |= _without_numbers(names)
     if codes is None:
         _check(first, names, notes, where, options, named)
-    elif own is not None:
-        _tell_absent(own, first)
+    elif codes.name != USERS:
+        _tell_absent(codes, first)
     _tell_missing(counts, spelling, notes)
     _tell_unused([*first, *names.values(), *(codes.classes if codes else ())], options)
     classes = named or _follow(list(filter(None, names.values())), where, len(texts))
@@ -167,6 +168,8 @@ def _check(
     """Check the labels that become classes as they are written, and unlabel those of -1 among codes from 0."""
     free = {text: name for text, name in names.items() if name and _aliased(text, options) is None}
     whole = [value for value in map(whole_number, free.values()) if value is not None]
+    if named is None and "+" in free and "-" in first and "-" not in free and _aliased("-", options) is None:
+        raise InputError(two_ways("-", where(first["-"]), "a class like '+', or 'missing'"))
     if named is None and len(whole) == len(free) and is_minus_one(whole):
         names["-1"], notes["-1"] = "", NO_LABEL
         del free["-1"]
@@ -233,11 +236,11 @@ def _tell_absent(codes: ClassSet, first: Mapping[str, int]) -> None:
     for absent, rest, start in ((order[0], order[1:], order[1]), (order[-1], order[:-1], order[0] - 1)):
         if set(rest) <= used and absent not in used:
             _LOG.warning(
-                "No label is %d (%s), and every other code of %s occurs. Were they counted from %d?",
+                "No label is %d (%s), and every other code of %s occurs. %s",
                 absent,
                 codes.codes[absent],
                 codes.title,
-                start,
+                f"Were they counted from {start}?" if start >= 0 else "Is it missing, or are these other codes?",
             )
 
 
@@ -297,8 +300,12 @@ def _name(
     named: Sequence[str] | None,
     *,
     closed: bool,
+    used: Collection[str],
 ) -> tuple[str, str]:
-    """Return what a label is called or, where it is none, "" and why; `closed` where labels can be codes alone."""
+    """Return what a label is called or, where it is none, "" and why; `closed` where labels can be codes alone.
+
+    `used` are all labels.
+    """
     target = _aliased(text, options)
     if target is not None and text:
         return target, "" if target else LEFT_OUT
@@ -319,22 +326,23 @@ def _name(
         return "", codes.junk[int(code)]
     if code not in codes.codes:
         raise InputError(
-            f"{where}: label {text} is not a code of {codes.title}, which uses {_range(codes)}.{_shifted(code, codes)} "
-            f"Leave such rows unlabeled with --alias {text}="
+            f"{where}: label {text} is not a code of {codes.title}, which uses {_range(codes)}."
+            f"{_shifted(code, codes, used)} Leave such rows unlabeled with --alias {text}="
         )
     name = codes.codes[int(code)]
     target = _aliased(name, options)
     return (name, "") if target is None else (target, "" if target else LEFT_OUT)
 
 
-def _shifted(code: float, codes: ClassSet) -> str:
+def _shifted(code: float, codes: ClassSet, used: Collection[str]) -> str:
     """Return the question whether labels were counted from another start, where the code lies right beside the others.
 
     Leaving such rows unlabeled would then give every other face a wrong label.
     """
     order = sorted(codes.codes)
     step = 1 if code < order[0] else -1
-    if code not in (order[0] - 1, order[-1] + 1) or order[0] - step not in (0, 1):
+    other_end = order[-1] if step == 1 else order[0]
+    if code not in (order[0] - 1, order[-1] + 1) or order[0] - step not in (0, 1) or str(other_end) in used:
         return ""
     meant = " ".join(f"--alias {key - step}={codes.codes[key]}" for key in order)
     return f" Were the labels counted from {order[0] - step}? Then say so: {meant}"
@@ -375,7 +383,7 @@ def _range(codes: ClassSet) -> str:
 
 def _unknown(text: str, name: str, where: str, classes: Sequence[str], *, closed: bool) -> str:
     """Return the message on a label outside the class set; one that follows from the labels is not closed."""
-    near = closest_class(name, classes if closed else {*classes, *BASIC})
+    near = closest_class(name, classes if closed else {*classes, *BASIC}) or translated(name)
     if near is None:
         core = canonical(_NUMBERED.sub("", name))
         near = core if core in classes or (not closed and is_expression(core)) else None

@@ -25,13 +25,14 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 def split_line(line: str, endings: Sequence[str]) -> tuple[str, list[str]]:
     """Split a line of a list into a file name, which may hold blanks, and the fields behind it.
 
-    The name reaches to the first ending of a picture before a blank; without one it is the first word.
+    Double quotes around the name are no part of it. The name reaches to the first ending of a picture before a blank;
+    without one it is the first word.
 
     >>> split_line("my face.jpg 5 1", (".jpg",))
     ('my face.jpg', ['5', '1'])
     """
     ends = "|".join(re.escape(ending) for ending in endings)
-    found = re.match(rf"(.+?(?:{ends}))(?:\s+|\s*[,;]\s*)(.*)", line, re.IGNORECASE)
+    found = re.match(rf"\"?(.+?(?:{ends}))\"?(?:\s+|\s*[,;]\s*)(.*)", line, re.IGNORECASE)
     if found:
         return found[1].strip(), re.split(r"\s*[,;\s]\s*", found[2].strip()) if found[2].strip() else []
     name, *fields = line.split()

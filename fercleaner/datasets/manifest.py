@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ from .boxes import EDGES, boxes_of
 from .folders import PICTURES, pictures_under
 from .given import NOT_A_FACE, UNKNOWN, given_labels, says
 from .marks import DOUBTFUL, contradictions, is_missing, one_spelling
-from .options import COLUMN_NAMES, ReadOptions, spelled
+from .options import COLUMN_NAMES, PEOPLE, ReadOptions, spelled, split_name
 from .table import (
     DELIMITERS,
     PARQUET,
@@ -48,7 +49,8 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 
 #: Further columns that say which class a face is of, by another spelling or name of it.
 _SAME_AS_LABEL = re.compile(
-    r"(label|expression|emotion|class|target)s?( ?(name|names|id|idx|index|code|str|string|text|txt|\.?\d+))?"
+    r"(label|expression|emotion|class|target)s?"
+    r"( ?(name|names|id|idx|index|code|str|string|text|txt|label|category|class|emotion|expression|\.?\d+))?"
 )
 #: Columns that may hold the names of pictures without saying so: names of rows, as pandas writes them.
 _ROW_NAMES = (UNNAMED.casefold(), "index level 0", "index")
@@ -143,6 +145,7 @@ def samples_of_columns(
         raise InputError(f"{source} has neither an id nor an image column.")
     _check_filled(table, key)
     ids = table.columns[key]
+    _check_repeats(table, found, key)
     used: dict[str, str | list[str]] = {role: name for role, name in found.items() if name is not None}
     given, counted = given_labels(table, found["label"], options, {name for name in found.values() if name})
     if counted:
@@ -214,6 +217,12 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
     if role == "image":
         return _image_column(table, found, lower)
     if role == "label":
+        filled = list(filter(None, table.columns[found[0]])) if found else []
+        if filled and all(map(split_name, filled)):
+            raise InputError(
+                f"{table.name}: the column '{shown(found[0])}' holds names of splits, no labels. Name both columns: "
+                f"--column label=NAME --column split={shown(found[0])}"
+            )
         alike = [name for name in table.columns if spelled(name) in COLUMN_NAMES[role] and name not in found]
         alike += [name for name in table.columns if _SAME_AS_LABEL.fullmatch(spelled(name))] if found else []
         _check_same(table, [*found, *alike])
@@ -317,7 +326,7 @@ def _no_image(table: Table) -> str:
 def _check_once(table: Table, image: str, paths: list[str]) -> None:
     """Raise InputError where one picture is written in two ways, such as a.png and ./a.png, and rows have no ids."""
     first: dict[str, int] = {}
-    for i, path in enumerate(map(os.path.normpath, paths)):
+    for i, path in enumerate(unicodedata.normalize("NFC", os.path.normpath(path)) for path in paths):
         before = first.setdefault(path, i)
         cells = table.columns[image]
         if before != i and cells[before] != cells[i]:
@@ -326,6 +335,31 @@ def _check_once(table: Table, image: str, paths: list[str]) -> None:
                 f"{table.where(before)}. Remove one of the rows, or, where a picture holds several faces, add a column "
                 "id."
             )
+
+
+def _check_repeats(table: Table, found: Mapping[str, str | None], key: str) -> None:
+    """Raise InputError where rows are votes or ids name people; say where rows with ids share a picture, whole."""
+    image, cells = found["image"], table.columns[key]
+    pictures = table.columns[image] if image else cells
+    again, twice = len(cells) - len(set(cells)), len(pictures) - len(set(pictures))
+    people = next((name for name in table.columns if spelled(name) in PEOPLE), None)
+    if people is not None and twice and len(set(table.columns[people])) > 1:
+        raise InputError(
+            f"{table.name}: {twice:,} rows repeat a picture, and one row a face is needed. Where each row is one "
+            f"annotator's label, as '{shown(people)}' says, count them: a column a class (image,anger,happiness,...). "
+            "Or give the table beside a set that names each face once: refine SET --annotators FILE"
+        )
+    if again and not twice:
+        raise InputError(
+            f"{table.name}: {again:,} rows repeat an id ('{shown(key)}'), while '{shown(image)}' names each row once. "
+            f"--column id= takes that; where '{shown(key)}' names the person shown, --column group={shown(key)} beside."
+        )
+    if twice and not again and found["box"] is None:
+        _LOG.warning(
+            "%s: %d rows show a picture that another row shows, and there are no boxes: such faces look the same.",
+            table.name,
+            twice,
+        )
 
 
 def _compare_with_folders(table: Table, paths: list[str] | None, samples: Samples) -> None:
@@ -357,3 +391,9 @@ def _check_filled(table: Table, column: str) -> None:
     cells = table.columns[column]
     if "" in cells:
         raise InputError(f"{table.where(cells.index(''))}: the cell of '{column}' is empty; every row needs one.")
+    odd = next((i for i, cell in enumerate(cells) if cell.endswith('"') and '\\"' in cell), None)
+    if odd is not None:
+        raise InputError(
+            f"{table.where(odd)}: '{shown(cells[odd])}' in '{column}': quotes inside a quoted cell are doubled, not "
+            "marked by a backslash. Write the table again as pandas' to_csv does."
+        )

@@ -10,7 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..core.errors import InputError
-from ..core.expressions import canonical, is_expression, spelling_key, whole_number, without_invisible
+from ..core.expressions import (
+    IN_MANY_LANGUAGES,
+    canonical,
+    is_expression,
+    spelling_key,
+    translated,
+    whole_number,
+    without_invisible,
+)
 from ..core.text import shown
 from .table import number
 
@@ -23,7 +31,9 @@ MISSING = frozenset(
         *("<none>", "<nan>", "(null)", "(none)", "(blank)", "(empty)", "(missing)", "[null]", "\\n", "np.nan", "pd.na"),
         *("?", "??", ".", "...", "\u2014", "\u2013", "missing", "missing value", "not available", "no label"),
         *("''", '"', '""', "unlabeled", "not labeled", "k.a.", "keine angabe"),
-        *("#null!", "#value!", "#ref!", "#name?", "#num!", "#div/0!"),
+        *("#null!", "#value!", "#ref!", "#name?", "#num!", "#div/0!", "#valor!", "#wert!", "#bezug!", "#valeur!"),
+        *("unannotated", "not annotated", "no annotation", "not rated", "n/d", "n.a", "n\\a"),
+        *("no data", "nodata", "missing data", "no value", "not applicable", "to be labeled", "to be annotated"),
     )
 )
 #: Marks that can be a class as well as "no label": the user says which.
@@ -31,6 +41,8 @@ DOUBTFUL = frozenset(
     (
         *("unknown", "unk", "undefined", "unsure", "not sure", "uncertain", "unclear", "n.d.", "tbd", "todo", "empty"),
         *("don't know", "can't tell", "no face", "not a face", "nf", "invalid", "blank", "skip", "skipped", "ignore"),
+        *("dont know", "idk", "void", "pending", "error", "corrupt", "corrupted", "deleted", "removed", "unreadable"),
+        *("unbekannt", "inconnu", "desconocido", "sconosciuto", "onbekend", "未知", "不明", "不确定", "无", "なし"),
     )
 )
 #: Numbers that often stand for "missing" among small codes.
@@ -39,6 +51,9 @@ SENTINELS = (99, 255, 999, 9999)
 RUN, GAP = 5, 2
 #: Largest class code beside which a sentinel is taken for one.
 SMALL_CODE = 20
+
+#: Marks that say nothing by themselves, or around a mark of `MISSING`: "*", "[]", "(nan)", "None."; ":)" says more.
+_NOTHING = "()[]{}'\"*!?/\\.# "
 
 _QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d", "``", "\u00ab\u00bb")
 _BETWEEN = re.compile(r"\s*(?:->|[;|/,+&>:\\_-]|\b(?:and|or|then|vs)\b)\s*")
@@ -97,7 +112,8 @@ def one_spelling(counts: Mapping[str, int], what: str = "Labels") -> dict[str, s
 
 def is_missing(text: str) -> bool:
     """Whether a label is a mark for "no label"."""
-    return spelling_key(text) in MISSING
+    key = spelling_key(text)
+    return key in MISSING or key.strip(_NOTHING) in MISSING
 
 
 def contradictions(first: Sequence[str], other: Sequence[str]) -> set[tuple[str, str]]:
@@ -161,8 +177,8 @@ def check_label_marks(
         if key in sure or is_expression(name):
             continue
         check_single(name, where(text), keys)
-        if key in DOUBTFUL:
-            raise InputError(_two_ways(text, where(text), "a class of its own, or say that the face has no label"))
+        if key in DOUBTFUL or key.strip(_NOTHING) in DOUBTFUL:
+            raise InputError(two_ways(text, where(text), "a class of its own, or say that the face has no label"))
         value = number(name)
         if value == value and not value.is_integer():
             raise InputError(
@@ -184,11 +200,10 @@ def check_label_marks(
     _check_alike(names, where, sure)
     _check_near(names, where, sure)
     _check_scripts(names, where, sure)
+    _check_languages(names, where, sure)
     for odd in doubtful_codes(whole):
         if str(odd) not in sure:
-            raise InputError(
-                _two_ways(texts[str(odd)], where(texts[str(odd)]), "a class like the others, or 'missing'")
-            )
+            raise InputError(two_ways(texts[str(odd)], where(texts[str(odd)]), "a class like the others, or 'missing'"))
     _check_mixed(names, where, sure, [value for value in whole if str(value) not in sure])
 
 
@@ -234,7 +249,7 @@ def _check_near(names: Mapping[str, str], where: Callable[[str], str], sure: Col
     """Raise InputError where two labels differ in accents, marks or a plural alone: "smirk" and "smirks", "grin!"."""
     first: dict[str, str] = {}
     for text, name in names.items():
-        core = _core(name)
+        core = _core(_decoded(name))
         if not core or spelling_key(name) in sure or is_expression(name):
             continue
         if is_expression(core):
@@ -243,7 +258,7 @@ def _check_near(names: Mapping[str, str], where: Callable[[str], str], sure: Col
                 f"what it means: --alias {shlex.quote(f'{shown(text)}={canonical(core)}')}; where it is another class, "
                 f"--alias {shlex.quote(f'{shown(text)}={shown(text)}')}"
             )
-        other = first.setdefault(core, text)
+        other = first.setdefault(re.sub("(?<=[aou])e", "", core), text)  # ae, oe, ue can stand for umlauts
         if other != text:
             raise InputError(
                 f"{where(text)}: the labels '{shown(other)}' and '{shown(text)}' can be one class written in two ways, "
@@ -265,6 +280,28 @@ def _core(name: str) -> str:
         return ""
     letters = re.sub(r"(?<=\d) (?=[a-z])|(?<=[a-z]) ", "", " ".join(parts))
     return letters[:-1] if len(letters) > _PLURAL_FROM and letters[-1] == "s" and letters[-2] != "s" else letters
+
+
+def _decoded(name: str) -> str:
+    """Return a name whose UTF-8 was read as Windows' encoding as it was meant: "glÃ¼cklich" is "glücklich"."""
+    try:
+        return name if name.isascii() else name.encode("cp1252").decode()
+    except UnicodeError:
+        return name
+
+
+def _check_languages(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
+    """Raise InputError where some labels are English expressions and others name expressions in another language."""
+    english = [t for t, n in names.items() if is_expression(n) and canonical(n) not in IN_MANY_LANGUAGES]
+    for text, name in names.items():
+        meant = translated(name)
+        if english and meant is not None and spelling_key(name) not in sure and not is_expression(name):
+            raise InputError(
+                f"{where(text)}: the label '{shown(text)}' can mean '{meant}', beside '{shown(english[0])}' in "
+                f"{where(english[0])}. Where these are two languages for the same classes, say what each means: "
+                f"--alias {shlex.quote(f'{shown(text)}={meant}')}. Where they are classes of their own, name all: "
+                "--classes A,B,..."
+            )
 
 
 def _check_scripts(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
@@ -309,7 +346,8 @@ def is_minus_one(codes: Sequence[int]) -> bool:
     return [code for code in codes if code < 0] == [-1] and bool(rest) and max(rest) >= 2
 
 
-def _two_ways(text: str, where: str, what: str) -> str:
+def two_ways(text: str, where: str, what: str) -> str:
+    """Return the message on a label that can be a class or something else, with both ways out."""
     left_out, kept = shlex.quote(f"{shown(text)}="), shlex.quote(f"{shown(text)}={shown(text)}")
     return (
         f"{where}: label '{shown(text)}' can be {what}. Say which: --alias {kept} makes it a class, --alias {left_out} "

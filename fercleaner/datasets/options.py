@@ -42,6 +42,19 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "box": ("box", "bbox"),
 }
 
+#: Columns that may say who or what is shown, and so which faces are no evidence for each other.
+GROUP_LIKE = tuple(
+    f"{word}{end}"
+    for word in ("subject", "person", "identity", "actor", "participant", "patient", "video", "clip", "sequence")
+    for end in ("", "s", " id", "id", " name", " no", " number")
+)
+
+#: Columns that may say who gave a label, in tables of a row a face and person.
+PEOPLE = (
+    *("annotator", "worker", "rater", "coder", "who", "user", "annotator id", "worker id", "rater id", "user id"),
+    *("workerid", "annotatorid", "raterid", "userid", "labeler", "labeler id", "judge", "completed by", "annotated by"),
+)
+
 #: Columns that may name the face in a file beside the set, the first present being taken; py-feat writes "input", and
 #: pandas the index of a frame.
 FACE_COLUMNS = ("id", *COLUMN_NAMES["image"], "name", "input", "unnamed: 0", "index level 0")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.errors import InputError, MissingDependency
 from ..core.text import shown
+from .options import COLUMN_NAMES, spelled
 from .table import Keep, Table, check_regular, listed, unreadable
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ MANY_ROWS, LEAST_BYTES_A_ROW = 1_000_000, 0.5
 MUCH, LARGEST_RATIO = 256 << 20, 200
 #: Rows that are unfolded together.
 BATCH_ROWS = 4096
+#: Rows that show whether bytes are text, and bytes that a name has at most.
+FIRST_ROWS, LONGEST_NAME = 64, 1024
 #: Columns by which a refined file is known where its entries are gone.
 REFINED = {"given_label", "distribution", "quality", "flagged"}
 
@@ -124,6 +127,8 @@ def _read(path: Path, file: pq.ParquetFile, wanted: list[str]) -> pa.Table:
 def read_parquet(path: Path, keep: Keep | None = None) -> Table:
     """Read a Parquet file as a table of text; columns of structs and bytes are left out.
 
+    Bytes that are text, in a column that names the face or its label, are text: NumPy's arrays of kind S become such.
+
     Raises
     ------
     InputError
@@ -131,10 +136,14 @@ def read_parquet(path: Path, keep: Keep | None = None) -> Table:
     """
     import pyarrow as pa
 
+    check_regular(path)
+    with arrow_errors(path):
+        text = _text_in_bytes(path)
+
     def plain(field: pa.Field) -> bool:
         kind = field.type
         nested = pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_union(kind)
-        raw = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+        raw = _is_raw(kind) and field.name not in text
         return not (nested or raw) and (keep is None or keep(field.name.strip()))
 
     table, left_out = read_columns(path, plain)
@@ -144,6 +153,35 @@ def read_parquet(path: Path, keep: Keep | None = None) -> Table:
     if not columns:
         raise InputError(f"{path.name} has no column of text or numbers; its columns are {listed(left_out)}.")
     return Table(path.name, columns, left_out=left_out, numeric=numeric)
+
+
+def _is_raw(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _text_in_bytes(path: Path) -> set[str]:
+    """Return the columns of bytes that name faces, labels, splits or groups and hold text, as their first rows show."""
+    import pyarrow.parquet as pq
+
+    roles = {name for names in COLUMN_NAMES.values() for name in names}
+    with path.open("rb") as stream:
+        file = pq.ParquetFile(stream)
+        raw = [field.name for field in file.schema_arrow if _is_raw(field.type) and spelled(field.name) in roles]
+        if not raw:
+            return set()
+        check_size(path, file)
+        cells = next(file.iter_batches(FIRST_ROWS, columns=raw), None)
+    held = {} if cells is None else {name: cells.column(name).to_pylist() for name in raw}
+    return {name for name, values in held.items() if any(values) and all(map(_is_text, filter(None, values)))}
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        return len(value) <= LONGEST_NAME and value.decode().strip("\0").isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def texts(column: Any) -> list[str]:
@@ -162,5 +200,5 @@ def as_text(value: Any) -> str:
     if isinstance(value, np.ndarray | list | tuple):
         return " ".join(as_text(part) for part in value)
     if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace").strip()
+        return value.decode(errors="backslashreplace").strip("\0 \t\r\n")
     return str(value).strip()

@@ -24,16 +24,20 @@ from ..core.expressions import canonical
 from ..core.types import Posteriors, Samples
 from . import npy
 from .faces import check_unique, face_column, match
-from .table import measured, read_table
+from .table import listed, measured, read_table
 
 #: Endings that `read_posteriors` knows.
 ENDINGS = (".csv", ".json", ".npy", ".npz", ".parquet", ".pq")
 #: Rows that miss sum 1 by more than this were not distributions over the set's classes, which is said.
 ROW_SUM = 1e-3
+#: A probability may lie this far below 0 by rounding.
+ROUNDING = 1e-6
 #: Shares that were rounded miss a common sum by at most this part of it.
 ROUGH_SUM = 0.2
 #: Faces from which on posteriors that are all the same, or all the given label, are no accident.
 FEW_FACES = 20
+#: Faces of a class from which on it is no accident that nearly all are held to be of another.
+FEW_OF_CLASS = 8
 #: Labeled faces from which on posteriors are compared with the given labels.
 COMPARED_FROM = 50
 
@@ -87,8 +91,8 @@ def read_posteriors(
         missing = [label for label in samples.classes if canonical(label) not in columns]
         if missing:
             raise InputError(
-                f"{where} has no column for {', '.join(missing)} (it has {', '.join(table.classes)}). Name a column "
-                "after each class of the set."
+                f"{where} has no column for {', '.join(missing)} (it has {listed(table.classes)}). Name a column "
+                "after each class of the set. A column of lists becomes a .npz with ids, classes and values."
             )
         chosen = [columns[canonical(label)] for label in samples.classes]
         dropped = [label for column, label in enumerate(table.classes) if column not in chosen]
@@ -96,6 +100,7 @@ def read_posteriors(
             said.append(f"Posteriors '{name}': dropped {', '.join(dropped)}, which this set does not have.")
         values = values[:, chosen]
     aligned = _aligned(where, table._replace(values=values), samples)
+    aligned = np.where((aligned < 0) & (aligned >= -ROUNDING), 0.0, aligned)
     bad = (aligned < 0) | np.isinf(aligned)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
@@ -135,10 +140,13 @@ def _check_evidence(where: str, values: Doubles, found: Bools, samples: Samples)
     if len(rows) >= FEW_FACES and (values[rows] == values[rows[0]]).all():
         raise InputError(f"{where} says the same of every face, which tells none apart.")
     rows = np.flatnonzero(found & samples.labeled)
-    hard = np.sort(values[rows], axis=1)[:, :-1] == 0
-    if len(rows) >= FEW_FACES and hard.all() and (values[rows].argmax(1) == samples.label[rows]).all():
+    label = samples.label[rows]
+    first = {int(c): values[rows[i]] for c, i in zip(*np.unique(label, return_index=True), strict=True)}
+    same = all(np.allclose(values[rows[label == c]], row, rtol=0, atol=ROUNDING) for c, row in first.items())
+    if len(rows) >= FEW_FACES and same and len(first) > 1:
+        how = "as 1 and 0" if all((row == 0).sum() == len(row) - 1 for row in first.values()) else "smoothed"
         raise InputError(
-            f"{where} holds the given labels themselves, as 1 and 0: it would say that each of them is right. Give the "
+            f"{where} holds the given labels themselves, {how}: it would say that each of them is right. Give the "
             "probabilities of a model."
         )
 
@@ -157,13 +165,22 @@ def _odd_order(name: str, unnamed: bool, values: Doubles, found: Bools, samples:
     agree, chance = float(np.trace(table)), float(table.sum(1) @ table.sum(0))
     _, best = linear_sum_assignment(-table)
     fits = float(table[np.arange(c), best].sum())
-    if unnamed and fits > 0.5 and fits > 2 * agree:
+    moved = [k for k in range(c) if best[k] != k]
+    sure = [k for k in moved if table[k, best[k]] > 0.5 * table[k].sum() and table[k, best[k]] > 2 * table[k, k]]
+    swapped = len(sure) == len(moved) > 1 and min((given == k).sum() for k in moved) >= FEW_OF_CLASS
+    if unnamed and fits > 0.5 and (fits > 2 * agree or swapped):
         order = ", ".join(samples.classes[int(k)] for k in np.argsort(best))
         raise InputError(
             f"posteriors '{name}': their columns fit {agree:.0%} of the given labels as classes in this set's order, "
             f"and {fits:.0%} in the order {order}. A .npy holds the set's classes in order "
             f"({', '.join(samples.classes)}): sort its columns, or give a file with class names."
         )
+    if swapped:
+        names = ", ".join(f"{samples.classes[k]} for {samples.classes[int(best[k])]}" for k in moved)
+        return [
+            f"Posteriors '{name}': most faces labeled so are held to be of another class throughout ({names}). Are "
+            "columns under each other's names?"
+        ]
     if agree <= chance + 2 * np.sqrt(chance * (1 - chance) / len(rows)):
         return [
             f"Posteriors '{name}': they agree with {agree:.0%} of the given labels, as chance does ({chance:.0%}). Are "
@@ -234,6 +251,6 @@ def _aligned(where: str, table: PosteriorTable, samples: Samples) -> Doubles:
         if len(values) != len(samples):
             raise InputError(f"{where} has {len(values):,} rows, the set {len(samples):,} faces. Give ids with them.")
         return values
-    check_unique(names, where, lambda row: f"row {row}")
+    check_unique(names, where, lambda row: f"row {row}", "Keep one row a face.")
     rows = match(samples.ids, samples.paths, names, where, numeric=table.numeric)
     return np.where((rows >= 0)[:, None], values[rows], np.nan)

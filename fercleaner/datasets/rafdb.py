@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,9 @@ from .options import ReadOptions
 from .table import number, numbers, unreadable
 
 _LOG = logging.getLogger(__name__)
+
+#: Codes joined by a mark, where blanks stand behind the name.
+_SEVERAL = re.compile(r"^\"?\s+\d+\s*[,;|/+]\s*\d+")
 
 LIST = Path("EmoLabel") / "list_patition_label.txt"
 
@@ -74,6 +78,14 @@ def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:
             not name.lower().endswith(PICTURES) and (len(fields) > 1 or fields[0].lower().endswith(PICTURES))
         ):
             raise InputError(f"{where(i)}: '{shown(line)}' is not a file name and a code, such as 'train_00001.jpg 5'.")
+        if _SEVERAL.search(line[line.index(name) + len(name) :]) or (
+            len(fields) >= len(CLASS_SETS[layout].classes) and all(number(field) == number(field) for field in fields)
+        ):
+            raise InputError(
+                f"{where(i)}: '{shown(line)}' holds {len(fields)} numbers behind the name: several labels, or a "
+                "count a class? A list holds one code a face; write a manifest with a column a class "
+                "(image,anger,happiness,...)."
+            )
         names.append(name)
         codes.append(fields[0])
         further += len(fields) > 1

@@ -226,6 +226,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         reader = csv.reader(_ended(file), delimiter=delimiter, quotechar=quote, skipinitialspace=True)
         try:
             for row, cells in enumerate(reader, 1):
+                if cells and cells[0].startswith("\ufeff"):  # of a file that was put behind another
+                    cells[0] = cells[0].lstrip("\ufeff").strip('"')
                 if cells and cells[-1].endswith(_END):
                     if cells != [_END]:
                         raise InputError(

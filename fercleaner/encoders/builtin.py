@@ -163,7 +163,7 @@ class BuiltinExtractor:
         self.prepare: Prepare = PrepareFace(framing, fine=align)
         self.spec: Mapping[str, Any] = {
             "kind": "builtin",
-            "version": 3,
+            "version": 4,
             "mirror": True,
             "align": {**alignment.SPEC, "source": FINE_SIZE} if align else None,
             "weights": _sha256(str(self._weights), self._weights.stat().st_mtime_ns),

@@ -13,6 +13,7 @@ left out with a note (`columns.left_out`).
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Floats, first_not_finite
+from ..core.arrays import Doubles, Floats, first_not_finite
 from ..core.errors import InputError
 from ..core.text import shown
 from ..core.types import Features, Samples
@@ -32,6 +33,23 @@ from ..datasets.table import PARQUET, Table, listed, number
 from . import checkpoints
 from .columns import left_out, numbered
 
+#: How files of other kinds are opened.
+FRAMES = {
+    ".csv": "read_csv(FILE, dtype={'id': str})",
+    ".tsv": "read_csv(FILE, sep='\\t', dtype={'id': str})",
+    ".txt": "read_csv(FILE, sep=None, dtype={'id': str})",
+    ".feather": "read_feather(FILE)",
+    ".json": "read_json(FILE, dtype=False)",
+    ".jsonl": "read_json(FILE, lines=True, dtype=False)",
+}
+OTHER_FILES = {
+    **dict.fromkeys((".h5", ".hdf5"), "Open it with h5py.File(FILE)[NAME][:]"),
+    **dict.fromkeys((".pt", ".pth"), "Open it with torch.load(FILE, weights_only=True).numpy()"),
+    **dict.fromkeys((".pkl", ".pickle"), "Pickles are never opened; open it where it was made"),
+    ".mat": "Open it with scipy.io.loadmat(FILE)[NAME]",
+    ".safetensors": "Open it with safetensors.numpy.load_file(FILE)[NAME]",
+}
+
 #: Rows looked at together, so that a file larger than memory is converted piece by piece.
 BLOCK_ROWS = 8192
 #: A row shared by at least so many faces, and by this part of all, while most others have one of their own, says
@@ -39,6 +57,8 @@ BLOCK_ROWS = 8192
 MANY, LARGE_PART = 10, 0.02
 #: Part of the other faces that must have a row of their own.
 DISTINCT = 0.5
+#: Rows are alike where no column differs by more than this part of its standard deviation.
+STEPS = 1000
 #: A row of one number throughout is no vector from this many dimensions on.
 FEW_COLUMNS = 8
 
@@ -48,6 +68,13 @@ ALL_ZERO = "the view's row is zero throughout"
 CONSTANT = "the view's row is one number throughout"
 SHARED = "the view's row is shared by many faces"
 
+#: Columns that hold codes of a label, or of who is shown, who labeled and when.
+_BESIDE = re.compile(
+    r"((true|clean|given|gt|emotion|expression|class|target|label)s? ?)+(id|idx|index|code|num|number|label)?"
+    r"|gt|y|y true"
+    r"|(subject|person|identity|actor|participant|annotator|rater|worker|coder|user|video|clip|frame|face|fold|track)s?"
+    r"( ?(id|idx|index|no|number))?|age|gender|sex|race|ethnicity|timestamp|width|height|usage"
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -84,7 +111,7 @@ def read_view(name: str, file: Path, samples: Samples) -> Features:
         raise InputError(f"view '{name}': {file} {'is a folder' if file.is_dir() else 'does not exist'}.")
     suffix = file.suffix.lower()
     if suffix not in (".npy", ".npz", *PARQUET):
-        raise InputError(f"view '{name}': {file} is none of .npy, .npz and .parquet.")
+        raise InputError(f"view '{name}': {file} is none of .npy, .npz and .parquet.{_way_out(suffix)}")
     try:
         held = _read(name, file, suffix)
         values, rows = held.values, _rows(held, file, samples)
@@ -115,6 +142,15 @@ def read_view(name: str, file: Path, samples: Samples) -> Features:
     return Features(name, samples.ids, aligned, found, spec, notes)
 
 
+def _way_out(suffix: str) -> str:
+    """Return how vectors of another kind of file become one that is read."""
+    if suffix in OTHER_FILES:
+        return f" {OTHER_FILES[suffix]}, then numpy.savez('v.npz', ids=..., values=...)."
+    if suffix in FRAMES:
+        return f" Such as pandas.{FRAMES[suffix]}.to_parquet('v.parquet'), with a column id (or image)."
+    return ""
+
+
 def _read(name: str, file: Path, suffix: str) -> _Held:
     if suffix == ".npy":
         held = _Held(npy.load_npy(file), None)
@@ -137,7 +173,7 @@ def _rows(held: _Held, file: Path, samples: Samples) -> NDArray[np.int64]:
     """Return the file's row of each face, (N,), -1 where it has none."""
     n = len(samples)
     if held.ids is not None:
-        check_unique(held.ids, str(file), "row {}".format)
+        check_unique(held.ids, str(file), "row {}".format, "Keep one row a face.")
         return match(samples.ids, samples.paths, held.ids, str(file), numeric=held.numeric)
     if len(held.values) != n:
         raise InputError(
@@ -177,7 +213,7 @@ def _read_parquet(name: str, file: Path) -> _Held:
             used = lists
             values: NDArray[Any] = _stack(file, table.column(lists[0]))
         else:
-            plain = [c for c, kind in kinds.items() if kind == "number"]
+            plain = [c for c, kind in kinds.items() if kind == "number" and not _is_code(c, table)]
             used = numbered([c for c in plain if spelled(c) not in (*NO_FEATURES, *INDEX_COLUMNS)])
             _check_text(file, table, [c for c, kind in kinds.items() if kind == "text"])
             if not used:
@@ -187,6 +223,14 @@ def _read_parquet(name: str, file: Path) -> _Held:
     if others:
         _LOG.warning("view '%s': left out: the columns %s.", name, listed(others))
     return _Held(values, ids, numeric, () if lists else tuple(used))
+
+
+def _is_code(column: str, table: Any) -> bool:
+    """Whether a column is called as what is known of a face beside its vector is, and holds whole numbers alone."""
+    if not _BESIDE.fullmatch(spelled(column)):
+        return False
+    cells = _plain(table.column(column))
+    return bool((cells == np.floor(cells))[np.isfinite(cells)].all())
 
 
 def _is_number(kind: Any) -> bool:
@@ -280,7 +324,16 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
         for kind in kinds:
             empty[kind][start : start + BLOCK_ROWS] = found[kind]
     rest = np.flatnonzero(~np.any(list(empty.values()), axis=0))
-    digests = np.array([hash(values[row].tobytes()) for row in rest.tolist()], dtype=np.int64)
+    digests = np.zeros(len(rest), dtype=np.int64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        spread = values[rest[:BLOCK_ROWS]].astype(np.float64).std(0) / STEPS
+    step: Doubles = (
+        np.nan_to_num(spread, nan=0.0, posinf=0.0) if values.shape[1] >= FEW_COLUMNS else np.zeros(values.shape[1])
+    )
+    for start in range(0, len(rest), BLOCK_ROWS):
+        block = values[rest[start : start + BLOCK_ROWS]]
+        rounded = _rounded(block, step) if step.any() else block
+        digests[start : start + BLOCK_ROWS] = [hash(row.tobytes()) for row in rounded]
     _, of_row, counts = np.unique(digests, return_inverse=True, return_counts=True)
     many = counts >= max(MANY, LARGE_PART * len(values))
     others = int(counts[~many].sum())
@@ -289,6 +342,13 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
         shared[rest[many[of_row]]] = True
     empty[SHARED] = shared
     return empty
+
+
+def _rounded(rows: Floats, step: Doubles) -> Doubles:
+    """Return rows in steps (D,): what a network says of one picture varies below that. What is not finite is 0."""
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        steps: Doubles = np.rint(np.nan_to_num(rows / step, nan=0.0, posinf=0.0, neginf=0.0))
+    return steps
 
 
 def _check_finite(name: str, file: Path, values: Floats, found: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:

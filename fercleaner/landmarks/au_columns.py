@@ -47,6 +47,8 @@ FEW_UNITS = 3
 #: A column that is constant over at least so many rows tells no faces apart.
 FEW_ROWS = 20
 
+#: Endings that say what a column holds.
+_NAMED = ("_r", " r", "_intensity", " intensity")
 #: Columns of one side of the face.
 _SIDED = re.compile(r"^AU[_ ]?0*(\d{1,2})[_ ]?L(EFT)?$", re.IGNORECASE)
 
@@ -93,7 +95,7 @@ def from_columns(path: str, samples: Samples, *, kinds: Mapping[str, str] | None
     table = read_table(Path(path), _wanted)
     identity = face_column(table, option="rename the column")
     names = table.columns[identity]
-    check_unique(names, path, table.where)
+    check_unique(names, path, table.where, "Keep one row a face, such as the largest or the surest of a picture.")
     rows = match(samples.ids, samples.paths, names, path, numeric=identity in table.numeric)
     columns = _columns_of(table, identity, path)
     values = {c: measured(table.columns[c], table.where, c) for found_ in columns.values() for _, c in found_}
@@ -153,6 +155,13 @@ def _columns_of(table: Table, identity: str, path: str) -> dict[str, list[tuple[
             columns.setdefault(f"AU{int(found[1])}", []).append((kind, column))
         elif _ONE_SIDED.match(column):
             columns.setdefault("U", []).append((None, column))
+    for name, found_ in columns.items():
+        kinds = [kind for kind, _ in found_]
+        again = next((kind for kind in kinds if kinds.count(kind) > 1), "none")
+        if again != "none":
+            both = [column for kind, column in found_ if kind == again]
+            if table.columns[both[0]] != table.columns[both[1]]:
+                raise InputError(f"{path}: '{both[0]}' and '{both[1]}' are both {name}. Remove one of the columns.")
     if not columns:
         raise InputError(
             f"{path} has no action-unit column; its columns are {listed([*table.columns, *table.left_out])}. "
@@ -181,6 +190,15 @@ def _nothing(table: Table, taken: Mapping[str, str], values: Mapping[str, Double
 def _tell_range(taken: Mapping[str, str], values: Mapping[str, Doubles], path: str) -> None:
     """Say where intensities, which go to 5, never exceed 1: they may be probabilities under the name of intensities."""
     used = [column for column, _, kind in (said.rpartition(": ") for said in taken.values()) if kind == "intensity"]
+    small = [column for column in used if not column.lower().endswith(_NAMED) and np.nanmax(values[column]) <= 1]
+    if 0 < len(small) < len(used) and len(values[small[0]]) >= FEW_ROWS:
+        _LOG.warning(
+            "%s: %s never exceed 1, while other columns do, and are taken as intensities, which go to 5. If they are "
+            "probabilities, call them so: %s_p.",
+            path,
+            listed(small, 6),
+            small[0],
+        )
     cells = np.concatenate([values[column] for column in used]) if used else np.zeros(0)
     if len(used) >= FEW_UNITS and len(cells) >= FEW_ROWS * len(used) and np.nanmax(cells) <= 1 + ROUNDING:
         _LOG.warning(

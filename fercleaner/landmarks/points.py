@@ -115,7 +115,7 @@ class PointsFile:
 
 
 def _rows(samples: Samples, names: Sequence[str], path: str, place: Where, *, numeric: bool) -> Ints:
-    check_unique(names, path, place)
+    check_unique(names, path, place, "Keep one row a face, such as the largest or the surest of a picture.")
     return match(samples.ids, samples.paths, names, path, numeric=numeric)
 
 

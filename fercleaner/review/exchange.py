@@ -51,8 +51,15 @@ def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[st
             raise InputError(f"{file}: no such file. Name a log of fercleaner review, a .csv or a Label Studio .json.")
         if file.suffix.lower() == ".json":
             entries += _from_label_studio(file, classes)
+            if not entries:
+                raise InputError(f"{file} holds no decision: no task is annotated (predictions are none).")
         elif file.suffix.lower() in (".csv", ".tsv"):
             entries += _from_table(file, classes)
+            if not entries:
+                raise InputError(
+                    f"{file} holds no decision: every cell of 'decision' is empty. Write a class there, 'keep' or "
+                    "'accept'; what is changed in other columns does not count."
+                )
         else:
             contents = read_log(file)
             entries += contents.entries
@@ -133,7 +140,7 @@ def parsed(text: str, classes: Sequence[str], where: str, given: str = "", refin
             return Decision(AMBIGUOUS, (pair[0], pair[1]))
     raise InputError(
         f"{where}: decision '{shown(word)}' is neither a class ({', '.join(classes)}), two of them with ';' between, "
-        f"'{NOT_A_FACE}', 'keep' nor 'accept'.{did_you_mean(word, classes)}"
+        f"'{NOT_A_FACE}', 'keep' nor 'accept'.{did_you_mean(word, classes)} Leave it empty to skip the face."
     )
 
 

@@ -14,6 +14,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 if not (BENCHMARKS / "builtin_distill.py").is_file():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 sys.path.insert(0, str(BENCHMARKS))
+import builtin_detail  # noqa: E402
 import builtin_distill as distill  # noqa: E402
 import builtin_left_out  # noqa: E402
 import builtin_mix  # noqa: E402
@@ -133,3 +134,19 @@ def test_fidelity_weighs_every_guess_of_the_network_alike() -> None:
     away = [float((row * np.log(row / said)).sum()) for row in rows]
     assert done["divergence"] == pytest.approx((50 * away[0] + 10 * away[1]) / 60, abs=1e-3)
     assert done["divergence balanced"] == pytest.approx(np.mean(away), abs=1e-3)
+
+
+def test_every_setting_gives_what_the_network_would_with_it() -> None:
+    network = body()
+    soft = torch.nn.functional.interpolate(torch.rand(3, 1, 12, 12), (96, 96), mode="bicubic").clamp(0, 1)
+    pictures = soft + torch.tensor([0.0, 0.05, 0.2])[:, None, None, None] * torch.rand(3, 1, 96, 96)
+    found: torch.Tensor = builtin_detail.EverySetting(network, 0.7)(pictures).logits
+    for (end, top), one in zip(builtin_detail.SETTINGS, found.split(8, 1), strict=True):
+        if end == facenet.DETAIL[1]:
+            network.pool[1] = torch.tensor([(1 - top) / 0.7, top])
+            torch.testing.assert_close(one, network(pictures).logits)
+    assert facenet.DETAIL[1] in builtin_detail.ENDS
+    logits = dict(zip(builtin_detail.SETTINGS, found.split(8, 1), strict=True))
+    near, far = logits[builtin_detail.ENDS[0], 1.0], logits[builtin_detail.ENDS[-1], 1.0]
+    assert torch.equal(near[[0, 2]], far[[0, 2]])
+    assert not torch.allclose(near[1], far[1])

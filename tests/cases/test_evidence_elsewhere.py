@@ -187,7 +187,7 @@ def test_faces_named_in_the_index_of_a_frame(tmp_path: Path) -> None:
     assert from_columns(str(tmp_path / "au.csv"), faces()).found.all()
     UNITS.set_index("image").rename_axis(None).to_parquet(tmp_path / "au.parquet")
     assert from_columns(str(tmp_path / "au.parquet"), faces()).found.all()
-    frame = pd.DataFrame(np.eye(7)[LABEL] * 0.5 + 0.5 / 7, columns=CLASSES, index=IDS)
+    frame = pd.DataFrame(np.eye(7)[LABEL] * 0.5 + 0.5 * RANDOM.dirichlet([1] * 7, N), columns=CLASSES, index=IDS)
     frame.to_csv(tmp_path / "p.csv")
     assert read_posteriors("m", tmp_path / "p.csv", faces())[0].found.all()
 

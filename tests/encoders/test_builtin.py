@@ -198,7 +198,7 @@ def test_small_faces_alone_bring_no_finer_pictures(
 def test_aligning_changes_the_values_and_the_key_of_the_cache(everything: BuiltinExtractor) -> None:
     plain = BuiltinExtractor(PARTS, device="cpu", align=False)
     assert everything.spec != plain.spec
-    assert everything.spec["version"] == 3
+    assert everything.spec["version"] == 4
     assert everything.spec["align"]["side"] == [alignment.MIN_SIDE, alignment.MAX_SIDE]
     assert plain.spec["align"] is None
     assert plain.prepare(drawn_face(96, 96)).shape == (2304 + 24,)

@@ -68,6 +68,8 @@ def test_detail_is_what_48_pixels_do_not_hold() -> None:
     assert detail[0] == detail[1] == 0
     assert detail[2] == detail[3] == 1
     assert facenet.detail_of(small).tolist() == [0]
+    far = facenet.detail_of(sharp, (0.0, 10.0))
+    torch.testing.assert_close(facenet.detail_of(sharp, (0.0, 5.0)), 2 * far)
 
 
 def test_both_readouts_are_pooled_by_detail() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import oracles_consensus as oracle
 import pytest
-from consensus_cases import beside, crowd, fold_of, make_samples, run, seen_as, source
+from consensus_cases import beside, crowd, folds_of, make_samples, run, seen_as, source
 
 from fercleaner.classifiers.nystroem import kernel_features
 from fercleaner.core.errors import InputError
@@ -17,7 +17,7 @@ from fercleaner.evaluation.metrics import average_precision
 from fercleaner.methods import build as build_method
 from fercleaner.methods import contract
 from fercleaner.methods.base import keep_given, leading
-from fercleaner.methods.consensus.consensus import Consensus, Reader, surest_stay
+from fercleaner.methods.consensus.consensus import Consensus, Reader, deals, surest_stay
 from fercleaner.methods.consensus.experts import KernelHead, fit_stack
 from fercleaner.methods.consensus.noise_models import Labels, Noise, measured_noise
 from fercleaner.methods.generated import make_evidence
@@ -29,12 +29,9 @@ def accuracy(refined, truth):
     return (refined.label == truth).mean()
 
 
-@pytest.mark.parametrize("rates", ["none", "even"])
-def test_the_first_round_equals_the_loops(rates):
+def first_round(evidence, fold, rates):
     """Weights and shares are the library's (tested by themselves); heads, frequencies and readings are in loops."""
-    evidence, _ = make_evidence(np.random.default_rng(3), 30, 3, soft=True)
-    samples = evidence.samples
-    fold, given = fold_of(samples), samples.given.astype(float)
+    samples, given = evidence.samples, evidence.samples.given.astype(float)
     order = np.argsort(samples.ids)
     design, found = kernel_features(evidence.features, order)
     scores = np.zeros_like(given)
@@ -44,7 +41,9 @@ def test_the_first_round_equals_the_loops(rates):
     known[order] = found
     scores[~known] = 0
     terms = {"probe": scores, "probe_log": np.log(1 + 50 * np.maximum(scores, 0))}
-    for name, expert in KernelHead(evidence, fold).learn(given).items():
+    head = KernelHead(evidence)
+    head.deal(fold)
+    for name, expert in head.learn(given).items():
         np.testing.assert_allclose(expert.own, terms[name], atol=1e-3)
     rows, prior = known & samples.labeled, class_frequencies(given)
     stack = fit_stack({name: values[rows] for name, values in terms.items()}, given[rows], prior)
@@ -60,13 +59,28 @@ def test_the_first_round_equals_the_loops(rates):
             vote = oracle.softmax(model.bias + model.sharpness * ratios[i])
             at_random += share * np.array(oracle.posterior(vote, given[i], model.transition))
         first[i] = shared * first[i] + hit * at_random + left * np.array(kept)
-    expected = np.where(known[:, None], first, keep_given(samples))
+    return np.where(known[:, None], first, keep_given(samples)), rows
+
+
+@pytest.mark.parametrize("rates", ["none", "even"])
+def test_the_first_round_equals_the_loops(rates):
+    evidence, _ = make_evidence(np.random.default_rng(3), 30, 3, soft=True)
+    samples, given = evidence.samples, evidence.samples.given.astype(float)
+    answers = [first_round(evidence, fold, rates) for fold in folds_of(samples)]
+    expected, rows = np.mean([answer for answer, _ in answers], axis=0), answers[0][1]
     answer = run(evidence, rounds=1, base_rates=rates)
     kept = np.array(["surest" in note for note in answer.notes])
     assert not kept.any()
     np.testing.assert_allclose(answer.distribution, expected, atol=2e-3)
     quality = (expected * given).sum(1) / given.max(1, where=given > 0, initial=1e-9)
     np.testing.assert_allclose(answer.quality[rows], quality[rows], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("faces", "times"), [(30, 4), (8_192, 4), (8_193, 3), (16_384, 2), (16_385, 1), (1_000_000, 1)]
+)
+def test_small_sets_are_dealt_into_folds_several_times(faces, times):
+    assert deals(np.arange(faces + 5) < faces) == times
 
 
 @pytest.mark.parametrize(
@@ -206,11 +220,11 @@ def test_a_class_that_the_second_round_empties_is_judged_by_the_first(monkeypatc
     def forgetful(self, own, joined, noise):
         calls.append(len(calls))
         answer = read(self, own, joined, noise)
-        return answer if len(calls) < 3 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
+        return answer if len(calls) % 3 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
 
     monkeypatch.setattr(Reader, "read", forgetful)
     second = run(evidence)
-    assert len(calls) == 3
+    assert len(calls) == 12  # three readings in each of four deals
     labels = evidence.samples.given.argmax(1)
     np.testing.assert_allclose(second.distribution[labels == 0], first.distribution[labels == 0], atol=1e-6)
     assert (second.label[labels > 0] > 0).all()

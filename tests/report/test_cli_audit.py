@@ -71,6 +71,16 @@ def test_a_refined_file_alone_and_with_its_set(folder) -> None:
     assert data["tables"][-1]["name"] == "age"
 
 
+def test_pictures_that_are_gone_are_told(folder) -> None:
+    run("refine", *SET, *RULE, "--out", "r.parquet")
+    assert "No picture could be read" not in run("audit", "r.parquet", "--out", "there").stderr
+    for file in folder.glob("*.png"):
+        file.unlink()
+    said = run("audit", "r.parquet", "--out", "gone").stderr
+    assert re.search(r"No picture could be read, so the page has none \(first: .*0\.png\)", said)
+    assert "It holds pictures" not in said
+
+
 def test_columns_come_from_a_table_of_their_own(folder) -> None:
     """For a refined file without its set, and for sets without columns; matched as everywhere, other rows left over."""
     run("refine", *SET, *RULE, "--out", "a.parquet")

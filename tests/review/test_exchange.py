@@ -138,3 +138,13 @@ def test_two_people_of_one_name_are_told_apart_where_they_disagree(tmp_path):
     assert set(found.by_id) == {"2"}
     assert found.who["2"] == ("root",)
     assert not read_decisions([logs[0], logs[0]], CLASSES).conflicts
+
+
+def test_a_list_without_any_decision_is_refused(tmp_path):
+    (tmp_path / "d.csv").write_text("id,given_label,label,decision\na.png,fear,anger,\n")
+    with pytest.raises(InputError, match="every cell of 'decision' is empty"):
+        read_decisions([tmp_path / "d.csv"], ("anger", "fear"))
+    predicted = {"result": [{"type": "choices", "value": {"choices": ["anger"]}}]}
+    (tmp_path / "d.json").write_text(json.dumps([{"data": {"id": "a.png"}, "predictions": [predicted]}]))
+    with pytest.raises(InputError, match="no task is annotated"):
+        read_decisions([tmp_path / "d.json"], ("anger", "fear"))

@@ -19,9 +19,10 @@ def run(evidence, seed=0, **settings):
     return Consensus(**settings).refine(evidence, np.random.default_rng(seed))
 
 
-def fold_of(samples, folds=5, seed=0):
-    """The folds that `run` deals."""
-    return fold_numbers(samples.ids, samples.group, folds, int(np.random.default_rng(seed).integers(2**31)))
+def folds_of(samples, folds=5, seed=0, deals=4):
+    """The folds that `run` deals, one array each time."""
+    rng = np.random.default_rng(seed)
+    return [fold_numbers(samples.ids, samples.group, folds, int(rng.integers(2**31))) for _ in range(deals)]
 
 
 def make_samples(given, labeled=None, classes=None, **more):

@@ -238,6 +238,26 @@ def even() -> str:
     return _against_the_best(files, ("consensus", "consensus,base_rates=none"))
 
 
+def paired() -> str:
+    """Return on which noises `consensus` is behind a near peer by more than chance."""
+    content = results("paired.json")
+    behind = [
+        f"{noise} by {-found['mean']['lead'][peer]:.3f} ({-high:.3f} to {-low:.3f}, {peer})"
+        for noise, found in content["noises"].items()
+        for peer, (low, high) in found["mean"]["lead_95"].items()
+        if high < 0
+    ]
+    draws = [area["lead_95"] for found in content["noises"].values() for area in found["by_seed"]]
+    single = sum(any(high < 0 for _, high in leads.values()) for leads in draws)
+    return textwrap.fill(
+        f"Where a peer comes near ({len(content['noises'])} of these noises; linear AUM and cleanlab's scores), "
+        f"`consensus` is behind it by more than chance under {'; '.join(behind) or 'none'}: means of "
+        f"{len(content['seeds'])} seeds, 95 % of a paired bootstrap over groups. Of the {len(draws)} single draws it "
+        f"is so in {single} (`benchmarks/paired.py`, [results](../benchmarks/results/paired.json)).",
+        120,
+    )
+
+
 def _against_the_best(files: Sequence[str], ours: Sequence[str]) -> str:
     """Return a table of average precision, a row a results file: these tools of ours, and the best other one."""
     rows, every, own = [], [], {}
@@ -499,6 +519,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "quality": quality,
     "aims": aims,
     "noises": noises,
+    "paired": paired,
     "even": even,
     "builtin": builtin,
     "heldback": heldback,

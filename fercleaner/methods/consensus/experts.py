@@ -72,17 +72,21 @@ class Stack:
 class KernelHead:
     """The inside expert: a ridge head on Gaussian-kernel features of all views, out of fold (`ridge.FoldRidge`)."""
 
-    def __init__(self, evidence: Evidence, fold: Ints) -> None:
+    def __init__(self, evidence: Evidence) -> None:
         samples = evidence.samples
+        n = len(samples.ids)
         self._order = samples.by_id
-        self._fold = fold
         views = distinct_features(evidence)
-        design, found = np.zeros((len(fold), 1), dtype=np.float32), np.zeros(len(fold), dtype=np.bool_)
+        self._design, found = np.zeros((n, 1), dtype=np.float32), np.zeros(n, dtype=np.bool_)
         if views:  # else no view knows any face
-            design, found = kernel_features(views, self._order)
-        self.known = np.zeros(len(fold), dtype=np.bool_)
+            self._design, found = kernel_features(views, self._order)
+        self.known = np.zeros(n, dtype=np.bool_)
         self.known[self._order] = found
-        self._ridge = FoldRidge(design, fold[self._order], found & samples.labeled[self._order])
+        self._learns = self.known & samples.labeled
+
+    def deal(self, fold: Ints) -> None:
+        """Deal the faces into folds, (N,), that the head is to be learned without from now on."""
+        self._ridge = FoldRidge(self._design, fold[self._order], self._learns[self._order])
 
     def learn(self, given: Doubles) -> dict[str, Expert]:
         """Return what is learned from the given labels (N, C): `HEAD`, terms of one weight each."""
