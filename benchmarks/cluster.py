@@ -177,7 +177,7 @@ def refined(faces: int, count: int, folder: Path) -> dict[str, Any]:
     def killed(cluster: Any) -> RefinedSet:
         progress = killing(cluster)
         with part_search(folder / "refined killed", Asked(), "cpu", tell, faces=-(-faces // count)) as searcher:
-            return work(lambda view: Killing(searcher(view), progress))
+            return work(KillingSearch(searcher, progress))
 
     whole, one = seconds_of(work)
     cut, by_parts = seconds_of(lambda: parted("refined parts", None))
@@ -200,6 +200,19 @@ def refined(faces: int, count: int, folder: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class KillingSearch:
+    """What makes searchers whose progress kills a node; as `fercleaner.engine.neighbors.PartSearch`."""
+
+    searching: Any
+    progress: Progress
+    missing: int = 0
+
+    def __call__(self, view: Features, made_of: str = "") -> Killing:
+        """Return the searcher of a view."""
+        return Killing(self.searching(view, made_of), self.progress)
+
+
+@dataclass(frozen=True)
 class Killing:
     """A searcher whose progress kills a node."""
 
@@ -211,9 +224,9 @@ class Killing:
         table: Neighbors = self.searcher.nearest(k, progress=self.progress, **more)
         return table
 
-    def recall_of(self, table: Neighbors, k: int, **more: Any) -> dict[str, Any]:
-        """Return nothing: the search is exact."""
-        return {}
+    def __getattr__(self, name: str) -> Any:
+        """Return all else as the searcher has it."""
+        return getattr(self.searcher, name)
 
 
 def killing(cluster: Any) -> Progress:

@@ -44,21 +44,23 @@ LEAST = 50
 VARIANTS = ("together", "matrices", "prototypes")
 
 
-def read_labels(said: Doubles, given: Doubles, known: Any, fold: Any, prior: Doubles) -> tuple[Doubles, float, Doubles]:
+def read_labels(
+    said: Doubles, learned: Doubles, given: Doubles, known: Any, fold: Any, prior: Doubles
+) -> tuple[Doubles, float, Doubles]:
     """Return what `reading.read_labels` does with another prior, and the last fold's transition matrix."""
-    p = normalized(said**reading.SHARPENED)
-    labeled, mean = known & (given.sum(1) > 0), p[known].mean(0)
+    p = normalized(said**reading.SHARPENED / learned)
+    labeled = known & (given.sum(1) > 0)
     result, expected, transition = np.zeros_like(p), np.zeros_like(p), normalized(prior)
     for b in range(int(fold.max()) + 1):
-        others, ratio = labeled & (fold != b), np.ones(p.shape[1])
-        transition = normalized(prior)
+        others = labeled & (fold != b)
+        transition, before = normalized(prior), reading.frequencies(given[others], learned)
+        frequency = before
         for _ in range(reading.STEPS):
-            read = LabelModel(transition, 1.0).posterior(normalized(p[others] * ratio), given[others])
+            read = LabelModel(transition, 1.0).posterior(normalized(p[others] * frequency), given[others])
             transition = normalized(read.T @ given[others] + reading.NOISE_FACES * prior)
-            ratio = normalized(read.sum(0) + reading.SHARE_FACES * mean) / np.maximum(mean, 1e-30)
-            ratio = np.clip(ratio, 1 / reading.MOST_SHARE, reading.MOST_SHARE)
+            frequency = normalized(read.sum(0) + reading.SHARE_FACES * before)
         rows = known & (fold == b)
-        here = normalized(p[rows] * ratio)
+        here = normalized(p[rows] * frequency)
         result[rows], expected[rows] = LabelModel(transition, 1.0).posterior(here, given[rows]), here @ transition
     share = explained(expected[labeled], given[labeled], class_frequencies(given[labeled]))
     return result, min(share / reading.BORNE_OUT, 1.0), transition
@@ -99,7 +101,7 @@ def measured(bed: Any, alpha: float, faces: int, seed: int) -> dict[str, Any]:
 
     def read(one: Participant, scores: Doubles, prior: Doubles) -> tuple[Doubles, float, Doubles]:
         labels = one.samples.given.astype(np.float64)
-        return read_labels(scores, labels, one.found, fold[one.name], prior)
+        return read_labels(scores, one.learned(done.heads), labels, one.found, fold[one.name], prior)
 
     own = {one.name: read(one, said[one.name], belief) for one in sites}
     near = prototypes(sites)

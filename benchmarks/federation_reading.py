@@ -6,12 +6,14 @@ Deals as in benchmarks/federation.py, of the half of the groups that constants a
 beside a posteriors of the shared head + (1 - a) posteriors of its own head, which is out of fold, and joins that with
 its own answer. Rules:
 
-- shared            a = 1
+- as said           a = 1, the class frequencies that the shared head learned from left in
+- shared            a = 1, these taken out
 - own               a = 0: nothing of the others
 - half              a = .5
 - likeliest         a of 1, .75, ... 0 under which the site's labels are likeliest
-- one error         the largest a under which they are as likely, to one standard error (`fercleaner.federation`)
-- two errors        to two
+- one error         the largest a under which they are as likely, to one standard error
+- fercleaner        to 1.5 (`fercleaner.federation`)
+- three errors      to three
 - shared, capped    a = 1, and what is read counts for .4 at most
 
 By rule and alpha: means over sites and deals of average precision and accuracy, the gain over itself alone at the site
@@ -42,12 +44,14 @@ from fercleaner.methods.hypergraph.hypergraph import quality_and_weight
 
 #: By rule: the shares of the shared head that may be taken, the standard errors allowed, and the most that counts.
 RULES: dict[str, tuple[tuple[float, ...], float, float]] = {
+    "as said": ((1.0,), 0.0, 1.0),
     "shared": ((1.0,), 0.0, 1.0),
     "own": ((0.0,), 0.0, 1.0),
     "half": ((0.5,), 0.0, 1.0),
     "likeliest": (reading.HEAD_SHARES, 0.0, 1.0),
     "one error": (reading.HEAD_SHARES, 1.0, 1.0),
-    "two errors": (reading.HEAD_SHARES, 2.0, 1.0),
+    "fercleaner": (reading.HEAD_SHARES, reading.ERRORS, 1.0),
+    "three errors": (reading.HEAD_SHARES, 3.0, 1.0),
     "shared, capped": ((1.0,), 0.0, 0.4),
 }
 
@@ -65,7 +69,10 @@ def deal(bed: Any, alpha: float, faces: int, seed: int) -> dict[str, Any]:
         own = own_posteriors(here._design, labels, here.found, fold)
         for rule, (shares, errors, most) in RULES.items():
             reading.HEAD_SHARES, reading.ERRORS = shares, errors
-            read, _ = reading.read_beside_both(shared, own, labels, here.found, fold)
+            learned = here.learned(done.heads)
+            if rule == "as said":
+                learned = np.full(len(learned), 1 / len(learned))
+            read, _ = reading.read_beside_both(shared, own, learned, labels, here.found, fold)
             count = min(reading.share_of_others(here.faces), most) * read.borne_out
             refined = reading.together(alone.distribution.astype(np.float64), read.distribution, here.found, count)
             quality, _ = quality_and_weight(here.samples, refined, here.found)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .federate import COLUMNS, LEAST_FACES, PARTS, ROUNDS, Aggregate, Aggregation, Columns, LeastFaces, Parts, Rounds
+
+#: Addresses that stand for all of a machine's: a site cannot reach it by them.
+EVERYWHERE = ("0.0.0.0", "::")
 
 
 def coordinate(
@@ -60,11 +64,12 @@ def coordinate(
     coordinator = Coordinator(state, plan, note)
     server = Server(address, coordinator, keys)
     where = f"{address[0]}:{server.server_address[1]}"
+    reached = where.replace(address[0], socket.gethostname(), 1) if address[0] in EVERYWHERE else where
     agreed = ["--least-faces", least_faces] if least_faces < LEAST_FACES else []
     agreed += ["--aggregate", aggregate] if aggregate != Aggregate.robust else []
     note(
         f"Listening on {where}; {len(keys.sites)} sites have keys. At a site: "
-        f"{words('fercleaner', 'site', 'SET', '--coordinator', where, '--key', 'FILE', *agreed)}"
+        f"{words('fercleaner', 'site', 'SET', '--coordinator', reached, '--key', 'FILE', *agreed)}"
     )
     server.run(stay=stay)
     note(f"Done: {coordinator.round} rounds, {len(coordinator.hellos)} sites. State: {state}")

@@ -6,7 +6,7 @@ import functools
 import inspect
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
@@ -367,20 +367,23 @@ class SetOptions:
 
 
 def with_set_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Return `command` for Typer, its last parameter `set_options` replaced by the options of `SetOptions`."""
-    names = [field.name for field in fields(SetOptions)]
-    own, shared = inspect.signature(command), inspect.signature(SetOptions)
-    kept = [parameter for name, parameter in own.parameters.items() if name != "set_options"]
-    hints = get_type_hints(command, include_extras=True) | get_type_hints(SetOptions, include_extras=True)
+    """Return `command` for Typer, its parameters of dataclasses such as `SetOptions` replaced by their fields."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    own = inspect.signature(command).parameters
+    shared = [one for group in groups.values() for one in inspect.signature(group).parameters.values()]
+    for group in groups.values():
+        hints |= get_type_hints(group, include_extras=True)
     parameters = [
         parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        for parameter in (*kept, *shared.parameters.values())
+        for parameter in (*(one for name, one in own.items() if name not in groups), *shared)
     ]
 
     @functools.wraps(command)
     def flat(**values: Any) -> None:
-        chosen = {name: values.pop(name) for name in names}
-        command(**values, set_options=SetOptions(**chosen))
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
 
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .checks import pairs
-from .extract import Engine, check_address
+from .extract import Engine
 from .options import METHOD, RUN, SetOptions, with_set_options
+from .search import SearchOptions
 
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
     from fercleaner.methods.base import Method
-    from fercleaner.pipeline.inputs import Resources
     from fercleaner.review.decisions import Decisions
 
 #: Endings of a refined file.
@@ -73,21 +72,14 @@ def refine(
             show_default=False,
         ),
     ] = None,
-    neighbors: Annotated[
+    shard: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR",
-            help="Search neighbors exactly, in parts kept in this folder; finished ones are taken over.",
+            metavar="NUMBER/COUNT",
+            help="Search one part of the neighbors, such as 3/64, into --neighbors, and write no refined file.",
             rich_help_panel=RUN,
             show_default=False,
         ),
-    ] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="Search those parts here, or as tasks on Ray.", rich_help_panel=RUN)
-    ] = Engine.here,
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Of a Ray cluster (auto: this machine's).", rich_help_panel=RUN),
     ] = None,
     out: Annotated[
         Path | None,
@@ -106,13 +98,13 @@ def refine(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     set_options: SetOptions,
+    search_options: SearchOptions,
 ) -> None:
     """Refine a set's labels: distributions, weights, suspicious faces, as one Parquet file.
 
     Example: fercleaner refine rafdb/ --method hypergraph
     """
     from fercleaner import methods
-    from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_writable
     from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
@@ -124,18 +116,14 @@ def refine(
     if precision is not None and not 0 < precision < 1:
         raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
     # What costs nothing to check comes first: the output and the method; then all that the set needs.
-    target = out or Path(f"{set_name(dataset)}.refined.parquet")
-    if target.suffix.lower() not in ENDINGS and not target.is_dir():
-        raise InputError(
-            f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
-            "a .csv or an .npz of it."
-        )
-    if out is None:
-        _check_made_from(target, dataset)
+    target = _target(out, dataset)
     set_options.check_apart(target, dataset, decisions, annotators)
-    _check_search(neighbors, engine, address, dataset, set_options)
-    check_writable(target, force)
+    search_options.check(dataset, set_options)
     rule = methods.build(method, pairs(settings, "--set"))
+    if shard is not None:
+        _search_shard(shard, dataset, rule, settings, set_options, search_options)
+        return
+    check_writable(target, force)
     allowed = _allowed(memory, rule, precision)
     samples, sources, resources = set_options.open(dataset)
     people = None
@@ -148,7 +136,7 @@ def refine(
             "set is one of those, add --set base_rates=even."
         )
     decided = _read_decisions(decisions, samples)
-    with progress_callbacks() as callbacks, _searching(neighbors, engine, address, resources) as resources:
+    with progress_callbacks() as callbacks, search_options.searching(resources) as resources:
         samples_decided = samples if decided is None else decided.relabeled(samples)
         refined = pipeline.refine(
             samples_decided,
@@ -173,44 +161,57 @@ def refine(
     _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")
 
 
-def _check_search(
-    neighbors: str | None, engine: Engine, address: str | None, dataset: Path, set_options: SetOptions
-) -> None:
-    """Raise InputError or StoreError where options on the search of neighbors do not go together."""
+def _target(out: Path | None, dataset: Path) -> Path:
+    """Return the file to write; InputError where it is no Parquet, StoreError where another set's stands there."""
     from fercleaner.core.errors import InputError
-    from fercleaner.core.files import check_folder_apart
-    from fercleaner.extraction.stores import is_address
 
-    check_address(address, engine)
-    if neighbors is None:
-        if engine is Engine.ray:
-            raise InputError(
-                "--engine ray searches neighbors in parts, in a folder that all machines see. Name it: --neighbors DIR."
-            )
-        return
-    if is_address(neighbors):
-        raise InputError(f"--neighbors {neighbors}: parts are mapped into memory; name a folder, not an address.")
-    if set_options.index not in ("auto", "exact"):
+    target = out or Path(f"{set_name(dataset)}.refined.parquet")
+    if target.suffix.lower() not in ENDINGS and not target.is_dir():
         raise InputError(
-            f"--index {set_options.index}: neighbors searched in parts are exact. Leave --index or --neighbors out."
+            f"--out {target}: refined files are Parquet; give the file the ending .parquet. fercleaner export makes "
+            "a .csv or an .npz of it."
         )
-    check_folder_apart(neighbors, [dataset], [set_options.images, set_options.features, set_options.cache])
+    if out is None:
+        _check_made_from(target, dataset)
+    return target
 
 
-@contextmanager
-def _searching(neighbors: str | None, engine: Engine, address: str | None, resources: Resources) -> Iterator[Resources]:
-    """Yield what a run may use, with the search of neighbors in parts where that was asked for."""
-    if neighbors is None:
-        yield resources
-        return
-    from fercleaner.engine.neighbors import part_search
-    from fercleaner.engine.on_ray import Asked
+def _search_shard(
+    text: str,
+    dataset: Path,
+    method: Method,
+    settings: list[str] | None,
+    set_options: SetOptions,
+    search_options: SearchOptions,
+) -> None:
+    """Search one part of a set's neighbors, and say what the others have still to do."""
+    from fercleaner.core.errors import InputError
+    from fercleaner.extraction.shards import Shard
+    from fercleaner.pipeline.refine import search_neighbors
 
-    from .console import note
+    from .console import note, progress_callbacks, words
 
-    asked = Asked(address, device=resources.device) if engine is Engine.ray else None
-    with part_search(Path(neighbors), asked, resources.device, note) as searcher:
-        yield replace(resources, index="exact", searcher=searcher)
+    if search_options.neighbors is None:
+        raise InputError("--shard searches one part of the neighbors. Name where parts are kept: --neighbors DIR.")
+    if search_options.engine is Engine.ray:
+        raise InputError("--shard is one part, and --engine ray does all of them. Leave one out.")
+    shard = Shard.parse(text)
+    samples, sources, resources = set_options.open(dataset)
+    with progress_callbacks() as callbacks, search_options.searching(resources, shard) as resources:
+        search_neighbors(samples, method, sources, resources, callbacks)
+        done: Any = resources.searcher
+    chosen = [word for one in settings or [] for word in ("--set", one)]
+    again = words("--method", method.name, *chosen, "--neighbors", search_options.neighbors)
+    note(
+        f"Part {shard}: neighbors of {done.found:,} faces searched, over all views. "
+        + (
+            f"{done.missing:,} are missing yet: other parts. Faces in groups that are found then are searched once "
+            "more: run all parts again for that, or leave it to the last run."
+            if done.missing
+            else "All are there."
+        )
+        + f"\nNext: fercleaner refine {set_options.again(dataset)} {again}"
+    )
 
 
 def _allowed(memory: str | None, method: Method, precision: float | None) -> int | None:

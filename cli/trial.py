@@ -9,6 +9,7 @@ import typer
 
 from .evaluate import figure
 from .options import SetOptions, with_set_options
+from .search import SearchOptions
 
 if TYPE_CHECKING:
     from fercleaner.pipeline.trial_figures import Figure, Trial
@@ -50,6 +51,7 @@ def trial(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     set_options: SetOptions,
+    search_options: SearchOptions,
 ) -> None:
     """Find out which method suits a set: flip labels on purpose and see which method finds the flips.
 
@@ -76,8 +78,9 @@ def trial(
             f"{dataset} is a refined file; a trial takes a set. Name the set that it was made from, or judge the file: "
             f"{words('fercleaner', 'evaluate', dataset)} --truth FILE."
         )
+    search_options.check(dataset, set_options)
     samples, sources, resources = set_options.open(dataset)
-    with progress_callbacks() as callbacks:
+    with progress_callbacks() as callbacks, search_options.searching(resources) as resources:
         done = run_trial(samples, rules, noises, sources, resources, callbacks, seeds=seeds, skip_unfit=everyone)
     if json_:
         print_json(done.to_dict())

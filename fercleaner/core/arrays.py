@@ -108,3 +108,17 @@ def spec_digest(spec: Mapping[str, Any]) -> str:
     """Return the first 16 hex digits of the SHA-256 of `spec` as canonical JSON."""
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+#: Rows hashed at once.
+HASHED = 2**16
+
+
+def rows_digest(*arrays: NDArray[Any]) -> str:
+    """Return the first 16 hex digits of the SHA-256 of arrays: their shapes, types and values."""
+    seal = hashlib.sha256()
+    for array in arrays:
+        seal.update(f"{array.shape} {array.dtype.str} ".encode())
+        for start in range(0, len(array), HASHED):
+            seal.update(array[start : start + HASHED].tobytes())
+    return seal.hexdigest()[:16]

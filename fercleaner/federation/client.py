@@ -101,7 +101,7 @@ def knock(site: str, link: Link, conditions: Conditions) -> None:
 def take_part(
     site: Participant, link: Link, log: MessageLog, *, noise: float = 0.0, poll: float = POLL
 ) -> tuple[Any, int]:
-    """Join, answer every round, and return the last heads (P, D + 1, C) and how many rounds there were.
+    """Join, answer every round, and return the last heads (P, D + 2, C) and how many rounds there were.
 
     Nothing is kept between calls: a site that was killed starts again, and finds where the federation stands.
 

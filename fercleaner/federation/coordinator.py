@@ -378,6 +378,9 @@ class Coordinator:
         self.round, self.heads, self._came = kept.round, kept.heads, kept.came
         if self.terms is None:  # killed after the last site joined, or this run waits for fewer
             self._begin_if_all()
+            if self.terms is None:
+                joined = ", ".join(f"'{name}'" for name in sorted(self.hellos))
+                self.tell(f"Goes on; of {self.plan.sites} sites these have joined: {joined or 'none'}.")
             return
         self.tell(
             f"Goes on with {len(self.hellos)} sites after round {self.round} of {self.terms.rounds}; "

@@ -1,12 +1,17 @@
-"""The site's side of a round: its own step on every head that will not judge it, and what the shared head says."""
+"""The site's side of a round: its own step on every head that will not judge it, and what the shared head says.
+
+A head (D + 2, C) has a row for each column of `features.design` (D + 1, C), and at the end the class frequencies of the
+faces that it learned from: a site whose classes are mixed otherwise can take these out of what the head says.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..classifiers.ridge import FoldRidge
 from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.numeric import normalized
-from .terms import RIDGE, SiteError, Terms
+from .terms import SiteError, Terms
 
 #: How far a site's step is held to the heads that it was sent, as a share of the mean squared length of the features.
 #: On FER2013 dealt by alpha .1, 20 rounds: .02 comes nearest to the head of all faces in one place.
@@ -15,6 +20,8 @@ HOLD = 0.02
 CONSTANT_RIDGE = 1e-6
 #: Added to scores, which lie within 0 and 1 or so, before they are brought to sum 1.
 LEAST_SCORE = 0.02
+#: Added to the class frequencies of a head: a lying site can send any, also below 0.
+LEAST_FREQUENCY = 0.005
 
 
 class Step:
@@ -22,8 +29,9 @@ class Step:
 
         B + (X' w X / n + Lambda + rho I)^-1 (X' w (R - X B) / n - Lambda B),    n the sum of w
 
-    is the ridge head of the site's own faces held to the shared head B by rho (`HOLD`). What is sent is the step, not
-    the head: shortened to `Terms.most_norm`, and only where the site has `Terms.least_faces` labeled faces.
+    is the ridge head of the site's own faces held to the shared head B by rho (`HOLD`), and the last row's step is the
+    site's mean target less that row. What is sent is the step, not the head: shortened to `Terms.most_norm`, and only
+    where the site has `Terms.least_faces` labeled faces.
 
     Parameters
     ----------
@@ -56,24 +64,25 @@ class Step:
         x, w, total = design[rows].astype(np.float64), weight[rows], float(weight[rows].sum())
         self._gram = (x * w[:, None]).T @ x / total
         self._right = (x * w[:, None]).T @ targets[rows] / total
+        self._mean = w @ targets[rows] / total
         self._ridge = np.full(x.shape[1], terms.ridge)
         self._ridge[-1] = CONSTANT_RIDGE
         self._factor = cho_factor(self._gram + np.diag(self._ridge + HOLD))
 
     def of(self, head: Doubles) -> Doubles:
-        """Return the step on one head (D + 1, C), before it is shortened."""
+        """Return the step on one head (D + 2, C), before it is shortened."""
         from scipy.linalg import cho_solve
 
-        slope = self._right - self._gram @ head - self._ridge[:, None] * head
-        step: Doubles = cho_solve(self._factor, slope)
+        slope = self._right - self._gram @ head[:-1] - self._ridge[:, None] * head[:-1]
+        step: Doubles = np.concatenate([cho_solve(self._factor, slope), [self._mean - head[-1]]])
         return step
 
     def send(self, heads: Floats, part: int, noise: float = 0.0, rng: np.random.Generator | None = None) -> Floats:
-        """Return the steps on all heads but that of the site's own part, (P - 1, D + 1, C) float32.
+        """Return the steps on all heads but that of the site's own part, (P - 1, D + 2, C) float32.
 
         Parameters
         ----------
-        heads : (P, D + 1, C) float32
+        heads : (P, D + 2, C) float32
         part : int
             The site's: head `part` will judge it, and never learns from it.
         noise : float
@@ -90,7 +99,7 @@ class Step:
 
 
 def shortened(step: Doubles, most: float) -> Doubles:
-    """Return a step (D + 1, C) brought to a Frobenius norm of at most `most`."""
+    """Return a step (D + 2, C) brought to a Frobenius norm of at most `most`."""
     norm = float(np.linalg.norm(step))
     return step if norm <= most else step * (most / norm)
 
@@ -104,13 +113,16 @@ def check_heads(heads: Floats, terms: Terms) -> None:
 
 
 def posteriors(design: Floats, found: Bools, head: Floats) -> Floats:
-    """Return what a head (D + 1, C) says of the faces, (N, C) float32 over `Terms.classes`; zero where not found.
+    """Return what a head (D + 2, C) says of the faces, (N, C) float32 over `Terms.classes`; zero where not found.
 
     p ~ max(x B, 0) + `LEAST_SCORE`.
     """
-    scores = np.maximum(design @ head, 0.0).astype(np.float64) + LEAST_SCORE
-    rows: Floats = np.where(found[:, None], normalized(scores), 0.0).astype(np.float32)
-    return rows
+    return _scored((design @ head[:-1]).astype(np.float64), found).astype(np.float32)
+
+
+def learned_mix(head: Floats) -> Doubles:
+    """Return the class frequencies of the faces that a head (D + 2, C) learned from, (C,), none below about .005."""
+    return normalized(np.maximum(head[-1].astype(np.float64), 0.0) + LEAST_FREQUENCY)
 
 
 def own_posteriors(design: Floats, given: Doubles, found: Bools, fold: Ints) -> Doubles:
@@ -124,20 +136,15 @@ def own_posteriors(design: Floats, given: Doubles, found: Bools, fold: Ints) -> 
         Zero rows without a label.
     fold : (N,) int64
 
-    Cost: O(folds (N D^2 + D^3)).
+    Cost: that of `classifiers.ridge.FoldRidge`.
     """
-    from scipy.linalg import cho_factor, cho_solve
+    return _scored(FoldRidge(design[:, :-1], fold, found & (given.sum(1) > 0)).own(given), found)
 
-    labeled, said = found & (given.sum(1) > 0), np.zeros(given.shape, dtype=np.float32)
-    ridge = np.full(design.shape[1], RIDGE / np.sqrt(max(1, int(labeled.sum()))))
-    ridge[-1] = CONSTANT_RIDGE
-    for number in range(int(fold.max()) + 1):
-        rows = labeled & (fold != number)
-        x, n = design[rows].astype(np.float64), max(1, int(rows.sum()))
-        head = cho_solve(cho_factor(x.T @ x / n + np.diag(ridge)), x.T @ given[rows] / n)
-        here = fold == number
-        said[here] = posteriors(design[here], found[here], head.astype(np.float32))
-    return said.astype(np.float64)
+
+def _scored(scores: Doubles, found: Bools) -> Doubles:
+    """Return scores (N, C) as posteriors, zero where not found."""
+    rows: Doubles = np.where(found[:, None], normalized(np.maximum(scores, 0.0) + LEAST_SCORE), 0.0)
+    return rows
 
 
 def class_columns(classes: tuple[str, ...], terms: Terms) -> Ints:

@@ -31,7 +31,7 @@ class Kept:
     terms : Terms, optional
     round : int
         Rounds that are over.
-    heads : (P, D + 1, C) float32, optional
+    heads : (P, D + 2, C) float32, optional
     came : mapping of site -> Update
         Answers of the next round.
     """

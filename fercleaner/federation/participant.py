@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.arrays import Floats
+from ..core.arrays import Doubles, Floats
 from ..core.groups import fold_numbers
 from ..core.refined import RefinedSet
 from ..core.types import Posteriors, Refinement, Samples
@@ -16,7 +16,7 @@ from ..pipeline.inputs import Callbacks, Resources, Sources
 from ..pipeline.refine import emptied_classes, gather, run
 from ..results.assemble import assembled
 from .features import design, median_distance, shared_views, unit_views
-from .heads import Step, check_heads, class_columns, own_posteriors, posteriors
+from .heads import Step, check_heads, class_columns, learned_mix, own_posteriors, posteriors
 from .messages import Message, check_leaving, encode, of_hello, of_masked, of_update, text_of
 from .reading import read_beside_both, share_of_others, together
 from .rounds import Update, start
@@ -38,9 +38,10 @@ class Participant:
 
     The site refines its labels alone, by any method. What it holds its faces to be then (r) trains the shared heads,
     round after round (`heads.Step`). In the end the head of its part, which never learned from it, says what its faces
-    show; the site reads its labels beside that, and beside a head of its own where its labels are likelier so
-    (`reading.read_beside_both`), through a transition matrix and class frequencies of its own. It joins the answer with
-    its own, the more the fewer faces it has and as far as its labels bear the heads out (`reading.together`).
+    show; the site takes the others' class frequencies out of that and reads its labels beside it, through a transition
+    matrix and class frequencies of its own, and beside a head of its own where its labels are likelier so
+    (`reading.read_beside_both`). It joins the answer with its own, the more the fewer faces it has and as far as its
+    labels bear the heads out (`reading.together`).
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ class Participant:
         return self._step is not None
 
     def update(self, heads: Floats, noise: float = 0.0) -> Update:
-        """Return the site's steps on the heads (P, D + 1, C); SiteError before `begin` or with too few faces."""
+        """Return the site's steps on the heads (P, D + 2, C); SiteError before `begin` or with too few faces."""
         if self._step is None:
             raise SiteError(f"Site '{self.name}' has too few labeled faces to send anything ({self.faces}).")
         return Update(self.name, self._part, self.faces, self._step.send(heads, self._part, noise))
@@ -132,6 +133,15 @@ class Participant:
         values[:, class_columns(self.samples.classes, self.terms)] = said
         return Posteriors(SHARED, self.samples.ids, self.samples.classes, values, self.found)
 
+    def learned(self, heads: Floats) -> Doubles:
+        """Return the class frequencies of the faces that that head learned from, (C,) in the order of `shared`."""
+        if self.terms is None:
+            raise SiteError(f"Site '{self.name}' has not begun.")
+        mix = learned_mix(heads[self._part])
+        values = np.zeros_like(mix)
+        values[class_columns(self.samples.classes, self.terms)] = mix
+        return values
+
     def finish(self, heads: Floats, rounds: int) -> RefinedSet:
         """Return the site's refined labels, with what the others learned; heads of zeros say nothing.
 
@@ -144,7 +154,7 @@ class Participant:
         used, shares = bool(heads[self._part].any()), {"share": 0.0, "share_of_head": 0.0}
         if used:
             said = self.shared(heads)
-            refinement, shares = self._joined(refinement, said)
+            refinement, shares = self._joined(refinement, said, self.learned(heads))
             evidence = replace(evidence, posteriors={**evidence.posteriors, SHARED: said})
         for sentence in refinement.notes:
             self.callbacks.note(sentence)
@@ -160,7 +170,7 @@ class Participant:
             about={"notes": list(refinement.notes), "federation": about},
         )
 
-    def _joined(self, alone: Refinement, said: Posteriors) -> tuple[Refinement, dict[str, float]]:
+    def _joined(self, alone: Refinement, said: Posteriors, learned: Doubles) -> tuple[Refinement, dict[str, float]]:
         """Return the site's answer with the others', labels of less than .5 flagged, and how much the others count.
 
         That is the share of what is read beside the heads, and the shared head's share among these.
@@ -169,7 +179,7 @@ class Participant:
         fold = fold_numbers(samples.ids, samples.group, FOLDS, self.resources.seed)
         given = samples.given.astype(np.float64)
         own = own_posteriors(self._design, given, self.found, fold)
-        read, of_head = read_beside_both(said.values.astype(np.float64), own, given, self.found, fold)
+        read, of_head = read_beside_both(said.values.astype(np.float64), own, learned, given, self.found, fold)
         share = share_of_others(self.faces) * read.borne_out
         refined = together(alone.distribution.astype(np.float64), read.distribution, self.found, share)
         quality, weight = quality_and_weight(samples, refined, self.found)

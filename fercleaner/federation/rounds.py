@@ -27,7 +27,7 @@ class Update:
     part : int
     faces : int
         Labeled faces it learned from, as it says.
-    steps : (P - 1, D + 1, C) float32
+    steps : (P - 1, D + 2, C) float32
         On the heads of all parts but its own, in order.
     """
 
@@ -38,7 +38,7 @@ class Update:
 
 
 def start(terms: Terms) -> Floats:
-    """Return the heads before the first round, zeros (P, D + 1, C)."""
+    """Return the heads before the first round, zeros (P, D + 2, C)."""
     return np.zeros(terms.shape, dtype=np.float32)
 
 
@@ -70,7 +70,7 @@ def check_update(update: Update, terms: Terms) -> None:
 
 
 def averaged(heads: Floats, updates: Sequence[Update], terms: Terms) -> Floats:
-    """Return the heads after a round, (P, D + 1, C) float32.
+    """Return the heads after a round, (P, D + 2, C) float32.
 
     To each head the mean step of the sites of other parts is added, a site weighed by its faces up to `MOST_WEIGHT`.
     Steps longer than the median step of their head are shortened to it before, and to the terms' `most_norm` in any

@@ -118,7 +118,7 @@ def check_roster(roster: Roster, site: str, public: bytes, terms: Terms) -> None
 
 
 def covered(steps: Floats, site: str, keys: Keys, roster: Roster, terms: Terms) -> Masked:
-    """Return what a site sends: its steps (P - 1, D + 1, C) by its weight, rounded, and its masks on them.
+    """Return what a site sends: its steps (P - 1, D + 2, C) by its weight, rounded, and its masks on them.
 
     Steps are shortened to the terms' `most_norm` again, for noise that was added to them. Weights are those of
     `rounds.bounded`, which every site and the coordinator work out from the roster.
@@ -142,7 +142,7 @@ def covered(steps: Floats, site: str, keys: Keys, roster: Roster, terms: Terms) 
 
 
 def uncovered(heads: Floats, sent: Mapping[str, Masked], roster: Roster, terms: Terms) -> Floats:
-    """Return the heads after a round, (P, D + 1, C) float32: the weighted mean step is added, as by `rounds.averaged`.
+    """Return the heads after a round, (P, D + 2, C) float32: the weighted mean step is added, as by `rounds.averaged`.
 
     Steps are not shortened to the median, which takes the single steps: a sum longer than the terms' `most_norm` is
     refused in place of that.

@@ -46,7 +46,7 @@ class Federated:
     ----------
     terms : Terms
     parts : mapping of site -> int
-    heads : (P, D + 1, C) float32
+    heads : (P, D + 2, C) float32
     sent, received : mapping of site -> bytes
     refused : tuple of str
         Why steps did not count, a sentence each.

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..core.arrays import Progress
 from ..core.types import ActionUnits, Features, Landmarks, Posteriors
@@ -32,6 +32,15 @@ class Callbacks:
         return lambda done, total: self.progress(name, done, total)
 
 
+class Searching(Protocol):
+    """What makes a searcher of a view as for comparison, made of vectors of a digest; others may take part in it."""
+
+    missing: int  # faces whose neighbors others must find first: tables are not whole
+
+    def __call__(self, features: Features, made_of: str = "") -> Searches:
+        """Return the searcher."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a run may use.
@@ -51,9 +60,8 @@ class Resources:
     find_groups : bool
         Whether faces that pass for one subject in one moment are found and kept apart, beside the groups that the set
         comes with.
-    searcher : callable, optional
-        Makes what searches a view, as for comparison, in place of `index`, which is "exact" then
-        (`engine.neighbors.part_search`).
+    searcher : Searching, optional
+        Makes what searches a view, in place of `index`, which is "exact" then (`engine.neighbors.part_search`).
     memory : int, optional
         Bytes that a run may hold: one that needs more is refused before its neighbors are searched (`memory`).
     """
@@ -64,7 +72,7 @@ class Resources:
     index: Index = "auto"
     seed: int = 0
     find_groups: bool = True
-    searcher: Callable[[Features], Searches] | None = None
+    searcher: Searching | None = None
     memory: int | None = None
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.arrays import Bools, Ints, Progress, Strings
+from ..core.arrays import Bools, Ints, Progress, Strings, rows_digest
 from ..core.groups import group_numbers
 from ..core.types import Features, Neighbors, Samples
 from ..similarity.groups import alike_pairs, grouped, person_pairs
 from ..similarity.neighbors import Searcher, Searches, searcher
 from ..similarity.neighbors.backend import index_for
 from ..similarity.neighbors.side import SEARCHED_UP_TO, WIDER, from_views
-from ..similarity.whitening import JOINT, join, row_blocks
+from ..similarity.whitening import JOINT, join, row_blocks, whitened
 from .inputs import Callbacks, Resources
 
 
@@ -22,19 +22,20 @@ def search(
     samples: Samples,
     k: int,
     joint: bool,
-    ready: Mapping[str, Features],
+    views: Mapping[str, Features],
     identity: Features | None,
     resources: Resources,
     callbacks: Callbacks,
 ) -> tuple[Samples, dict[str, Neighbors]]:
     """Return the samples with the groups found (`keep_apart`), and the neighbor tables of all views.
 
+    Where others take part in the search (`Resources.searcher`) and have not done theirs, groups are not looked for.
+
     Parameters
     ----------
     joint : bool
         Whether a table of all views side by side is asked for.
-    ready : mapping of view -> Features
-        Prepared as for comparison.
+    views : mapping of view -> Features
 
     Cost: one search a view, and one of all side by side in sets of up to `SEARCHED_UP_TO` faces.
     """
@@ -43,19 +44,22 @@ def search(
         rest = "other, which is its neighbor" if others == 1 else "others; all of them are its neighbors"
         callbacks.note(f"k = {k}, but a face has only {others} {rest}.")
         k = max(1, others)
+    ready = whitened(views)
     joint = joint and len(ready) > 1
-    made = _searchers(ready, joint, resources)
+    made = _searchers(views, ready, joint, resources)
     if resources.searcher is None and index_for(resources.index, len(samples), resources.device) != "exact":
         # strangers are further away and harder to find, so that an approximate search must know who is none
         parted = keep_apart(samples, ready, identity, resources, callbacks, lists=made)
         tables = _tables(parted, k, joint, ready, made, callbacks)
         _say(tables.values(), callbacks)
-        return parted, {name: _cut(tables.pop(name), k) for name in list(tables)}
+        return parted, {name: nearest_of(tables.pop(name), k) for name in list(tables)}
     tables = _tables(samples, k, joint, ready, made, callbacks)
+    if resources.searcher is not None and resources.searcher.missing:
+        return samples, tables
     whole = tables.get(JOINT) if len(ready) > 1 else next(iter(tables.values()), None)
     parted = keep_apart(samples, ready, identity, resources, callbacks, table=whole)
     if parted is samples:
-        return samples, {name: _cut(table, k) for name, table in tables.items()}
+        return samples, {name: nearest_of(table, k) for name, table in tables.items()}
     assert parted.group is not None  # something was found
     del whole  # each table goes when its successor is there: they are the largest part of a large set's memory
     names, again = list(tables), dict[str, Neighbors]()
@@ -65,10 +69,12 @@ def search(
             again[name] = _parted(table, made.pop(name), parted.group, k, callbacks.stage(f"neighbors: {name}"))
     if tables:
         again[JOINT] = _parted_among(tables.pop(JOINT), ready, parted.group, again)
-    return parted, {name: _cut(again.pop(name), k) for name in names}
+    return parted, {name: nearest_of(again.pop(name), k) for name in names}
 
 
-def _searchers(ready: Mapping[str, Features], joint: bool, resources: Resources) -> dict[str, Searches]:
+def _searchers(
+    raw: Mapping[str, Features], ready: Mapping[str, Features], joint: bool, resources: Resources
+) -> dict[str, Searches]:
     """Return what searches each view, and all side by side, last, where `joint` asks for it and the set is small.
 
     In larger sets the neighbors by all views are chosen among those of the single ones (`side.from_views`).
@@ -79,7 +85,7 @@ def _searchers(ready: Mapping[str, Features], joint: bool, resources: Resources)
     return {
         name: searcher(view, center=False, index=resources.index, device=resources.device)
         if resources.searcher is None
-        else resources.searcher(view)
+        else resources.searcher(view, _made_of(raw, name))
         for name, view in views.items()
     }
 
@@ -104,6 +110,12 @@ def _tables(
     if among:
         tables[JOINT] = from_views(ready, tables, k, apart=samples.group)
     return tables
+
+
+def _made_of(views: Mapping[str, Features], name: str) -> str:
+    """Return the digest of what a view, or that of all side by side, was made of."""
+    made = [views[name]] if name in views else [views[one] for one in sorted(views)]
+    return rows_digest(*(array for view in made for array in (view.values, view.found)))
 
 
 def keep_apart(
@@ -159,7 +171,7 @@ def _say(tables: Iterable[Neighbors], callbacks: Callbacks) -> None:
             )
 
 
-def _cut(table: Neighbors, k: int) -> Neighbors:
+def nearest_of(table: Neighbors, k: int) -> Neighbors:
     """Return the first k columns of a table."""
     if table.k <= k:
         return table

@@ -21,7 +21,7 @@ def note_run(done: RunLog, callbacks: Callbacks) -> None:
     if done.unreadable:
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.unreadable.items()))
         callbacks.note(
-            f"{done.view}: {sum(done.unreadable.values()):,} pictures cannot be read ({why}); "
+            f"{done.view}: {sum(done.unreadable.values()):,} pictures give no vector ({why}); "
             f"first: {done.first_unreadable}"
         )
 

@@ -27,7 +27,7 @@ from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, encoder_names
 from .memory import check_memory, check_promise
 from .mirror import mirror_encoders, mirrored_views
-from .neighborhoods import keep_apart, search
+from .neighborhoods import keep_apart, nearest_of, search
 from .notes import note_missing, note_run
 
 if TYPE_CHECKING:
@@ -171,16 +171,14 @@ def gather_for(
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
     _check_names(sources)  # before the first picture is read
     encoders = mirror_encoders(sources) if "posteriors" in wanted else ()
-    sources = _builtin_expanded(samples, sources, resources, callbacks)
-    landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
-    views = _views(samples, sources, landmarks, resources, callbacks)
+    sources, landmarks, views = _seen(samples, sources, resources, callbacks)
     check_memory(resources.memory, methods, samples, views)
     k = max(_k(method) for method in methods)
-    ready, neighbors, identity = whitened(views), dict[str, Neighbors](), sources.identity
+    neighbors, identity = dict[str, Neighbors](), sources.identity
     if "neighbors" in wanted:
-        samples, neighbors = search(samples, k, "joint" in wanted, ready, identity, resources, callbacks)
+        samples, neighbors = search(samples, k, "joint" in wanted, views, identity, resources, callbacks)
     else:
-        samples = keep_apart(samples, ready, identity, resources, callbacks)
+        samples = keep_apart(samples, whitened(views), identity, resources, callbacks)
     posteriors, mirrored = {p.name: p for p in sources.posteriors}, dict[str, Features]()
     if "posteriors" in wanted and views:
         posteriors[PROBE] = _probe(samples, views, resources, callbacks)
@@ -189,6 +187,19 @@ def gather_for(
             posteriors[MIRROR] = _mirror(samples, views, mirrored, resources)
     units = _action_units(sources, landmarks, views) if "action_units" in wanted else None
     return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device, mirrored)
+
+
+def search_neighbors(
+    samples: Samples, method: Method, sources: Sources, resources: Resources, callbacks: Callbacks
+) -> None:
+    """Search the neighbors that `refine` would, for a searcher that keeps them; InputError for a method without."""
+    wanted = method.needs | method.optional
+    if "neighbors" not in wanted:
+        raise InputError(f"{method.name} looks at no neighbors: there is nothing to search.")
+    check_given(samples, sources, resources)
+    _check_names(sources)
+    _, _, views = _seen(samples, sources, resources, callbacks)
+    search(samples, _k(method), "joint" in wanted, views, sources.identity, resources, callbacks)
 
 
 def evidence_for(method: Method, evidence: Evidence) -> Evidence:
@@ -200,7 +211,7 @@ def evidence_for(method: Method, evidence: Evidence) -> Evidence:
     return replace(
         evidence,
         neighbors={
-            name: _nearest_of(table, k)
+            name: nearest_of(table, k)
             for name, table in evidence.neighbors.items()
             if "neighbors" in wanted and (name != JOINT or "joint" in wanted)
         },
@@ -227,13 +238,6 @@ def relabeled(evidence: Evidence, samples: Samples, resources: Resources, callba
     return replace(evidence, samples=samples, posteriors=posteriors)
 
 
-def _nearest_of(table: Neighbors, k: int) -> Neighbors:
-    """Return the first k columns of a neighbor table."""
-    if table.k <= k:
-        return table
-    return replace(table, indices=table.indices[:, :k], similarity=table.similarity[:, :k])
-
-
 def _k(method: Method) -> int:
     return int(getattr(method, "k", DEFAULT_K))
 
@@ -252,6 +256,15 @@ def _mirror(
     from ..classifiers.probe import mirror_fit
 
     return mirror_fit(samples, views, mirrored, seed=resources.seed, device=resources.device)
+
+
+def _seen(
+    samples: Samples, sources: Sources, resources: Resources, callbacks: Callbacks
+) -> tuple[Sources, Landmarks | None, dict[str, Features]]:
+    """Return the sources with the builtin model replaced by what it gives, the landmarks, and all views by name."""
+    sources = _builtin_expanded(samples, sources, resources, callbacks)
+    landmarks = _landmarks(samples, sources.landmarks, resources, callbacks)
+    return sources, landmarks, _views(samples, sources, landmarks, resources, callbacks)
 
 
 def _builtin_expanded(samples: Samples, sources: Sources, resources: Resources, callbacks: Callbacks) -> Sources:

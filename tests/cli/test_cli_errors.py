@@ -265,7 +265,7 @@ def test_pictures_that_cannot_be_read_are_counted_with_their_reason(pictures):
     bad = ["cut.png", "empty.png", "text.png", "missing.png", "folder.png"]
     result = run("refine", listed(pictures, bad), *HOG)
     assert "hog: 10 of 15 faces computed, 0 from the cache" in result.stderr
-    assert "hog: 5 pictures cannot be read (" in result.stderr
+    assert "hog: 5 pictures give no vector (" in result.stderr
     assert "1 file not found" in result.stderr
     assert "first: ./cut.png" in result.stderr
     held = fercleaner.load("set.refined.parquet")

@@ -13,6 +13,7 @@ from engine_views import made_view
 from fercleaner.core.errors import StoreError
 from fercleaner.engine import neighbors
 from fercleaner.engine.neighbors import part_search
+from fercleaner.engine.neighbors_on_ray import RayRunner
 from fercleaner.engine.on_ray import Asked
 from fercleaner.results import parquet
 from fercleaner.similarity.neighbors import nearest
@@ -68,17 +69,29 @@ def test_refine_on_ray_makes_the_file_of_the_exact_index(tmp_path, nodes, monkey
     assert len(list((tmp_path / "parts").glob("*/*/*.npz"))) >= 3
 
 
-def test_files_that_a_machine_does_not_see_are_named(view, tmp_path, nodes):
+def test_parts_on_a_store_are_read_by_every_machine(view, address, nodes, tmp_path, monkeypatch):
+    monkeypatch.setenv("FERCLEANER_CACHE", str(tmp_path / "cache"))
+    with part_search(address, Asked(), "cpu", print, faces=60) as searcher:
+        table = searcher(view).nearest(6)
+    one = nearest(view, 6, index="exact", center=False)
+    assert np.array_equal(table.indices, one.indices)
+    with part_search(address, None, "cpu", print, faces=60) as searcher:
+        assert np.array_equal(searcher(view).nearest(6).similarity, one.similarity)
+    assert searcher.found == 0
+
+
+def test_files_that_a_machine_does_not_see_are_named(view, tmp_path, nodes, monkeypatch):
     with part_search(tmp_path / "parts", Asked(), "cpu", print, faces=60) as searcher:
         made = searcher(view)
-        runner = made.runner
+        written = RayRunner._written
 
-        def gone(tasks):
+        def gone(self, *asked):
+            files = written(self, *asked)
             shutil.rmtree(tmp_path / "parts")
-            return runner(tasks)
+            return files
 
-        object.__setattr__(made, "runner", gone)
-        with pytest.raises(StoreError, match=r"Neighbors of part 0 in part 0 in .*cannot be read on .*all machines"):
+        monkeypatch.setattr(RayRunner, "_written", gone)
+        with pytest.raises(StoreError, match=r"Neighbors of faces 0 to [0-9]+ in .*cannot be read on .*all machines"):
             made.nearest(3)
 
 

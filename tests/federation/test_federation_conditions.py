@@ -119,7 +119,7 @@ def test_the_dry_run_of_the_command_is_of_its_options(tmp_path):
     common = ["site", tmp_path / "faces.csv", "--view", f"v={tmp_path}/v.npy", "--method", "hypergraph", "--dry-run"]
     said = run(*common, "--aggregate", "secure").stdout
     assert "key, " in said
-    assert "masked: 4 x 513 x 4 uint32" in said
+    assert "masked: 4 x 514 x 4 uint32" in said
     assert "update, " not in said
     assert "60 labeled faces with a vector are fewer than 61" in run(*common, "--least-faces", "61").stdout
 
@@ -145,7 +145,7 @@ def test_the_coordinator_names_a_command_whose_conditions_it_meets(tmp_path, mon
     ("heads", "message"),
     [
         (lambda shape: np.full(shape, np.nan, dtype=np.float32), "The heads hold NaN or infinity"),
-        (lambda shape: np.zeros((1, *shape[1:]), dtype=np.float32), r"The heads have shape \(1, 65, 4\)"),
+        (lambda shape: np.zeros((1, *shape[1:]), dtype=np.float32), r"The heads have shape \(1, 66, 4\)"),
     ],
 )
 def test_a_site_does_not_finish_with_heads_that_are_broken(heads, message):

@@ -45,6 +45,7 @@ def test_sites_with_too_few_faces_are_an_error_for_all_who_ask(tmp_path):
         run.start()
     run.plan = Plan(3, SMALL)
     run.start()
+    assert run.told[-1] == "Goes on; of 3 sites these have joined: 'one', 'two'."
     run.join("three")
     assert run.coordinator.terms.parts == 2
 

@@ -209,5 +209,5 @@ def test_the_command_adds_steps_under_masks(tmp_path):
     said = json.loads(run("federate", tmp_path / "faces.csv", "--out", tmp_path / "sites", *common, *more).stdout)
     assert said["terms"]["aggregate"] == "secure"
     log = (tmp_path / "sites" / "messages" / "A" / "messages.log").read_text()
-    assert "masked: 2 x 33 x 4 uint32" in log
+    assert "masked: 2 x 34 x 4 uint32" in log
     assert "update, " not in log

@@ -112,7 +112,7 @@ def test_nothing_of_a_face_leaves_a_site(tmp_path):
             for vectors in (here.views["v"].values, rows):
                 assert not any(row.tobytes() in data for row in vectors[:, :3])
             sent += 1
-    assert shapes == {(done.terms.parts - 1, SMALL.columns + 1, 4)}
+    assert shapes == {(done.terms.parts - 1, SMALL.columns + 2, 4)}
     assert sent == 3 * (1 + SMALL.rounds)
     hello = decode((tmp_path / "one" / "hello.msg").read_bytes(), "one")
     assert dict(hello.fields) == {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fercleaner.federation.heads import CONSTANT_RIDGE, HOLD, Step, posteriors, shortened
+from fercleaner.federation.heads import CONSTANT_RIDGE, HOLD, Step, learned_mix, posteriors, shortened
 from fercleaner.federation.rounds import (
     Update,
     averaged,
@@ -38,21 +38,23 @@ def ridge_head(designs, targets, weights):
 
 def test_a_step_is_the_ridge_head_held_to_the_shared_one():
     design, targets, weight = data(0)
-    head = np.random.default_rng(1).normal(size=(9, 3))
+    head = np.random.default_rng(1).normal(size=(10, 3))
     x = design.astype(float)
     gram = (x * weight[:, None]).T @ x / weight.sum()
     right = (x * weight[:, None]).T @ targets / weight.sum()
     ridge = np.diag([TERMS.ridge] * 8 + [CONSTANT_RIDGE])
-    wanted = np.linalg.solve(gram + ridge + HOLD * np.eye(9), right + HOLD * head)
-    assert np.allclose(head + Step(design, targets, weight, TERMS).of(head), wanted, atol=1e-9)
+    wanted = np.linalg.solve(gram + ridge + HOLD * np.eye(9), right + HOLD * head[:-1])
+    stepped = head + Step(design, targets, weight, TERMS).of(head)
+    assert np.allclose(stepped[:-1], wanted, atol=1e-9)
+    assert np.allclose(stepped[-1], np.average(targets, axis=0, weights=weight), atol=1e-12)
 
 
 def test_steps_lead_a_site_to_its_ridge_head():
     design, targets, weight = data(0)
-    step, head = Step(design, targets, weight, TERMS), np.zeros((9, 3))
+    step, head = Step(design, targets, weight, TERMS), np.zeros((10, 3))
     for _ in range(60):
         head = head + step.of(head)
-    assert np.allclose(head, ridge_head([design], [targets], [weight]), atol=1e-6)
+    assert np.allclose(head[:-1], ridge_head([design], [targets], [weight]), atol=1e-6)
 
 
 def test_rounds_lead_sites_of_like_faces_to_the_head_of_all_in_one_place():
@@ -65,7 +67,8 @@ def test_rounds_lead_sites_of_like_faces_to_the_head_of_all_in_one_place():
         heads = averaged(heads, came, TERMS)
     others = ridge_head([x for x, *_ in parts[1:]], [r for _, r, _ in parts[1:]], everyone[1:])
     alone = ridge_head([parts[1][0]], [parts[1][1]], everyone[1:2])
-    assert np.abs(heads[0] - others).max() < 0.1 * np.abs(alone - others).max()
+    assert np.abs(heads[0, :-1] - others).max() < 0.1 * np.abs(alone - others).max()
+    assert np.allclose(learned_mix(heads[0]), np.mean([r.mean(0) for _, r, _ in parts[1:]], axis=0), atol=0.01)
 
 
 def test_a_head_never_learns_from_its_own_part():
@@ -97,7 +100,7 @@ def test_the_mean_is_that_of_loops():
         steps = [u.steps[[q for q in range(3) if q != u.part].index(part)].astype(float) for u in sent]
         median = np.median([np.linalg.norm(step) for step in steps])
         weights = bounded(np.array([float(u.faces) for u in sent]))
-        total = np.zeros((9, 3))
+        total = np.zeros((10, 3))
         for step, weight in zip(steps, weights, strict=True):
             total += weight * step * min(1.0, median / np.linalg.norm(step))
         assert np.allclose(heads[part], total, atol=1e-6)
@@ -149,7 +152,7 @@ def test_what_cannot_be_is_refused_and_names_the_site():
     bad[0, 0, 0] = np.nan
     with pytest.raises(SiteError, match=r"Site 's0' sent NaN or infinity \(1 numbers\)"):
         check_update(replace(good, steps=bad), TERMS)
-    with pytest.raises(SiteError, match=r"Site 's0' sent shape \(1, 9, 3\); expected \(2, 9, 3\)"):
+    with pytest.raises(SiteError, match=r"Site 's0' sent shape \(1, 10, 3\); expected \(2, 10, 3\)"):
         check_update(replace(good, steps=good.steps[:1]), TERMS)
     with pytest.raises(SiteError, match="Site 's0' sent what 4 faces say; at least 5"):
         check_update(replace(good, faces=4), TERMS)
@@ -180,10 +183,17 @@ def test_broken_heads_are_refused():
 def test_what_a_head_says_is_a_distribution():
     design, *_ = data(0)
     found = np.arange(60) % 7 > 0
-    said = posteriors(design, found, np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32))
+    said = posteriors(design, found, np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32))
     assert np.allclose(said[found].sum(1), 1)
     assert (said[found] > 0).all()
     assert not said[~found].any()
+
+
+def test_class_frequencies_of_a_head_are_above_zero_whatever_a_site_sends():
+    head = np.zeros((10, 3))
+    head[-1] = [0.7, 0.3, -50.0]
+    assert np.allclose(learned_mix(head), np.array([0.705, 0.305, 0.005]) / 1.015)
+    assert np.allclose(learned_mix(np.zeros((10, 3))), 1 / 3)
 
 
 def test_sites_are_dealt_evenly_and_later_ones_fill_up():

@@ -55,7 +55,7 @@ def ended(how="honest"):
 
 def alone(name):
     here, _ = sites()[name]
-    return here.finish(np.zeros((3, SMALL.columns + 1, len(CLASSES)), dtype=np.float32), 0)
+    return here.finish(np.zeros((3, SMALL.columns + 2, len(CLASSES)), dtype=np.float32), 0)
 
 
 def test_a_small_site_gains_and_a_large_one_loses_nothing():

@@ -83,6 +83,12 @@ def test_fewer_candidates_than_k_leave_padding():
     assert count.max() <= 4
 
 
+@pytest.fixture(autouse=True)
+def compared_as_they_are(monkeypatch):
+    """The views of these tests are made as for comparison."""
+    monkeypatch.setattr(neighborhoods, "whitened", dict)
+
+
 @pytest.mark.parametrize(("index", "up_to", "how"), [("auto", 0, "views"), ("auto", N, "exact"), ("exact", 0, "exact")])
 def test_the_joint_table_is_searched_in_small_sets_and_where_exact_search_is_asked_for(monkeypatch, index, up_to, how):
     monkeypatch.setattr(neighborhoods, "SEARCHED_UP_TO", up_to)
