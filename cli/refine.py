@@ -121,6 +121,8 @@ def refine(
     search_options.check(dataset, set_options)
     rule = methods.build(method, pairs(settings, "--set"))
     if shard is not None:
+        if memory is not None:
+            raise typer.BadParameter("what a part needs was not measured. Leave it out.", param_hint="'--memory'")
         _search_shard(shard, dataset, rule, settings, set_options, search_options)
         return
     check_writable(target, force)

@@ -21,7 +21,7 @@ from ..core.types import Samples
 from ..extraction.images import ArrayImages
 from .assemble import Given, assemble, one_hot
 from .labels import class_names, resolve
-from .options import COLUMN_NAMES, ReadOptions, spelled, split_name
+from .options import COLUMN_NAMES, FACE_COLUMNS, INDEX_COLUMNS, ReadOptions, spelled, split_name
 from .table import Table, check_header, check_width, decimals, listed, read_header, read_rows, read_table
 from .votes import given_from_votes
 
@@ -137,10 +137,11 @@ def _read_pixels(file: Path) -> tuple[list[str], list[str], Bytes, list[int]]:
     at = {name: names.index(spelled(name)) for name in ("pixels", "emotion", "Usage") if spelled(name) in names}
     if "emotion" not in at:
         label = next((names.index(name) for name in COLUMN_NAMES["label"] if name in names), None)
-        if label is None and len(names) > len(at):
+        if label is None and not {*names} <= {*map(spelled, at), *FACE_COLUMNS, *INDEX_COLUMNS, ""}:
             raise InputError(
                 f"{file.name} has no column 'emotion' (nor {', '.join(COLUMN_NAMES['label'])}); its columns are "
-                f"{listed(header)}. Call the column of labels so; a set without labels has pixels (and Usage) alone."
+                f"{listed(header)}. Call the column of labels so; a set without labels has pixels (and Usage or id) "
+                "alone."
             )
         at |= {} if label is None else {"emotion": label}
     codes: list[str] = []

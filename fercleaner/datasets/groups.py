@@ -14,6 +14,8 @@ from .table import listed
 #: Part of a class in one group from which on groups are the classes by another name, some labels being wrong. Where a
 #: fifth of the labels was, `threshold` flagged 346 of 400 and left none right.
 MOSTLY = 2 / 3
+#: Labeled faces below which such parts are an accident.
+JUDGED_FROM = 50
 
 
 def check_groups(samples: Samples) -> list[str]:
@@ -49,7 +51,7 @@ def _of_groups(samples: Samples, group: Strings) -> list[str]:
         ]
     alone = _held_whole(samples, group)
     present = _present(samples)
-    mostly = _held_whole(samples, group, MOSTLY)
+    mostly = _held_whole(samples, group, MOSTLY if labeled.sum() >= JUDGED_FROM else 1.0)
     if len(mostly) == len(present) > 1 and (len(alone) == len(present) or len({held[1] for held in mostly}) > 1):
         name, where, count = mostly[0]
         faces = int((samples.label == samples.classes.index(name)).sum())

@@ -50,7 +50,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 #: Further columns that say which class a face is of, by another spelling or name of it.
 _SAME_AS_LABEL = re.compile(
     r"(label|expression|emotion|class|target)s?"
-    r"( ?(name|names|id|idx|index|code|str|string|text|txt|label|category|class|emotion|expression|\.?\d+))?"
+    r"( ?(name|names|id|idx|index|code|str|string|text|txt|label|emotion|expression|\.?\d+))?"
 )
 #: Columns that may hold the names of pictures without saying so: names of rows, as pandas writes them.
 _ROW_NAMES = (UNNAMED.casefold(), "index level 0", "index")
@@ -343,6 +343,8 @@ def _check_repeats(table: Table, found: Mapping[str, str | None], key: str) -> N
     pictures = table.columns[image] if image else cells
     again, twice = len(cells) - len(set(cells)), len(pictures) - len(set(pictures))
     people = next((name for name in table.columns if spelled(name) in PEOPLE), None)
+    if found["box"] or set(EDGES) <= set(map(spelled, table.columns)):
+        twice = 0  # several faces of a picture
     if people is not None and twice and len(set(table.columns[people])) > 1:
         raise InputError(
             f"{table.name}: {twice:,} rows repeat a picture, and one row a face is needed. Where each row is one "
@@ -354,7 +356,7 @@ def _check_repeats(table: Table, found: Mapping[str, str | None], key: str) -> N
             f"{table.name}: {again:,} rows repeat an id ('{shown(key)}'), while '{shown(image)}' names each row once. "
             f"--column id= takes that; where '{shown(key)}' names the person shown, --column group={shown(key)} beside."
         )
-    if twice and not again and found["box"] is None:
+    if twice and not again:
         _LOG.warning(
             "%s: %d rows show a picture that another row shows, and there are no boxes: such faces look the same.",
             table.name,

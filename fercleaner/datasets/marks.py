@@ -291,17 +291,20 @@ def _decoded(name: str) -> str:
 
 
 def _check_languages(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:
-    """Raise InputError where some labels are English expressions and others name expressions in another language."""
+    """Raise InputError where some labels are English expressions and several name expressions in another language.
+
+    One alone, such as "angst", is a class of its own.
+    """
     english = [t for t, n in names.items() if is_expression(n) and canonical(n) not in IN_MANY_LANGUAGES]
-    for text, name in names.items():
-        meant = translated(name)
-        if english and meant is not None and spelling_key(name) not in sure and not is_expression(name):
-            raise InputError(
-                f"{where(text)}: the label '{shown(text)}' can mean '{meant}', beside '{shown(english[0])}' in "
-                f"{where(english[0])}. Where these are two languages for the same classes, say what each means: "
-                f"--alias {shlex.quote(f'{shown(text)}={meant}')}. Where they are classes of their own, name all: "
-                "--classes A,B,..."
-            )
+    meant = {t: m for t, n in names.items() if not is_expression(n) and (m := translated(n)) is not None}
+    text = next((t for t in meant if spelling_key(names[t]) not in sure), None)
+    if english and text is not None and len(meant) > 1:
+        raise InputError(
+            f"{where(text)}: the label '{shown(text)}' can mean '{meant[text]}', beside '{shown(english[0])}' in "
+            f"{where(english[0])}. Where these are two languages for the same classes, say what each means: "
+            f"--alias {shlex.quote(f'{shown(text)}={meant[text]}')}. Where they are classes of their own, name all: "
+            "--classes A,B,..."
+        )
 
 
 def _check_scripts(names: Mapping[str, str], where: Callable[[str], str], sure: Collection[str]) -> None:

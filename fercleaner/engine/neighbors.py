@@ -16,7 +16,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -115,6 +115,8 @@ class PartSearcher:
             whole.tell(
                 f"neighbors: {view.view}: {end - first - searched:,} of {end - first:,} faces were done, {where}."
             )
+        elif searched and only is None and (others := self._others(search, k)):
+            whole.tell(f"neighbors: {view.view}: parts in {whole.store.address} of k = {others} do not fit k = {k}.")
         blocks = [slice(a + s.start, a + s.stop) for a, b in gaps for s in slices(b - a, whole.faces)]
         parts = slices(len(held), whole.faces)
         answers = whole.runner(parted, search, [(block, part) for block in blocks for part in parts], k)
@@ -160,6 +162,16 @@ class PartSearcher:
         about = {"view": self.features.view, "k": k, "faces": len(parted.asked), "fercleaner": __version__}
         self.whole.store.write(f"{name}/about.json", json.dumps(about, ensure_ascii=False).encode())
         return name
+
+    def _others(self, search: str, k: int) -> str:
+        """Return of which other k there are parts, such as "10, 20"; "" where there are none."""
+        store = self.whole.store
+        held = set[int]()
+        for name in store.names(self.made_of):
+            if name.endswith("/about.json") and not name.startswith(f"{search}/"):
+                with suppress(ValueError, KeyError, TypeError):  # damaged: nothing is said of it
+                    held.add(int(json.loads(store.read(name))["k"]))
+        return ", ".join(map(str, sorted(held - {k})))
 
 
 class _Table:

@@ -92,9 +92,16 @@ class Link:
 def knock(site: str, link: Link, conditions: Conditions) -> None:
     """Raise SiteError where the coordinator cannot be reached, does not know the key, or has terms that do not suit.
 
+    So it does where the coordinator is of another version.
+
     Before a set is read: it may take hours.
     """
     stands = _stands(link)
+    if stands.get("protocol") != PROTOCOL:  # those before 3 do not say theirs
+        raise SiteError(
+            f"Site '{site}' speaks protocol {PROTOCOL}, the coordinator {stands.get('protocol', 'an older one')}. Use "
+            "the same version of fercleaner."
+        )
     conditions.check(site, Settings(least_faces=stands["least_faces"], aggregate=stands["aggregate"]))
 
 

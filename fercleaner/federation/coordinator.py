@@ -139,6 +139,7 @@ class Coordinator:
         with self._lock:
             self.tick()
             return {
+                "protocol": PROTOCOL,
                 "joined": site in self.hellos,
                 "began": self.terms is not None and site in self.parts,
                 "round": self.round,

@@ -216,6 +216,9 @@ def text_of(message: Message, size: int) -> str:
             f"  {name}: {' x '.join(map(str, values.shape))} {values.dtype.name}, from {values.min():.4g} to "
             f"{values.max():.4g}, norm {norm:.4g}"
         )
+    if "steps" in message.arrays:
+        last = message.arrays["steps"][0, -1]
+        lines.append(f"  of them the step on class frequencies, first head: {' '.join(f'{x:.3f}' for x in last)}")
     return "\n".join(lines) + "\n"
 
 

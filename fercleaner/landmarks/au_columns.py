@@ -193,8 +193,8 @@ def _tell_range(taken: Mapping[str, str], values: Mapping[str, Doubles], path: s
     small = [column for column in used if not column.lower().endswith(_NAMED) and np.nanmax(values[column]) <= 1]
     if 0 < len(small) < len(used) and len(values[small[0]]) >= FEW_ROWS:
         _LOG.warning(
-            "%s: %s never exceed 1, while other columns do, and are taken as intensities, which go to 5. If they are "
-            "probabilities, call them so: %s_p.",
+            "%s: no number of %s exceeds 1, while those of others do. All are taken as intensities, which go to 5. If "
+            "these are probabilities, call them so: %s_p.",
             path,
             listed(small, 6),
             small[0],

@@ -44,6 +44,8 @@ def test_given_labels_are_no_posteriors_smoothed_or_not(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds the given labels themselves, smoothed"):
             posteriors(tmp_path, np.eye(7)[GIVEN] * smoothed + (1 - smoothed) / 7)
     assert posteriors(tmp_path, np.eye(7)[LABEL] * 0.9 + 0.1 / 7) == ()
+    sure = np.exp(20 * np.eye(7)[GIVEN] + RANDOM.normal(size=(N, 7)))
+    assert posteriors(tmp_path, sure / sure.sum(1, keepdims=True)) == ()
 
 
 def test_columns_in_the_order_of_another_set(tmp_path: Path) -> None:
@@ -104,6 +106,6 @@ def test_action_units_in_two_columns_or_of_two_scales(tmp_path: Path, caplog) ->
     with pytest.raises(InputError, match="'AU01' and 'AU_1' are both AU1"):
         from_columns(str(units(tmp_path, AU_1=RANDOM.random(N))), faces())
     from_columns(str(units(tmp_path, AU12=RANDOM.random(N) * 5)), faces())
-    assert "AU01, AU02, AU04 never exceed 1, while other columns do" in caplog.text
+    assert "no number of AU01, AU02, AU04 exceeds 1, while those of others do" in caplog.text
     with pytest.raises(InputError, match="the largest or the surest of a picture"):
         from_columns(str(units(tmp_path, image=[IDS[i // 2] for i in range(N)])), faces())

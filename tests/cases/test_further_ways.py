@@ -68,6 +68,11 @@ def test_two_languages_in_one_script(tmp_path: Path) -> None:
     assert "Freude can mean happiness, Trauer can mean sadness" in sentences(german)[-1]
 
 
+@pytest.mark.parametrize("names", [["angst", "joy", "strange"], ["boredom", "envy", "anger", "angst"]])
+def test_one_word_that_another_language_has_too_is_a_class(tmp_path: Path, names: list[str]) -> None:
+    assert read(labels(tmp_path, names)).labeled.all()
+
+
 @pytest.mark.parametrize("names", [["glücklich", "gluecklich", "x"], ["glücklich", "glÃ¼cklich", "x"]])
 def test_umlauts_in_two_letters_or_of_another_encoding(tmp_path: Path, names: list[str]) -> None:
     assert "can be one class written in two ways" in refused(labels(tmp_path, names))
@@ -143,6 +148,22 @@ def test_rows_that_repeat_a_picture_or_an_id(tmp_path: Path, caplog) -> None:
     assert "'image' names each row once. --column id= takes that" in message
 
 
+def test_several_faces_of_a_picture_that_somebody_labeled(tmp_path: Path, caplog) -> None:
+    shown = pd.DataFrame({"image": IDS * 2, "annotator": ["a", "b"] * N, "label": LABELS * 2, "id": range(2 * N)})
+    left = np.arange(2 * N)
+    edges = {"left": left, "top": 5, "right": left + 40, "bottom": 45}
+    shown.assign(**edges).to_csv(tmp_path / "s.csv", index=False)
+    assert read(tmp_path / "s.csv").labeled.all()
+    shown.assign(box=[f"{i} 5 {i + 40} 45" for i in left]).to_csv(tmp_path / "s.csv", index=False)
+    assert read(tmp_path / "s.csv").labeled.all()
+    assert not caplog.messages
+
+
+def test_columns_of_kinds_of_labels_are_no_labels(tmp_path: Path) -> None:
+    kinds = {"emotion_category": ["negative", "positive"] * (N // 2), "label_class": ["posed", "wild"] * (N // 2)}
+    assert read(table(tmp_path, label=LABELS, **kinds)).classes == CLASSES
+
+
 def faces(group: list[str], label: list[int]) -> Samples:
     n = len(label)
     ids = np.array([str(i) for i in range(n)])
@@ -155,6 +176,8 @@ def test_groups_that_nearly_equal_classes() -> None:
     with pytest.raises(InputError, match="Of 20 faces of a 16 are in one group"):
         check_groups(faces([f"folder {c}" for c in label], wrong.tolist()))
     assert check_groups(faces([f"s{i // 6}" for i in range(60)], label.tolist())) == []
+    few = [f"s{i % 3 if i < 6 else i}" for i in range(9)]  # two of three faces of each class, of nine
+    assert check_groups(faces(few, label[:9].tolist())) == []
 
 
 def test_a_group_of_nearly_all_faces_is_told() -> None:
@@ -213,10 +236,11 @@ def test_pixels_with_the_label_under_another_name(tmp_path: Path) -> None:
     file = tmp_path / "train.csv"
     file.write_text("label,pixels\n" + "".join(f"{i % 7},{pixels}\n" for i in range(14)))
     assert read(file).labeled.all()
-    file.write_text("id,pixels\n" + "".join(f"{i % 7},{pixels}\n" for i in range(14)))
+    file.write_text("code,pixels\n" + "".join(f"{i % 7},{pixels}\n" for i in range(14)))
     assert "train.csv has no column 'emotion'" in refused(file)
-    file.write_text("pixels\n" + f"{pixels}\n" * 14)
-    assert not read(file).labeled.any()
+    for head, first in (("pixels", ""), ("id,pixels", "7,"), (",pixels", "7,")):
+        file.write_text(f"{head}\n" + f"{first}{pixels}\n" * 14)
+        assert not read(file).labeled.any()
 
 
 def test_a_folder_beside_that_of_the_classes_is_no_class(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_views_of_other_rounding_are_one_search_by_what_they_were_made_of(view, 
     assert len(said) == 1
 
 
-def test_what_was_searched_for_other_faces_vectors_groups_or_k_is_not_taken(view, searched):
+def test_what_was_searched_for_other_faces_vectors_groups_or_k_is_not_taken(view, searched, tmp_path):
     search, said = searched
     search(view, 6)
     moved = Features("view", view.ids, np.roll(view.values, 1, axis=1), view.found, {})
@@ -138,7 +138,8 @@ def test_what_was_searched_for_other_faces_vectors_groups_or_k_is_not_taken(view
     groups = np.array(["a", "a"] + [""] * (FACES - 2))
     for other, k, more in ((moved, 6, {}), (fewer, 6, {}), (view, 5, {}), (view, 6, {"apart": groups})):
         assert same(search(other, k, **more), nearest(other, k, index="exact", center=False, **more))
-    assert not said
+    assert said[0] == f"neighbors: view: parts in {tmp_path / 'parts'} of k = 6 do not fit k = 5."
+    said.clear()
     renamed = Features("other", view.ids, view.values, view.found, {})
     assert search(renamed, 6).view == "other"  # the same vectors under another name
     assert len(said) == 1
@@ -253,6 +254,8 @@ def test_options_that_do_not_go_together(tmp_path):
     assert "--shard 4/3: expected NUMBER/COUNT" in fails(*asked, "--shard", "4/3", "--neighbors", tmp_path / "parts")
     no_neighbors = (*asked, "--method", "threshold", "--shard", "1/3", "--neighbors", tmp_path / "parts")
     assert "threshold looks at no neighbors" in fails(*no_neighbors)
+    limited = (*asked, "--shard", "1/3", "--neighbors", tmp_path / "parts", "--memory", "1GiB")
+    assert "needs was not measured" in run(*limited, exit_code=2).stderr
     (tmp_path / "file").write_text("")
     assert "file/parts: " in fails(*asked, "--neighbors", tmp_path / "file" / "parts")
     assert not (tmp_path / "o.parquet").exists()

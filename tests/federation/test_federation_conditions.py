@@ -9,7 +9,7 @@ import pytest
 from cli_runs import labeled_vectors, run
 from federation_cases import NAMES, SMALL, Driven, site, sites
 
-from fercleaner.federation.client import take_part
+from fercleaner.federation.client import knock, take_part
 from fercleaner.federation.coordinator import Plan
 from fercleaner.federation.messages import MessageLog, decode, text_of
 from fercleaner.federation.participant import rehearsed
@@ -74,6 +74,22 @@ def test_a_coordinator_of_another_version_is_said_to_be_one(tmp_path, said):
     link._coordinator.status = lambda site: said
     with pytest.raises(SiteError, match=r"does not say where things stand\. Use the same version"):
         take_part(sites()[0], link, MessageLog(tmp_path / "log"))
+
+
+@pytest.mark.parametrize("older", [{"protocol": 2}, {}])
+def test_a_coordinator_of_another_protocol_is_said_to_be_one_before_a_set_is_read(tmp_path, older):
+    link = Asked(Driven(tmp_path / "state", Plan(3, SMALL)).coordinator, "one")
+    stands = {name: value for name, value in link._coordinator.status("one").items() if name != "protocol"}
+    link._coordinator.status = lambda site: stands | older
+    with pytest.raises(SiteError, match=r"'one' speaks protocol 3, the coordinator (2|an older one)\. Use the same"):
+        knock("one", link, Conditions())
+
+
+def test_a_rehearsal_shows_the_class_frequencies_that_leave():
+    here = site("this site", 60)[0]
+    text = rehearsed(here)[1]
+    said = text.split("of them the step on class frequencies, first head: ")[1].split()
+    assert sum(map(float, said)) == pytest.approx(1, abs=0.01)  # from heads of zeros: the frequencies themselves
 
 
 @pytest.mark.parametrize("aggregate", ["robust", "secure"])
