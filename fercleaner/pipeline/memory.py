@@ -69,16 +69,20 @@ def needed(method: str, samples: Samples, views: Mapping[str, Features]) -> int:
     return has.base + len(samples) * a_face
 
 
-def check_promise(memory: int | None, method: Method, *, precision: bool = False, mirrored: bool = False) -> None:
+def check_promise(
+    memory: int | None, method: Method, *, precision: bool = False, mirrored: bool = False, trial: bool = False
+) -> None:
     """Raise InputError where memory is limited and it is not known how much a method needs.
 
-    Known is that of `MEASURED` with their own parameters, without `precision` and `mirrored` pictures.
+    Known is that of `MEASURED` with their own parameters, without `precision`, `mirrored` pictures and a `trial`.
     """
     known = method.name in MEASURED
-    if memory is None or (known and method == type(method)() and not precision and not mirrored):
+    if memory is None or (known and method == type(method)() and not (precision or mirrored or trial)):
         return
     what = method.name
-    if precision:
+    if trial:
+        what += " in a trial"
+    elif precision:
         what += " with --precision"
     elif mirrored:
         what += " with mirrored pictures"
@@ -104,7 +108,7 @@ def check_memory(
         fits = int(max(0, memory - base) / each)
         raise InputError(
             f"--memory {gib(memory)}: {name} needs about {gib(wanted)} for {len(samples):,} faces in {len(views)} "
-            f"view{'s' if len(views) > 1 else ''} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, "
+            f"view{'' if len(views) == 1 else 's'} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, "
             "fewer views, or vectors as float16 in .npy files."
         )
 
