@@ -325,6 +325,8 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
             empty[kind][start : start + BLOCK_ROWS] = found[kind]
     rest = np.flatnonzero(~np.any(list(empty.values()), axis=0))
     digests = np.zeros(len(rest), dtype=np.int64)
+    if not len(rest):
+        return empty | {SHARED: np.zeros(len(values), dtype=np.bool_)}
     with np.errstate(invalid="ignore", over="ignore"):
         step = values[rest[:BLOCK_ROWS]].astype(np.float64).std(0).astype(np.float32) / STEPS
     step[~np.isfinite(step) | (step == 0)] = 1.0
