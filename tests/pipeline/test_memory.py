@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_refused_with_numbers_and_before_neighbors_are_sear
     ("name", "settings", "precision", "what"),
     [
         ("threshold", {"batch": "0"}, False, "threshold with other parameters"),
-        ("consensus", {}, False, "consensus"),
+        ("landmark", {}, False, "landmark"),
         ("hypergraph", {"rounds": "2"}, False, "hypergraph with other parameters"),
         ("hypergraph", {}, True, "hypergraph with --precision"),
     ],
@@ -69,7 +69,7 @@ def test_no_promise_is_made_of_what_was_not_measured(name, settings, precision, 
 
 
 def test_what_fits_is_not_refused():
-    for name in ("hypergraph", "threshold"):
+    for name in memory.MEASURED:
         method = build(name, {})
         check_promise(2 * GIB, method)
         check_memory(2 * GIB, [method], labeled(10), {"v": view(10, 64)})
