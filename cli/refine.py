@@ -90,7 +90,7 @@ def refine(
         typer.Option(
             metavar="SIZE",
             help="Refuse at once what needs more memory, such as 8GiB, and say at the end how much was held; of "
-            "hypergraph and threshold that is known.",
+            "consensus, hypergraph and threshold that is known.",
             rich_help_panel=RUN,
             show_default=False,
         ),

@@ -57,7 +57,7 @@ BLOCK_ROWS = 8192
 MANY, LARGE_PART = 10, 0.02
 #: Part of the other faces that must have a row of their own.
 DISTINCT = 0.5
-#: Rows are alike where no column differs by more than this part of its standard deviation.
+#: Rows are alike where no column differs by more than its standard deviation divided by this, about.
 STEPS = 1000
 #: A row of one number throughout is no vector from this many dimensions on.
 FEW_COLUMNS = 8
@@ -325,9 +325,7 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
             empty[kind][start : start + BLOCK_ROWS] = found[kind]
     rest = np.flatnonzero(~np.any(list(empty.values()), axis=0))
     digests = np.zeros(len(rest), dtype=np.int64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        step = values[rest[:BLOCK_ROWS]].astype(np.float64).std(0).astype(np.float32) / STEPS
-    step[~np.isfinite(step) | (step == 0)] = 1.0
+    step = _step(values, rest)
     for start in range(0, len(rest), BLOCK_ROWS):
         block = values[rest[start : start + BLOCK_ROWS]]
         rounded = _rounded(block, step) if values.shape[1] >= FEW_COLUMNS else block
@@ -340,6 +338,21 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
         shared[rest[many[of_row]]] = True
     empty[SHARED] = shared
     return empty
+
+
+def _step(values: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Return the standard deviation of each column over some rows by `STEPS`, (D,); 1 where that is 0 or no number."""
+    first = values[rows[:1]].astype(np.float64)
+    total, squares = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, len(rows), BLOCK_ROWS):
+            beyond = values[rows[start : start + BLOCK_ROWS]] - first
+            total += beyond.sum(0)
+            squares += np.einsum("nd,nd->d", beyond, beyond)
+        n = max(1, len(rows))
+        step: Floats = (np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0)) / STEPS).astype(np.float32)
+    step[~np.isfinite(step) | (step == 0)] = 1.0
+    return step
 
 
 def _rounded(rows: Floats, step: Floats) -> Floats:

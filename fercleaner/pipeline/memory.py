@@ -25,7 +25,7 @@ class Held(NamedTuple):
     base : int
         Python with numpy, torch and FAISS loaded and a block at work, whatever the set.
     face : int
-        A face: ids, labels and the refined file.
+        A face: ids, labels and the refined file; of `consensus` its kernel features, twice.
     column : int
         A face and column of the vectors, beside these.
     component : int
@@ -49,6 +49,7 @@ class Held(NamedTuple):
 
 #: The methods of which it was measured, with their own parameters (docs/speed.md).
 MEASURED = {
+    "consensus": Held(int(0.9 * GIB), face=8700, table=1050, joint=1000, score=450),
     "hypergraph": Held(int(1.15 * GIB), table=1050, joint=1000),
     "threshold": Held(int(0.85 * GIB), column=4, component=10, score=140),
 }
@@ -69,16 +70,20 @@ def needed(method: str, samples: Samples, views: Mapping[str, Features]) -> int:
     return has.base + len(samples) * a_face
 
 
-def check_promise(memory: int | None, method: Method, *, precision: bool = False, mirrored: bool = False) -> None:
+def check_promise(
+    memory: int | None, method: Method, *, precision: bool = False, mirrored: bool = False, trial: bool = False
+) -> None:
     """Raise InputError where memory is limited and it is not known how much a method needs.
 
-    Known is that of `MEASURED` with their own parameters, without `precision` and `mirrored` pictures.
+    Known is that of `MEASURED` with their own parameters, without `precision`, `mirrored` pictures and a `trial`.
     """
     known = method.name in MEASURED
-    if memory is None or (known and method == type(method)() and not precision and not mirrored):
+    if memory is None or (known and method == type(method)() and not (precision or mirrored or trial)):
         return
     what = method.name
-    if precision:
+    if trial:
+        what += " in a trial"
+    elif precision:
         what += " with --precision"
     elif mirrored:
         what += " with mirrored pictures"
@@ -104,7 +109,7 @@ def check_memory(
         fits = int(max(0, memory - base) / each)
         raise InputError(
             f"--memory {gib(memory)}: {name} needs about {gib(wanted)} for {len(samples):,} faces in {len(views)} "
-            f"view{'s' if len(views) > 1 else ''} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, "
+            f"view{'' if len(views) == 1 else 's'} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, "
             "fewer views, or vectors as float16 in .npy files."
         )
 

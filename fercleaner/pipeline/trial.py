@@ -17,6 +17,7 @@ from ..noise.injection import NoiseSpec
 from ..noise.precision import Flipped, with_labels
 from ..similarity.whitening import joined
 from .inputs import Callbacks, Resources, Sources
+from .memory import check_promise
 from .refine import evidence_for, gather_for, relabeled, run
 from .trial_figures import Runs, Trial, trial_figures
 
@@ -88,6 +89,7 @@ def runs_of(
     resources, callbacks = resources or Resources(), callbacks or Callbacks()
     seeds = enough_seeds(int(samples.labeled.sum()), noises) if seeds is None else seeds
     _check(samples, methods, noises, seeds)
+    check_promise(resources.memory, methods[0], trial=True)
     evidence = gather_for(samples, methods, sources, resources, callbacks)
     samples = evidence.samples
     first, skipped = _first_runs(methods, evidence, resources, skip_unfit)

@@ -11,6 +11,7 @@ import pytest
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Samples
 from fercleaner.datasets.posteriors import read_posteriors
+from fercleaner.encoders import vectors
 from fercleaner.encoders.vectors import SHARED, read_view
 from fercleaner.landmarks.au_columns import from_columns
 
@@ -63,7 +64,7 @@ def test_probabilities_below_0_by_rounding(tmp_path: Path) -> None:
         posteriors(tmp_path, np.where(RIGHT < 1e-3, -1e-2, RIGHT))
 
 
-def test_rows_that_are_nearly_one_are_no_vectors(tmp_path: Path) -> None:
+def test_rows_that_are_nearly_one_are_no_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = VECTORS.copy()
     rows[::4] = rows[0] + RANDOM.normal(size=rows[::4].shape) * 1e-6  # of black pictures, on a GPU
     np.save(tmp_path / "v.npy", rows)
@@ -71,6 +72,11 @@ def test_rows_that_are_nearly_one_are_no_vectors(tmp_path: Path) -> None:
     assert view.notes is not None
     assert (view.notes[::4] == SHARED).all()
     assert view.found.sum() == N - len(rows[::4])
+    monkeypatch.setattr(vectors, "BLOCK_ROWS", 20)
+    rows = VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
+    rows[:30] = rows[0]  # whole blocks without a deviation come first
+    np.save(tmp_path / "v.npy", rows)
+    assert read_view("v", tmp_path / "v.npy", faces()).found.tolist() == [False] * 30 + [True] * (N - 30)
     np.save(
         tmp_path / "v.npy", np.column_stack([VECTORS, RANDOM.integers(0, 3, N) * 1e9])
     )  # one column of another size

@@ -200,8 +200,8 @@ def test_refined_files_are_named_as_parquet(vectors):
 def test_a_promise_of_memory_is_checked_before_the_set_is_read_and_told_of_at_the_end(vectors):
     arguments = ("refine", "faces.csv", "--view", "v=v.npy", "--method", "hypergraph", "--device", "cpu")
     assert "--memory lots: expected a size such as" in fails(*arguments, "--memory", "lots")
-    refused = fails("refine", "nowhere.csv", "--memory", "8GiB")
-    assert "how much memory consensus needs was not measured" in refused
+    refused = fails("refine", "nowhere.csv", "--method", "landmark", "--memory", "8GiB")
+    assert "how much memory landmark needs was not measured" in refused
     assert "hypergraph needs about 1.2 GiB for 48 faces in 1 view" in fails(*arguments, "--memory", "1GiB")
     assert not (vectors / "faces.refined.parquet").exists()
     told = run(*arguments, "--memory", "64GiB").stderr

@@ -8,10 +8,12 @@ import pytest
 from fercleaner.core.errors import InputError
 from fercleaner.core.types import Features, Samples
 from fercleaner.methods import build
+from fercleaner.noise.injection import parse
 from fercleaner.pipeline import memory, neighborhoods
 from fercleaner.pipeline.inputs import Resources, Sources
 from fercleaner.pipeline.memory import GIB, check_memory, check_promise, held, needed, peak
 from fercleaner.pipeline.refine import refine
+from fercleaner.pipeline.trial import run_trial
 
 
 def view(n, width, kind=np.float16, name="v"):
@@ -55,7 +57,7 @@ def test_what_does_not_fit_is_refused_with_numbers_and_before_neighbors_are_sear
     ("name", "settings", "precision", "what"),
     [
         ("threshold", {"batch": "0"}, False, "threshold with other parameters"),
-        ("consensus", {}, False, "consensus"),
+        ("landmark", {}, False, "landmark"),
         ("hypergraph", {"rounds": "2"}, False, "hypergraph with other parameters"),
         ("hypergraph", {}, True, "hypergraph with --precision"),
     ],
@@ -67,7 +69,7 @@ def test_no_promise_is_made_of_what_was_not_measured(name, settings, precision, 
 
 
 def test_what_fits_is_not_refused():
-    for name in ("hypergraph", "threshold"):
+    for name in memory.MEASURED:
         method = build(name, {})
         check_promise(2 * GIB, method)
         check_memory(2 * GIB, [method], labeled(10), {"v": view(10, 64)})
@@ -76,6 +78,14 @@ def test_what_fits_is_not_refused():
             check_memory(GIB // 2, [method], labeled(10), {"v": view(10, 64)})
     with pytest.raises(InputError, match="threshold with mirrored pictures"):
         check_promise(2 * GIB, build("threshold", {}), mirrored=True)
+    with pytest.raises(InputError, match=r"for 10 faces in 0 views \("):
+        check_memory(GIB // 2, [build("hypergraph", {})], labeled(10), {})
+
+
+def test_no_promise_is_made_of_a_trial():
+    faces, sources = labeled(40), Sources(views=[view(40, 8)])
+    with pytest.raises(InputError, match="how much memory hypergraph in a trial needs was not measured"):
+        run_trial(faces, [build("hypergraph", {})], [parse("symmetric:0.2")], sources, Resources(memory=64 * GIB))
 
 
 def test_the_end_tells_what_was_held_and_whether_it_was_more(monkeypatch):

@@ -115,6 +115,15 @@ def test_some_rows_alone_are_those_of_the_whole_table():
     assert (some.indices[~rows] == -1).all()
 
 
+@pytest.mark.parametrize("index", ["ivf", "hnsw"])
+def test_where_no_face_has_a_neighbor_none_is_missed(index):
+    vectors, _ = made(n=200)
+    features = Features("v", np.array([f"f{i:05d}" for i in range(200)]), vectors, np.ones(200, dtype=bool))
+    table = nearest(features, 4, index=index, device="cpu", apart=np.full(200, "one"))
+    assert (table.indices == -1).all()
+    assert table.search["recall"] == 1
+
+
 def two_views():
     """Half of the faces have copies, alike in both views or in one alone; some miss a view."""
     rng = np.random.default_rng(5)

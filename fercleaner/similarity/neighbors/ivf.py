@@ -8,14 +8,9 @@ Source: Jégou, Douze, Schmid, Product quantization for nearest neighbor search,
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...core.arrays import Floats
 from .backend import Backend
 from .scan import Scan
-
-#: From one depth to the next, lists grow by this factor.
-FINER = 1.25
 
 
 def ivf(vectors: Floats) -> Backend:
@@ -26,8 +21,5 @@ def ivf(vectors: Floats) -> Backend:
     Cost: a share depth / lists of exact search, which takes N D / 256 operations a query at least.
     """
     scan = Scan(vectors, sure=False)
-    lists = scan.lists
-    steps = FINER ** np.arange(8, 1 + np.log(max(lists, 2)) / np.log(FINER))
-    depths = sorted({*np.minimum(steps.astype(np.int64), lists).tolist(), lists})
-    about = {"lists": lists, "quantizer": "k-means"}
-    return Backend("ivf", scan.find, depths, about=about, order=scan.order, scan=scan)
+    about = {"lists": scan.lists, "quantizer": "k-means"}
+    return Backend("ivf", scan.find, range(1, scan.lists + 1), about=about, order=scan.order, scan=scan)

@@ -152,6 +152,7 @@ class Searcher:
             wanted = slice(None) if only is None else only[rows]
             indices[rows[wanted]] = np.where(best >= 0, rows[best], -1)[wanted]
             similarity[rows[wanted]] = value[wanted]
+            indices.flags.writeable = similarity.flags.writeable = False
             return Neighbors(view, ids, indices, similarity, self.about)
         asked = np.arange(len(rows)) if backend.order is None else backend.order
         if only is not None:

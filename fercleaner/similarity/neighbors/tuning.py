@@ -37,10 +37,10 @@ class TrueNeighbors(NamedTuple):
     least: Floats
 
     def share(self, near: Ints, value: Floats) -> float:
-        """Return which share of them is found in the same faces' rows of a table, its first k columns."""
-        k = self.near.shape[1]
+        """Return which share of them is found in the same faces' rows of a table, its first k columns; 1 of none."""
+        k, known = self.near.shape[1], int((self.near >= 0).sum())
         held = (near[:, :k] >= 0) & (value[:, :k] >= self.least[:, None] - EDGE)
-        return min(1.0, float(held.sum() / max(1, (self.near >= 0).sum())))
+        return min(1.0, float(held.sum() / known)) if known else 1.0
 
 
 def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
@@ -101,4 +101,5 @@ def _by_centers(backend: Backend, one: TrueNeighbors, other: TrueNeighbors, aim:
     wanted = int(np.ceil(aim * there.sum()))
     backend.depth = max(backend.depth, int(np.sort(steps[there])[wanted - 1]) if wanted else 1)
     seen: Bools = steps_to(backend.scan, other.rows, other.near) <= backend.depth
-    return float(seen.sum() / max(1, (other.near >= 0).sum()))
+    known = int((other.near >= 0).sum())
+    return float(seen.sum() / known) if known else 1.0
