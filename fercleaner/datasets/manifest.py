@@ -343,9 +343,8 @@ def _check_repeats(table: Table, found: Mapping[str, str | None], key: str) -> N
     pictures = table.columns[image] if image else cells
     again, twice = len(cells) - len(set(cells)), len(pictures) - len(set(pictures))
     people = next((name for name in table.columns if spelled(name) in PEOPLE), None)
-    if found["box"] or set(EDGES) <= set(map(spelled, table.columns)):
-        twice = 0  # several faces of a picture
-    if people is not None and twice and len(set(table.columns[people])) > 1:
+    boxed = found["box"] or set(EDGES) <= set(map(spelled, table.columns))  # several faces of a picture
+    if people is not None and twice and not boxed and len(set(table.columns[people])) > 1:
         raise InputError(
             f"{table.name}: {twice:,} rows repeat a picture, and one row a face is needed. Where each row is one "
             f"annotator's label, as '{shown(people)}' says, count them: a column a class (image,anger,happiness,...). "
@@ -356,7 +355,7 @@ def _check_repeats(table: Table, found: Mapping[str, str | None], key: str) -> N
             f"{table.name}: {again:,} rows repeat an id ('{shown(key)}'), while '{shown(image)}' names each row once. "
             f"--column id= takes that; where '{shown(key)}' names the person shown, --column group={shown(key)} beside."
         )
-    if twice and not again:
+    if twice and not again and not boxed:
         _LOG.warning(
             "%s: %d rows show a picture that another row shows, and there are no boxes: such faces look the same.",
             table.name,

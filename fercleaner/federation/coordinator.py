@@ -372,8 +372,7 @@ class Coordinator:
             ) from error
 
     def _load(self) -> None:
-        kept = read_kept(self.folder, self.plan.settings)
-        if kept is None:
+        if (kept := read_kept(self.folder, self.plan.settings)) is None:
             return
         self.hellos, self.parts, self.terms = kept.hellos, kept.parts, kept.terms
         self.round, self.heads, self._came = kept.round, kept.heads, kept.came
