@@ -341,16 +341,10 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
 
 
 def _step(values: Floats, rows: NDArray[np.int64]) -> Floats:
-    """Return the standard deviation of each column over some rows by `STEPS`, (D,); 1 where that is 0 or no number."""
-    first = values[rows[:1]].astype(np.float64)
-    total, squares = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    """Return each column's deviation over rows from the whole file by `STEPS`, (D,); 1 where that is 0 or no number."""
+    some = values[rows[:: max(1, len(rows) // BLOCK_ROWS)]].astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, len(rows), BLOCK_ROWS):
-            beyond = values[rows[start : start + BLOCK_ROWS]] - first
-            total += beyond.sum(0)
-            squares += np.einsum("nd,nd->d", beyond, beyond)
-        n = max(1, len(rows))
-        step: Floats = (np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0)) / STEPS).astype(np.float32)
+        step = (some.std(0) / STEPS).astype(np.float32) if len(some) else np.ones(values.shape[1], dtype=np.float32)
     step[~np.isfinite(step) | (step == 0)] = 1.0
     return step
 
