@@ -57,8 +57,8 @@ BLOCK_ROWS = 8192
 MANY, LARGE_PART = 10, 0.02
 #: Part of the other faces that must have a row of their own.
 DISTINCT = 0.5
-#: Rows are alike where no column differs by more than its standard deviation divided by this, about.
-STEPS = 1000
+#: Rows are alike where no column differs by more than its spread divided by this, about; rows that tell the spread.
+STEPS, SPREAD_ROWS = 1000, 1024
 #: A row of one number throughout is no vector from this many dimensions on.
 FEW_COLUMNS = 8
 
@@ -341,10 +341,17 @@ def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
 
 
 def _step(values: Floats, rows: NDArray[np.int64]) -> Floats:
-    """Return each column's deviation over rows from the whole file by `STEPS`, (D,); 1 where that is 0 or no number."""
-    some = values[rows[:: max(1, len(rows) // BLOCK_ROWS)]].astype(np.float64)
+    """Return a small part of how far each column spreads, (D,), over `SPREAD_ROWS` rows from the whole file.
+
+    From the 5 % to the 95 % quantile, so that a broken row does not count; the standard deviation where that is 0, as
+    in a column of few values beside 0; 1 where both are, or no number.
+    """
+    some = values[rows[:: max(1, len(rows) // SPREAD_ROWS)]].astype(np.float64)
+    if not len(some):
+        return np.ones(values.shape[1], dtype=np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
-        step = (some.std(0) / STEPS).astype(np.float32) if len(some) else np.ones(values.shape[1], dtype=np.float32)
+        low, high = np.quantile(some, [0.05, 0.95], axis=0)
+        step: Floats = (np.where(high > low, high - low, some.std(0)) / STEPS).astype(np.float32)
     step[~np.isfinite(step) | (step == 0)] = 1.0
     return step
 

@@ -83,6 +83,14 @@ def test_rows_that_are_nearly_one_are_no_vectors(tmp_path: Path, monkeypatch: py
     assert read_view("v", tmp_path / "v.npy", faces()).found.all()
 
 
+@pytest.mark.parametrize("broken", [1e6, 1e12])
+def test_a_few_broken_rows_do_not_make_the_others_alike(tmp_path: Path, broken: float) -> None:
+    vectors = VECTORS.copy()
+    vectors[:3] *= broken
+    np.save(tmp_path / "v.npy", vectors)
+    assert read_view("v", tmp_path / "v.npy", faces()).found.all()
+
+
 def test_codes_beside_a_vector_of_named_columns(tmp_path: Path, caplog) -> None:
     named = {"abcdefghijklmnop"[k]: VECTORS[:, k] for k in range(16)}
     codes = {name: RANDOM.integers(0, 5, N) for name in ("label_id", "fold", "annotator", "gender", "subject_id")}
