@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from beds import Bed, open_bed
 from case import relabeled
-from stamp import command, stamp, tell, write_json
+from stamp import as_written, command, stamp, tell, write_json
 
 from fercleaner import methods
 from fercleaner.core.errors import FercleanerError
@@ -151,7 +151,7 @@ def measured(name: str, old: Any, asked: dict[str, Any], base: dict[str, dict[st
             for key, (bed, samples, method) in asked.items():
                 try:
                     now = figures(bed, samples, method)
-                except (FercleanerError, ValueError, FloatingPointError, IndexError) as error:
+                except (FercleanerError, ValueError, ArithmeticError, IndexError) as error:
                     row["refused"] = str(error).partition("\n")[0][:100]
                     break
                 for what in ("AP", "accuracy"):
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None) -> None:
     }
     done = json.loads(args.results.read_text(encoding="utf-8")) if args.results.is_file() else {}
     base = {key: figures(*what) for key, what in asked.items()}
-    if done.get("base") != json.loads(json.dumps(base)):
+    if done.get("base") != as_written(base):
         done = {"base": base, "numbers": []}
     there = {(one["file"], one["name"], one["value"]) for one in done["numbers"]}
     for file, name, value in numbers():
