@@ -262,10 +262,11 @@ def test_sites_of_different_noise_are_read_apart():
     assert scores[0] > scores[1]
 
 
-def test_a_source_may_not_take_the_name_of_the_expert():
+@pytest.mark.parametrize("name", ["probe", "probe_log"])
+def test_a_source_may_not_take_the_name_of_a_term_of_the_expert(name):
     evidence, _, right = crowd(15)
-    with pytest.raises(InputError, match="cannot be called 'probe'"):
-        run(beside(evidence, right, "probe"))
+    with pytest.raises(InputError, match=f"cannot be called '{name}'"):
+        run(beside(evidence, right, name))
 
 
 @pytest.mark.parametrize(
