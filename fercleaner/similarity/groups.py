@@ -25,8 +25,6 @@ ONE_PERSON = 0.6
 LOOKED_AT = 10
 #: Pairs above which those that connect nothing new are dropped.
 CONNECTED_FROM = 1 << 22
-#: Faces from which on comparing each pair once takes less time than a search, loading torch counted.
-EACH_PAIR_FROM = 15_000
 
 
 def alike_pairs(
@@ -53,20 +51,20 @@ def alike_pairs(
     lists : mapping of view -> Searcher, optional
         Indexes of the views, where they are made already; those of lists are used.
 
-    Cost: where no table is given, one search of neighbors or, in sets of `EACH_PAIR_FROM` to `EXACT_UP_TO` faces, a
-    third of it: each pair is compared once (`neighbors.pairs`). In larger sets faces are compared with those of a few
-    lists of each view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
+    Cost: where no table is given, each pair is compared once (`neighbors.pairs`), a fraction of a search; on a GPU
+    neighbors are searched. In sets of more than `EXACT_UP_TO` faces each is compared with those of a few lists of each
+    view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
     """
     telling = {name: view for name, view in views.items() if view.values.shape[1] >= TELLING}
     if not telling:
         return np.zeros((0, 2), dtype=np.int64)
     least = ALIKE if len(telling) > 1 else ALIKE_ALONE
     if table is None or len(telling) < len(views):
-        several = np.logical_or.reduce([view.found for view in telling.values()])
-        if several.sum() > EXACT_UP_TO and not use_gpu(device):
+        several, on_gpu = np.logical_or.reduce([view.found for view in telling.values()]), use_gpu(device)
+        if several.sum() > EXACT_UP_TO and not on_gpu:
             return _pairs_by_lists(telling, lists or {}, least, apart)
         side = join(telling) if len(telling) > 1 else next(iter(telling.values()))
-        if EACH_PAIR_FROM <= int(side.found.sum()) <= EXACT_UP_TO and not use_gpu(device):
+        if not on_gpu:
             rows = np.flatnonzero(side.found)
             group = group_numbers(side.ids, apart)[rows]
             return np.unique(rows[pairs_alike(unit_rows(side.values, rows), least, group)], axis=0)
