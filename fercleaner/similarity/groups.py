@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..core.arrays import Ints, Strings
-from ..core.groups import group_numbers
+from ..core.groups import first_connected, group_numbers
 from ..core.types import Features, Neighbors
 from .neighbors import EXACT_UP_TO, TELLING, Searcher, nearest, searcher, use_gpu
 from .neighbors.pairs import pairs_alike
@@ -98,14 +98,9 @@ def _pairs_by_lists(
 
 def _forest(pairs: Ints, n: int) -> Ints:
     """Return pairs that connect the same of n faces, each with the first that it is connected to, sorted."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(pairs), dtype=np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    part = connected_components(graph, directed=False)[1]
-    first = np.unique(part, return_index=True)[1][part]
+    first = first_connected(pairs, n)
     others = np.flatnonzero(first != np.arange(n))
-    return np.stack([first[others], others], axis=1).astype(np.int64)
+    return np.stack([first[others], others], axis=1)
 
 
 def person_pairs(identity: Features, *, apart: Strings | None = None, device: str = "auto") -> Ints:
@@ -128,19 +123,13 @@ def grouped(ids: Strings, group: Strings | None, pairs: Ints) -> Strings:
     faces was in a group, "alike:" and the first of their ids (in alphabetical order, so that the order of the rows
     does not matter).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     n = len(ids)
     old = np.full(n, "") if group is None else group
     names, number = np.unique(old, return_inverse=True)
     inside = np.flatnonzero(old != "")
     # a group is a node of its own, which its members are tied to
-    rows = np.concatenate([pairs[:, 0], inside])
-    columns = np.concatenate([pairs[:, 1], n + number[inside]])
-    nodes = n + len(names)
-    graph = coo_array((np.ones(len(rows), dtype=np.bool_), (rows, columns)), shape=(nodes, nodes))
-    part = connected_components(graph, directed=False)[1][:n]
+    tied = np.concatenate([pairs, np.stack([inside, n + number[inside]], axis=1)])
+    part = first_connected(tied, n + len(names))[:n]
     size = np.bincount(part)[part]
     result = old.astype(object)
     for members in _parts(part, np.unique(pairs)):

@@ -19,8 +19,8 @@ COMPONENTS = 128
 LEAST_VARIANCE = 1e-6
 #: A length is 1 where it differs by less: rows that were scaled before stay as they are, to the bit.
 ROUNDING = 3e-7
-#: Rows at once: bounds what passes over a view need beside it.
-BLOCK = 16_384
+#: Rows at once: what passes over a view make of them stays near the processor.
+BLOCK = 2048
 
 
 def unit_rows(values: Floats, rows: Ints | None = None) -> Floats:

@@ -1,0 +1,87 @@
+"""Arrow's columns made from numpy's memory are those that pyarrow makes, and come back the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fercleaner.results import arrow
+
+PRESENT = np.array([True, False, True, True, False] * 5)
+TEXTS = [text if there else "" for text, there in zip(["é" * (i % 4) for i in range(25)], PRESENT, strict=True)]
+
+
+@pytest.mark.parametrize("present", [None, PRESENT, np.zeros(25, dtype=bool)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.bool_])
+def test_numbers(dtype, present):
+    values = (np.arange(25) % 3).astype(dtype)
+    column = arrow.number_column(values, present)
+    expected = pa.array(values, mask=None if present is None else ~present)
+    assert column.equals(expected)
+    column.validate(full=True)
+    for some in (column, column[3:19], column[25:]):
+        assert np.array_equal(arrow.valid(some), some.is_valid().to_numpy(zero_copy_only=False))
+        assert np.array_equal(
+            arrow.values_of(some), some.fill_null(pa.scalar(0).cast(some.type)).to_numpy(zero_copy_only=False)
+        )
+
+
+def test_absent_numbers_are_what_is_asked_for():
+    found = arrow.values_of(arrow.number_column(np.ones(25, dtype=np.float32), PRESENT), absent=np.nan)
+    assert np.array_equal(np.isnan(found), ~PRESENT)
+
+
+@pytest.mark.parametrize("texts", [TEXTS, ["a"] * 25])
+def test_texts(texts):
+    assert arrow.text_column(texts).equals(pa.array(texts, pa.string()))
+    there = [text if there else "" for text, there in zip(texts, PRESENT, strict=True)]
+    column = arrow.text_column(there, PRESENT)
+    column.validate(full=True)
+    nulls = pa.array([text if there else None for text, there in zip(texts, PRESENT, strict=True)], pa.string())
+    assert column.equals(nulls)
+    assert arrow.lengths_of(column[2:]).tolist() == [len(text.encode()) for text in there[2:]]
+    with pytest.raises(UnicodeEncodeError) as caught:
+        arrow.text_column(["fine", "b\udc80"])
+    assert caught.value.object == "b\udc80"
+
+
+def test_names_and_lists():
+    codes = np.where(PRESENT, np.arange(25) % 3, -1)
+    wanted = [["x", "yé", "z"][code] if code >= 0 else None for code in codes.tolist()]
+    assert arrow.name_column(codes, ("x", "yé", "z"), PRESENT).equals(pa.array(wanted, pa.string()))
+    rows = np.arange(50, dtype=np.float32).reshape(25, 2)
+    kind = pa.list_(pa.float32())
+    expected = [row if there else None for row, there in zip(rows.tolist(), PRESENT, strict=True)]
+    assert arrow.rows_of_floats(rows, PRESENT).equals(pa.array(expected, kind))
+    assert arrow.rows_of_floats(rows).equals(pa.array(rows.tolist(), kind))
+    words = [["é"] * (i % 3) for i in range(25)]
+    column = arrow.rows_of_texts(words)
+    column.validate(full=True)
+    assert column.equals(pa.array(words, pa.list_(pa.string())))
+    assert arrow.rows_of_texts([]).equals(pa.array([], pa.list_(pa.string())))
+    with pytest.raises(OverflowError, match="more than 2 GiB"):
+        arrow.list_column(np.full(3, 2**30), arrow.text_column([]))
+
+
+def test_writing_and_reading_load_no_pandas():
+    script = (
+        "import sys, tempfile, numpy as np\n"
+        "import fercleaner as f\n"
+        "n = 6\n"
+        "ids, eye = np.array([f'é{i}' for i in range(n)]), np.eye(2, dtype=np.float32)[[0, 1] * 3]\n"
+        "yes, none = np.ones(n, dtype=bool), ((),) * n\n"
+        "numbers = np.full(n, .5, dtype=np.float32)\n"
+        "held = f.RefinedSet(ids, ids, ids, ('a', 'b'), yes, eye, eye, numbers, numbers, yes, ~yes, ids, none, none,\n"
+        "                    {'one': numbers}, {})\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    f.write(held, folder + '/r.parquet')\n"
+        "    again = f.load(folder + '/r.parquet')\n"
+        "assert again.ids.tolist() == ids.tolist()\n"
+        "print(sorted({'pandas', 'torch', 'faiss', 'scipy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
