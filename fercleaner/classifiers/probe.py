@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.arrays import Bools, Doubles, Floats, Ints, Progress
+from ..core.arrays import Bools, Doubles, Floats, Ints, Progress, check_mapped
 from ..core.devices import torch_device
 from ..core.errors import InputError
 from ..core.groups import fold_numbers
@@ -74,7 +74,8 @@ def cross_fit(
     Raises
     ------
     InputError
-        No view, a view in another order, no labeled face with a vector, an unknown device.
+        No view, a view in another order, or one whose file has become shorter, no labeled face with a vector, an
+        unknown device.
 
     Cost
     ----
@@ -207,6 +208,7 @@ def side_by_side(
     column = 0
     for view in views:
         shown = (instead or {}).get(view.view, view)
+        check_mapped(shown.values, f"View '{view.view}'")
         found = shown.found[rows]
         end = column + view.values.shape[1]
         _standardize(shown.values, rows, found, view, design[:, column:end])
