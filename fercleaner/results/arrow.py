@@ -46,7 +46,8 @@ def text_column(values: Sequence[str], present: Bools | None = None) -> Any:
 
 def name_column(codes: Ints, every: Sequence[str], present: Bools | None = None) -> Any:
     """Return every[codes] as a column of strings; null where not `present`."""
-    return text_column(every).take(number_column(codes, present))
+    shown = codes if present is None else np.where(present, codes, len(every))
+    return text_column([(*every, "")[code] for code in shown.tolist()], present)
 
 
 def list_column(lengths: Ints, values: Any, present: Bools | None = None) -> Any:
@@ -94,11 +95,7 @@ def valid(array: Any) -> Bools:
 
 def lengths_of(array: Any) -> Ints:
     """Return how long the texts (in bytes) or lists of a column are, (N,) int32; 0 where null."""
-    n = len(array)
-    if not n:
-        return np.zeros(0, dtype=np.int32)
-    ends = np.frombuffer(array.buffers()[1], "<i4", n + 1, 4 * array.offset)
-    return np.where(valid(array), np.diff(ends), np.int32(0))
+    return np.where(valid(array), np.diff(_ends_in(array)), np.int32(0))
 
 
 def hashed_parts(array: Any) -> Iterator[bytes | memoryview]:
@@ -111,15 +108,23 @@ def hashed_parts(array: Any) -> Iterator[bytes | memoryview]:
         yield from hashed_parts(array.flatten())
     elif pa.types.is_string(array.type):
         if len(array):
-            yield lengths_of(array).astype("<i4").tobytes()
-            there = array.drop_null() if array.null_count else array
-            if len(there):
-                ends = np.frombuffer(there.buffers()[1], "<i4", len(there) + 1, 4 * there.offset)
-                yield memoryview(there.buffers()[2] or b"")[ends[0] : ends[-1]]
+            lengths = lengths_of(array)
+            yield lengths.astype("<i4").tobytes()
+            ends = _ends_in(array)
+            if ends[-1] - ends[0] > lengths.sum(dtype=np.int64):  # something lies where cells are null
+                array = array.drop_null()
+                ends = _ends_in(array)
+            yield memoryview(array.buffers()[2] or b"")[ends[0] : ends[-1]]
     elif pa.types.is_boolean(array.type):
         yield np.packbits(values_of(array)).tobytes()
     else:
         yield values_of(array).astype("<f4").tobytes()
+
+
+def _ends_in(array: Any) -> Ints:
+    """Return where in its values each text or list of a column begins, and where the last ends, (N + 1,) int32."""
+    n = len(array)
+    return np.frombuffer(array.buffers()[1], "<i4", n + 1, 4 * array.offset) if n else np.zeros(1, dtype=np.int32)
 
 
 def _bits(flags: Bools) -> Any:

@@ -49,6 +49,15 @@ def test_texts(texts):
     assert caught.value.object == "b\udc80"
 
 
+def test_what_lies_where_cells_are_null_is_not_hashed():
+    some = pa.array(["ab", "xyz", "c"])
+    hiding = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x05"), *some.buffers()[1:]])
+    assert hiding.to_pylist() == ["ab", None, "c"]
+    for left, right in ((hiding, pa.array(["ab", None, "c"])), (hiding[1:], pa.array([None, "c"]))):
+        assert b"".join(arrow.hashed_parts(left)) == b"".join(arrow.hashed_parts(right))
+    assert b"".join(arrow.hashed_parts(some)) != b"".join(arrow.hashed_parts(hiding))
+
+
 def test_names_and_lists():
     codes = np.where(PRESENT, np.arange(25) % 3, -1)
     wanted = [["x", "yé", "z"][code] if code >= 0 else None for code in codes.tolist()]
