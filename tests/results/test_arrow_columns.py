@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -74,23 +71,3 @@ def test_names_and_lists():
     assert arrow.rows_of_texts([]).equals(pa.array([], pa.list_(pa.string())))
     with pytest.raises(OverflowError, match="more than 2 GiB"):
         arrow.list_column(np.full(3, 2**30), arrow.text_column([]))
-
-
-def test_writing_and_reading_load_no_pandas():
-    script = (
-        "import sys, tempfile, numpy as np\n"
-        "import fercleaner as f\n"
-        "n = 6\n"
-        "ids, eye = np.array([f'é{i}' for i in range(n)]), np.eye(2, dtype=np.float32)[[0, 1] * 3]\n"
-        "yes, none = np.ones(n, dtype=bool), ((),) * n\n"
-        "numbers = np.full(n, .5, dtype=np.float32)\n"
-        "held = f.RefinedSet(ids, ids, ids, ('a', 'b'), yes, eye, eye, numbers, numbers, yes, ~yes, ids, none, none,\n"
-        "                    {'one': numbers}, {})\n"
-        "with tempfile.TemporaryDirectory() as folder:\n"
-        "    f.write(held, folder + '/r.parquet')\n"
-        "    again = f.load(folder + '/r.parquet')\n"
-        "assert again.ids.tolist() == ids.tolist()\n"
-        "print(sorted({'pandas', 'torch', 'faiss', 'scipy'} & set(sys.modules)))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "[]", done.stderr
