@@ -155,13 +155,14 @@ def _set_of(refined: RefinedSet, named: Path | None, images: Path | None) -> tup
 
     from .console import note
 
+    read_as = refined.metadata.get("read_as", {})
     if named is not None:
-        return named, datasets.read(named, images=images)
+        return named, datasets.read_again(named, read_as, images=images)
     said = Path(str(refined.metadata.get("made_from", "")))
     if not said.name or not said.exists():
         return None, None
     try:
-        samples = datasets.read(said, images=images)
+        samples = datasets.read_again(said, read_as, images=images)
     except InputError:  # read with options that are not at hand
         return None, None
     if not set(refined.ids.tolist()) <= set(samples.ids.tolist()):

@@ -118,7 +118,9 @@ def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | No
     from .console import note
     from .export import pictures_of
 
-    samples = pictures_of(refined) if dataset is None else datasets.read(dataset)
+    samples = (
+        pictures_of(refined) if dataset is None else datasets.read_again(dataset, refined.metadata.get("read_as", {}))
+    )
     if samples is None and not refined.paths.astype(bool).any():
         note("The refined file names no pictures. Where they lie inside the set, name it: --dataset SET.")
     named = [path for path in refined.paths.tolist() if path and not is_address(path)] if samples is None else []

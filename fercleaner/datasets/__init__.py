@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..core.checks import kind_of
 from ..core.errors import InputError, did_you_mean
@@ -26,6 +27,7 @@ __all__ = [
     "Recognized",
     "VoteRules",
     "read",
+    "read_again",
     "recognize",
     "select",
 ]
@@ -131,4 +133,31 @@ def read(
             "pictures that has the column, and read that."
         )
     with readable(path):
-        return reader.read(path, options)
+        samples = reader.read(path, options)
+    if chosen := options.to_dict():
+        known = next(name for name, one in LAYOUTS.items() if one is reader)
+        samples = samples.replacing(provenance={**samples.provenance, "read_as": {"layout": known, **chosen}})
+    return samples
+
+
+def read_again(
+    path: str | Path,
+    read_as: Mapping[str, Any],
+    *,
+    images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Samples:
+    """Read a set as it was read before.
+
+    Parameters
+    ----------
+    path : path
+    read_as : mapping
+        `Samples.provenance` ["read_as"] of then, or the entry `read_as` of a refined file; empty for a plain `read`.
+    images, columns
+        As in `read`; `columns` are added to those of then.
+    """
+    said = dict(read_as)
+    votes = VoteRules(**said.pop("votes")) if "votes" in said else None
+    named = {**said.pop("columns", {}), **(columns or {})}
+    return read(path, images=images, votes=votes, columns=named, **said)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.expressions import IN_MANY_LANGUAGES, canonical, is_expression, translated
+from ..core.expressions import CLASS_SETS, IN_MANY_LANGUAGES, canonical, is_expression, translated
 from ..core.types import Samples
 from .options import GROUP_LIKE, spelled
 from .table import listed
@@ -76,13 +76,19 @@ def sentences(samples: Samples) -> list[str]:
         lines.append(
             f"No picture was found in {listed(said['empty_classes'])}: no face is of that class unless others are."
         )
+    meant = _meant(samples.classes)
     if all(name.lstrip("-").isdecimal() for name in samples.classes):
         lines.append(
-            f"The classes are the numbers {', '.join(samples.classes)}. Say what they mean, so that the "
-            "builtin model and action units can judge them: --classes fer2013 (or another set with such codes), "
-            "--classes A,B,... in the order of the numbers, or --alias NUMBER=NAME for each."
+            f"The classes are the numbers {listed(samples.classes, 40)}. Say what they mean, so that the builtin model "
+            f"and action units can judge them: {_class_sets(samples.classes)}--classes A,B,... in the order of the "
+            "numbers, or --alias NUMBER=NAME for each."
         )
-    meant = _meant(samples.classes)
+    elif not meant and not any(map(is_expression, samples.classes)):
+        lines.append(
+            "No class is named after an expression that is known, so the builtin model and action units judge none. "
+            "Are these the classes? Where they are expressions, say so for each: --alias "
+            f"{shlex.quote(f'{samples.classes[0]}=NAME')}"
+        )
     if meant:
         name, expression = next(iter(meant.items()))
         lines.append(
@@ -91,6 +97,14 @@ def sentences(samples: Samples) -> list[str]:
             f"{shlex.quote(f'{name}={expression}')}"
         )
     return lines
+
+
+def _class_sets(classes: Sequence[str]) -> str:
+    """Return "--classes rafdb (if these are RAF-DB's codes), " of the published class sets with just these codes."""
+    held = {int(name) for name in classes}
+    sets = [known for known in CLASS_SETS.values() if held == set(known.codes)]
+    sets = sets or [known for known in CLASS_SETS.values() if held <= {*known.codes, *known.junk}]
+    return "".join(f"--classes {known.name} (if these are the codes of {known.title}), " for known in sets[:4])
 
 
 def _meant(classes: Sequence[str]) -> dict[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import CLASS_SETS, ClassSet, spelling_key
@@ -135,6 +136,17 @@ class ReadOptions:
         if self.split is None:
             return None
         return (self.split,) if isinstance(self.split, str) else tuple(self.split)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was said, but for `images`, as JSON types; empty where nothing was."""
+        said = {
+            "classes": None if self.classes is None else list(self.classes),
+            "alias": dict(self.alias),
+            "split": None if self.splits is None else list(self.splits),
+            "columns": dict(self.columns),
+            "votes": {} if self.votes == VoteRules() else asdict(self.votes),
+        }
+        return {name: value for name, value in said.items() if value}
 
 
 _SPLITS = {

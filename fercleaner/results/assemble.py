@@ -74,6 +74,8 @@ def assembled(
             "neighbors": {name: dict(table.search) for name, table in evidence.neighbors.items()},
             "seed": seed,
             "grouped": samples.group is not None,
+            **({"boxed": True} if samples.boxes is not None else {}),
+            **({"read_as": samples.provenance["read_as"]} if "read_as" in samples.provenance else {}),
             "sites": 0 if samples.site is None else len(set(samples.site.tolist()) - {""}),
             "input_digest": input_digest(samples),
             "versions": versions(),

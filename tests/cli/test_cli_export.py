@@ -88,3 +88,28 @@ def test_formula_cells_are_said(work):
     done = run("export", "f.refined.parquet", "out.csv")
     assert "rows hold text that a spreadsheet would run" in done.stderr
     assert fercleaner.read("out.csv").ids.tolist() == ["=1+1", "b", "c", "d"]
+
+
+def test_a_set_that_was_read_with_options_is_written_as_it_was_read(work):
+    """The refined file says how its set was read, so that --to manifest finds the columns named then."""
+    with open("faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    codes = {name: str(k) for k, name in enumerate(sorted({row["label"] for row in rows}))}
+    with open("other.csv", "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["Bild", "gt", "anger", "label_id", "emotion_name"])
+        out.writerows([[row["image"], row["label"], "0.5", codes[row["label"]], row["label"]] for row in rows])
+    made = ("--landmarks", "none", "--device", "cpu", "--no-cache", "--method", "hypergraph", "--set", "k=5")
+    named = ("--column", "image=Bild", "--column", "label=gt")
+    run("refine", "other.csv", "--view", "v=v.npy", *named, *made)
+    run("export", "other.refined.parquet", "clean", "--to", "own", "--pictures", "none")
+    refined = fercleaner.load("other.refined.parquet")
+    assert refined.metadata["read_as"] == {"layout": "manifest", "columns": {"image": "Bild", "label": "gt"}}
+    with open("clean/other.csv", newline="") as file:
+        after = list(csv.DictReader(file))
+    expected = [refined.classes[c] for c in np.where(refined.flagged, refined.label, refined.given_label)]
+    assert refined.flagged.any()
+    assert [row["gt"] for row in after] == expected
+    assert [row["label_id"] for row in after] == [codes[name] for name in expected]
+    assert [row["emotion_name"] for row in after] == expected
+    assert {row["anger"] for row in after} == {"0.5"}
