@@ -12,7 +12,7 @@ from typing import Any
 from ..core.checks import kind_of
 from ..core.errors import InputError, did_you_mean
 from ..core.types import Samples
-from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
+from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, named, rafdb
 from .assemble import select
 from .options import COLUMN_NAMES, ReadOptions
 from .recognize import Recognized, recognize
@@ -67,6 +67,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "ferplus": Layout("FER2013's csv with FERPlus's votes beside it", fer2013.read_with_votes),
     "ferplus-folders": Layout("FERPlus's folders, each with a label.csv", ferplus.read, True),
     "expw": Layout("ExpW, label.lst with face boxes", expw.read, True),
+    "named": Layout("JAFFE, KDEF or RaFD, subject and expression in the names of files", named.read),
     "huggingface": Layout("a Hugging Face dataset saved with save_to_disk", huggingface.read, True, True),
 }
 #: Options that name the column of a role; `--column ROLE=NAME` names any.

@@ -250,7 +250,8 @@ def _no_image(table: Table) -> str:
     if pictures:
         raise InputError(
             f"{table.name}: column '{pictures[0]}' holds pictures, not text. A Parquet manifest names files; for "
-            "pictures inside, use a Hugging Face dataset saved with save_to_disk."
+            "pictures inside, use a Hugging Face dataset saved with save_to_disk: datasets.Dataset.from_parquet(FILE)"
+            ".save_to_disk(FOLDER)."
         )
     words = columns[0].split()
     if len(columns) == 1 and any(mark in columns[0] for mark in DELIMITERS):
@@ -344,7 +345,10 @@ def _compare_with_folders(table: Table, paths: list[str] | None, samples: Sample
 def _check_filled(table: Table, column: str) -> None:
     cells = table.columns[column]
     if "" in cells:
-        raise InputError(f"{table.where(cells.index(''))}: the cell of '{column}' is empty; every row needs one.")
+        raise InputError(
+            f"{table.where(cells.index(''))}: the cell of '{column}' is empty; every row needs one. Fill it, or remove "
+            f"such rows ({cells.count('')} in all)."
+        )
     odd = next((i for i, cell in enumerate(cells) if cell.endswith('"') and '\\"' in cell), None)
     if odd is not None:
         raise InputError(

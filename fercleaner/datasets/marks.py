@@ -58,10 +58,11 @@ _NOTHING = "()[]{}'\"*!?/\\.# "
 _QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d", "``", "\u00ab\u00bb")
 _BETWEEN = re.compile(r"\s*(?:->|[;|/,+&>:\\_-]|\b(?:and|or|then|vs)\b)\s*")
 _BRACKETS = "[](){}"
-#: How Python prints one value in a list, as bytes, or as a scalar of NumPy or torch.
+#: How Python prints one value in a list, as bytes, or as a scalar of NumPy or torch; and Label Studio one choice.
 _PRINTED = re.compile(
     r"""\[\s*'([^',]+)'\s*\]|\[\s*"([^",]+)"\s*\]|\[\s*(\d+)\s*\]|b'([^']+)'|b"([^"]+)"|(?:tensor|array)\((\d+)\)"""
     r"""|np\.\w+\('?([^'()]+)'?\)|\('([^',]+)',\)"""
+    r"""|\{\s*["']choices?["']\s*:\s*\[?\s*["']([^"',{}]+)["']\s*\]?\s*\}"""
 )
 #: Fewer labels than this that are numbers and names are no mixture.
 _FEW_NAMES = 3
@@ -74,7 +75,7 @@ _APART = re.compile(r"[\W\d_]+")
 def clean(text: str) -> str:
     """Return a label without blanks and quotes around it, in one normal form; whole numbers in one spelling.
 
-    What Python puts around one value when it is printed goes too: ['anger'], b'anger', tensor(3), np.str_('anger').
+    What Python or JSON puts around one value goes too: ['anger'], b'anger', tensor(3), {"choices": ["anger"]}.
     """
     if not text.isascii():
         text = without_invisible(unicodedata.normalize("NFC", text))

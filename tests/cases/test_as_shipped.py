@@ -139,3 +139,124 @@ def test_a_set_is_read_again_as_it_was(tmp_path: Path) -> None:
     again = fercleaner.datasets.read_again(file, samples.provenance["read_as"])
     assert np.array_equal(again.given, samples.given)
     assert again.classes == samples.classes
+
+
+def expw(folder: Path, row: str) -> Path:
+    """Write ExpW's list with square boxes: `row` holds {x}, {y}, {r} = x + side, {b} = y + side."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(40):
+        x, y, side = (int(number) for number in rng.integers((0, 0, 40), (600, 400, 300)))
+        lines.append(f"a_{i}.jpg 0 {row.format(x=x, y=y, r=x + side, b=y + side, s=side)} 22.9 {i % 7}\n")
+    folder.mkdir()
+    (folder / "label.lst").write_text("".join(lines))
+    return folder
+
+
+def test_edges_of_boxes_in_another_order_are_refused(tmp_path: Path) -> None:
+    sound = fercleaner.read(expw(tmp_path / "sound", "{y} {x} {r} {b}"))
+    assert sound.boxes is not None
+    assert (sound.boxes[:, 2] > sound.boxes[:, 0]).all()
+    for k, order in enumerate(("{x} {y} {r} {b}", "{y} {x} {b} {r}", "{y} {x} {s} {s}")):
+        assert "are the edges in another order, or width and height?" in refused(expw(tmp_path / str(k), order))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "names", "groups", "labels"),
+    [
+        ("JAFFE", ["KA.AN1.39.tiff", "KA.NE2.40.tiff", "YM.SU3.61.tiff.tiff"], ["KA", "KA", "YM"], "ans"),
+        ("KDEF", ["AF01/AF01ANFL.JPG", "AF01/AF01NES.JPG", "BF01/BF01SUHR.JPG"], ["F01", "F01", "F01"], "ans"),
+        (
+            "RaFD",
+            [f"Rafd090_0{k}_Caucasian_{who}_frontal.jpg" for k, who in ((1, "male_angry"), (2, "female_contemptuous"))],
+            ["01", "02"],
+            "ac",
+        ),
+    ],
+)
+def test_names_of_files_that_say_subject_and_expression(
+    tmp_path: Path, scheme: str, names: list[str], groups: list[str], labels: str
+) -> None:
+    for k in range(4):
+        for file in names:
+            place = tmp_path / "set" / f"part{k}" / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8)).save(place, "PNG")
+    found = fercleaner.datasets.recognize(tmp_path / "set")
+    assert found == ("named", f"its pictures are called as those of {scheme} are")
+    samples = fercleaner.read(tmp_path / "set")
+    assert samples.group is not None
+    said = {Path(name).name: group for name, group in zip(samples.ids.tolist(), samples.group.tolist(), strict=True)}
+    assert [said[Path(file).name] for file in names] == groups
+    first = {Path(name).name: samples.classes[k][0] for name, k in zip(samples.ids, samples.label, strict=True)}
+    assert "".join(first[Path(file).name] for file in names) == labels
+
+
+def test_a_picture_whose_name_says_nothing_is_unlabeled_and_class_folders_come_first(tmp_path: Path) -> None:
+    for k in range(20):
+        for folder in ("flat", "happy", "sad"):
+            place = (
+                tmp_path
+                / ("flat" if folder == "flat" else f"classes/{folder}")
+                / f"AF{k + 1:02d}{'AN' if k % 2 else 'HA'}S.JPG"
+            )
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8)).save(place)
+    Image.new("L", (8, 8)).save(tmp_path / "flat" / "AF31V.JPG")
+    samples = fercleaner.read(tmp_path / "flat")
+    assert samples.notes is not None
+    assert samples.notes[~samples.labeled].tolist() == ["its name says no expression"]
+    assert fercleaner.datasets.recognize(tmp_path / "classes").layout == "folders"
+
+
+def test_classes_in_the_one_folder_of_each_split(tmp_path: Path, caplog) -> None:
+    for split, inside in (("Train", "Train_Aligned_Faces"), ("Val", "Val_Aligned_Faces_new")):
+        for name in ("Angry", "Happy"):
+            pictures(tmp_path / split / inside / name, 3)
+    pictures(tmp_path / "Test" / "Test_Aligned_Faces", 2)
+    samples = fercleaner.read(tmp_path)
+    assert samples.classes == ("anger", "happiness")
+    assert samples.labeled.sum() == 12
+    assert samples.split is not None
+    assert sorted(set(samples.split.tolist())) == ["test", "train", "val"]
+    assert "the classes are the folders in Test/Test_Aligned_Faces, Train/Train_Aligned_Faces" in caplog.text
+    pictures(tmp_path / "own" / "train" / "smirk", 3)
+    pictures(tmp_path / "own" / "train" / "grin", 3)
+    pictures(tmp_path / "own" / "test" / "smirk", 3)
+    assert fercleaner.read(tmp_path / "own").labeled.all()
+
+
+def test_folders_of_many_videos_are_no_classes(tmp_path: Path) -> None:
+    for k in range(51):
+        pictures(tmp_path / f"{k}-30-1280x720", 3)
+    assert "51 different labels" in (message := refused(tmp_path))
+    assert "none an expression: are these subjects or videos?" in message
+
+
+def test_classes_that_are_no_expressions_and_codes_of_no_set_are_told(tmp_path: Path) -> None:
+    file = table(tmp_path, "image,label", "{i}.png,c{code}")
+    assert any("No class is named after an expression" in line for line in sentences(fercleaner.read(file)))
+    file = table(tmp_path, "image,label", "{i}.png,{code}")
+    assert any("--classes fer2013 (if these are the codes of FER2013)" in s for s in sentences(fercleaner.read(file)))
+    (tmp_path / "one.csv").write_text("image,label\n" + "".join(f"{i}.png,{i % 7 + 1}\n" for i in range(N)))
+    said = " ".join(sentences(fercleaner.read(tmp_path / "one.csv")))
+    assert "--classes rafdb (if these are the codes of RAF-DB (basic))" in said
+    assert "fer2013" not in said
+
+
+def test_lists_of_aff_wild2_and_of_affectnet_without_names(tmp_path: Path) -> None:
+    head = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"
+    assert "as Aff-Wild2 has them" in refused(table(tmp_path, head, "{code}", "video1.txt"))
+    row = "{i}/{i}.jpg,1,1,9,9,NULL,{code},0.1,0.2"
+    names = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+    table(tmp_path, names, row, "training.csv")
+    table(tmp_path, names, row, "automatically_annotated.csv")
+    assert "not read: automatically_annotated.csv" in fercleaner.datasets.recognize(tmp_path).why
+    table(tmp_path, row.format(i=0, code=0), row, "validation.csv")
+    assert f"Put AffectNet's names above it: {names}" in refused(tmp_path)
+
+
+def test_one_choice_in_json_is_that_label(tmp_path: Path) -> None:
+    rows = "".join(f'{i}.png,"{{""choices"":[""{NAMES[i % 7]}""]}}"\n' for i in range(N))
+    (tmp_path / "a.csv").write_text(f"image,emotion\n{rows}")
+    assert fercleaner.read(tmp_path / "a.csv").classes == NAMES
