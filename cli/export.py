@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
 
+#: What is said where a set has boxes and a file has not.
+BOXED = " The set says by boxes where its faces are; this has no boxes, and its pictures are whole."
 WHICH, FOLDER = "Which faces", "A folder in another format"
 
 
@@ -124,7 +126,7 @@ def export(
         return
     check_not_the_set(refined, out)
     kept = write(refined, out, selection=selection, overwrite=force, escaped=_say_escaped)
-    note(f"Wrote {out}: {share(kept, len(refined))} faces.")
+    note(f"Wrote {out}: {share(kept, len(refined))} faces.{BOXED if refined.metadata.get('boxed') else ''}")
 
 
 def check_not_the_set(refined: RefinedSet, out: Path) -> None:
@@ -192,7 +194,8 @@ def _to_folder(
 
     dataset, samples = made_from
     kept = export_to(refined, to, out, source=dataset, samples=samples, **asked)
-    note(f"Wrote {out}: {share(kept, len(refined))} faces, label: {asked['label']}.")
+    boxed = refined.metadata.get("boxed") and to == "label-studio"
+    note(f"Wrote {out}: {share(kept, len(refined))} faces, label: {asked['label']}.{BOXED if boxed else ''}")
     if readable := _readable(out):
         note(f"Next: train on it, or look at it: {words('fercleaner', 'read', readable)}")
 
@@ -202,10 +205,13 @@ def _readable(out: Path) -> Path | None:
     from fercleaner import datasets
     from fercleaner.core.errors import FercleanerError
 
+    from .console import warnings_to
+
     tables = sorted(out.glob("*.csv"))
     for one in (out, *tables[: 1 if len(tables) == 1 else 0]):
         try:
-            datasets.read(one)
+            with warnings_to(lambda text: None):  # about the set that was exported, which was read with options
+                datasets.read(one)
         except FercleanerError:
             continue
         return one

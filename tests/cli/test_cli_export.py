@@ -113,3 +113,29 @@ def test_a_set_that_was_read_with_options_is_written_as_it_was_read(work):
     assert [row["label_id"] for row in after] == [codes[name] for name in expected]
     assert [row["emotion_name"] for row in after] == expected
     assert {row["anger"] for row in after} == {"0.5"}
+
+
+def test_boxes_that_a_file_does_not_hold_are_said(work, monkeypatch):
+    from PIL import Image
+
+    ids = fercleaner.read("faces.csv").ids.tolist()
+    Image.new("L", (40, 20)).save("two.png")
+    with open("faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open("boxed.csv", "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["id", "image", "label", "box"])
+        out.writerows(
+            [[row["image"], "two.png", row["label"], f"{k % 20} 0 {k % 20 + 10} 10"] for k, row in enumerate(rows)]
+        )
+    made = ("--landmarks", "none", "--device", "cpu", "--no-cache", "--method", "hypergraph", "--set", "k=5")
+    run("refine", "boxed.csv", "--view", "v=v.npy", *made)
+    assert fercleaner.load("boxed.refined.parquet").metadata["boxed"]
+    assert "boxed" not in fercleaner.load("faces.refined.parquet").metadata
+    run("export", "boxed.refined.parquet", "a", "--to", "folders")
+    assert len(fercleaner.read("a")) == len(ids)
+    (work / "boxed.csv").rename(work / "moved.csv")
+    message = fails("export", "boxed.refined.parquet", "b", "--to", "folders")
+    assert "whole pictures would be written. Name the set that was refined with --dataset SET" in message
+    assert "its pictures are whole" in run("export", "boxed.refined.parquet", "b.csv").stderr
+    assert "its pictures are whole" not in run("export", "faces.refined.parquet", "c.csv").stderr
