@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fercleaner.methods.base import Method
     from fercleaner.review.decisions import Decisions
 
+#: Part of the labels flagged beyond which the flags themselves are in doubt: the noisiest real set has .28.
+FLAGGED_MOST = 0.4
 #: Endings of a refined file.
 ENDINGS = (".parquet", ".pq")
 
@@ -256,6 +258,11 @@ def _tell(refined: RefinedSet, target: Path, trial: str) -> None:
         note(
             "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
             f"size. Which of the two: {trial}"
+        )
+    if flagged > FLAGGED_MOST * labeled:
+        note(
+            f"{share(flagged, labeled)} labels are flagged: as many are wrong, or this evidence does not tell the "
+            f"classes apart, and the flags mean nothing. Which of the two: {trial}"
         )
     note(
         f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "

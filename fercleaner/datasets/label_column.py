@@ -62,8 +62,8 @@ def label_column(table: Table, found: list[str]) -> str | None:
 
 
 def names_codes(codes: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether one column holds numbers and the other expressions by name, one to one, wherever there is a number."""
-    pairs = {(clean(a), clean(b)) for a, b in zip(codes, names, strict=True) if not is_missing(a)}
+    """Whether one column holds numbers and the other expressions by name, one to one, wherever both say something."""
+    pairs = {(clean(a), clean(b)) for a, b in zip(codes, names, strict=True) if not (is_missing(a) or is_missing(b))}
     numbers, words = {a for a, _ in pairs}, {b for _, b in pairs}
     return (
         len(pairs) == len(numbers) == len(words) > 1
@@ -75,7 +75,9 @@ def names_codes(codes: Sequence[str], names: Sequence[str]) -> bool:
 def check_names(
     column: str, names: Sequence[str], codes: Sequence[str], labels: CodedLabels, where: Where, options: ReadOptions
 ) -> None:
-    """Raise InputError where a column of names contradicts what the numbers of the labels were taken for."""
+    """Raise InputError where names that numbers stand for (`names_codes`) are not what these were taken for."""
+    if not names_codes(codes, names):
+        return
     aliased = {clean(text) for text in options.alias}
     for i, name in enumerate(names):
         code = whole_number(codes[i])
@@ -83,8 +85,8 @@ def check_names(
             continue
         taken = labels.classes[int(labels.index[i])]
         if canonical(name) != taken and is_expression(taken):
-            rows = [k for k, other in enumerate(names) if is_expression(other) and whole_number(codes[k]) is not None]
-            said = {str(whole_number(codes[k])): canonical(names[k]) for k in rows}
+            pairs = ((whole_number(a), b) for a, b in zip(codes, names, strict=True))
+            said = {str(number): canonical(text) for number, text in pairs if number is not None and text}
             each = " ".join(f"--alias {a}={b}" for a, b in sorted(said.items(), key=lambda pair: int(pair[0])))
             raise InputError(
                 f"{where(i)}: label {codes[i]} was taken for '{taken}', but the column '{shown(column)}' says "

@@ -11,7 +11,11 @@ from PIL import Image
 
 import fercleaner
 from fercleaner.core.errors import InputError
+from fercleaner.core.expressions import CLASS_SETS
+from fercleaner.datasets.annotators import read_annotations
 from fercleaner.datasets.describe import sentences
+from fercleaner.datasets.options import ReadOptions
+from fercleaner.datasets.truth import read_truth
 from fercleaner.encoders.vectors import read_view
 
 NAMES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
@@ -260,3 +264,18 @@ def test_one_choice_in_json_is_that_label(tmp_path: Path) -> None:
     rows = "".join(f'{i}.png,"{{""choices"":[""{NAMES[i % 7]}""]}}"\n' for i in range(N))
     (tmp_path / "a.csv").write_text(f"image,emotion\n{rows}")
     assert fercleaner.read(tmp_path / "a.csv").classes == NAMES
+
+
+def test_names_beside_codes_in_a_truth_and_in_a_table_of_annotators(tmp_path: Path) -> None:
+    samples = fercleaner.read(table(tmp_path, "image,label", "{i}.png,{name}"))
+    file = table(tmp_path, "image,label,emotion", "{i}.png,{code},{name}", "truth.csv")
+    assert read_truth(file, samples.classes).label.tolist() == samples.label.tolist()
+    with pytest.raises(InputError, match="label 4 was taken for 'sadness', but the column 'emotion' says 'neutral'"):
+        read_truth(file, samples.classes, label_column="label", options=ReadOptions(classes=["fer2013"]))
+    noisy = table(tmp_path, "image,label,emotion", "{i}.png,{code},{name}", "noisy.csv")
+    noisy.write_text(noisy.read_text().replace("5.png,5,sadness", "5.png,5,anger"))
+    assert len(read_truth(noisy, samples.classes, label_column="label", options=ReadOptions(classes=["fer2013"]))) == N
+    people = table(tmp_path, "image,annotator,label", "{i}.png,p,{code}", "people.csv")
+    fer = read_annotations(people, samples, ReadOptions(classes=["fer2013"]))
+    assert [samples.classes[k] for k in fer.label[:7]] == list(CLASS_SETS["fer2013"].classes)
+    assert read_annotations(people, samples, ReadOptions(classes=samples.classes)).label[:7].tolist() == list(range(7))

@@ -189,6 +189,18 @@ def test_no_flag_at_all_is_no_promise(vectors):
     assert "No label is flagged" not in run("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--force").stderr
 
 
+def test_flags_on_half_of_a_set_are_in_doubt(vectors):
+    rng = np.random.default_rng(1)
+    np.save("noise.npy", rng.normal(size=(600, 6)))
+    rows = "".join(f"f{i}.png,{label}\n" for i, label in enumerate(rng.choice(["anger", "fear", "neutral"], 600)))
+    Path("noise.csv").write_text(f"image,label\n{rows}")
+    how = ("--method", "threshold", "--device", "cpu")
+    said = run("refine", "noise.csv", "--view", "v=noise.npy", *how).stderr
+    assert "labels are flagged: as many are wrong, or this evidence does not tell the classes apart" in said
+    plain = run("refine", "faces.csv", "--view", "v=v.npy", *how, "--force").stderr
+    assert "labels are flagged: as many" not in plain
+
+
 def test_refined_files_are_named_as_parquet(vectors):
     arguments = ("refine", "faces.csv", "--view", "v=v.npy", *SMALL)
     message = fails(*arguments, "--out", "refined.csv")
