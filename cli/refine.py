@@ -18,6 +18,7 @@ from .search import SearchOptions
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
+    from fercleaner.datasets.options import ReadOptions
     from fercleaner.methods.base import Method
     from fercleaner.review.decisions import Decisions
 
@@ -132,7 +133,8 @@ def refine(
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
-        samples, people = _annotated(samples, annotators)
+        said_of_labels = set_options.of_labels() if {"--classes", "--alias"} & set(set_options.named) else None
+        samples, people = _annotated(samples, annotators, said_of_labels)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
     if wild and balanced_by_hand(samples.given):
         note(
@@ -270,14 +272,16 @@ def _tell(refined: RefinedSet, target: Path, trial: str) -> None:
     )
 
 
-def _annotated(samples: Samples, file: Path) -> tuple[Samples, Callable[[Any], dict[str, Any]]]:
+def _annotated(
+    samples: Samples, file: Path, options: ReadOptions | None
+) -> tuple[Samples, Callable[[Any], dict[str, Any]]]:
     """Return the samples with what several people say as given labels, and what reports on them by a run's answer."""
     from fercleaner.datasets.annotators import annotated, read_annotations
     from fercleaner.noise.annotators import report
 
     from .console import note, share
 
-    annotations = read_annotations(file, samples)
+    annotations = read_annotations(file, samples, options)
     started, found = annotated(samples, annotations)
     note(
         f"Annotators: {len(annotations.face):,} labels by {len(annotations.people):,} people; "

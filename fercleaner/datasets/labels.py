@@ -342,7 +342,7 @@ def _follow(names: list[str], where: Where, rows: int) -> tuple[str, ...]:
         raise InputError(
             f"{where(0)} and below: {len(set(names)):,} different labels on {rows:,} faces "
             f"({listed(sorted(set(names)), 4)}) "
-            f"{'are no classes' if few else 'and none an expression: are these subjects or videos?'} Name the column "
+            f"{'are no classes.' if few else 'and none an expression: are these subjects or videos?'} Name the column "
             "of labels with --column label=NAME, or the class set with --classes."
         )
     known = [name for name in names if is_expression(name)]
