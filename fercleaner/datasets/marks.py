@@ -64,6 +64,8 @@ _PRINTED = re.compile(
     r"""|np\.\w+\('?([^'()]+)'?\)|\('([^',]+)',\)"""
     r"""|\{\s*["']choices?["']\s*:\s*\[?\s*["']([^"',{}]+)["']\s*\]?\s*\}"""
 )
+#: A whole number as a spreadsheet of another language may write it: 3,0.
+_DECIMAL = re.compile(r"\d+,0+")
 #: Fewer labels than this that are numbers and names are no mixture.
 _FEW_NAMES = 3
 #: A word of more letters than this that ends in one s may be a plural.
@@ -147,11 +149,12 @@ def check_single(text: str, where: str, others: Collection[str]) -> None:
     for way in ways:
         parts = [part.strip(" '\"") for part in way if part.strip(" '\"")]
         if len(parts) > 1 and known(parts):
+            comma = " Or is it one number with a decimal comma? Write it with none." if _DECIMAL.fullmatch(core) else ""
             raise InputError(
                 f"{where}: label '{shown(text)}' holds {len(parts)} labels ({shown(', '.join(parts))}). A cell holds "
                 f"one; several become a column of counts or shares a class (image,anger,happiness,...). Or say what it "
                 f"means: --alias {shlex.quote(shown(text) + '=NAME')}, or leave such rows unlabeled: "
-                f"--alias {shlex.quote(shown(text) + '=')}"
+                f"--alias {shlex.quote(shown(text) + '=')}{comma}"
             )
 
 

@@ -279,3 +279,23 @@ def test_names_beside_codes_in_a_truth_and_in_a_table_of_annotators(tmp_path: Pa
     fer = read_annotations(people, samples, ReadOptions(classes=["fer2013"]))
     assert [samples.classes[k] for k in fer.label[:7]] == list(CLASS_SETS["fer2013"].classes)
     assert read_annotations(people, samples, ReadOptions(classes=samples.classes)).label[:7].tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("names", ["xmin,ymin,xmax,ymax", "X1,Y1,X2,Y2", "face_x,face_y,face_width,face_height"])
+def test_boxes_under_other_names_are_pointed_to(tmp_path: Path, names: str) -> None:
+    said = sentences(fercleaner.read(table(tmp_path, f"image,label,{names}", "{i}.png,{name},1,2,30,40")))
+    assert f"If the columns {names.replace(',', ', ')} say where the face is" in said[-1]
+    boxed = fercleaner.read(table(tmp_path, f"image,label,box,{names}", "{i}.png,{name},1 2 30 40,1,2,30,40"))
+    assert not any("say where the face is" in line for line in sentences(boxed))
+
+
+def test_a_decimal_comma_in_codes_is_pointed_to(tmp_path: Path) -> None:
+    assert "a decimal comma? Write it with none" in refused(table(tmp_path, "image;label", "{i}.png;{code},0"))
+
+
+def test_what_a_caller_says_of_labels_is_text(tmp_path: Path) -> None:
+    file = table(tmp_path, "image,label", "{i}.png,{code}")
+    named = fercleaner.read(file, alias=dict(enumerate(NAMES)))  # type: ignore[misc]
+    assert named.classes == NAMES
+    for options in ({"alias": {"0": 3}}, {"classes": ["a", 1]}, {"columns": {"label": 1}}, {"alias": {"0": None}}):
+        assert "expected text" in refused(file, **options)
