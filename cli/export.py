@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 #: What is said where a set has boxes and a file has not.
 BOXED = " The set says by boxes where its faces are; this has no boxes, and its pictures are whole."
+WHOLE = "The set says by boxes where its faces are, and whole pictures are shown. For the faces: --dataset SET."
 WHICH, FOLDER = "Which faces", "A folder in another format"
 
 

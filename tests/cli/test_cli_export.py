@@ -138,4 +138,5 @@ def test_boxes_that_a_file_does_not_hold_are_said(work, monkeypatch):
     message = fails("export", "boxed.refined.parquet", "b", "--to", "folders")
     assert "whole pictures would be written. Name the set that was refined with --dataset SET" in message
     assert "its pictures are whole" in run("export", "boxed.refined.parquet", "b.csv").stderr
+    assert "whole pictures are shown. For the faces" in run("audit", "boxed.refined.parquet", "--out", "page").stderr
     assert "its pictures are whole" not in run("export", "faces.refined.parquet", "c.csv").stderr
