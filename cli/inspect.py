@@ -178,8 +178,8 @@ def _print_duplicates(found: Duplicates, top: int) -> None:
     note(f"Pictures compared: {share(found.compared, found.faces)}{f' (others: {left_out})' if left_out else ''}.")
     if found.compared < 2:
         note(
-            "Run the command where the pictures' paths start, or name the set that was refined: --dataset SET, which "
-            "is also where pictures inside a csv or a Hugging Face dataset are."
+            "Run the command where the pictures' paths start; or, where they lie elsewhere or inside the set that was "
+            "refined, name it: --dataset SET."
         )
         return
     note(

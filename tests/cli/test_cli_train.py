@@ -150,7 +150,7 @@ def test_pictures_of_a_refined_file_are_found_from_elsewhere(tmp_path: Path, mon
         done = run("../a.parquet", *SHORT, *way, "--out", f"out{k}")
         assert done.exit_code == 0, done.output
     shown = CliRunner().invoke(app, ["show", "../a.parquet", "--duplicates"])
-    assert "name the set that was refined: --dataset SET" in " ".join(shown.stderr.split())
+    assert "inside the set that was refined, name it: --dataset SET" in " ".join(shown.stderr.split())
     shutil.copytree(drawn_folder(), tmp_path / "there" / "faces")  # beside the refined file, as it was written
     shown = CliRunner().invoke(app, ["show", "../a.parquet", "--duplicates"])
     assert "Pictures compared: 64 of 64" in shown.stderr
