@@ -177,12 +177,14 @@ def _of_file(
     from fercleaner.results import parquet
 
     from .console import note
-    from .export import pictures_of
+    from .export import WHOLE, pictures_of
 
     refined = parquet.load(file)
     if dataset is None:
         columns = by.of(refined, None, set_options)
         inside = pictures_of(refined)
+        if inside is None and refined.metadata.get("boxed"):
+            note(WHOLE)
         if inside is None and not refined.paths.astype(bool).any():
             note("The refined file names no pictures: the page has none. Name its set: --dataset SET.")
         return refined, Material(samples=inside, root=file.parent, columns=columns)

@@ -18,9 +18,12 @@ from .search import SearchOptions
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
+    from fercleaner.datasets.options import ReadOptions
     from fercleaner.methods.base import Method
     from fercleaner.review.decisions import Decisions
 
+#: Part of the labels flagged beyond which the flags themselves are in doubt: the noisiest real set has .28.
+FLAGGED_MOST = 0.4
 #: Endings of a refined file.
 ENDINGS = (".parquet", ".pq")
 
@@ -130,7 +133,8 @@ def refine(
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
-        samples, people = _annotated(samples, annotators)
+        said_of_labels = set_options.of_labels() if {"--classes", "--alias"} & set(set_options.named) else None
+        samples, people = _annotated(samples, annotators, said_of_labels)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
     if wild and balanced_by_hand(samples.given):
         note(
@@ -257,20 +261,27 @@ def _tell(refined: RefinedSet, target: Path, trial: str) -> None:
             "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
             f"size. Which of the two: {trial}"
         )
+    if flagged > FLAGGED_MOST * labeled:
+        note(
+            f"{share(flagged, labeled)} labels are flagged: as many are wrong, or this evidence does not tell the "
+            f"classes apart, and the flags mean nothing. Which of the two: {trial}"
+        )
     note(
         f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "
         f"changed {share(changed, labeled)}.\nNext: {words('fercleaner', 'show', target)}"
     )
 
 
-def _annotated(samples: Samples, file: Path) -> tuple[Samples, Callable[[Any], dict[str, Any]]]:
+def _annotated(
+    samples: Samples, file: Path, options: ReadOptions | None
+) -> tuple[Samples, Callable[[Any], dict[str, Any]]]:
     """Return the samples with what several people say as given labels, and what reports on them by a run's answer."""
     from fercleaner.datasets.annotators import annotated, read_annotations
     from fercleaner.noise.annotators import report
 
     from .console import note, share
 
-    annotations = read_annotations(file, samples)
+    annotations = read_annotations(file, samples, options)
     started, found = annotated(samples, annotations)
     note(
         f"Annotators: {len(annotations.face):,} labels by {len(annotations.people):,} people; "
