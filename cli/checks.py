@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +37,16 @@ def apart(out: Path, *given: Any) -> None:
                 text = str(item)
                 after = [text.split(sign, 1)[-1] for sign in "=:"]
                 check_apart(out, dict.fromkeys([text, *after, *(part.split(",")[0] for part in after)]))
+
+
+def words_of(options: Mapping[str, Any]) -> list[str]:
+    """Return options by name as words of a command line: lists repeated, True bare, None, False and [] left out."""
+    words = list[str]()
+    for name, value in options.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None and item is not False:
+                words += [name] if item is True else [name, str(item)]
+    return words
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

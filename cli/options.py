@@ -29,6 +29,7 @@ from .checks import (
     view_files,
     vote_rules,
     weights_of,
+    words_of,
 )
 from .evidence import Known, from_shards, read_beside
 
@@ -207,16 +208,10 @@ class SetOptions:
         """The options that were given another value than their default, as the user writes them."""
         return [option_name(f.name) for f in fields(self) if getattr(self, f.name) not in (f.default, [])]
 
-    def again(self, dataset: Path) -> str:
-        """Return the set and these options as words of a command line, for another command on the same set."""
-        words = [str(dataset)]
-        for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if option_name(name) not in self.named:
-                continue
-            for item in value if isinstance(value, list) else [value]:
-                words += [option_name(name)] if item is True else [option_name(name), str(item)]
-        return shlex.join(words)
+    def again(self, dataset: Path, *more: str) -> str:
+        """Return the set, these options and more words as a command line, for another command on the same set."""
+        given = {option_name(field.name): getattr(self, field.name) for field in fields(self)}
+        return shlex.join([str(dataset), *words_of({name: given[name] for name in self.named}), *more])
 
     def open(self, dataset: Path) -> Opened:
         """Read the set and make ready what its evidence comes from.

@@ -169,6 +169,8 @@ def gather_for(
     """Compute once what any of `methods` asks for; `evidence_for` gives each its own part."""
     check_given(samples, sources, resources)
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
+    if resources.searcher is not None and "neighbors" not in wanted:
+        raise InputError(f"{methods[0].name} looks at no neighbors: there is nothing to search in parts.")
     _check_names(sources)  # before the first picture is read
     encoders = mirror_encoders(sources) if "posteriors" in wanted else ()
     sources, landmarks, views = _seen(samples, sources, resources, callbacks)
