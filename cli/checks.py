@@ -237,6 +237,6 @@ def host_and_port(text: str, option: str) -> tuple[str, int]:
     from fercleaner.core.errors import InputError
 
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    if not host or "/" in host or not port.isdecimal() or int(port) > 65535:
         raise InputError(f"{option} {text}: expected HOST:PORT, such as 127.0.0.1:8443.")
     return host.strip("[]"), int(port)

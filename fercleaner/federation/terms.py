@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -236,15 +236,26 @@ def agree(hellos: Sequence[Hello], settings: Settings) -> Terms:
     return terms
 
 
+def check_together(first: Hello, other: Hello, settings: Settings) -> None:
+    """Raise SiteError where two sites cannot be in one federation, however few faces they have."""
+    agree([first, other], replace(settings, least_faces=1, aggregate=ROBUST))
+
+
+def check_classes(site: str, classes: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise SiteError, which names the site, where it has other classes than the federation."""
+    more, less = sorted(set(classes) - set(wanted)), sorted(set(wanted) - set(classes))
+    if more or less:
+        differs = [f"it has {', '.join(more)} besides"] * bool(more) + [f"it lacks {', '.join(less)}"] * bool(less)
+        unlabeled = f" ({more[0]}= leaves such faces without a label)" if more else ""
+        raise SiteError(
+            f"Site '{site}' has another class set than the federation: {', and '.join(differs)}. Read its set with "
+            f"--classes {','.join(wanted)}, and map names with --alias X=Y{unlabeled}."
+        )
+
+
 def check_site(hello: Hello, terms: Terms) -> None:
     """Raise SiteError where a site has other classes or views than the federation."""
-    if hello.classes != terms.classes:
-        more = ", ".join(sorted(set(hello.classes) - set(terms.classes))) or "none"
-        less = ", ".join(sorted(set(terms.classes) - set(hello.classes))) or "none"
-        raise SiteError(
-            f"Site '{hello.site}' has another class set: it alone has {more}; it lacks {less}. Read its set with "
-            f"--classes {','.join(terms.classes)}, or map names with --alias X=Y."
-        )
+    check_classes(hello.site, hello.classes, terms.classes)
     have = {name: (width, encoder) for name, width, encoder in hello.views}
     want = {name: (width, encoder) for name, width, encoder in terms.views}
     if set(have) != set(want):
@@ -259,6 +270,10 @@ def check_site(hello: Hello, terms: Terms) -> None:
             )
         if encoder != want[name][1]:
             raise SiteError(
-                f"Site '{hello.site}': view '{name}' comes from another encoder ({encoder}) than the federation's "
-                f"({want[name][1]}). Use the same encoder, weights and version of fercleaner."
+                f"Site '{hello.site}': view '{name}' comes from another encoder ({_source(encoder)}) than the "
+                f"federation's ({_source(want[name][1])}). Use the same encoder, weights and version of fercleaner."
             )
+
+
+def _source(encoder: str) -> str:
+    return "none: a file of --view" if encoder == OWN_VECTORS else encoder

@@ -81,7 +81,7 @@ def test_a_site_says_once_what_it_waits_for(tmp_path):
     here = sites()[0]
     here.callbacks = Callbacks(note=said.append)
     take_part(here, Link(run, "one", 5), MessageLog(tmp_path / "log"), poll=0.0)
-    assert said == ["1 of 3 sites have joined; the others are waited for."]
+    assert said == ["1 of 3 sites have joined ('one'); the others are waited for."]
 
 
 def test_a_site_that_never_fetches_the_last_heads_does_not_hold_the_coordinator(three):
