@@ -208,10 +208,10 @@ class SetOptions:
         """The options that were given another value than their default, as the user writes them."""
         return [option_name(f.name) for f in fields(self) if getattr(self, f.name) not in (f.default, [])]
 
-    def again(self, dataset: Path, *more: str) -> str:
-        """Return the set, these options and more words as a command line, for another command on the same set."""
+    def again(self, dataset: Path, *more: str, but: str = "") -> str:
+        """Return the set, these options but one, and more words as a command line, for another command on the set."""
         given = {option_name(field.name): getattr(self, field.name) for field in fields(self)}
-        return shlex.join([str(dataset), *words_of({name: given[name] for name in self.named}), *more])
+        return shlex.join([str(dataset), *words_of({name: given[name] for name in self.named if name != but}), *more])
 
     def open(self, dataset: Path) -> Opened:
         """Read the set and make ready what its evidence comes from.
@@ -253,7 +253,9 @@ class SetOptions:
         encoders = [self._encoder(tag, weights.get(tag), framing) for tag in tags]
         cache = None if self.no_cache else FeatureCache(self.cache)
         if self.features is not None:
-            samples, cache = from_shards(self.features, dataset, samples, encoders, detector)
+            samples, cache = from_shards(
+                self.features, self.again(dataset, but="--features"), samples, encoders, detector
+            )
         return Opened(
             samples,
             Sources(

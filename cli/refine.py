@@ -189,7 +189,7 @@ def _search_shard(
     text: str, dataset: Path, method: Method, set_options: SetOptions, search_options: SearchOptions
 ) -> dict[str, Any]:
     """Search one part of a set's neighbors; return which, and how many faces it has searched and others have yet to."""
-    from fercleaner.core.errors import InputError
+    from fercleaner.core.errors import InputError, StoreError
     from fercleaner.extraction.shards import Shard
     from fercleaner.pipeline.refine import search_neighbors
 
@@ -201,9 +201,12 @@ def _search_shard(
         raise InputError("--shard is one part, and --engine ray does all of them. Leave one out.")
     shard = Shard.parse(text)
     samples, sources, resources = set_options.open(dataset)
-    with progress_callbacks() as callbacks, search_options.searching(resources, shard) as resources:
-        search_neighbors(samples, method, sources, resources, callbacks)
-        done: Any = resources.searcher
+    try:
+        with progress_callbacks() as callbacks, search_options.searching(resources, shard) as resources:
+            search_neighbors(samples, method, sources, resources, callbacks)
+    except StoreError as error:
+        raise StoreError(f"Part {shard}: {error}") from error
+    done: Any = resources.searcher
     return {"shard": str(shard), "neighbors": search_options.neighbors, "searched": done.found, "missing": done.missing}
 
 
