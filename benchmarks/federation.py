@@ -310,7 +310,8 @@ def main(arguments: Sequence[str] | None) -> None:
                 + f"; way {entry['way']:.2f}, worst site {entry['gain_of_worst_site']:+.3f}, least gain "
                 f"{entry['least_gain']:+.3f}, correct changed {entry['correct_changed_more']:+.3f}"
             )
-            write_json(args.out, {"faces": args.faces, "half": args.half, "entries": entries, **stamp()})
+            terms = {"rounds": settings.rounds, "columns": settings.columns}
+            write_json(args.out, {"faces": args.faces, "half": args.half, **terms, "entries": entries, **stamp()})
 
 
 if __name__ == "__main__":
