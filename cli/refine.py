@@ -111,7 +111,7 @@ def refine(
     from fercleaner.pipeline.memory import held
     from fercleaner.results import parquet
 
-    from .console import note, print_json, progress_callbacks
+    from .console import note, progress_callbacks
 
     if precision is not None and not 0 < precision < 1:
         raise typer.BadParameter(f"{precision:g} is not above 0 and below 1.", param_hint="'--precision'")
@@ -121,17 +121,13 @@ def refine(
     search_options.check(dataset, set_options)
     rule = methods.build(method, pairs(settings, "--set"))
     if shard is not None:
-        if memory is not None:
-            raise typer.BadParameter("what a part needs was not measured. Leave it out.", param_hint="'--memory'")
         last: dict[str, Any] = {"--precision": precision, "--learn-from": learn_from, "--decisions": decisions}
         last |= {"--annotators": annotators, "--out": out, "--force": force}
+        if memory is not None:
+            raise typer.BadParameter("what a part needs was not measured. Leave it out.", param_hint="'--memory'")
         done = _search_shard(shard, dataset, rule, set_options, search_options)
         chosen = words_of({"--method": method, "--set": settings}) + search_options.words
-        unused = [name for name, value in last.items() if words_of({name: value})]
-        _tell_shard(done, unused, f"fercleaner refine {set_options.again(dataset, *chosen, *words_of(last))}")
-        if json_:
-            print_json(done)
-        return
+        return _tell_shard(done, last, set_options.again(dataset, *chosen, *words_of(last)), json_)
     check_writable(target, force)
     allowed = _allowed(memory, rule, precision)
     samples, sources, resources = set_options.open(dataset)
@@ -210,11 +206,11 @@ def _search_shard(
     return {"shard": str(shard), "neighbors": search_options.neighbors, "searched": done.found, "missing": done.missing}
 
 
-def _tell_shard(done: dict[str, Any], unused: list[str], again: str) -> None:
-    """Say what is done and what others have still to do, which options wait for the last run, and that run."""
-    from .console import note
+def _tell_shard(done: dict[str, Any], last: dict[str, Any], again: str, as_json: bool) -> None:
+    """Say what is done and what others have still to do, which options count in the last run alone, and that run."""
+    from .console import note, print_json
 
-    if unused:
+    if unused := [name for name, value in last.items() if words_of({name: value})]:
         note(f"A part holds neighbors alone: {', '.join(unused)} change nothing here, and count in the last run.")
     left = (
         f"{done['missing']:,} are missing yet: other parts. Faces in groups that are found then are searched once "
@@ -222,8 +218,10 @@ def _tell_shard(done: dict[str, Any], unused: list[str], again: str) -> None:
     )
     note(
         f"Part {done['shard']}: neighbors of {done['searched']:,} faces searched, over all views. "
-        f"{left if done['missing'] else 'All are there.'}\nNext: {again}"
+        f"{left if done['missing'] else 'All are there.'}\nNext: fercleaner refine {again}"
     )
+    if as_json:
+        print_json(done)
 
 
 def _allowed(memory: str | None, method: Method, precision: float | None) -> int | None:

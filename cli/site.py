@@ -64,7 +64,7 @@ def site(
     from fercleaner.federation.messages import MessageLog
     from fercleaner.federation.participant import Participant, rehearsed
     from fercleaner.federation.secure import check_installed
-    from fercleaner.federation.terms import Conditions, check_classes
+    from fercleaner.federation.terms import Conditions, check_same_classes
     from fercleaner.results import parquet
 
     from .console import note, progress_callbacks, share, size, words
@@ -86,7 +86,7 @@ def site(
     classes = () if link is None else knock(link.key.site, link, conditions)
     samples, sources, resources = set_options.open(dataset)
     if link is not None and classes:  # before vectors are computed
-        check_classes(link.key.site, samples.classes, classes)
+        check_same_classes(link.key.site, samples.classes, classes)
     samples = samples.replacing(site=None)
     log = MessageLog(target.with_name(f"{target.name}.messages"))
     with progress_callbacks() as callbacks:

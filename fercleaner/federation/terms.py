@@ -243,7 +243,7 @@ def check_together(first: Hello, other: Hello, settings: Settings) -> None:
     agree([first, other], replace(settings, least_faces=1, aggregate=ROBUST))
 
 
-def check_classes(site: str, classes: Sequence[str], wanted: Sequence[str]) -> None:
+def check_same_classes(site: str, classes: Sequence[str], wanted: Sequence[str]) -> None:
     """Raise SiteError, which names the site, where it has other classes than the federation."""
     more, less = sorted(set(classes) - set(wanted)), sorted(set(wanted) - set(classes))
     if more or less:
@@ -257,7 +257,7 @@ def check_classes(site: str, classes: Sequence[str], wanted: Sequence[str]) -> N
 
 def check_site(hello: Hello, terms: Terms) -> None:
     """Raise SiteError where a site has other classes or views than the federation."""
-    check_classes(hello.site, hello.classes, terms.classes)
+    check_same_classes(hello.site, hello.classes, terms.classes)
     have = {name: (width, encoder) for name, width, encoder in hello.views}
     want = {name: (width, encoder) for name, width, encoder in terms.views}
     if set(have) != set(want):
