@@ -304,6 +304,7 @@ def main(arguments: Sequence[str] | None) -> None:
                 if args.lies:
                     entry["secure_lies"] = [lied(context, masked, how) for how in LIES]
             entries.append(entry)
+            entries.sort(key=lambda one: (one["seed"], one["alpha"]))
             tell(
                 f"alpha {alpha:g}, seed {seed}: "
                 + ", ".join(f"{rule} {area:.3f}" for rule, area in entry["mean_ap"].items())
