@@ -17,9 +17,10 @@ from fercleaner.evaluation.metrics import average_precision
 from fercleaner.methods import build as build_method
 from fercleaner.methods import contract
 from fercleaner.methods.base import keep_given, leading
-from fercleaner.methods.consensus.consensus import Consensus, Reader, deals, surest_stay
+from fercleaner.methods.consensus.consensus import Consensus, deals, surest_stay
 from fercleaner.methods.consensus.experts import KernelHead, fit_stack
 from fercleaner.methods.consensus.noise_models import Labels, Noise, measured_noise
+from fercleaner.methods.consensus.reader import Reader
 from fercleaner.methods.generated import make_evidence
 from fercleaner.noise.class_priors import base_rates, pooled_priors
 from fercleaner.noise.label_model import class_frequencies
