@@ -57,10 +57,11 @@ class Reader:
             rates = pooled_priors(source.frequencies, rates, float(source.near.max(initial=0.0)))
         return np.log(pooled_priors(prior, rates, self.noise.explained**TRUST))
 
-    def read(self, own: Doubles, joined: Doubles, noise: Noise) -> Doubles:
+    def read(self, own: Doubles, joined: Doubles, noise: Noise, sure: float = 1.0) -> Doubles:
         """Return the refined distributions, shape of `joined` (N, ..., C).
 
-        `own` are joined ratios in which no label of the face's fold took part, `joined` those to read.
+        `own` are joined ratios in which no label of the face's fold took part, `joined` those to read; by `sure` in
+        [0, 1] experts far from their home may overrule labels.
         """
         labels, near = self.labels, self.near
         shape = (len(near), *([1] * (joined.ndim - 1)))
@@ -69,14 +70,14 @@ class Reader:
         start = self.log_frequencies()
         logits = self._beside(start + joined, joined)
         read = systematic(self._beside(start + own, own), logits, labels, power)
-        read = (near + (1 - near) * shared).reshape(shape) * read
+        read = (near + (1 - near) * sure * shared).reshape(shape) * read
         for share, model in noise.models if hit > 0 else ():
             votes = self._beside(model.logits(own), own)
             other = self._beside(model.logits(joined), joined)
-            read += ((1 - near) * hit * share).reshape(shape) * at_random(votes, other, labels, model.transition)
+            read += ((1 - near) * sure * hit * share).reshape(shape) * at_random(votes, other, labels, model.transition)
         kept = labels.given.reshape(*shape[:-1], -1)
         stays = np.where(kept.sum(-1, keepdims=True) > 0, kept, softmax(logits))
-        result: Doubles = read + ((1 - near) * left).reshape(shape) * stays
+        result: Doubles = read + ((1 - near) * (1 - sure * (1 - left))).reshape(shape) * stays
         return result
 
     def _beside(self, logits: Doubles, joined: Doubles) -> Doubles:
