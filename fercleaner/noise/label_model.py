@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.arrays import Bools, Doubles
+from ..core.arrays import Doubles
 from ..core.numeric import bounded_minimum, normalized, softmax
 
 #: Sharpness values tried, evenly spaced in the logarithm.
@@ -139,7 +139,7 @@ def expected_transition(rows: Doubles, given: Doubles, prior: Doubles) -> Double
     return normalized(rows.T @ given + SPREAD_FACES * prior)
 
 
-def right_most_often(transition: Doubles, named: Bools) -> Doubles:
+def right_most_often(transition: Doubles, given: Doubles) -> Doubles:
     """Return the transition matrix (C, C) nearest to one, T, in which no wrong label is likelier than the right one.
 
     Where a class has T[c, d] > T[c, c], the largest of them and T[c, c] become their mean, as many as it takes: the
@@ -149,11 +149,11 @@ def right_most_often(transition: Doubles, named: Bools) -> Doubles:
     Parameters
     ----------
     transition : (C, C) float64
-    named : (C,) bool
-        Classes that a label names; rows of the others stay as they are.
+    given : (N, C) float64
+        Labels; rows of classes that none of them names stay as they are.
     """
     result = transition.copy()
-    for c in np.flatnonzero(named):
+    for c in np.flatnonzero(given.sum(0)):
         row, pooled = result[c], [c]
         for d in np.argsort(-row, kind="stable"):
             if row[d] <= row[pooled].mean():

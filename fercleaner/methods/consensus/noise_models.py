@@ -191,7 +191,7 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
         true = LabelModel(transition, sharpness).posterior(rows, given)
         counts = true.T @ given + pseudo
         if shape == BY_CLASS:
-            transition = right_most_often(normalized(counts), given.any(0))
+            transition = right_most_often(normalized(counts), given)
         elif shape == EVEN:
             transition = one_rate(1 - float(np.trace(counts) / counts.sum()))
         wanted = (true.mean(0) + RIGHT_SHARE * known) / (1 + RIGHT_SHARE)
@@ -223,7 +223,7 @@ def systematic(own: Doubles, logits: Doubles, labels: Labels, power: Doubles) ->
     """
     votes, rows = softmax(own), softmax(logits)
     given = labels.given[labels.rows]
-    found = right_most_often(expected_transition(votes[labels.rows], given, labels.prior), given.any(0))
+    found = right_most_often(expected_transition(votes[labels.rows], given, labels.prior), given)
     read = _read(votes, rows, labels, found, fitted=False)
     if (power == 1).all():
         return read
