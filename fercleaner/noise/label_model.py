@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.arrays import Doubles
+from ..core.arrays import Bools, Doubles
 from ..core.numeric import bounded_minimum, normalized, softmax
 
 #: Sharpness values tried, evenly spaced in the logarithm.
