@@ -17,9 +17,11 @@ from fercleaner.evaluation.metrics import average_precision
 from fercleaner.methods import build as build_method
 from fercleaner.methods import contract
 from fercleaner.methods.base import keep_given, leading
-from fercleaner.methods.consensus.consensus import Consensus, Reader, deals, surest_stay
+from fercleaner.methods.consensus import consensus
+from fercleaner.methods.consensus.consensus import Consensus, deals, surest_stay
 from fercleaner.methods.consensus.experts import KernelHead, fit_stack
 from fercleaner.methods.consensus.noise_models import Labels, Noise, measured_noise
+from fercleaner.methods.consensus.reader import Reader
 from fercleaner.methods.generated import make_evidence
 from fercleaner.noise.class_priors import base_rates, pooled_priors
 from fercleaner.noise.label_model import class_frequencies
@@ -217,17 +219,45 @@ def test_a_class_that_the_second_round_empties_is_judged_by_the_first(monkeypatc
     evidence, _, _ = crowd(3, n=300, flips=0.1)
     first, read, calls = run(evidence, rounds=1), Reader.read, []
 
-    def forgetful(self, own, joined, noise):
+    def forgetful(self, own, joined, noise, sure=1.0):
         calls.append(len(calls))
-        answer = read(self, own, joined, noise)
-        return answer if len(calls) % 3 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
+        answer = read(self, own, joined, noise, sure)
+        return answer if len(calls) % 4 != 3 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
 
     monkeypatch.setattr(Reader, "read", forgetful)
     second = run(evidence)
-    assert len(calls) == 12  # three readings in each of four deals
+    assert len(calls) == 16  # four readings in each of four deals
     labels = evidence.samples.given.argmax(1)
     np.testing.assert_allclose(second.distribution[labels == 0], first.distribution[labels == 0], atol=1e-6)
     assert (second.label[labels > 0] > 0).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_right_labels_stay_where_few_faces_leave_heads_weak(seed, monkeypatch):
+    """150 faces, six classes, 30 columns that hardly tell them apart: without proof a label in twenty would change."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(150) % 6
+    values = 0.5 * rng.normal(size=(6, 30))[truth] + rng.normal(size=(150, 30))
+    evidence = seen_as(make_samples(np.eye(6)[truth]), values)
+    refined = run(evidence)
+    assert (refined.label == truth).all()
+    assert not refined.flagged.any()
+    assert any("Refined labels are believed by" in note for note in refined.notes)
+    monkeypatch.setattr(consensus, "verified", lambda gained: 1.0)
+    assert (run(evidence).label != truth).mean() >= 0.05
+
+
+def test_what_is_learned_from_mended_labels_predicts_labels_left_out_better():
+    """A quarter of the labels flipped: the gain is above zero, and nothing is told of doubt."""
+    evidence, truth, _ = crowd(3, n=400)
+    refined = run(evidence)
+    assert not any("Refined labels are believed by" in note for note in refined.notes)
+    assert (refined.label == truth).mean() > (evidence.samples.label == truth).mean() + 0.05
+
+
+@pytest.mark.parametrize(("gained", "expected"), [(-0.1, 0), (-0.04, 0), (-0.03, 0.5), (-0.02, 1), (0.3, 1)])
+def test_belief_in_refined_labels_by_hand(gained, expected):
+    assert consensus.verified(gained) == pytest.approx(expected)
 
 
 def test_a_label_leads_by_the_least_share():

@@ -26,6 +26,7 @@ from fercleaner.noise.label_model import (
     log_ratio,
     mean_vote,
     reliance,
+    right_most_often,
 )
 
 FEW = settings(max_examples=20, deadline=None)
@@ -211,3 +212,24 @@ def test_chance_by_hand():
         oracles_consensus.chance(given, class_frequencies(given))
     )
     assert chance(np.eye(2)[[0, 0]], class_frequencies(np.eye(2)[[0, 0]])) == pytest.approx(0, abs=1e-6)
+
+
+def test_no_wrong_label_is_likelier_than_the_right_one_by_hand():
+    matrix = np.array([[0.2, 0.5, 0.3, 0], [0.1, 0.6, 0.2, 0.1], [0.4, 0.3, 0.1, 0.2], [0, 0, 0.55, 0.45]])
+    expected = [[0.35, 0.35, 0.3, 0], [0.1, 0.6, 0.2, 0.1], [0.8 / 3, 0.8 / 3, 0.8 / 3, 0.2], [0, 0, 0.5, 0.5]]
+    np.testing.assert_allclose(right_most_often(matrix, np.eye(4)), expected)
+    np.testing.assert_allclose(right_most_often(matrix, np.eye(4)[[1, 2]])[[0, 3]], matrix[[0, 3]])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_such_rows_are_the_likeliest_for_the_same_counts(seed):
+    """No row drawn at random whose right label is likeliest has a greater likelihood."""
+    rng = np.random.default_rng(seed)
+    row = rng.dirichlet(np.ones(5), 5)
+    found = right_most_often(row, np.eye(5))
+    np.testing.assert_allclose(found, oracles_consensus.right_most_often(row.tolist(), [True] * 5))
+    assert (found.max(1) <= np.diag(found) + 1e-12).all()
+    for c in range(5):
+        others = rng.dirichlet(np.ones(5), 20000)
+        allowed = others[others[:, c] >= others.max(1)]
+        assert (np.log(allowed) @ row[c]).max() <= np.log(found[c]) @ row[c] + 1e-9

@@ -86,6 +86,27 @@ def posterior(row, label, matrix):
     return shares(result) if sum(result) > 0 else list(row)
 
 
+def right_most_often(matrix, named):
+    """Rows in which no entry is above the diagonal's: as few of them as can share its value do."""
+    c, result = len(matrix), []
+    for a, row in enumerate(matrix):
+        row = list(row)
+        if named[a]:
+            others = sorted((d for d in range(c) if d != a), key=lambda d: -row[d])
+            for count in range(c):
+                pool = [a, *others[:count]]
+                mean = sum(row[d] for d in pool) / len(pool)
+                if all(row[d] <= mean for d in others[count:]):
+                    break
+            row = [mean if d in pool else row[d] for d in range(c)]
+        result.append(row)
+    return result
+
+
+def named(given, rows):
+    return [any(given[j][d] > 0 for j in range(len(given)) if rows[j]) for d in range(len(given[0]))]
+
+
 def systematic(own, logits, given, rows, prior, power):
     """Labels beside logits by the matrix counted on `own`."""
     c = len(prior)
@@ -96,7 +117,7 @@ def systematic(own, logits, given, rows, prior, power):
             for a in range(c):
                 for d in range(c):
                     counts[a][d] += vote[a] * given[j][d]
-    matrix = [shares(row) for row in counts]
+    matrix = right_most_often([shares(row) for row in counts], named(given, rows))
     result = []
     for i in range(len(own)):
         vote = softmax(logits[i])
@@ -130,7 +151,7 @@ def fit_random(ratios, given, prior, shape):
                 for d in range(c):
                     counts[a][d] += true[a] * label[d]
         if shape == "by class":
-            matrix = [shares(row) for row in counts]
+            matrix = right_most_often([shares(row) for row in counts], named(given, [True] * n))
         if shape == "even":
             matrix = one_rate(1 - sum(counts[a][a] for a in range(c)) / sum(map(sum, counts)))
         bias = [

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.arrays import Bools, Doubles, Ints
 from ...core.numeric import normalized, softmax
-from ...noise.label_model import LabelModel, chance, expected_transition, explained
+from ...noise.label_model import LabelModel, chance, expected_transition, explained, right_most_often
 from ...noise.sites import Sites
 
 #: Shapes of a transition matrix: one row for each class, one rate for all, labels as good as right.
@@ -123,6 +123,13 @@ class Noise:
         shapes = zip(self.models, (BY_CLASS, EVEN), strict=True)
         return replace(self, models=tuple((w, fit_random(joined, labels, s)) for (w, _), s in shapes))
 
+    def gained(self, after: Noise, labels: Labels) -> float:
+        """Return by how much likelier labels are under the models of `after`, as a share of their entropy."""
+        entropy = -float((labels.prior * np.log(labels.prior)).sum()) * int(labels.rows.sum())
+        pairs = zip(self.models, after.models, strict=True)
+        more = sum(weight * (new.likelihood - old.likelihood) for (weight, old), (_, new) in pairs)
+        return more / max(entropy, 1e-12)
+
 
 def measured_noise(joined: Doubles, labels: Labels) -> Noise:
     """Return what the noise looks like, from joined log-likelihood ratios (N, C).
@@ -157,12 +164,13 @@ def _ramp(value: float, limits: tuple[float, float]) -> float:
 def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
     """Fit b, s and T together by maximum likelihood of the given labels, from joined log-likelihood ratios (N, C).
 
-    Generalized EM: with r the posteriors of the true classes, T becomes what r and labels count, with a weak Dirichlet
-    prior towards the identity; b moves until softmax(b + s L) has the frequencies of r, s by Newton's rule. With
-    `shape` `EVEN` there is one rate for all, T[c, d] = e / (K - 1) for d another of the K classes that occur, e the
-    share of labels counted off the diagonal; with `RIGHT` e is `LEAST_RANDOM` and not fitted. b starts from what is
-    known of the true frequencies (`Labels.start`) and is held to it by `RIGHT_SHARE` of the faces: where flips made a
-    rare class frequent, labels leave open which of two classes it is, and EM stays near its start.
+    Generalized EM: with r the posteriors of the true classes, T becomes what r and labels count, with a weak
+    Dirichlet prior towards the identity and no wrong label likelier than the right one
+    (`label_model.right_most_often`); b moves until softmax(b + s L) has the frequencies of r, s by Newton's rule.
+    With `shape` `EVEN` there is one rate for all, T[c, d] = e / (K - 1) for d another of the K classes that occur,
+    e the share of labels counted off the diagonal; with `RIGHT` e is `LEAST_RANDOM` and not fitted. b starts from
+    what is known of the true frequencies (`Labels.start`) and is held to it by `RIGHT_SHARE` of the faces: where
+    flips made a rare class frequent, labels leave open which of two classes it is, and EM stays near its start.
 
     Cost: O(40 M C^2).
     """
@@ -183,7 +191,7 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
         true = LabelModel(transition, sharpness).posterior(rows, given)
         counts = true.T @ given + pseudo
         if shape == BY_CLASS:
-            transition = normalized(counts)
+            transition = right_most_often(normalized(counts), given)
         elif shape == EVEN:
             transition = one_rate(1 - float(np.trace(counts) / counts.sum()))
         wanted = (true.mean(0) + RIGHT_SHARE * known) / (1 + RIGHT_SHARE)
@@ -200,8 +208,9 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
 def systematic(own: Doubles, logits: Doubles, labels: Labels, power: Doubles) -> Doubles:
     """Return P(true | face, label) under noise that annotators share and that follows the face, shape of `logits`.
 
-    With v = softmax(logits): r ~ v T[:, label], T the labels found where a class is voted
-    (`label_model.expected_transition`): where experts contradict a label, they are believed.
+    With v = softmax(logits): r ~ v T[:, label], T the labels found where a class is voted, none of them more often than
+    the class itself (`label_model.expected_transition`, `right_most_often`): where experts contradict a label, they are
+    believed.
 
     Parameters
     ----------
@@ -213,8 +222,9 @@ def systematic(own: Doubles, logits: Doubles, labels: Labels, power: Doubles) ->
         Of each label; below 1 where a source is believed whose own annotators go wrong about the same faces.
     """
     votes, rows = softmax(own), softmax(logits)
-    pooled = expected_transition(votes[labels.rows], labels.given[labels.rows], labels.prior)
-    read = _read(votes, rows, labels, pooled, fitted=False)
+    given = labels.given[labels.rows]
+    found = right_most_often(expected_transition(votes[labels.rows], given, labels.prior), given)
+    read = _read(votes, rows, labels, found, fitted=False)
     if (power == 1).all():
         return read
     shape = power.reshape(len(rows), *([1] * (logits.ndim - 1)))
