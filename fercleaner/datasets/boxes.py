@@ -53,19 +53,30 @@ def boxes_of(table: Table, column: str | None) -> Floats | None:
 def check_edges(boxes: Floats, name: str) -> None:
     """Raise InputError where boxes (N, 4) that were read as top, left, right, bottom have another order of edges.
 
-    Boxes of faces are much alike in shape; edges in another order make them differ, or turn them inside out.
+    Boxes of faces are much alike in shape; edges in another order make them differ, or turn them inside out. Boxes that
+    are so in no order are left as they are, and 0 0 0 0 is no box.
     """
-    if len(boxes) < _COMPARED_FROM:
+    known = boxes[boxes.any(1)]
+    if len(known) < _COMPARED_FROM:
         return
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    sound = (width > 0) & (height > 0)
-    shapes = float(np.std(np.log(width[sound] / height[sound]))) if sound.any() else 0.0
-    if shapes > _SHAPES or sound.mean() < _SOUND:
+    left, top, right, bottom = known.T
+    area, shapes = _shapes(right - left, bottom - top)
+    others = _shapes(right - top, bottom - left), _shapes(right, bottom)  # left before top (or bottom, right); sizes
+    if any(
+        part >= _SOUND and other <= _SHAPES and (area < _SOUND or shapes > max(_SHAPES, 3 * other))
+        for part, other in others
+    ):
         raise InputError(
-            f"{name}: read as top, left, right, bottom, as ExpW has them, {int((~sound).sum()):,} of {len(boxes):,} "
-            f"boxes have no area, and the shapes of the others differ by {shapes:.0%}: are the edges in another order, "
-            "or width and height? Write them in ExpW's order."
+            f"{name}: read as top, left, right, bottom, as ExpW has them, {1 - area:.0%} of {len(known):,} boxes have "
+            f"no area, and the shapes of the others differ by {shapes:.0%}: are the edges in another order, or width "
+            "and height? Write them in ExpW's order."
         )
+
+
+def _shapes(width: Floats, height: Floats) -> tuple[float, float]:
+    """Return the part of the boxes that have an area, and the deviation of log(width / height) of these."""
+    sound = (width > 0) & (height > 0)
+    return float(sound.mean()), float(np.std(np.log(width[sound] / height[sound]))) if sound.any() else 0.0
 
 
 def _check_corners(boxes: Floats, name: str) -> None:
