@@ -23,7 +23,7 @@ from ..core.text import shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
-from .labels import resolve
+from .labels import MOST_CLASSES, resolve
 from .options import ReadOptions, split_name
 from .table import TABLE_SUFFIXES, listed, unreadable
 
@@ -297,8 +297,12 @@ def _first_with_several(folder: Path) -> tuple[Path, list[str]]:
 
 
 def _check_no_subjects(path: Path, names: list[str], options: ReadOptions) -> None:
-    """Raise InputError where folders are called by a letter or two, or a word for people, and a number: S005, AF01."""
-    if options.classes is None and len(names) > 1 and all(map(_SUBJECT.fullmatch, names)):
+    """Raise InputError where folders are called by a letter or two, or a word for people, and a number: S005, AF01.
+
+    So are more than `MOST_CLASSES` folders of which none is named after an expression.
+    """
+    many = len(names) > MOST_CLASSES and not options.alias and not any(map(is_class, names))
+    if options.classes is None and (many or (len(names) > 1 and all(map(_SUBJECT.fullmatch, names)))):
         raise InputError(
             f"{path}: its folders ({listed(names, 4)}) look like subjects or sequences, not classes, and every picture "
             "in them would have that label. Write a manifest (image,label,group), or, where they are the classes, name "

@@ -30,7 +30,7 @@ from .marks import check_label_marks, check_single, clean, is_minus_one, is_miss
 from .options import ReadOptions
 from .table import Where, listed, number
 
-#: More classes than this, of fewer faces each than that on average or none an expression, are another column.
+#: More classes than this, of fewer faces each than that on average, are no classes but another column.
 MOST_CLASSES, FACES_A_CLASS = 50, 3
 
 NO_LABEL = "no label"
@@ -337,13 +337,11 @@ def _follow(names: list[str], where: Where, rows: int) -> tuple[str, ...]:
             f"{where(0)}: neither this row nor any other has a label, so the class set is not known. Name it "
             "with --classes, such as --classes anger,disgust,fear,happiness,neutral,sadness,surprise"
         )
-    few = FACES_A_CLASS * len(set(names)) > rows
-    if len(set(names)) > MOST_CLASSES and (few or not any(map(is_expression, names))):
+    if len(set(names)) > MOST_CLASSES and FACES_A_CLASS * len(set(names)) > rows:
         raise InputError(
             f"{where(0)} and below: {len(set(names)):,} different labels on {rows:,} faces "
             f"({listed(sorted(set(names)), 4)}) "
-            f"{'are no classes.' if few else 'and none an expression: are these subjects or videos?'} Name the column "
-            "of labels with --column label=NAME, or the class set with --classes."
+            "are no classes. Name the column of labels with --column label=NAME, or the class set with --classes."
         )
     known = [name for name in names if is_expression(name)]
     if 2 * len(known) > len(names):
