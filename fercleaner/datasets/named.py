@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .folders import Pictures, check_file_names
 from .labels import resolve
-from .options import ReadOptions
+from .options import ReadOptions, split_name
 
 #: Naming schemes. KDEF's first letter is the session: both show the same subjects.
 SCHEMES = {
@@ -48,10 +49,27 @@ def scheme_of(files: list[str]) -> str | None:
     return None
 
 
+def in_classes(files: list[str], scheme: str) -> bool:
+    """Whether folders hold mostly one expression each, and not one subject: they are classes by whatever names."""
+    found = [
+        (os.path.dirname(file), match) for file in files if (match := SCHEMES[scheme].fullmatch(os.path.basename(file)))
+    ]
+
+    def alike(part: str) -> float:
+        """Return the share of pictures with the commonest value of `part` in their folder."""
+        held: dict[str, Counter[str]] = {}
+        for folder, match in found:
+            held.setdefault(folder, Counter())[match[part].upper()] += 1
+        return sum(max(values.values()) for values in held.values()) / len(found)
+
+    return len({folder for folder, _ in found}) > 1 and alike("label") > max(0.5, alike("subject"))
+
+
 def read(path: Path, options: ReadOptions) -> Samples:
     """Read labels and subjects (as groups) from file names; ids are paths from `path` with "/".
 
-    A picture whose name follows no scheme is unlabeled, and alone in its group.
+    Where all pictures lie in folders of splits, these are the splits. A picture whose name follows no scheme is
+    unlabeled, and alone in its group.
     """
     find = Pictures(path)
     files = find.under(path)
@@ -64,6 +82,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         )
     found = [SCHEMES[scheme].fullmatch(os.path.basename(file)) for file in files]
     paths = [os.path.join(path, file) for file in files]
+    splits = [split_name(file.split("/")[0]) if "/" in file else None for file in files]
 
     def where(i: int) -> str:
         return f"{path}: {shown(files[i])}"
@@ -79,6 +98,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         options=options,
         paths=paths,
         images=FileImages(paths),
+        split=[name or "" for name in splits] if all(splits) else None,
         group=[
             match["subject"].upper() if match else f"alone: {file}" for match, file in zip(found, files, strict=True)
         ],

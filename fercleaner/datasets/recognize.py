@@ -103,7 +103,8 @@ def _folder(path: Path) -> Recognized | None:
     if table is not None:
         others = [f"{s}{e}" for s in manifest.STEMS for e in manifest.SUFFIXES if (path / f"{s}{e}").is_file()][1:]
         return Recognized("manifest", f"found {table.name}" + (f"; not read: {', '.join(others)}" if others else ""))
-    if not any(map(folders.is_class, names)) and (scheme := named.scheme_of(folders.pictures_under(path))):
+    found = [] if any(map(folders.is_class, names)) else folders.pictures_under(path)
+    if (scheme := named.scheme_of(found)) and not named.in_classes(found, scheme):
         return Recognized("named", f"its pictures are called as those of {scheme} are")
     inside_one = next((name for name in names if rafdb.rafdb_list(path / name) is not None), None)
     if inside_one is not None:
