@@ -86,7 +86,9 @@ def check_names(
         taken = labels.classes[int(labels.index[i])]
         if canonical(name) != taken and is_expression(taken):
             pairs = ((whole_number(a), b) for a, b in zip(codes, names, strict=True))
-            said = {str(number): canonical(text) for number, text in pairs if number is not None and text}
+            said = {
+                str(number): canonical(text) for number, text in pairs if number is not None and not is_missing(text)
+            }
             each = " ".join(f"--alias {a}={b}" for a, b in sorted(said.items(), key=lambda pair: int(pair[0])))
             raise InputError(
                 f"{where(i)}: label {codes[i]} was taken for '{taken}', but the column '{shown(column)}' says "

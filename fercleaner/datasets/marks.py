@@ -124,7 +124,7 @@ def contradictions(first: Sequence[str], other: Sequence[str]) -> set[tuple[str,
 
     They agree where the one follows from the other (3 and "happy"), but not where both name expressions that differ.
     """
-    pairs = {(a, b) for a, b in zip(first, other, strict=True) if a and b}
+    pairs = {pair for pair in set(zip(first, other, strict=True)) if not any(map(is_missing, pair))}
     odd = {pair for pair in pairs if all(map(is_expression, pair)) and canonical(pair[0]) != canonical(pair[1])}
     if odd or len(pairs) <= min(len({a for a, _ in pairs}), len({b for _, b in pairs})):
         return odd

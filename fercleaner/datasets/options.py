@@ -119,7 +119,10 @@ class ReadOptions:
             if not Path(self.images).is_dir():
                 raise InputError(f"{self.images}: no such folder. --images names the folder where paths start.")
         object.__setattr__(self, "alias", {_plain(key): target for key, target in self.alias.items()})
-        texts = {"classes": self.classes or (), "alias": (*self.alias, *self.alias.values())}
+        texts = {
+            "classes": () if self.classes is None else tuple(self.classes),
+            "alias": (*self.alias, *self.alias.values()),
+        }
         texts["columns"] = tuple(name for name in self.columns.values() if name is not None)
         for name, values in texts.items():
             odd = [value for value in values if not isinstance(value, str)]
