@@ -81,6 +81,18 @@ def test_names_beside_codes_are_told_and_may_not_contradict_them(tmp_path: Path,
     assert len(fercleaner.read(file, classes=list(NAMES)).classes) == 7  # codes in this very order
 
 
+@pytest.mark.parametrize("mark", ["", "nan", "-"])
+def test_names_that_are_missing_beside_some_codes_say_nothing(tmp_path: Path, mark: str) -> None:
+    file = table(tmp_path, "image,label,emotion", "{i}.png,{code},{name}")
+    lines = file.read_text().splitlines()
+    lines[-3] = lines[-3].replace("neutral", mark)  # a face of code 4
+    file.write_text("\n".join(lines))
+    assert fercleaner.read(file).labeled.all()
+    named = fercleaner.read(file, alias=aliases(refused(file, classes=["fer2013"])))
+    assert [named.classes[k] for k in named.label[:7]] == list(NAMES)
+    assert named.labeled.all()
+
+
 def test_names_beside_codes_in_fer2013s_layout(tmp_path: Path) -> None:
     file = table(tmp_path, "id,emotion,emotion_name,pixels", f"x{{i}},{{code}},{{name}},{PIXELS}")
     message = refused(file)
@@ -165,6 +177,20 @@ def test_edges_of_boxes_in_another_order_are_refused(tmp_path: Path) -> None:
         assert "are the edges in another order, or width and height?" in refused(expw(tmp_path / str(k), order))
 
 
+def test_boxes_that_no_order_of_edges_makes_alike_are_read(tmp_path: Path) -> None:
+    file = expw(tmp_path / "empty", "{y} {x} {r} {b}") / "label.lst"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(f"a_{i}.jpg 0 0 0 0 0 22.9 {i % 7}\n" if i % 3 == 0 else lines[i] for i in range(40)))
+    assert len(fercleaner.read(tmp_path / "empty")) == 40
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(60):
+        x, y, height = (int(number) for number in rng.integers((0, 0, 40), (600, 400, 300)))
+        rows.append(f"a_{i}.jpg 0 {y} {x} {x + int(height * np.exp(rng.normal(0, 0.4)))} {y + height} 22.9 {i % 7}\n")
+    file.write_text("".join(rows))
+    assert len(fercleaner.read(tmp_path / "empty")) == 60
+
+
 @pytest.mark.parametrize(
     ("scheme", "names", "groups", "labels"),
     [
@@ -213,6 +239,34 @@ def test_a_picture_whose_name_says_nothing_is_unlabeled_and_class_folders_come_f
     assert fercleaner.datasets.recognize(tmp_path / "classes").layout == "folders"
 
 
+@pytest.mark.parametrize("above", [("",), ("train", "test")])
+def test_folders_of_one_expression_each_are_the_classes_whatever_pictures_are_called(
+    tmp_path: Path, above: tuple[str, ...]
+) -> None:
+    for k in range(10):
+        for code, said in enumerate(("AN", "HA", "SA")):
+            code = (code + (k == 0)) % 3  # some labels differ from the names
+            place = tmp_path / above[k % len(above)] / str(code) / f"AF{k + 1:02d}{said}S.JPG"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8)).save(place)
+    samples = fercleaner.read(tmp_path)
+    assert samples.classes == ("0", "1", "2")
+    assert [samples.classes[k] for k in samples.label] == [Path(name).parent.name for name in samples.ids.tolist()]
+    assert fercleaner.read(tmp_path, layout="named").classes == ("anger", "happiness", "sadness")
+
+
+def test_folders_of_splits_above_names_that_say_the_expression_are_splits(tmp_path: Path) -> None:
+    for k in range(10):
+        for said in ("AN", "HA", "SA"):
+            place = tmp_path / ("Training" if k < 7 else "Test") / f"AF{k + 1:02d}{said}S.JPG"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8)).save(place)
+    samples = fercleaner.read(tmp_path)
+    assert samples.classes == ("anger", "happiness", "sadness")
+    assert samples.split is not None
+    assert sorted(samples.split.tolist()) == ["test"] * 9 + ["train"] * 21
+
+
 def test_classes_in_the_one_folder_of_each_split(tmp_path: Path, caplog) -> None:
     for split, inside in (("Train", "Train_Aligned_Faces"), ("Val", "Val_Aligned_Faces_new")):
         for name in ("Angry", "Happy"):
@@ -233,8 +287,15 @@ def test_classes_in_the_one_folder_of_each_split(tmp_path: Path, caplog) -> None
 def test_folders_of_many_videos_are_no_classes(tmp_path: Path) -> None:
     for k in range(51):
         pictures(tmp_path / f"{k}-30-1280x720", 3)
-    assert "51 different labels" in (message := refused(tmp_path))
-    assert "none an expression: are these subjects or videos?" in message
+    assert "(51 in all)) look like subjects or sequences, not classes" in refused(tmp_path)
+    named = fercleaner.read(tmp_path, classes=[folder.name for folder in sorted(tmp_path.iterdir())])
+    assert named.labeled.all()
+    assert len(named.classes) == 51
+
+
+def test_codes_of_many_classes_in_a_column_of_labels_are_read(tmp_path: Path) -> None:
+    (tmp_path / "f2ed.csv").write_text("image,label\n" + "".join(f"{i}.png,{i % 54}\n" for i in range(540)))
+    assert fercleaner.read(tmp_path / "f2ed.csv").label[:60].tolist() == [i % 54 for i in range(60)]
 
 
 def test_classes_that_are_no_expressions_and_codes_of_no_set_are_told(tmp_path: Path) -> None:
@@ -297,5 +358,6 @@ def test_what_a_caller_says_of_labels_is_text(tmp_path: Path) -> None:
     file = table(tmp_path, "image,label", "{i}.png,{code}")
     named = fercleaner.read(file, alias=dict(enumerate(NAMES)))  # type: ignore[misc]
     assert named.classes == NAMES
+    assert fercleaner.read(file, classes=np.array(NAMES)).classes == NAMES  # type: ignore[arg-type]
     for options in ({"alias": {"0": 3}}, {"classes": ["a", 1]}, {"columns": {"label": 1}}, {"alias": {"0": None}}):
         assert "expected text" in refused(file, **options)
