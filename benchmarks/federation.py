@@ -304,13 +304,15 @@ def main(arguments: Sequence[str] | None) -> None:
                 if args.lies:
                     entry["secure_lies"] = [lied(context, masked, how) for how in LIES]
             entries.append(entry)
+            entries.sort(key=lambda one: (one["seed"], one["alpha"]))
             tell(
                 f"alpha {alpha:g}, seed {seed}: "
                 + ", ".join(f"{rule} {area:.3f}" for rule, area in entry["mean_ap"].items())
                 + f"; way {entry['way']:.2f}, worst site {entry['gain_of_worst_site']:+.3f}, least gain "
                 f"{entry['least_gain']:+.3f}, correct changed {entry['correct_changed_more']:+.3f}"
             )
-            write_json(args.out, {"faces": args.faces, "half": args.half, "entries": entries, **stamp()})
+            terms = {"rounds": settings.rounds, "columns": settings.columns}
+            write_json(args.out, {"faces": args.faces, "half": args.half, **terms, "entries": entries, **stamp()})
 
 
 if __name__ == "__main__":

@@ -172,7 +172,8 @@ def _message(error: Exception) -> str | None:
         return f"Error: {where}{error.strerror or error}."
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "Error: the system starts no more threads. Close other programs, or raise the limit (ulimit -u)."
-    if isinstance(error, MemoryError):
+    no_room = isinstance(error, ImportError) and "failed to map segment" in str(error)  # a library finds no memory
+    if no_room or isinstance(error, MemoryError):
         return "Error: out of memory. Close other programs, or refine the splits one by one: --split NAME."
     return None
 

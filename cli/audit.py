@@ -11,6 +11,7 @@ import typer
 from .checks import pairs, vote_rules
 from .options import METHOD, SetOptions, with_set_options
 from .refine import said, set_name
+from .search import SearchOptions
 
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
@@ -92,6 +93,7 @@ def audit(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the files.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     set_options: SetOptions,
+    search_options: SearchOptions,
 ) -> None:  # fmt: skip
     """Show a set and its labels as one page: what is wrong, what is ambiguous, why, and what else to mend.
 
@@ -119,6 +121,12 @@ def audit(
     for name in FILES if is_file else (*FILES, REFINED):
         set_options.check_apart(out / name, file, dataset, columns, truth)
     check_folder(out, force)
+    search_options.check(file, set_options)
+    if is_file and search_options.words:
+        raise InputError(
+            f"{' '.join(search_options.words)}: the page of a refined file needs no neighbors that are not in it. "
+            "Leave that out."
+        )
     if columns is not None and not by:
         raise InputError(f"--columns {columns}: name the columns to count by: --by COLUMN.")
     asked = By(tuple(by or ()), columns)
@@ -126,7 +134,7 @@ def audit(
         if is_file:
             refined, material = _of_file(file, dataset, asked, set_options, callbacks)
         else:
-            refined, material = _of_set(file, asked, (method, settings), set_options, callbacks)
+            refined, material = _of_set(file, asked, (method, settings), set_options, search_options, callbacks)
         material = replace(material, truth=_truth(truth, refined, set_options), min_votes=min_votes)
         made = make(refined, material, options, callbacks)
     page = made.write(out, overwrite=force)
@@ -177,12 +185,14 @@ def _of_file(
     from fercleaner.results import parquet
 
     from .console import note
-    from .export import pictures_of
+    from .export import WHOLE, pictures_of
 
     refined = parquet.load(file)
     if dataset is None:
         columns = by.of(refined, None, set_options)
         inside = pictures_of(refined)
+        if inside is None and refined.metadata.get("boxed"):
+            note(WHOLE)
         if inside is None and not refined.paths.astype(bool).any():
             note("The refined file names no pictures: the page has none. Name its set: --dataset SET.")
         return refined, Material(samples=inside, root=file.parent, columns=columns)
@@ -192,7 +202,12 @@ def _of_file(
 
 
 def _of_set(
-    dataset: Path, by: By, rule: tuple[str, list[str] | None], set_options: SetOptions, callbacks: Callbacks
+    dataset: Path,
+    by: By,
+    rule: tuple[str, list[str] | None],
+    set_options: SetOptions,
+    search_options: SearchOptions,
+    callbacks: Callbacks,
 ) -> tuple[RefinedSet, Material]:
     """Refine a set, and return beside the result all that it was refined by."""
     from fercleaner import methods
@@ -201,7 +216,8 @@ def _of_set(
     method = methods.build(rule[0], pairs(rule[1], "--set"))
     samples, sources, resources = set_options.open(dataset)
     columns = by.of(samples, dataset, set_options)
-    refined, material = refine_and_gather(samples, method, sources, resources, callbacks)
+    with search_options.searching(resources) as resources:
+        refined, material = refine_and_gather(samples, method, sources, resources, callbacks)
     refined = replace(refined, metadata={**refined.metadata, "made_from": said(dataset)})
     return refined, replace(material, columns=columns)
 

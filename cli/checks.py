@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +37,16 @@ def apart(out: Path, *given: Any) -> None:
                 text = str(item)
                 after = [text.split(sign, 1)[-1] for sign in "=:"]
                 check_apart(out, dict.fromkeys([text, *after, *(part.split(",")[0] for part in after)]))
+
+
+def words_of(options: Mapping[str, Any]) -> list[str]:
+    """Return options by name as words of a command line: lists repeated, True bare, None, False and [] left out."""
+    words = list[str]()
+    for name, value in options.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None and item is not False:
+                words += [name] if item is True else [name, str(item)]
+    return words
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
@@ -227,6 +237,6 @@ def host_and_port(text: str, option: str) -> tuple[str, int]:
     from fercleaner.core.errors import InputError
 
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    if not host or "/" in host or not port.isdecimal() or int(port) > 65535:
         raise InputError(f"{option} {text}: expected HOST:PORT, such as 127.0.0.1:8443.")
     return host.strip("[]"), int(port)

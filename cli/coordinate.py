@@ -37,6 +37,10 @@ def coordinate(
     stay: Annotated[
         bool, typer.Option("--stay", help="Serve on after the last round, for sites that come later.")
     ] = False,
+    new_key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Make a new key for this site; the old one is refused from then on."),
+    ] = None,
     keys_only: Annotated[bool, typer.Option("--keys-only", help="Make the sites' keys and stop.")] = False,
 ) -> None:
     """Bring sites together that may not share faces: average the heads that they send, and send them back.
@@ -56,10 +60,10 @@ def coordinate(
     plan = Plan(sites, Settings(rounds, columns, parts, least_faces, seed=seed, aggregate=str(aggregate)), patience)
     keys = KeyRing(state / "keys")
     names = name or ([] if len(keys.sites) >= sites else [f"site-{number}" for number in range(1, sites + 1)])
-    for path in keys.invite(names):
+    for path in keys.invite(names, new_key or []):
         note(f"Key for its site: {path}")
     if keys_only:
-        note(f"{len(keys.sites)} sites have keys.")
+        note(f"{len(keys.sites)} sites have keys. A coordinator that runs there knows them at once.")
         return
     coordinator = Coordinator(state, plan, note)
     server = Server(address, coordinator, keys)

@@ -50,9 +50,12 @@ def read_beside(
 
 
 def from_shards(
-    name: str, dataset: Path, samples: Samples, encoders: list[Extractor], detector: Any
+    name: str, again: str, samples: Samples, encoders: list[Extractor], detector: Any
 ) -> tuple[Samples, FeatureCache]:
-    """Return the samples with no pictures but those in finished shards of a folder, and the shards' cache."""
+    """Return the samples with no pictures but those in finished shards of a folder, and the shards' cache.
+
+    `again` is the set with the options it is read by, as words of a command line.
+    """
     from fercleaner.core.errors import InputError
     from fercleaner.engine.places import place_of
     from fercleaner.extraction.shards import FinishedImages, cache_of, extracted, extractors_of
@@ -64,5 +67,5 @@ def from_shards(
         raise InputError("--features: no encoder runs over the pictures of this set. Leave it out.")
     folder = place_of(name).fetch()
     held = extracted(folder, samples, runs, name)
-    note(held.sentence(str(dataset), name))
+    note(held.sentence(again, name))
     return samples.replacing(images=FinishedImages(samples.images, held)), cache_of(folder)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
 
+#: What is said where a set has boxes and a file has not.
+BOXED = " The set says by boxes where its faces are; this has no boxes, and its pictures are whole."
+WHOLE = "The set says by boxes where its faces are, and whole pictures are shown. For the faces: --dataset SET."
 WHICH, FOLDER = "Which faces", "A folder in another format"
 
 
@@ -124,7 +127,7 @@ def export(
         return
     check_not_the_set(refined, out)
     kept = write(refined, out, selection=selection, overwrite=force, escaped=_say_escaped)
-    note(f"Wrote {out}: {share(kept, len(refined))} faces.")
+    note(f"Wrote {out}: {share(kept, len(refined))} faces.{BOXED if refined.metadata.get('boxed') else ''}")
 
 
 def check_not_the_set(refined: RefinedSet, out: Path) -> None:
@@ -155,13 +158,14 @@ def _set_of(refined: RefinedSet, named: Path | None, images: Path | None) -> tup
 
     from .console import note
 
+    read_as = refined.metadata.get("read_as", {})
     if named is not None:
-        return named, datasets.read(named, images=images)
+        return named, datasets.read_again(named, read_as, images=images)
     said = Path(str(refined.metadata.get("made_from", "")))
     if not said.name or not said.exists():
         return None, None
     try:
-        samples = datasets.read(said, images=images)
+        samples = datasets.read_again(said, read_as, images=images)
     except InputError:  # read with options that are not at hand
         return None, None
     if not set(refined.ids.tolist()) <= set(samples.ids.tolist()):
@@ -191,7 +195,8 @@ def _to_folder(
 
     dataset, samples = made_from
     kept = export_to(refined, to, out, source=dataset, samples=samples, **asked)
-    note(f"Wrote {out}: {share(kept, len(refined))} faces, label: {asked['label']}.")
+    boxed = refined.metadata.get("boxed") and to == "label-studio"
+    note(f"Wrote {out}: {share(kept, len(refined))} faces, label: {asked['label']}.{BOXED if boxed else ''}")
     if readable := _readable(out):
         note(f"Next: train on it, or look at it: {words('fercleaner', 'read', readable)}")
 
@@ -201,10 +206,13 @@ def _readable(out: Path) -> Path | None:
     from fercleaner import datasets
     from fercleaner.core.errors import FercleanerError
 
+    from .console import warnings_to
+
     tables = sorted(out.glob("*.csv"))
     for one in (out, *tables[: 1 if len(tables) == 1 else 0]):
         try:
-            datasets.read(one)
+            with warnings_to(lambda text: None):  # about the set that was exported, which was read with options
+                datasets.read(one)
         except FercleanerError:
             continue
         return one

@@ -86,7 +86,7 @@ def extract(
     if json_:
         missing = [str(shard) for shard in held.missing]
         print_json({"faces": faces, "shards": count, "computed": computed, "missing": missing})
-    note(held.sentence(str(dataset), to))
+    note(held.sentence(set_options.again(dataset), to))
 
 
 def check_address(address: str | None, engine: Engine) -> None:
@@ -101,6 +101,7 @@ def _here(opened: Opened, runs: list[Any], place: ShardPlace, shards: list[Any])
     """Run shards in this process, one after the other; return the vectors computed by shard."""
     import numpy as np
 
+    from fercleaner.core.errors import StoreError
     from fercleaner.datasets.assemble import select
     from fercleaner.extraction.shards import WholeSet
 
@@ -112,7 +113,10 @@ def _here(opened: Opened, runs: list[Any], place: ShardPlace, shards: list[Any])
         for shard in shards:
             part = select(samples, np.arange(*shard.rows(len(samples))))
             progress = callbacks.stage(f"shard {shard}")
-            logs = place.write(shard, part, whole, runs, workers=resources.workers, progress=progress)
+            try:
+                logs = place.write(shard, part, whole, runs, workers=resources.workers, progress=progress)
+            except StoreError as error:
+                raise StoreError(f"Shard {shard}: {error}") from error
             computed[str(shard)] = sum(log.computed for log in logs)
             for log in logs:
                 note(f"{log.view}: {log.computed:,} of {log.faces:,} faces computed, {log.reused:,} were there.")

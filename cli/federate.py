@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROUNDS_PANEL = "Rounds"
 #: As in the library, so that `--help` need not import it.
-ROUNDS, COLUMNS, PARTS, LEAST_FACES = 20, 512, 5, 50
+ROUNDS, COLUMNS, PARTS, LEAST_FACES = 14, 1024, 5, 50
 
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds of averaging.", rich_help_panel=ROUNDS_PANEL)]
 Columns = Annotated[int, typer.Option(min=2, help="Columns of the random features.", rich_help_panel=ROUNDS_PANEL)]

@@ -57,7 +57,7 @@ def show(
 
     refined = parquet.load(file)
     summary = summarize(refined, top=top)
-    found = _find_duplicates(refined, dataset) if duplicates else None
+    found = _find_duplicates(refined, file, dataset) if duplicates else None
     if json_:
         print_json({**summary.to_dict(), **({} if found is None else {"duplicates": found.to_dict()})})
         return
@@ -135,8 +135,8 @@ def _next(file: Path, flagged: int) -> str:
     return words("fercleaner", "export", file, f"{stem}.csv")
 
 
-def _find_duplicates(refined: RefinedSet, dataset: Path | None) -> Duplicates:
-    from fercleaner.datasets import read
+def _find_duplicates(refined: RefinedSet, file: Path, dataset: Path | None) -> Duplicates:
+    from fercleaner.datasets import read_again
     from fercleaner.report.pictures import faces_of
     from fercleaner.results.near_duplicates import find_duplicates
 
@@ -144,8 +144,9 @@ def _find_duplicates(refined: RefinedSet, dataset: Path | None) -> Duplicates:
     from .export import pictures_of
 
     with progress_callbacks() as callbacks:
-        inside = pictures_of(refined) if dataset is None else read(dataset)
-        faces = None if inside is None else faces_of(refined, inside)
+        read_as = refined.metadata.get("read_as", {})
+        inside = pictures_of(refined) if dataset is None else read_again(dataset, read_as)
+        faces = faces_of(refined, inside, file.parent)
         return find_duplicates(refined, faces, progress=callbacks.stage("pictures"))
 
 
@@ -176,7 +177,10 @@ def _print_duplicates(found: Duplicates, top: int) -> None:
     inside = sum(len(group.ids) for group in found.groups)
     note(f"Pictures compared: {share(found.compared, found.faces)}{f' (others: {left_out})' if left_out else ''}.")
     if found.compared < 2:
-        note("Where pictures lie inside the set, name it: --dataset SET.")
+        note(
+            "Run the command where the pictures' paths start; or, where they lie elsewhere or inside the set that was "
+            "refined, name it: --dataset SET."
+        )
         return
     note(
         f"Near-duplicates: {inside:,} in {len(found.groups):,} groups; labels differ in {len(conflicting):,}, splits "

@@ -29,6 +29,7 @@ from .checks import (
     view_files,
     vote_rules,
     weights_of,
+    words_of,
 )
 from .evidence import Known, from_shards, read_beside
 
@@ -207,16 +208,10 @@ class SetOptions:
         """The options that were given another value than their default, as the user writes them."""
         return [option_name(f.name) for f in fields(self) if getattr(self, f.name) not in (f.default, [])]
 
-    def again(self, dataset: Path) -> str:
-        """Return the set and these options as words of a command line, for another command on the same set."""
-        words = [str(dataset)]
-        for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if option_name(name) not in self.named:
-                continue
-            for item in value if isinstance(value, list) else [value]:
-                words += [option_name(name)] if item is True else [option_name(name), str(item)]
-        return shlex.join(words)
+    def again(self, dataset: Path, *more: str, but: str = "") -> str:
+        """Return the set, these options but one, and more words as a command line, for another command on the set."""
+        given = {option_name(field.name): getattr(self, field.name) for field in fields(self)}
+        return shlex.join([str(dataset), *words_of({name: given[name] for name in self.named if name != but}), *more])
 
     def open(self, dataset: Path) -> Opened:
         """Read the set and make ready what its evidence comes from.
@@ -258,7 +253,9 @@ class SetOptions:
         encoders = [self._encoder(tag, weights.get(tag), framing) for tag in tags]
         cache = None if self.no_cache else FeatureCache(self.cache)
         if self.features is not None:
-            samples, cache = from_shards(self.features, dataset, samples, encoders, detector)
+            samples, cache = from_shards(
+                self.features, self.again(dataset, but="--features"), samples, encoders, detector
+            )
         return Opened(
             samples,
             Sources(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .checks import pairs
+from .checks import pairs, words_of
 from .extract import Engine
 from .options import METHOD, RUN, SetOptions, with_set_options
 from .search import SearchOptions
@@ -18,9 +18,12 @@ from .search import SearchOptions
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.core.types import Samples
+    from fercleaner.datasets.options import ReadOptions
     from fercleaner.methods.base import Method
     from fercleaner.review.decisions import Decisions
 
+#: Part of the labels flagged beyond which the flags themselves are in doubt: the noisiest real set has .28.
+FLAGGED_MOST = 0.4
 #: Endings of a refined file.
 ENDINGS = (".parquet", ".pq")
 
@@ -121,16 +124,20 @@ def refine(
     search_options.check(dataset, set_options)
     rule = methods.build(method, pairs(settings, "--set"))
     if shard is not None:
+        last: dict[str, Any] = {"--precision": precision, "--learn-from": learn_from, "--decisions": decisions}
+        last |= {"--annotators": annotators, "--out": out, "--force": force}
         if memory is not None:
             raise typer.BadParameter("what a part needs was not measured. Leave it out.", param_hint="'--memory'")
-        _search_shard(shard, dataset, rule, settings, set_options, search_options)
-        return
+        done = _search_shard(shard, dataset, rule, set_options, search_options)
+        chosen = words_of({"--method": method, "--set": settings}) + search_options.words
+        return _tell_shard(done, last, set_options.again(dataset, *chosen, *words_of(last)), json_)
     check_writable(target, force)
     allowed = _allowed(memory, rule, precision)
     samples, sources, resources = set_options.open(dataset)
     people = None
     if annotators is not None:
-        samples, people = _annotated(samples, annotators)
+        said_of_labels = set_options.of_labels() if {"--classes", "--alias"} & set(set_options.named) else None
+        samples, people = _annotated(samples, annotators, said_of_labels)
     wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
     if wild and balanced_by_hand(samples.given):
         note(
@@ -160,7 +167,7 @@ def refine(
         note(held(allowed))
     if json_:
         _print_counts(refined, target, method)
-    _tell(refined, target, f"fercleaner trial {set_options.again(dataset)}")
+    _tell(refined, target, f"fercleaner trial {set_options.again(dataset, *search_options.words)}")
 
 
 def _target(out: Path | None, dataset: Path) -> Path:
@@ -179,19 +186,14 @@ def _target(out: Path | None, dataset: Path) -> Path:
 
 
 def _search_shard(
-    text: str,
-    dataset: Path,
-    method: Method,
-    settings: list[str] | None,
-    set_options: SetOptions,
-    search_options: SearchOptions,
-) -> None:
-    """Search one part of a set's neighbors, and say what the others have still to do."""
-    from fercleaner.core.errors import InputError
+    text: str, dataset: Path, method: Method, set_options: SetOptions, search_options: SearchOptions
+) -> dict[str, Any]:
+    """Search one part of a set's neighbors; return which, and how many faces it has searched and others have yet to."""
+    from fercleaner.core.errors import InputError, StoreError
     from fercleaner.extraction.shards import Shard
     from fercleaner.pipeline.refine import search_neighbors
 
-    from .console import note, progress_callbacks, words
+    from .console import progress_callbacks
 
     if search_options.neighbors is None:
         raise InputError("--shard searches one part of the neighbors. Name where parts are kept: --neighbors DIR.")
@@ -199,21 +201,31 @@ def _search_shard(
         raise InputError("--shard is one part, and --engine ray does all of them. Leave one out.")
     shard = Shard.parse(text)
     samples, sources, resources = set_options.open(dataset)
-    with progress_callbacks() as callbacks, search_options.searching(resources, shard) as resources:
-        search_neighbors(samples, method, sources, resources, callbacks)
-        done: Any = resources.searcher
-    chosen = [word for one in settings or [] for word in ("--set", one)]
-    again = words("--method", method.name, *chosen, "--neighbors", search_options.neighbors)
-    note(
-        f"Part {shard}: neighbors of {done.found:,} faces searched, over all views. "
-        + (
-            f"{done.missing:,} are missing yet: other parts. Faces in groups that are found then are searched once "
-            "more: run all parts again for that, or leave it to the last run."
-            if done.missing
-            else "All are there."
-        )
-        + f"\nNext: fercleaner refine {set_options.again(dataset)} {again}"
+    try:
+        with progress_callbacks() as callbacks, search_options.searching(resources, shard) as resources:
+            search_neighbors(samples, method, sources, resources, callbacks)
+    except StoreError as error:
+        raise StoreError(f"Part {shard}: {error}") from error
+    done: Any = resources.searcher
+    return {"shard": str(shard), "neighbors": search_options.neighbors, "searched": done.found, "missing": done.missing}
+
+
+def _tell_shard(done: dict[str, Any], last: dict[str, Any], again: str, as_json: bool) -> None:
+    """Say what is done and what others have still to do, which options count in the last run alone, and that run."""
+    from .console import note, print_json
+
+    if unused := [name for name, value in last.items() if words_of({name: value})]:
+        note(f"A part holds neighbors alone: {', '.join(unused)} change nothing here, and count in the last run.")
+    left = (
+        f"{done['missing']:,} are missing yet: other parts. Faces in groups that are found then are searched once "
+        "more: run all parts again for that, or leave it to the last run."
     )
+    note(
+        f"Part {done['shard']}: neighbors of {done['searched']:,} faces searched, over all views. "
+        f"{left if done['missing'] else 'All are there.'}\nNext: fercleaner refine {again}"
+    )
+    if as_json:
+        print_json(done)
 
 
 def _allowed(memory: str | None, method: Method, precision: float | None) -> int | None:
@@ -257,20 +269,27 @@ def _tell(refined: RefinedSet, target: Path, trial: str) -> None:
             "No label is flagged: they are right, or this evidence does not tell the classes apart on a set of this "
             f"size. Which of the two: {trial}"
         )
+    if flagged > FLAGGED_MOST * labeled:
+        note(
+            f"{share(flagged, labeled)} labels are flagged: as many are wrong, or this evidence does not tell the "
+            f"classes apart, and the flags mean nothing. Which of the two: {trial}"
+        )
     note(
         f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "
         f"changed {share(changed, labeled)}.\nNext: {words('fercleaner', 'show', target)}"
     )
 
 
-def _annotated(samples: Samples, file: Path) -> tuple[Samples, Callable[[Any], dict[str, Any]]]:
+def _annotated(
+    samples: Samples, file: Path, options: ReadOptions | None
+) -> tuple[Samples, Callable[[Any], dict[str, Any]]]:
     """Return the samples with what several people say as given labels, and what reports on them by a run's answer."""
     from fercleaner.datasets.annotators import annotated, read_annotations
     from fercleaner.noise.annotators import report
 
     from .console import note, share
 
-    annotations = read_annotations(file, samples)
+    annotations = read_annotations(file, samples, options)
     started, found = annotated(samples, annotations)
     note(
         f"Annotators: {len(annotations.face):,} labels by {len(annotations.people):,} people; "

@@ -116,11 +116,15 @@ def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | No
     from fercleaner.review.pictures import ShownPictures
 
     from .console import note
-    from .export import pictures_of
+    from .export import WHOLE, pictures_of
 
-    samples = pictures_of(refined) if dataset is None else datasets.read(dataset)
+    samples = (
+        pictures_of(refined) if dataset is None else datasets.read_again(dataset, refined.metadata.get("read_as", {}))
+    )
     if samples is None and not refined.paths.astype(bool).any():
         note("The refined file names no pictures. Where they lie inside the set, name it: --dataset SET.")
+    if samples is None and refined.metadata.get("boxed"):
+        note(WHOLE)
     named = [path for path in refined.paths.tolist() if path and not is_address(path)] if samples is None else []
     if named and not any(os.path.isfile(path) for path in named):
         note(

@@ -1,4 +1,4 @@
-"""What `refine` and `trial` share on neighbors: the search in parts, kept here or on a store, by many machines."""
+"""What `refine`, `trial` and `audit` share on neighbors: searched in parts, kept here or on a store, by machines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checks import words_of
 from .extract import Engine, check_address
 from .options import RUN, SetOptions
 
@@ -39,6 +40,12 @@ class SearchOptions:
         str | None,
         typer.Option(metavar="ADDRESS", help="Of a Ray cluster (auto: this machine's).", rich_help_panel=RUN),
     ] = None
+
+    @property
+    def words(self) -> list[str]:
+        """These options as words of a command line."""
+        engine = None if self.engine is Engine.here else str(self.engine)
+        return words_of({"--neighbors": self.neighbors, "--engine": engine, "--address": self.address})
 
     def check(self, dataset: Path, set_options: SetOptions) -> None:
         """Raise InputError or StoreError where these options do not go together, or with those on the set."""

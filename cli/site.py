@@ -57,14 +57,14 @@ def site(
     Example: fercleaner site faces/ --coordinator 10.0.0.1:8443 --key site-1.key
     """
     from fercleaner import methods
-    from fercleaner.core.errors import InputError
+    from fercleaner.core.errors import InputError, StoreError
     from fercleaner.core.files import check_writable
     from fercleaner.federation.client import Link, knock, take_part
     from fercleaner.federation.keys import SiteKey
     from fercleaner.federation.messages import MessageLog
     from fercleaner.federation.participant import Participant, rehearsed
     from fercleaner.federation.secure import check_installed
-    from fercleaner.federation.terms import Conditions
+    from fercleaner.federation.terms import Conditions, check_same_classes
     from fercleaner.results import parquet
 
     from .console import note, progress_callbacks, share, size, words
@@ -83,9 +83,10 @@ def site(
     if not dry_run:
         set_options.check_apart(target, dataset, key)
         check_writable(target, force)
-    if link is not None:
-        knock(link.key.site, link, conditions)
+    classes = () if link is None else knock(link.key.site, link, conditions)
     samples, sources, resources = set_options.open(dataset)
+    if link is not None and classes:  # before vectors are computed
+        check_same_classes(link.key.site, samples.classes, classes)
     samples = samples.replacing(site=None)
     log = MessageLog(target.with_name(f"{target.name}.messages"))
     with progress_callbacks() as callbacks:
@@ -98,7 +99,11 @@ def site(
             return
         heads, rounds = take_part(here, link, log, noise=noise)
         refined = here.finish(heads, rounds)
-    parquet.write(refined, target, overwrite=force)
+    try:
+        parquet.write(refined, target, overwrite=force)
+    except StoreError as error:  # what was learned is at the coordinator alone
+        way_out = "The heads are still the coordinator's: where it has ended, it is started again with --stay."
+        raise StoreError(f"{error} Then run the same command again. {way_out}") from error
     labeled = int(refined.labeled.sum())
     note(
         f"Sent {size(log.bytes)}, all of it in {log.folder}.\nWrote {target}: {len(refined):,} faces; flagged "

@@ -72,7 +72,9 @@ def train(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where a manifest's relative paths start.", rich_help_panel=LABELS),
+        typer.Option(
+            metavar="DIR", help="Where relative paths of a manifest or a refined file start.", rich_help_panel=LABELS
+        ),
     ] = None,
     landmarks: Annotated[
         str,
@@ -230,8 +232,13 @@ def _faces(
         refined = parquet.load(source)
         if site_by is not None and dataset is None:
             raise InputError("A refined file names no sites. Name the set that was refined with --dataset SET.")
-        samples: Samples | None = None if dataset is None else datasets.read(dataset, images=images, columns=columns)
-        return training.from_refined(refined, samples, labels), training.from_refined(refined, samples, "given")
+        read_as = refined.metadata.get("read_as", {})
+        samples: Samples | None = None
+        if dataset is not None:
+            samples = datasets.read_again(dataset, read_as, images=images, columns=columns)
+        roots = [place for place in (images, source.parent) if place is not None]
+        learned, tested = (training.from_refined(refined, samples, which, roots) for which in (labels, "given"))
+        return learned, tested
     if dataset is not None:
         raise InputError(f"--dataset goes with a refined file, and {source} is none. Leave it out.")
     if labels not in ("refined", "given"):

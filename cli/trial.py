@@ -86,7 +86,7 @@ def trial(
         print_json(done.to_dict())
     else:
         _print(dataset, done)
-    _tell(set_options.again(dataset), done)
+    _tell(set_options.again(dataset, *search_options.words), done)
 
 
 def _print(dataset: Path, trial: Trial) -> None:

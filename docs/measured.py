@@ -56,10 +56,10 @@ def federation() -> str:
         f"faces, seeds {rules_of['seeds']}; `benchmarks/federation_reading.py`). Least gains are means and least of "
         "the deals:",
         rules_of["table"],
-        f"A site sent and received {size:.1f} MB in 20 rounds. All {cost['faces']:,} training faces at ten sites take "
-        f"{cost['rounds']:.1f} seconds of processor time for the rounds, and {cost['views_and_neighbors']:.0f} + "
-        f"{cost['each_site_alone']:.0f} + {cost['each_site_with_the_others']:.1f} for what sites do before (neighbors, "
-        "each site alone) and after them.",
+        f"A site sent and received {size:.1f} MB in {held['rounds']} rounds. All {cost['faces']:,} training faces at "
+        f"ten sites take {cost['rounds']:.1f} seconds of processor time for the rounds, and "
+        f"{cost['views_and_neighbors']:.0f} + {cost['each_site_alone']:.0f} + "
+        f"{cost['each_site_with_the_others']:.1f} for what sites do before (neighbors, each alone) and after.",
     ]
     return "\n\n".join(parts) + "\n"
 

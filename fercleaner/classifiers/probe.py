@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.arrays import Bools, Doubles, Floats, Ints, Progress
+from ..core.arrays import Bools, Doubles, Floats, Ints, Progress, check_mapped
 from ..core.devices import torch_device
 from ..core.errors import InputError
 from ..core.groups import fold_numbers
@@ -74,7 +74,8 @@ def cross_fit(
     Raises
     ------
     InputError
-        No view, a view in another order, no labeled face with a vector, an unknown device.
+        No view, a view in another order, or one whose file has become shorter, no labeled face with a vector, an
+        unknown device.
 
     Cost
     ----
@@ -124,7 +125,7 @@ def mirror_fit(
 
 
 class _Heads(NamedTuple):
-    """What the heads of all folds say, rows by id: of the faces and of the mirrored ones, (N, F, C)."""
+    """What the heads of all folds say, rows by fold and id: of the faces and of the mirrored ones, (N, F, C)."""
 
     order: Ints
     judges: Bools
@@ -148,10 +149,13 @@ def _heads(
         raise InputError(f"folds is {folds}; cross-fitting needs at least 2.")
     if not features:
         raise InputError("The probe needs features: add --encoder or --view NAME=FILE.")
-    order = samples.by_id
+    _check_order(samples, features)
+    usable = np.logical_or.reduce([view.found for view in features.values()])
+    dealt = assign_folds(samples, folds, seed, usable=usable)
+    order = samples.by_id[np.argsort(dealt[samples.by_id], kind="stable")]  # rows of one fold side by side, by id
+    fold = dealt[order]
     design, found = side_by_side(samples, features, order)
     other, seen = side_by_side(samples, features, order, instead=mirrored) if mirrored else (None, found)
-    fold = assign_folds(samples, folds, seed, usable=_scattered(found, order))[order]
     given = np.asarray(samples.given, dtype=np.float32)[order]
     used = found & samples.labeled[order]
     if not used.any():
@@ -194,9 +198,7 @@ def side_by_side(
     instead : mapping of view -> Features, optional
         Other vectors of the same encoders to set side by side: everything but the vectors is that of `features`.
     """
-    for name, view in features.items():
-        if not np.array_equal(view.ids, samples.ids):
-            raise InputError(f"View '{name}' is not in the order of the samples; align it by id first.")
+    _check_order(samples, features)
     rows = np.arange(len(samples)) if order is None else order
     again = repeated({name: (view.values, view.found) for name, view in features.items()})
     views = [features[name] for name in sorted(features) if name not in again and features[name].found.any()]
@@ -206,6 +208,7 @@ def side_by_side(
     column = 0
     for view in views:
         shown = (instead or {}).get(view.view, view)
+        check_mapped(shown.values, f"View '{view.view}'")
         found = shown.found[rows]
         end = column + view.values.shape[1]
         _standardize(shown.values, rows, found, view, design[:, column:end])
@@ -215,6 +218,12 @@ def side_by_side(
         column = end
         any_found |= found
     return design, any_found
+
+
+def _check_order(samples: Samples, features: Mapping[str, Features]) -> None:
+    for name, view in features.items():
+        if not np.array_equal(view.ids, samples.ids):
+            raise InputError(f"View '{name}' is not in the order of the samples; align it by id first.")
 
 
 def _standardize(values: Floats, rows: Ints, found: Bools, have: Features, out: Floats) -> None:
@@ -254,12 +263,6 @@ def assign_folds(samples: Samples, folds: int, seed: int, *, usable: Bools | Non
     tied = counts & (first.sum(1) > 1)
     label[tied] = first.shape[1] + np.unique(first[tied], axis=0, return_inverse=True)[1].reshape(-1)
     return fold_numbers(samples.ids, samples.group, folds, seed, label=label)
-
-
-def _scattered(values: Bools, order: Ints) -> Bools:
-    out = np.zeros_like(values)
-    out[order] = values
-    return out
 
 
 def roles(fold: Ints, used: Bools, found: Bools) -> tuple[Bools, Bools]:

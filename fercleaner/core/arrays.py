@@ -40,6 +40,22 @@ def _sealed(values: NDArray[Any]) -> bool:
     return array is None or (isinstance(array, mmap.mmap) and memoryview(array).readonly)
 
 
+def check_mapped(values: NDArray[Any], what: str) -> None:
+    """Raise InputError where the file that `values` are mapped from is shorter than when it was mapped.
+
+    To read what is gone would end the process (SIGBUS). One question to the system; a file that is cut while it is read
+    is not noticed in time, nor are other values of the same number.
+    """
+    array: Any = values
+    while isinstance(array, np.ndarray):
+        array = array.base
+    if isinstance(array, mmap.mmap) and array.size() < len(array):
+        raise InputError(
+            f"{what}: its file has {array.size():,} bytes of the {len(array):,} that it had when it was opened. "
+            "Something else writes to it: wait until that has finished, then run again."
+        )
+
+
 def frozen_array(values: ArrayLike, dtype: Any, what: str = "The array") -> NDArray[Any]:
     """Return `values` as a contiguous read-only array of `dtype` that shares no memory with a writable one.
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from .errors import InputError
+
+#: Where Linux shows a GPU: NVIDIA's, AMD's, and Windows' own in WSL.
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def choose_device(device: str, count_gpus: Callable[[], int], who: str) -> str:
@@ -38,10 +45,22 @@ def torch_device(device: str) -> str:
 
 
 def torch_gpus() -> int:
-    """Return how many GPUs torch sees."""
+    """Return how many GPUs torch sees; torch is not loaded for it where there is no driver."""
+    if "torch" not in sys.modules and not has_gpu_driver():
+        return 0
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+@cache
+def has_gpu_driver() -> bool:
+    """Return whether anything here drives a GPU; without it neither torch nor FAISS sees one."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return any(map(os.path.exists, GPU_FILES))
+    return True
 
 
 @contextmanager

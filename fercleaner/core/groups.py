@@ -23,6 +23,24 @@ def group_numbers(ids: Strings, group: Strings | None) -> Ints:
     return np.unique(group_keys(ids, group), return_inverse=True)[1].astype(np.int64)
 
 
+def first_connected(pairs: Ints, n: int) -> Ints:
+    """Return the first of the n rows that each is connected to by the pairs (P, 2), (n,) int64; its own if by none.
+
+    In each round the first row of every part that meets an earlier one points there, and all then look further along
+    until nobody's first has an earlier one. Cost: a few passes over pairs and rows.
+    """
+    first = np.arange(n)
+    while True:
+        roots = first[pairs]
+        roots = roots[roots[:, 0] != roots[:, 1]]
+        if not len(roots):
+            return first
+        np.minimum.at(first, roots.max(1), roots.min(1))
+        further = first[first]
+        while (further != first).any():
+            first, further = further, further[further]
+
+
 def fold_numbers(ids: Strings, group: Strings | None, folds: int, seed: int, *, label: Ints | None = None) -> Ints:
     """Deal faces into folds by a hash of their group (or id), so that the deal does not depend on row order.
 

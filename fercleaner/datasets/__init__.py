@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..core.checks import kind_of
 from ..core.errors import InputError, did_you_mean
 from ..core.types import Samples
-from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
+from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, named, rafdb
 from .assemble import select
 from .options import COLUMN_NAMES, ReadOptions
 from .recognize import Recognized, recognize
@@ -26,6 +27,7 @@ __all__ = [
     "Recognized",
     "VoteRules",
     "read",
+    "read_again",
     "recognize",
     "select",
 ]
@@ -65,6 +67,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "ferplus": Layout("FER2013's csv with FERPlus's votes beside it", fer2013.read_with_votes),
     "ferplus-folders": Layout("FERPlus's folders, each with a label.csv", ferplus.read, True),
     "expw": Layout("ExpW, label.lst with face boxes", expw.read, True),
+    "named": Layout("JAFFE, KDEF or RaFD, subject and expression in the names of files", named.read),
     "huggingface": Layout("a Hugging Face dataset saved with save_to_disk", huggingface.read, True, True),
 }
 #: Options that name the column of a role; `--column ROLE=NAME` names any.
@@ -131,4 +134,31 @@ def read(
             "pictures that has the column, and read that."
         )
     with readable(path):
-        return reader.read(path, options)
+        samples = reader.read(path, options)
+    if chosen := options.to_dict():
+        known = next(name for name, one in LAYOUTS.items() if one is reader)
+        samples = samples.replacing(provenance={**samples.provenance, "read_as": {"layout": known, **chosen}})
+    return samples
+
+
+def read_again(
+    path: str | Path,
+    read_as: Mapping[str, Any],
+    *,
+    images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Samples:
+    """Read a set as it was read before.
+
+    Parameters
+    ----------
+    path : path
+    read_as : mapping
+        `Samples.provenance` ["read_as"] of then, or the entry `read_as` of a refined file; empty for a plain `read`.
+    images, columns
+        As in `read`; `columns` are added to those of then.
+    """
+    said = dict(read_as)
+    votes = VoteRules(**said.pop("votes")) if "votes" in said else None
+    named = {**said.pop("columns", {}), **(columns or {})}
+    return read(path, images=images, votes=votes, columns=named, **said)

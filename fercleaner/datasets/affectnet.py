@@ -26,17 +26,20 @@ from ..core.expressions import CLASS_SETS
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
-from .folders import check_file_names, scan
+from .folders import PICTURES, check_file_names, scan
 from .labels import resolve
 from .npy import load_npy, numpy_errors
 from .options import ReadOptions, split_name
-from .table import Table, number, read_table, unreadable
+from .table import Table, number, read_header, read_table, unreadable
 
 #: The lists of the first release and their splits.
 LISTS = {"training.csv": "train", "validation.csv": "val"}
 LIST_FOLDERS = ("", "Manually_Annotated_file_lists", "Manually_Annotated")
 IMAGE_FOLDERS = ("Manually_Annotated/Manually_Annotated_Images", "Manually_Annotated_Images", "images", "")
 KEY_COLUMN = "subDirectory_filePath"
+
+#: The first row of its lists.
+HEADER = f"{KEY_COLUMN},face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
 
 _CODES = CLASS_SETS["affectnet8"]
 
@@ -69,7 +72,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
     if root.name in LIST_FOLDERS[1:]:
         root = root.parent
     folder = options.images or next(root / place for place in IMAGE_FOLDERS if (root / place).is_dir())
-    tables = [read_table(file) for file in lists]
+    tables = [_table(file) for file in lists]
     ends = np.cumsum([len(table) for table in tables])
 
     def where(i: int) -> str:
@@ -140,6 +143,17 @@ def read_npy(path: Path, options: ReadOptions) -> Samples:
         split=split if any(split) else None,
         points=_stack(points),
     )
+
+
+def _table(file: Path) -> Table:
+    """Read a list; InputError where it has no row of names."""
+    first = next(iter(read_header(file)), "").split(",")[0]
+    if first.lower().endswith(PICTURES):
+        raise InputError(
+            f"{file}: its first row is that of a face, and must name the columns. Put AffectNet's names above it: "
+            f"{HEADER}"
+        )
+    return read_table(file)
 
 
 def _own(options: ReadOptions) -> Any:

@@ -17,6 +17,7 @@ from ..core.text import shown
 from ..core.types import Samples
 from ..noise.annotators import Annotations, DawidSkene, dawid_skene, from_table
 from .faces import match
+from .label_column import called_alike, check_names
 from .labels import resolve
 from .marks import contradictions, is_missing
 from .options import FACE_COLUMNS, PEOPLE, ReadOptions, spelled
@@ -80,7 +81,11 @@ def read_annotations(file: str | os.PathLike[str], samples: Samples, options: Re
             f"({listed(samples.classes, 40)}), nor is any other: all are numbers. Say what these mean: --classes "
             "rafdb (or another set with codes), or --classes A,B,... in order."
         )
-    labels = resolve(said, table.where, wanted, numbered=named)
+    numbers = bool(codes) and None not in map(whole_number, codes)
+    own = options.class_set if options is not None and numbers else None  # a published set has codes of its own
+    labels = resolve(said, table.where, wanted, own, numbered=named)
+    for other in called_alike([name for name in table.columns if name != label]):
+        check_names(other, table.columns[other], said, labels, table.where, wanted)
     if labels.classes != samples.classes:
         raise InputError(f"{table.name}: its labels give the classes {', '.join(labels.classes)}.")
     written = list(dict.fromkeys(name for name in names if name))

@@ -13,6 +13,8 @@ from .table import MISSING_NUMBERS, Table, numbers
 EDGES = ("left", "top", "right", "bottom")
 #: Deviation of log(width / height) above which boxes are no boxes of faces, whose shapes are much alike.
 _SHAPES = 0.3
+#: Part of the boxes that have sides above 0, below which their edges are in another order.
+_SOUND = 0.8
 #: Boxes within this are shares of a picture, no pixels.
 _SHARES = 2.0
 #: Boxes from which on their shapes are compared.
@@ -46,6 +48,24 @@ def boxes_of(table: Table, column: str | None) -> Floats | None:
         )
     _check_corners(boxes[~np.isnan(boxes).any(1)], table.name)
     return boxes
+
+
+def check_edges(boxes: Floats, name: str) -> None:
+    """Raise InputError where boxes (N, 4) that were read as top, left, right, bottom have another order of edges.
+
+    Boxes of faces are much alike in shape; edges in another order make them differ, or turn them inside out.
+    """
+    if len(boxes) < _COMPARED_FROM:
+        return
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    sound = (width > 0) & (height > 0)
+    shapes = float(np.std(np.log(width[sound] / height[sound]))) if sound.any() else 0.0
+    if shapes > _SHAPES or sound.mean() < _SOUND:
+        raise InputError(
+            f"{name}: read as top, left, right, bottom, as ExpW has them, {int((~sound).sum()):,} of {len(boxes):,} "
+            f"boxes have no area, and the shapes of the others differ by {shapes:.0%}: are the edges in another order, "
+            "or width and height? Write them in ExpW's order."
+        )
 
 
 def _check_corners(boxes: Floats, name: str) -> None:

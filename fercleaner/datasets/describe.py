@@ -11,13 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from ..core.expressions import IN_MANY_LANGUAGES, canonical, is_expression, translated
+from ..core.expressions import CLASS_SETS, IN_MANY_LANGUAGES, canonical, is_expression, translated
 from ..core.types import Samples
 from .options import GROUP_LIKE, spelled
 from .table import listed
 
 #: Classes, reasons and columns that a sentence names at most.
 NAMED = 16
+#: Columns that may say where the face is, and are not read so: corners, or a corner and sides.
+BOX_LIKE = (
+    *(("xmin", "ymin", "xmax", "ymax"), ("x min", "y min", "x max", "y max"), ("x1", "y1", "x2", "y2")),
+    *(("face x", "face y", "face width", "face height"), ("facerectx", "facerecty", "facerectwidth", "facerectheight")),
+    *(("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox x", "bbox y", "bbox width", "bbox height")),
+)
 #: More splits than this are subjects or the like, and few of them hold every class.
 MOST_SPLITS = 6
 
@@ -63,6 +69,13 @@ def sentences(samples: Samples) -> list[str]:
                 f"If the column '{people[0]}' says who is shown, --group-by {shlex.quote(people[0])} keeps faces "
                 "of one person from voting for each other."
             )
+        spelling = {spelled(name): name for name in left}
+        box = next((edges for edges in BOX_LIKE if all(edge in spelling for edge in edges)), None)
+        if box is not None and said["boxes"] is None:
+            lines.append(
+                f"If the columns {listed([spelling[edge] for edge in box])} say where the face is, write its corners "
+                "in pixels into columns left, top, right and bottom; as it is, pictures are taken whole."
+            )
     if len(said["splits"]) > 1:
         lines.append(f"Splits: {_counted({name or 'none': count for name, count in said['splits'].items()})}.")
         lines += _of_some_splits(samples)
@@ -76,13 +89,19 @@ def sentences(samples: Samples) -> list[str]:
         lines.append(
             f"No picture was found in {listed(said['empty_classes'])}: no face is of that class unless others are."
         )
+    meant = _meant(samples.classes)
     if all(name.lstrip("-").isdecimal() for name in samples.classes):
         lines.append(
-            f"The classes are the numbers {', '.join(samples.classes)}. Say what they mean, so that the "
-            "builtin model and action units can judge them: --classes fer2013 (or another set with such codes), "
-            "--classes A,B,... in the order of the numbers, or --alias NUMBER=NAME for each."
+            f"The classes are the numbers {listed(samples.classes, 40)}. Say what they mean, so that the builtin model "
+            f"and action units can judge them: {_class_sets(samples.classes)}--classes A,B,... in the order of the "
+            "numbers, or --alias NUMBER=NAME for each."
         )
-    meant = _meant(samples.classes)
+    elif not meant and not any(map(is_expression, samples.classes)):
+        lines.append(
+            "No class is named after an expression that is known, so the builtin model and action units judge none. "
+            "Are these the classes? Where they are expressions, say so for each: --alias "
+            f"{shlex.quote(f'{samples.classes[0]}=NAME')}"
+        )
     if meant:
         name, expression = next(iter(meant.items()))
         lines.append(
@@ -91,6 +110,18 @@ def sentences(samples: Samples) -> list[str]:
             f"{shlex.quote(f'{name}={expression}')}"
         )
     return lines
+
+
+def _class_sets(classes: Sequence[str]) -> str:
+    """Return "--classes rafdb (if these are the codes of RAF-DB), " of the published class sets with just these codes.
+
+    Where there is none, one that has these and others.
+    """
+    held = {int(name) for name in classes}
+    sets = [known for known in CLASS_SETS.values() if held == set(known.codes)]
+    if not sets and (wider := next((known for known in CLASS_SETS.values() if held <= set(known.codes)), None)):
+        return f"--classes {wider.name} (or another set with such codes), "
+    return "".join(f"--classes {known.name} (if these are the codes of {known.title}), " for known in sets)
 
 
 def _meant(classes: Sequence[str]) -> dict[str, str]:

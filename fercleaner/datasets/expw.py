@@ -24,6 +24,7 @@ from ..core.text import shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
+from .boxes import check_edges
 from .folders import PICTURES
 from .labels import resolve
 from .lines import read_lines, split_line
@@ -68,6 +69,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         further += len(fields) > 7
     if further:
         _LOG.warning("%s: %d lines hold more than 8 fields; those behind the label are left out.", labels.name, further)
+    check_edges(boxes, labels.name)
     root = labels.parent.parent if labels.parent.name == "label" else labels.parent
     places = (root / "image" / "origin", root / "origin", root / "image", root)
     folder = options.images or next(place for place in places if place.is_dir())

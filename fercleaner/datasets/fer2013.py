@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ..core.expressions import CLASS_SETS, FERPLUS_VOTES
 from ..core.types import Samples
 from ..extraction.images import ArrayImages
 from .assemble import Given, assemble, one_hot
+from .label_column import called_alike, check_names
 from .labels import class_names, resolve
 from .options import COLUMN_NAMES, FACE_COLUMNS, INDEX_COLUMNS, ReadOptions, spelled, split_name
 from .table import Table, check_header, check_width, decimals, listed, read_header, read_rows, read_table
@@ -51,13 +53,11 @@ def read(path: Path, options: ReadOptions) -> Samples:
     Cost: 35,887 faces (0.3 GiB of text) in about 5 s, 0.2 GiB at the peak.
     """
     file = _need_csv(path)
-    codes, usage, pixels, rows = _read_pixels(file)
-
-    def where(i: int) -> str:
-        return f"{file.name} row {rows[i]}"
-
-    labels = one_hot(resolve(codes, where, options, CLASS_SETS["fer2013"]))
-    return _samples("fer2013", file, rows, usage, pixels, labels, options)
+    held = _read_pixels(file)
+    labels = resolve(held.codes, held.where, options, CLASS_SETS["fer2013"])
+    for name, cells in held.alike.items():
+        check_names(name, cells, held.codes, labels, held.where, options)
+    return _samples("fer2013", held, one_hot(labels), options)
 
 
 def read_with_votes(path: Path, options: ReadOptions) -> Samples:
@@ -73,19 +73,19 @@ def read_with_votes(path: Path, options: ReadOptions) -> Samples:
         return read(path, options)
     table = read_table(votes_file)
     labels = votes_given(table, options)
-    _, usage, pixels, rows = _read_pixels(file)
-    if len(table) != len(rows):
+    held = _read_pixels(file)
+    if len(table) != len(held.rows):
         raise InputError(
-            f"{VOTES} has {len(table):,} rows and {file.name} {len(rows):,}; row k of one belongs to row k "
+            f"{VOTES} has {len(table):,} rows and {file.name} {len(held.rows):,}; row k of one belongs to row k "
             "of the other, so they must be as many. Use both files whole, as published."
         )
-    for i, (a, b) in enumerate(zip(table.columns.get("Usage", usage), usage, strict=True)):
+    for i, (a, b) in enumerate(zip(table.columns.get("Usage", held.usage), held.usage, strict=True)):
         if a != b:
             raise InputError(
-                f"{table.where(i)}: Usage is '{a}', but '{b}' in {file.name} row {rows[i]}; row k of one "
+                f"{table.where(i)}: Usage is '{a}', but '{b}' in {held.where(i)}; row k of one "
                 "belongs to row k of the other. Use both files whole and in their own order, as published."
             )
-    return _samples("ferplus", file, rows, usage, pixels, labels, options)
+    return _samples("ferplus", held, labels, options)
 
 
 def votes_given(table: Table, options: ReadOptions) -> Given:
@@ -107,29 +107,53 @@ def _need_csv(path: Path) -> Path:
     return file
 
 
-def _samples(
-    layout: str,
-    file: Path,
-    rows: list[int],
-    usage: list[str],
-    pixels: Bytes,
-    labels: Given,
-    options: ReadOptions,
-) -> Samples:
+class _Held(NamedTuple):
+    """What the csv holds, a row a face.
+
+    Parameters
+    ----------
+    file : path
+    codes, usage : list of N str
+        "" where the csv has no such column.
+    pixels : (N, S, S) uint8
+    rows : list of N int
+        Row numbers in the file.
+    alike : mapping of column -> list of N str
+        Further columns that are called as labels are.
+    used, left_out : names of columns
+    """
+
+    file: Path
+    codes: list[str]
+    usage: list[str]
+    pixels: Bytes
+    rows: list[int]
+    alike: dict[str, list[str]]
+    used: dict[str, str]
+    left_out: list[str]
+
+    def where(self, i: int) -> str:
+        """Return where row i stands."""
+        return f"{self.file.name} row {self.rows[i]}"
+
+
+def _samples(layout: str, held: _Held, labels: Given, options: ReadOptions) -> Samples:
+    used = {role: name for role, name in held.used.items() if layout == "fer2013" or role != "label"}
     return assemble(
         layout=layout,
-        source=str(file),
-        where=lambda i: f"{file.name} row {rows[i]}",
-        ids=[f"{i:05d}" for i in range(len(rows))],
+        source=str(held.file),
+        where=held.where,
+        ids=[f"{i:05d}" for i in range(len(held.rows))],
         labels=labels,
         options=options,
-        images=ArrayImages(pixels, [f"{file.name} row {row}" for row in rows]),
-        split=[split_name(name) or name for name in usage] if any(usage) else None,
+        images=ArrayImages(held.pixels, [held.where(i) for i in range(len(held.rows))]),
+        split=[split_name(name) or name for name in held.usage] if any(held.usage) else None,
+        provenance={"columns": used, "columns_left_out": held.left_out} if held.left_out else None,
     )
 
 
-def _read_pixels(file: Path) -> tuple[list[str], list[str], Bytes, list[int]]:
-    """Return codes, usages, pixels (N, S, S) uint8 and row numbers, a row of text at a time."""
+def _read_pixels(file: Path) -> _Held:
+    """Return what the csv holds, read a row of text at a time."""
     stream = read_rows(file)
     header = [cell.strip() for cell in next(stream)[1]]
     check_header(file.name, header)
@@ -144,6 +168,9 @@ def _read_pixels(file: Path) -> tuple[list[str], list[str], Bytes, list[int]]:
                 "alone."
             )
         at |= {} if label is None else {"emotion": label}
+    used = {role: header[at[key]] for role, key in (("label", "emotion"), ("split", "Usage")) if key in at}
+    left_out = [name for i, name in enumerate(header) if i not in at.values() and spelled(name) not in INDEX_COLUMNS]
+    alike: dict[str, list[str]] = {name: [] for name in called_alike(left_out)}
     codes: list[str] = []
     usage: list[str] = []
     rows: list[int] = []
@@ -166,10 +193,13 @@ def _read_pixels(file: Path) -> tuple[list[str], list[str], Bytes, list[int]]:
         rows.append(row)
         codes.append(cells[at["emotion"]].strip() if "emotion" in at else "")
         usage.append(cells[at["Usage"]].strip() if "Usage" in at else "")
+        for name, held in alike.items():
+            held.append(cells[header.index(name)].strip())
     if not rows:
         raise InputError(f"{file} has a header but no rows.")
     blocks[-1] = block[: len(rows) - _BLOCK * (len(blocks) - 1)]
-    return codes, usage, np.concatenate(blocks).reshape(len(rows), side, side), rows
+    pixels = np.concatenate(blocks).reshape(len(rows), side, side)
+    return _Held(file, codes, usage, pixels, rows, alike, used, [name for name in left_out if name])
 
 
 def _pixels(text: str, where: str) -> Bytes:

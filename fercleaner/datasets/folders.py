@@ -8,6 +8,7 @@ Source: the convention of torchvision's ImageFolder and of most redistributed FE
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import re
 from collections import Counter
@@ -25,6 +26,8 @@ from .assemble import assemble, one_hot
 from .labels import resolve
 from .options import ReadOptions, split_name
 from .table import TABLE_SUFFIXES, listed, unreadable
+
+_LOG = logging.getLogger(__name__)
 
 #: Suffixes of files that count as pictures; each is opened by Pillow.
 PICTURES = (
@@ -142,8 +145,8 @@ def read(path: Path, options: ReadOptions) -> Samples:
                 f"{path} holds folders of splits ({', '.join(splits)}) beside '{other}'. Move '{other}' "
                 "away, or name one split's folder as the dataset."
             )
-        for name in splits:
-            split = split_name(name) or name
+        for name in _one_below(path, splits):
+            split = split_name(name.split("/")[0]) or name
             classes, loose = scan(path / name, find.left_out)
             _check_classes(path / name, classes, options)
             rows += [(f"{name}/{file}", "", split) for file in loose]
@@ -182,6 +185,24 @@ def read(path: Path, options: ReadOptions) -> Samples:
         split=[row[2] for row in rows] if any(row[2] for row in rows) else None,
         provenance=find.left_out.to_dict(),
     )
+
+
+def _one_below(path: Path, splits: list[str]) -> list[str]:
+    """Return the splits' folders or, where classes lie in the one folder of each, called alike, as in SFEW, these."""
+    below = {}
+    for split in splits:
+        folders, pictures = scan(path / split)
+        if len(folders) == 1 and not pictures and folders[0].lower().startswith(split.lower()):
+            below[split] = f"{split}/{folders[0]}"
+    inner = {split: scan(path / one)[0] for split, one in below.items()}
+    if (
+        len(below) < len(splits)
+        or not any(inner.values())
+        or not all(is_class(name) for names in inner.values() for name in names)
+    ):
+        return splits
+    _LOG.warning("%s: the classes are the folders in %s.", path, listed(list(below.values())))
+    return list(below.values())
 
 
 def _with_splits(rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
@@ -248,10 +269,10 @@ def _check_classes(path: Path, folders: list[str], options: ReadOptions) -> None
                 f"{path}: every label would be '{shown(filled[0])}'. {place} holds several folders "
                 f"({listed(below, 4)}); if these are the classes (or the splits), name it: {place}"
             )
-    if not deep or any(map(_is_class, filled)):
+    if not deep or any(map(is_class, filled)):
         _check_no_subjects(path, filled, options)
         return
-    below_of = {name: {f for f in inner[name] if _is_class(f)} for name in deep}
+    below_of = {name: {f for f in inner[name] if is_class(f)} for name in deep}
     holds = max(deep, key=lambda name: len(below_of[name]))  # others beside it may hold pictures that are no faces
     classes = below_of[holds]
     if len(classes) > 1 and options.classes is None:
@@ -285,7 +306,8 @@ def _check_no_subjects(path: Path, names: list[str], options: ReadOptions) -> No
         )
 
 
-def _is_class(name: str) -> bool:
+def is_class(name: str) -> bool:
+    """Whether a folder is named after an expression, numbers before it aside."""
     return is_expression(name) or is_expression(re.sub(r"^[\d\W_]+", "", name))
 
 

@@ -14,6 +14,7 @@ from ..core.errors import InputError
 from ..core.expressions import canonical, is_expression, whole_number
 from ..core.text import shown
 from .assemble import Given, one_hot
+from .label_column import called_alike, check_names
 from .labels import MOST_CLASSES, CodedLabels, class_names, resolve
 from .marks import clean, is_missing
 from .options import COLUMN_NAMES, ReadOptions, spelled
@@ -74,7 +75,10 @@ def given_labels(table: Table, label: str | None, options: ReadOptions, taken: s
         if label is None:
             _check_has_labels(table, options, taken)
         texts = table.columns[label] if label is not None else [""] * len(table)
-        return one_hot(resolve(texts, table.where, options)), []
+        labels = resolve(texts, table.where, options)
+        for name in called_alike(list(table.columns)) if label is not None else []:
+            check_names(name, table.columns[name], texts, labels, table.where, options)
+        return one_hot(labels), []
     classes = class_names(options) or tuple(sorted(columns))
     counts = {name: decimals(table.columns[column], table.where, column) for name, column in columns.items()}
     none = np.zeros(len(table))

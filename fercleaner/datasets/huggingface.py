@@ -166,6 +166,10 @@ def _cells(dataset: Any, column: str, path: Path) -> list[str]:
     values = dataset[column][:] if len(dataset) else []
     if column == "id" and all(isinstance(value, str) for value in values):
         return list(values)  # names may begin or end with spaces
+    inner = getattr(kind, "feature", None)
+    if isinstance(inner, datasets.ClassLabel):  # a list of labels: several are refused as everywhere
+        names = inner.names
+        return [as_text([names[k] if 0 <= k < len(names) else k for k in value or ()]) for value in values]
     if not isinstance(kind, datasets.ClassLabel):
         return [as_text(value) for value in values]
     cells = []

@@ -25,11 +25,12 @@ from ..core.expressions import (
     whole_number,
 )
 from ..core.text import shown
+from .codes import beyond, code_range, tell_absent
 from .marks import check_label_marks, check_single, clean, is_minus_one, is_missing, one_spelling, two_ways
 from .options import ReadOptions
 from .table import Where, listed, number
 
-#: More classes than this, of fewer faces each than that on average, are no classes but another column.
+#: More classes than this, of fewer faces each than that on average or none an expression, are another column.
 MOST_CLASSES, FACES_A_CLASS = 50, 3
 
 NO_LABEL = "no label"
@@ -106,7 +107,7 @@ def resolve(
     where : callable
         Says where row i stands.
     own : ClassSet, optional
-        The layout's class set; its labels are integer codes of it.
+        The layout's class set; its labels are integer codes of it. An alias may add a known expression to it.
     numbered : bool
         Whether integers may number the classes that the user names.
 
@@ -136,9 +137,11 @@ def resolve(
     if codes is None:
         _check(first, names, notes, where, options, named)
     elif codes.name != USERS:
-        _tell_absent(codes, first)
+        tell_absent(codes, first)
     _tell_missing(counts, spelling, notes)
     _tell_unused([*first, *names.values(), *(codes.classes if codes else ())], options)
+    if own is not None and named is not None and options.classes is None:
+        named += tuple(sorted({name for name in map(canonical, names.values()) if is_expression(name)} - {*named}))
     classes = named or _follow(list(filter(None, names.values())), where, len(texts))
     column = {spelling_key(name): c for c, name in enumerate(classes)}
     found: dict[str, int] = {}
@@ -229,21 +232,6 @@ def _tell_synonyms(classes: Mapping[str, str]) -> None:
         )
 
 
-def _tell_absent(codes: ClassSet, first: Mapping[str, int]) -> None:
-    """Say where the first code alone never occurs, or the last: labels may have been counted from another start."""
-    used = {int(value) for value in map(number, first) if value.is_integer()}
-    order = sorted(codes.codes)
-    for absent, rest, start in ((order[0], order[1:], order[1]), (order[-1], order[:-1], order[0] - 1)):
-        if set(rest) <= used and absent not in used:
-            _LOG.warning(
-                "No label is %d (%s), and every other code of %s occurs. %s",
-                absent,
-                codes.codes[absent],
-                codes.title,
-                f"Were they counted from {start}?" if start >= 0 else "Is it missing, or are these other codes?",
-            )
-
-
 def _numbering(first: Mapping[str, int], where: Where, options: ReadOptions) -> ClassSet | None:
     """Return the classes that the user names as a class set whose codes the labels are, or None where they are none.
 
@@ -283,7 +271,7 @@ def _numbering(first: Mapping[str, int], where: Where, options: ReadOptions) -> 
             f"{where(first[texts[0]])}: the labels are integers from {low} to {high}, which can count the "
             f"{len(named)} classes named from 0 as well as from 1. Say what each means, {', or '.join(ways)}"
         )
-    _LOG.warning("The labels count the classes named from %d: %s.", fitting[0].first_code, _range(fitting[0]))
+    _LOG.warning("The labels count the classes named from %d: %s.", fitting[0].first_code, code_range(fitting[0]))
     return fitting[0]
 
 
@@ -321,31 +309,17 @@ def _name(
     if not code.is_integer():
         if canonical(text) in codes.classes:
             return canonical(text), ""
-        raise InputError(f"{where}: label '{shown(text)}' is not an integer; {codes.title} uses {_range(codes)}.")
+        raise InputError(f"{where}: label '{shown(text)}' is not an integer; {codes.title} uses {code_range(codes)}.")
     if code in codes.junk:
         return "", codes.junk[int(code)]
     if code not in codes.codes:
         raise InputError(
-            f"{where}: label {text} is not a code of {codes.title}, which uses {_range(codes)}."
-            f"{_shifted(code, codes, used)} Leave such rows unlabeled with --alias {text}="
+            f"{where}: label {text} is not a code of {codes.title}, which uses {code_range(codes)}."
+            f"{beyond(code, codes, used)} Leave such rows unlabeled with --alias {text}="
         )
     name = codes.codes[int(code)]
     target = _aliased(name, options)
     return (name, "") if target is None else (target, "" if target else LEFT_OUT)
-
-
-def _shifted(code: float, codes: ClassSet, used: Collection[str]) -> str:
-    """Return the question whether labels were counted from another start, where the code lies right beside the others.
-
-    Leaving such rows unlabeled would then give every other face a wrong label.
-    """
-    order = sorted(codes.codes)
-    step = 1 if code < order[0] else -1
-    other_end = order[-1] if step == 1 else order[0]
-    if code not in (order[0] - 1, order[-1] + 1) or order[0] - step not in (0, 1) or str(other_end) in used:
-        return ""
-    meant = " ".join(f"--alias {key - step}={codes.codes[key]}" for key in order)
-    return f" Were the labels counted from {order[0] - step}? Then say so: {meant}"
 
 
 def _aliased(name: str, options: ReadOptions) -> str | None:
@@ -363,11 +337,13 @@ def _follow(names: list[str], where: Where, rows: int) -> tuple[str, ...]:
             f"{where(0)}: neither this row nor any other has a label, so the class set is not known. Name it "
             "with --classes, such as --classes anger,disgust,fear,happiness,neutral,sadness,surprise"
         )
-    if len(set(names)) > MOST_CLASSES and FACES_A_CLASS * len(set(names)) > rows:
+    few = FACES_A_CLASS * len(set(names)) > rows
+    if len(set(names)) > MOST_CLASSES and (few or not any(map(is_expression, names))):
         raise InputError(
             f"{where(0)} and below: {len(set(names)):,} different labels on {rows:,} faces "
             f"({listed(sorted(set(names)), 4)}) "
-            "are no classes. Name the column of labels with --column label=NAME, or the class set with --classes."
+            f"{'are no classes.' if few else 'and none an expression: are these subjects or videos?'} Name the column "
+            "of labels with --column label=NAME, or the class set with --classes."
         )
     known = [name for name in names if is_expression(name)]
     if 2 * len(known) > len(names):
@@ -375,10 +351,6 @@ def _follow(names: list[str], where: Where, rows: int) -> tuple[str, ...]:
     if all(number(name).is_integer() for name in names):
         return tuple(sorted(set(names), key=float))
     return tuple(sorted({spelling_key(name): name for name in names}.values()))
-
-
-def _range(codes: ClassSet) -> str:
-    return ", ".join(f"{code} {name}" for code, name in (codes.codes | dict(codes.junk)).items())
 
 
 def _unknown(text: str, name: str, where: str, classes: Sequence[str], *, closed: bool) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -25,13 +24,15 @@ from ..core.errors import InputError
 from ..core.expressions import canonical, is_expression, spelling_key, whole_number
 from ..core.text import shown
 from ..core.types import ImageSource, Samples
-from ..extraction.stores import is_address, pictures_at
+from ..extraction.stores import pictures_at
 from .assemble import assemble
 from .boxes import EDGES, boxes_of
 from .folders import PICTURES, pictures_under
 from .given import NOT_A_FACE, UNKNOWN, given_labels, says
-from .marks import DOUBTFUL, contradictions, is_missing, one_spelling
-from .options import COLUMN_NAMES, PEOPLE, ReadOptions, spelled, split_name
+from .label_column import called_alike, label_column
+from .marks import DOUBTFUL, is_missing, one_spelling
+from .options import COLUMN_NAMES, PEOPLE, ReadOptions, spelled
+from .paths import placed
 from .table import (
     DELIMITERS,
     PARQUET,
@@ -47,11 +48,6 @@ from .table import (
 STEMS = ("manifest", "labels", "metadata", "annotations")
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
-#: Further columns that say which class a face is of, by another spelling or name of it.
-_SAME_AS_LABEL = re.compile(
-    r"(label|expression|emotion|class|target)s?"
-    r"( ?(name|names|id|idx|index|code|str|string|text|txt|label|emotion|expression|\.?\d+))?"
-)
 #: Columns that may hold the names of pictures without saying so: names of rows, as pandas writes them.
 _ROW_NAMES = (UNNAMED.casefold(), "index level 0", "index")
 #: Rows from which on a first or last row that names no picture, while all others do, is none of a face.
@@ -89,9 +85,7 @@ def has_labels(file: Path) -> bool:
     except InputError:
         return True
     named = sum(is_expression(canonical(name)) for name in columns)
-    return named > 1 or any(
-        spelled(n) in COLUMN_NAMES["label"] or _SAME_AS_LABEL.fullmatch(spelled(n)) for n in columns
-    )
+    return named > 1 or bool(called_alike(columns))
 
 
 def read(path: Path, options: ReadOptions) -> Samples:
@@ -115,7 +109,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         root = str(options.images or file.parent)
         _check_filled(table, image)
         _check_ends(table, image)
-        paths = [n if is_address(n) else os.path.join(root, *n.split("\\")) for n in table.columns[image]]
+        paths = placed(table.columns[image], root, table.name)
         if column_of("id", table, options) is None:
             _check_once(table, image, paths)
     samples = samples_of_columns(table, options, "manifest", str(file), paths, pictures_at(paths) if paths else None)
@@ -217,17 +211,7 @@ def column_of(role: str, table: Table, options: ReadOptions) -> str | None:
     if role == "image":
         return _image_column(table, found, lower)
     if role == "label":
-        filled = list(filter(None, table.columns[found[0]])) if found else []
-        if filled and all(map(split_name, filled)):
-            raise InputError(
-                f"{table.name}: the column '{shown(found[0])}' holds names of splits, no labels. Name both columns: "
-                f"--column label=NAME --column split={shown(found[0])}"
-            )
-        alike = [name for name in table.columns if spelled(name) in COLUMN_NAMES[role] and name not in found]
-        alike += [name for name in table.columns if _SAME_AS_LABEL.fullmatch(spelled(name))] if found else []
-        _check_same(table, [*found, *alike])
-        if found and "given label" in lower:
-            _tell_refined(table, found[0], lower["given label"])
+        return label_column(table, found)
     return found[0] if found else None
 
 
@@ -259,37 +243,6 @@ def _check_ends(table: Table, image: str) -> None:
         )
 
 
-def _tell_refined(table: Table, label: str, given: str) -> None:
-    """Say where labels are refined ones, as in our own files and exports, which hold the given ones too."""
-    differ = sum(a != b for a, b in zip(table.columns[label], table.columns[given], strict=True))
-    if differ:
-        _LOG.warning(
-            "%s: the labels are those of '%s', which differ from '%s' in %d of %d rows: refined? --column label=%s "
-            "takes the labels as they were given.",
-            table.name,
-            shown(label),
-            shown(given),
-            differ,
-            len(table),
-            shown(given),
-        )
-
-
-def _check_same(table: Table, found: list[str]) -> None:
-    """Raise InputError where two columns can be the label and say different things."""
-    first = table.columns[found[0]] if found else []
-    for other in found[1:]:
-        odds = contradictions(first, table.columns[other])
-        if odds:
-            odd = next(i for i, pair in enumerate(zip(first, table.columns[other], strict=True)) if pair in odds)
-            raise InputError(
-                f"{table.where(odd)}: the columns '{found[0]}' ('{shown(first[odd])}') and '{other}' "
-                f"('{shown(table.columns[other][odd])}') can both be the label. Say which: --column label={found[0]} "
-                f"or "
-                f"--column label={other}"
-            )
-
-
 def _no_image(table: Table) -> str:
     """Return the message on a table that says neither where its pictures are nor what its rows are called."""
     columns = list(table.columns)
@@ -297,7 +250,8 @@ def _no_image(table: Table) -> str:
     if pictures:
         raise InputError(
             f"{table.name}: column '{pictures[0]}' holds pictures, not text. A Parquet manifest names files; for "
-            "pictures inside, use a Hugging Face dataset saved with save_to_disk."
+            "pictures inside, use a Hugging Face dataset saved with save_to_disk: datasets.Dataset.from_parquet(FILE)"
+            ".save_to_disk(FOLDER)."
         )
     words = columns[0].split()
     if len(columns) == 1 and any(mark in columns[0] for mark in DELIMITERS):
@@ -391,7 +345,10 @@ def _compare_with_folders(table: Table, paths: list[str] | None, samples: Sample
 def _check_filled(table: Table, column: str) -> None:
     cells = table.columns[column]
     if "" in cells:
-        raise InputError(f"{table.where(cells.index(''))}: the cell of '{column}' is empty; every row needs one.")
+        raise InputError(
+            f"{table.where(cells.index(''))}: the cell of '{column}' is empty; every row needs one. Fill it, or remove "
+            f"such rows ({cells.count('')} in all)."
+        )
     odd = next((i for i, cell in enumerate(cells) if cell.endswith('"') and '\\"' in cell), None)
     if odd is not None:
         raise InputError(

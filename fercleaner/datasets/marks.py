@@ -58,11 +58,14 @@ _NOTHING = "()[]{}'\"*!?/\\.# "
 _QUOTES = ("''", '""', "\u2018\u2019", "\u201c\u201d", "``", "\u00ab\u00bb")
 _BETWEEN = re.compile(r"\s*(?:->|[;|/,+&>:\\_-]|\b(?:and|or|then|vs)\b)\s*")
 _BRACKETS = "[](){}"
-#: How Python prints one value in a list, as bytes, or as a scalar of NumPy or torch.
+#: How Python prints one value in a list, as bytes, or as a scalar of NumPy or torch; and Label Studio one choice.
 _PRINTED = re.compile(
     r"""\[\s*'([^',]+)'\s*\]|\[\s*"([^",]+)"\s*\]|\[\s*(\d+)\s*\]|b'([^']+)'|b"([^"]+)"|(?:tensor|array)\((\d+)\)"""
     r"""|np\.\w+\('?([^'()]+)'?\)|\('([^',]+)',\)"""
+    r"""|\{\s*["']choices?["']\s*:\s*\[?\s*["']([^"',{}]+)["']\s*\]?\s*\}"""
 )
+#: A whole number as a spreadsheet of another language may write it: 3,0.
+_DECIMAL = re.compile(r"\d+,0+")
 #: Fewer labels than this that are numbers and names are no mixture.
 _FEW_NAMES = 3
 #: A word of more letters than this that ends in one s may be a plural.
@@ -74,7 +77,7 @@ _APART = re.compile(r"[\W\d_]+")
 def clean(text: str) -> str:
     """Return a label without blanks and quotes around it, in one normal form; whole numbers in one spelling.
 
-    What Python puts around one value when it is printed goes too: ['anger'], b'anger', tensor(3), np.str_('anger').
+    What Python or JSON puts around one value goes too: ['anger'], b'anger', tensor(3), {"choices": ["anger"]}.
     """
     if not text.isascii():
         text = without_invisible(unicodedata.normalize("NFC", text))
@@ -146,11 +149,12 @@ def check_single(text: str, where: str, others: Collection[str]) -> None:
     for way in ways:
         parts = [part.strip(" '\"") for part in way if part.strip(" '\"")]
         if len(parts) > 1 and known(parts):
+            comma = " Or is it one number with a decimal comma? Write it with none." if _DECIMAL.fullmatch(core) else ""
             raise InputError(
                 f"{where}: label '{shown(text)}' holds {len(parts)} labels ({shown(', '.join(parts))}). A cell holds "
                 f"one; several become a column of counts or shares a class (image,anger,happiness,...). Or say what it "
                 f"means: --alias {shlex.quote(shown(text) + '=NAME')}, or leave such rows unlabeled: "
-                f"--alias {shlex.quote(shown(text) + '=')}"
+                f"--alias {shlex.quote(shown(text) + '=')}{comma}"
             )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import CLASS_SETS, ClassSet, spelling_key
@@ -115,6 +118,13 @@ class ReadOptions:
             object.__setattr__(self, "images", Path(self.images))
             if not Path(self.images).is_dir():
                 raise InputError(f"{self.images}: no such folder. --images names the folder where paths start.")
+        object.__setattr__(self, "alias", {_plain(key): target for key, target in self.alias.items()})
+        texts = {"classes": self.classes or (), "alias": (*self.alias, *self.alias.values())}
+        texts["columns"] = tuple(name for name in self.columns.values() if name is not None)
+        for name, values in texts.items():
+            odd = [value for value in values if not isinstance(value, str)]
+            if odd:
+                raise InputError(f"{name} holds {odd[0]!r}, expected text ('{odd[0]}', or '' for none).")
         for role in self.columns:
             if role not in COLUMN_NAMES:
                 raise InputError(
@@ -135,6 +145,22 @@ class ReadOptions:
         if self.split is None:
             return None
         return (self.split,) if isinstance(self.split, str) else tuple(self.split)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was said, but for `images`, as JSON types; empty where nothing was."""
+        said = {
+            "classes": None if self.classes is None else list(self.classes),
+            "alias": dict(self.alias),
+            "split": None if self.splits is None else list(self.splits),
+            "columns": dict(self.columns),
+            "votes": {} if self.votes == VoteRules() else asdict(self.votes),
+        }
+        return {name: value for name, value in said.items() if value}
+
+
+def _plain(key: object) -> object:
+    """Return a whole number as text, so that {0: "anger"} says what the label 0 means."""
+    return str(key) if isinstance(key, int | np.integer) and not isinstance(key, bool) else key
 
 
 _SPLITS = {

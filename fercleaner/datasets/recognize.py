@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..core.errors import InputError
 from ..core.expressions import is_expression
 from ..core.text import shown
-from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, rafdb
+from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, named, rafdb
 from .table import TABLE_SUFFIXES, read_header, readable
 
 #: Endings of packed files.
@@ -66,7 +66,8 @@ def _file(path: Path) -> Recognized | None:
         return Recognized("fer2013", f"{shown(path.name)} has the column pixels")
     if path.name == fer2013.VOTES:
         raise InputError(
-            f"{path} holds FERPlus's votes without pictures. Put it beside fer2013.csv and name their folder."
+            f"{path} holds FERPlus's votes without pictures. Put it beside fer2013.csv and name their folder; or, "
+            "where the pictures that it names are files: --layout manifest --images DIR"
         )
     if not header:
         raise InputError(f"{path} is empty; its first row must name the columns.")
@@ -77,7 +78,10 @@ def _folder(path: Path) -> Recognized | None:
     names, pictures = folders.scan(path)
     lists = [file for file in affectnet.lists_of(path) if affectnet.KEY_COLUMN in read_header(file)]
     if lists:
-        return Recognized("affectnet", f"found {' and '.join(_short(file, path) for file in lists)}")
+        unread = [f for f in sorted(lists[0].parent.glob("*.csv")) if f.name not in affectnet.LISTS]
+        unread = [f for f in unread if affectnet.KEY_COLUMN in read_header(f)]
+        left = f"; not read: {', '.join(_short(file, path) for file in unread)}" if unread else ""
+        return Recognized("affectnet", f"found {' and '.join(_short(file, path) for file in lists)}{left}")
     sets = affectnet.sets_of(path)
     if sets:
         inside = "images/ and annotations/"
@@ -99,6 +103,8 @@ def _folder(path: Path) -> Recognized | None:
     if table is not None:
         others = [f"{s}{e}" for s in manifest.STEMS for e in manifest.SUFFIXES if (path / f"{s}{e}").is_file()][1:]
         return Recognized("manifest", f"found {table.name}" + (f"; not read: {', '.join(others)}" if others else ""))
+    if not any(map(folders.is_class, names)) and (scheme := named.scheme_of(folders.pictures_under(path))):
+        return Recognized("named", f"its pictures are called as those of {scheme} are")
     inside_one = next((name for name in names if rafdb.rafdb_list(path / name) is not None), None)
     if inside_one is not None:
         raise InputError(f"{path} holds RAF-DB's sets in folders of their own. Name one: {path / inside_one}")
@@ -129,8 +135,9 @@ def _hint(path: Path) -> str:
         return f"Write it as a table, such as by pandas.{read}.to_csv('faces.csv', index=False)."
     if path.is_file():
         return f"A list must end in one of {', '.join(TABLE_SUFFIXES)}."
-    tables = sorted(file.name for file in path.iterdir() if file.suffix.lower() in TABLE_SUFFIXES)
-    if tables:
-        return f"If {tables[0]} is its list, name that file: {path / tables[0]}"
+    for depth in ("*", "*/*"):
+        tables = sorted(file for file in path.glob(depth) if file.suffix.lower() in TABLE_SUFFIXES and file.is_file())
+        if tables:
+            return f"If {tables[0].relative_to(path)} is its list, name that file: {tables[0]}"
     entries = sorted(entry.name for entry in path.iterdir())
     return f"It holds {_first(entries)}." if entries else "The folder is empty."

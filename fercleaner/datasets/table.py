@@ -23,7 +23,7 @@ import numpy as np
 from ..core.arrays import Doubles
 from ..core.cells import ESCAPED, kept_text, restored, unquoted
 from ..core.errors import InputError, did_you_mean
-from ..core.expressions import spelling_key
+from ..core.expressions import is_expression, spelling_key
 from ..core.text import shown
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
@@ -289,6 +289,15 @@ def check_width(name: str, row: int, cells: list[str], header: list[str]) -> Non
     how = "A cell that holds the separator must stand in double quotes."
     if len(cells) == 1 and any(cells[0].count(mark) + 1 == len(header) for mark in DELIMITERS):
         how = "The row stands in quotes as a whole, so that it is one cell: take these quotes away."
+    elif (
+        len(cells) == 1 < len(header)
+        and cells[0].strip().lstrip("-").isdecimal()
+        and all(map(is_expression, header[:3]))
+    ):
+        how = (
+            "These look like codes, a frame a row, below the names of the classes, as Aff-Wild2 has them: write a "
+            "table with a row a picture (image,label), and --classes with these names in order."
+        )
     elif len(cells) < len(header):
         how = f"The row is cut short, or no face (a comment, a total): fill or remove it. {above}"
     elif len(header) == 1:

@@ -15,6 +15,7 @@ from ..core.errors import InputError
 from ..core.expressions import canonical, closest_class, is_expression, spelling_key, whole_number
 from ..core.text import shown
 from .faces import check_unique, face_column, match
+from .label_column import called_alike, check_names, names_codes
 from .labels import resolve as resolve_labels
 from .marks import check_single, clean, contradictions, is_missing
 from .options import COLUMN_NAMES, TRUTH_COLUMNS, ReadOptions, spelled
@@ -155,10 +156,12 @@ def read_truth(
     votes = {} if label_column else _vote_columns(path, table, resolve, image)
     if len(votes) > 1:
         return _counted(table, path, tuple(classes), votes, image, ids, named, options)
-    label = label_column or _label_column(path, table)
+    label = label_column or _label_column(path, table, classes)
     texts = [clean(cell) for cell in table.need(label)]
     if options is not None and texts:
         coded = resolve_labels(texts, table.where, options)
+        for other in called_alike([name for name in table.columns if name != label]):
+            check_names(other, table.columns[other], texts, coded, table.where, options)
         texts = [coded.classes[index] if index >= 0 else "" for index in coded.index]
     known_as = {text: _label(table.where(i), text, classes, resolve) for text, i in _first(texts).items()}
     labels = np.array([known_as[texts[i]] for i in named], dtype=np.int64)
@@ -217,7 +220,7 @@ def _vote_columns(path: Path, table: Table, resolve: Callable[[str], int | None]
     return found
 
 
-def _label_column(path: Path, table: Table) -> str:
+def _label_column(path: Path, table: Table, classes: Sequence[str]) -> str:
     there = {spelled(name): name for name in reversed(list(table.columns))}
     found = next((there[name] for name in TRUTH_COLUMNS if name in there), None)
     if found is None:
@@ -232,6 +235,10 @@ def _label_column(path: Path, table: Table) -> str:
                 f"{path}: the columns '{shown(found)}' and '{shown(other)}' can both be the clean label, and they "
                 f"disagree. Say which: --label-column {shown(found)} or --label-column {shown(other)}"
             )
+    alike = [name for name in called_alike(list(table.columns)) if name not in (found, *others)]
+    named = next((n for n in (*others, *alike) if names_codes(table.columns[found], table.columns[n])), None)
+    if named is not None and set(table.columns[found]).isdisjoint(classes):  # numbers that are none of the classes
+        others, found = [found, *(name for name in others if name != named)], named
     if others:
         _LOG.warning("%s: clean labels are those of '%s'; left out: %s.", path, found, listed(others))
     return found

@@ -216,6 +216,13 @@ def _read_parquet(name: str, file: Path) -> _Held:
             plain = [c for c, kind in kinds.items() if kind == "number" and not _is_code(c, table)]
             used = numbered([c for c in plain if spelled(c) not in (*NO_FEATURES, *INDEX_COLUMNS)])
             _check_text(file, table, [c for c, kind in kinds.items() if kind == "text"])
+            beside = [column for column, kind in kinds.items() if kind == "number"]
+            if not used and beside:
+                raise InputError(
+                    f"{file}: its columns of numbers ({listed(beside, 6)}) are called as labels, row numbers or what "
+                    "is known of a face beside its vector are, and hold whole numbers: none is part of a vector. If "
+                    "they are the vector, rename them (f0, f1, ...), or save them as one column of lists."
+                )
             if not used:
                 raise InputError(f"{file} has neither a column of lists nor numeric columns beside '{identity}'.")
             values = np.stack([_plain(table.column(column)) for column in used], axis=1)

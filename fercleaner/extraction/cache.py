@@ -80,6 +80,10 @@ class CacheSize(NamedTuple):
     bytes: int
 
 
+#: What to do where the cache cannot be written to.
+WAY_OUT = "Make room there, name another folder with --cache, or go without: --no-cache."
+
+
 class FeatureCache:
     """A folder of vectors, shared by all datasets, encoders and processes.
 
@@ -87,17 +91,20 @@ class FeatureCache:
     ----------
     folder : path, optional
         Made when first written to; `default_folder()` when None.
+    way_out : str
+        What to do where it cannot be written to.
     """
 
-    def __init__(self, folder: Path | str | None = None) -> None:
+    def __init__(self, folder: Path | str | None = None, *, way_out: str = WAY_OUT) -> None:
         self.folder = default_folder() if folder is None else Path(folder)
+        self._way_out = way_out
 
     def open(self, spec: Mapping[str, Any], width: int) -> CachedView:
         """Return the vectors of `width` numbers that `spec` made; use it in a `with` statement.
 
         Raises StoreError where the folder cannot be made, or holds another spec under this spec's digest.
         """
-        return CachedView(self.folder, spec, width)
+        return CachedView(self.folder, spec, width, self._way_out)
 
     def specs(self) -> dict[str, dict[str, Any]]:
         """Return the specs that have vectors here, by digest."""
@@ -184,11 +191,11 @@ class CachedView:
     What is added is written every `FLUSH_ROWS` vectors or `FLUSH_SECONDS`, and when it is closed.
     """
 
-    def __init__(self, root: Path, spec: Mapping[str, Any], width: int) -> None:
+    def __init__(self, root: Path, spec: Mapping[str, Any], width: int, way_out: str = WAY_OUT) -> None:
         self.spec_digest = spec_digest(spec)
         self.width = width
         self._spec = spec
-        self._root = root
+        self._root, self._way_out = root, way_out
         self._folder = root / self.spec_digest
         self._shards: list[_Shard] = []
         self._where: dict[bytes, tuple[int, int]] = {}
@@ -381,7 +388,7 @@ class CachedView:
     def _unwritable(self, error: OSError) -> StoreError:
         return StoreError(
             f"the feature cache {self._root} cannot be written to: {_reason(error)}. What it held before is "
-            "intact. Make room there, name another folder with --cache, or go without: --no-cache."
+            f"intact. {self._way_out}"
         )
 
 

@@ -33,6 +33,9 @@ from .run import RunLog, extract
 #: Version of the marks.
 FORMAT = 1
 VECTORS, MARKS = "vectors", "marks"
+#: What to do with a mark that is of something else, and with a full disk.
+OTHER = "If that shard is here by mistake, remove this file and run it again; else use another folder."
+MAKE_ROOM = "Make room there and run that shard again: what is done is not computed again."
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class WholeSet:
 
 def cache_of(folder: Path) -> FeatureCache:
     """Return the cache in which a folder's shards keep their vectors."""
-    return FeatureCache(folder / VECTORS)
+    return FeatureCache(folder / VECTORS, way_out=MAKE_ROOM)
 
 
 def write_shard(
@@ -182,26 +185,24 @@ def check_marks(
     for path in sorted((folder / MARKS).glob("*.json")):
         mark = read_mark(path)
         if mark.format != FORMAT:
-            raise StoreError(
-                f"{path}: shard {mark.shard} was written by another version of fercleaner. Use another folder."
-            )
+            raise StoreError(f"{path}: shard {mark.shard} was written by another version of fercleaner. {OTHER}")
         if (mark.set, mark.faces) != (whole.digest, whole.faces):
             raise StoreError(
                 f"{path}: shard {mark.shard} is of another set ({mark.faces:,} faces, digest {mark.set}; this one has "
-                f"{whole.faces:,}, {whole.digest}). Name the set that was extracted, read with the same options, or "
-                "another folder."
+                f"{whole.faces:,}, {whole.digest}). Name the set that was extracted, read with the same options. "
+                f"{OTHER}"
             )
-        for name in sorted(set(encoders) | set(mark.encoders)):
-            if encoders.get(name) != mark.encoders.get(name):
-                have, want = mark.encoders.get(name, "none"), encoders.get(name, "none")
-                raise StoreError(
-                    f"{path}: shard {mark.shard} was made with another encoder '{name}' ({have}) than this run's "
-                    f"({want}). Use the same --encoder, --weights, --crop and --landmarks, or another folder."
-                )
+        if mark.encoders != encoders:
+            both = [name for name in encoders if mark.encoders.get(name, encoders[name]) != encoders[name]]
+            have, want = (_named(held, both) for held in (mark.encoders, encoders))
+            raise StoreError(
+                f"{path}: shard {mark.shard} was made by {have}; this run's encoders are {want}. Use the same "
+                f"--encoder, --weights, --crop, --landmarks and version. {OTHER}"
+            )
         other = Shard.parse(mark.shard).count
         count = other if count is None else count
         if other != count:
-            raise StoreError(f"{path}: shard {mark.shard} stands beside shards of {count}. Use another folder.")
+            raise StoreError(f"{path}: shard {mark.shard} stands beside shards of {count}. {OTHER}")
         marks[mark.shard] = mark
     return marks
 
@@ -224,15 +225,15 @@ class Extracted:
     missing: tuple[Shard, ...]
     rows: Bools
 
-    def sentence(self, dataset: str, folder: str | Path) -> str:
-        """Return what is there and what is missing, for people."""
+    def sentence(self, read: str, folder: str | Path) -> str:
+        """Return what is there and what is missing, for people; `read` is the set with the options it is read by."""
         done, n = self.count - len(self.missing), len(self.rows)
         text = f"Vectors: {done} of {self.count} shards are done, {int(self.rows.sum()):,} of {n:,} faces."
         if not self.missing:
             return text
         first = ", ".join(str(shard) for shard in self.missing[:5]) + (", ..." if len(self.missing) > 5 else "")
         return (
-            f"{text} Missing: {first}. Faces of these have no vectors; fercleaner extract {dataset} --shard "
+            f"{text} Missing: {first}. Faces of these have no vectors; fercleaner extract {read} --shard "
             f"{self.missing[0]} --to {folder} makes them."
         )
 
@@ -290,6 +291,12 @@ def _digests(extractors: Sequence[Extractor]) -> dict[str, str]:
         again = sum(name.split("#")[0] == one.name for name in digests)
         digests[f"{one.name}#{again + 1}" if again else one.name] = spec_digest(one.spec)
     return digests
+
+
+def _named(encoders: Mapping[str, str], differing: Sequence[str]) -> str:
+    """Return the names of encoders, with the digest where it alone tells them from another run's."""
+    names = [f"{name} ({digest})" if name in differing else name for name, digest in sorted(encoders.items())]
+    return ", ".join(names) or "none"
 
 
 def read_mark(path: Path) -> Mark:

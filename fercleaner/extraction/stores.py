@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +101,17 @@ class Store:
             if not whole:
                 self._files.move(partial, target)
         except OSError as error:
+            if not whole:
+                with suppress(OSError):  # what was written of it takes room that may be short
+                    self._files.delete_file(partial)
             raise self._error(f"{name} cannot be written", error) from error
 
     def _error(self, what: str, error: OSError) -> StoreError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StoreError(
+                f"{self.address}: {what}: no space left there. What was written before is whole: make room and run "
+                "the same command again."
+            )
         return StoreError(f"{self.address}: {what} ({_first_line(error)}). Is it there, and may this account use it?")
 
 

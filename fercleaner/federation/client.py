@@ -19,7 +19,7 @@ from .terms import PROTOCOL, SECURE, Conditions, Settings, SiteError, Terms
 #: Seconds between questions, and that an answer may take.
 POLL, ANSWER = 1.0, 60.0
 #: What a coordinator says of where things stand.
-STANDS = {"began", "round", "rounds", "have", "key", "asked", "done", "waits", "least_faces", "aggregate"}
+STANDS = {"began", "round", "rounds", "have", "key", "asked", "done", "waits", "least_faces", "aggregate", "classes"}
 
 
 class Link:
@@ -55,7 +55,7 @@ class Link:
             except ssl.SSLCertVerificationError as error:
                 raise SiteError(
                     f"Site '{self.key.site}': {self.address} is not the coordinator that this key is for (its "
-                    f"certificate is another: {error.verify_message}). Nothing was sent."
+                    f"certificate is another: {error.verify_message}). Nothing was sent. Check --coordinator and --key."
                 ) from error
             except (OSError, http.client.HTTPException) as error:
                 if time.monotonic() - since >= self._wait:
@@ -89,10 +89,11 @@ class Link:
         return held
 
 
-def knock(site: str, link: Link, conditions: Conditions) -> None:
-    """Raise SiteError where the coordinator cannot be reached, does not know the key, or has terms that do not suit.
+def knock(site: str, link: Link, conditions: Conditions) -> tuple[str, ...]:
+    """Return the federation's class names, none where no site has joined.
 
-    So it does where the coordinator is of another version.
+    SiteError where the coordinator cannot be reached, does not know the key, is of another version, or has terms that
+    do not suit.
 
     Before a set is read: it may take hours.
     """
@@ -103,6 +104,7 @@ def knock(site: str, link: Link, conditions: Conditions) -> None:
             "the same version of fercleaner."
         )
     conditions.check(site, Settings(least_faces=stands["least_faces"], aggregate=stands["aggregate"]))
+    return tuple(map(str, stands["classes"]))
 
 
 def take_part(

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from .secure import uncovered
 from .terms import (
     LEAST_SECURE,
     PROTOCOL,
-    ROBUST,
     SECURE,
     Hello,
     Settings,
@@ -30,10 +29,13 @@ from .terms import (
     Terms,
     agree,
     check_site,
+    check_together,
 )
 
 #: Answers that close a round of robust joining.
 LEAST_ANSWERS = 2
+#: What to do where one site seems to be two.
+TWICE = "Was its set changed, or is its key used at two sites? Give each site a key of its own."
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,20 @@ class Coordinator:
             else:
                 first = next((hello for name, hello in self.hellos.items() if name != site), None)
                 if first is not None:
-                    agree([first, said], _any_size(self.plan.settings))  # says at once who does not fit
-            known = site in self.hellos
+                    check_together(first, said, self.plan.settings)  # says at once who does not fit
+            before = self.hellos.get(site)
             self.hellos[site] = said
             if self.terms is not None and site not in self.parts:
                 self.parts[site] = rounds.next_part(self.parts, self.terms.parts)
             self._save()
-            if not known:
-                here = f"{len(self.hellos)} of {self.plan.sites}"
-                self.tell(f"Site '{site}' joined, {here}: {said.faces:,} labeled faces.")
+            if before is None:
+                of = f"of {self.plan.sites}" if self.terms is None else "sites in all"
+                self.tell(f"Site '{site}' joined, {len(self.hellos)} {of}: {said.faces:,} labeled faces.")
+            elif before != said:
+                self.tell(
+                    f"Site '{site}' joined again with another set: {said.faces:,} labeled faces, {before.faces:,} "
+                    f"before. {TWICE}"
+                )
             self._begin_if_all()
 
     def status(self, site: str) -> dict[str, Any]:
@@ -151,12 +158,14 @@ class Coordinator:
                 "waits": self._waits(),
                 "least_faces": self.plan.settings.least_faces,
                 "aggregate": self.plan.settings.aggregate,
+                "classes": list(next((hello.classes for hello in self.hellos.values()), ())),
             }
 
     def _waits(self) -> str:
         """Return what the federation waits for, where it cannot go on for now, or ""."""
         if self.terms is None:
-            return f"{len(self.hellos)} of {self.plan.sites} sites have joined; the others are waited for."
+            joined = ", ".join(f"'{name}'" for name in sorted(self.hellos)) or "none"
+            return f"{len(self.hellos)} of {self.plan.sites} sites have joined ({joined}); the others are waited for."
         return self._short
 
     def terms_for(self, site: str) -> Message:
@@ -189,8 +198,9 @@ class Coordinator:
                     raise SiteError(f"Site '{site}' sent its steps uncovered, and secure aggregation was agreed on.")
                 if update.site != site or update.part != self.parts[site]:
                     raise SiteError(f"Site '{site}' sent steps as site '{update.site}', part {update.part}.")
-                if update.faces > self.hellos[site].faces:
-                    raise SiteError(f"Site '{site}' joined with {self.hellos[site].faces} faces, and now says more.")
+                if update.faces != (faces := self.hellos[site].faces):
+                    said = f"joined with {faces:,} labeled faces, and now speaks for {update.faces:,}"
+                    raise SiteError(f"Site '{site}' {said}. {TWICE} Then run the same command again.")
                 rounds.check_update(update, self.terms)
             except SiteError as error:
                 self.tell(f"Round {self.round + 1}: {error}")
@@ -207,7 +217,7 @@ class Coordinator:
         """Take a site's public key of secure aggregation."""
         with self._lock:
             self._begun_secure(site, message)
-            self._attempts.key(site, _bytes(site, message.fields["public"]))
+            self._attempts.key(site, messages.public_of(message))
             self._absent.discard(site)
             self.tick()
 
@@ -386,15 +396,3 @@ class Coordinator:
             f"Goes on with {len(self.hellos)} sites after round {self.round} of {self.terms.rounds}; "
             f"{len(self._came)} have answered already."
         )
-
-
-def _bytes(site: str, text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise SiteError(f"Site '{site}' sent a key that is none.") from error
-
-
-def _any_size(settings: Settings) -> Settings:
-    """Return settings under which two sites can be compared however few faces they have."""
-    return replace(settings, least_faces=1, aggregate=ROBUST)

@@ -10,6 +10,7 @@ import os
 import secrets
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,29 +75,47 @@ class KeyRing:
                 certificate, private = self_signed()
                 _private(folder / PRIVATE, private)
                 write_whole(folder / CERTIFICATE, [certificate])
-            held = folder / KNOWN
-            self._known: dict[str, str] = read_json(held.read_text(encoding="utf-8")) if held.exists() else {}
         except OSError as error:
             raise StoreError(f"{folder}: keys cannot be kept there ({error.strerror or error}).") from error
+        self._known, self._state = self._read()
+
+    def _read(self) -> tuple[dict[str, str], tuple[int, ...]]:
+        """Return the digests of secrets by site as the file has them, and what tells that file from a later one."""
+        held = self.folder / KNOWN
+        try:
+            if not held.exists():
+                return {}, ()
+            now = held.stat()
+            known = read_json(held.read_text(encoding="utf-8"))
+            if not isinstance(known, dict) or not all(isinstance(digest, str) for digest in known.values()):
+                raise ValueError(KNOWN)
+        except OSError as error:
+            raise StoreError(f"{held} cannot be read ({error.strerror or error}).") from error
         except ValueError as error:
-            raise StoreError(
-                f"{folder / KNOWN} is damaged. Put it back from a copy, or start in another folder."
-            ) from error
+            raise StoreError(f"{held} is damaged. Put it back from a copy, or start in another folder.") from error
+        return known, (now.st_ino, now.st_mtime_ns, now.st_size)
 
     @property
     def sites(self) -> list[str]:
         """Names of the sites that have a key."""
         return sorted(self._known)
 
-    def invite(self, names: Sequence[str]) -> list[Path]:
-        """Make key files for the sites that have none, and return where they lie.
+    def invite(self, names: Sequence[str], anew: Sequence[str] = ()) -> list[Path]:
+        """Make key files for the sites that have none, and new ones for those of `anew`; return where they lie.
 
-        SiteError where two sites would have one file; StoreError where keys cannot be kept.
+        SiteError where two sites would have one file, or a site of `anew` has no key; StoreError where keys cannot be
+        kept.
         """
+        for name in anew:
+            if name not in self._known:
+                raise SiteError(
+                    f"--new-key {name}: no site of that name has a key ({', '.join(self.sites) or 'none'})."
+                )
         files = distinct_files([*self._known, *names])
         try:
             certificate = (self.folder / CERTIFICATE).read_text(encoding="utf-8")
-            made = [self._invited(name, files[name], certificate) for name in files if name not in self._known]
+            wanted = [name for name in files if name not in self._known or name in anew]
+            made = [self._invited(name, files[name], certificate) for name in wanted]
             write_whole(self.folder / KNOWN, [json.dumps(self._known, indent=1, sort_keys=True).encode()])
         except OSError as error:
             raise StoreError(f"{self.folder}: keys cannot be kept there ({error.strerror or error}).") from error
@@ -112,7 +131,14 @@ class KeyRing:
         return path
 
     def owner(self, secret: str) -> str | None:
-        """Return the site whose secret this is, or None."""
+        """Return the site whose secret this is, or None; keys made since by another process count.
+
+        Where the file of keys cannot be read any more, those known before do.
+        """
+        with suppress(OSError, StoreError):
+            now = (self.folder / KNOWN).stat()
+            if (now.st_ino, now.st_mtime_ns, now.st_size) != self._state:
+                self._known, self._state = self._read()
         digest = _digest(secret)
         found = None
         for name, held in self._known.items():

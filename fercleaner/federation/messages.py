@@ -81,6 +81,14 @@ class Message:
         return f"site '{self.fields['site']}'" if self.kind in LEAVING else "the coordinator"
 
 
+def public_of(message: Message) -> bytes:
+    """Return the public key that a message `key` holds; SiteError where it is none."""
+    try:
+        return bytes.fromhex(message.fields["public"])
+    except ValueError as error:
+        raise SiteError(f"Site '{message.fields['site']}' sent a key that is none.") from error
+
+
 def encode(message: Message) -> bytes:
     """Return a message as bytes; the same message gives the same bytes."""
     arrays = {
@@ -247,7 +255,8 @@ class MessageLog:
                 stream.write(f"{stamp} UTC {name}, SHA-256 {digest}\n{text_of(message, len(data))}\n")
         except OSError as error:
             raise StoreError(
-                f"{self.folder}: the log of messages cannot be written ({error.strerror or error}); nothing was sent."
+                f"{self.folder}: the log of messages cannot be written ({error.strerror or error}), and what is not "
+                "written is not sent. Make room and run the same command again."
             ) from error
         self.bytes += len(data)
         return data

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import Floats, Ints
+from ..core.errors import FeatureError, InputError
 from ..core.refined import RefinedSet
 from ..core.types import ActionUnits, Features, Landmarks, Posteriors, Samples
 from ..datasets.assemble import select
@@ -81,7 +82,10 @@ def participants(
     callbacks: Callbacks,
     conditions: Conditions = USUAL,
 ) -> list[Participant]:
-    """Return each site of a set with its own faces, and nothing of the others; says how many faces have no site."""
+    """Return each site of a set with its own faces, and nothing of the others; says how many faces have no site.
+
+    SiteError, which names the site, where one cannot be refined: without labels, or without a vector.
+    """
     found = []
     rows = rows_by_site(samples)
     without = len(samples) - sum(map(len, rows.values()))
@@ -90,7 +94,11 @@ def participants(
     for number, (name, chosen) in enumerate(rows.items()):
         callbacks.progress("sites", number, len(rows))
         own = select(samples, chosen).replacing(site=None)
-        found.append(Participant(name, own, method, sources_of_rows(sources, chosen), resources, callbacks, conditions))
+        of_rows = sources_of_rows(sources, chosen)
+        try:
+            found.append(Participant(name, own, method, of_rows, resources, callbacks, conditions))
+        except (InputError, FeatureError) as error:
+            raise SiteError(f"Site '{name}' ({len(chosen):,} faces): {error}") from error
     callbacks.progress("sites", len(rows), len(rows))
     return found
 

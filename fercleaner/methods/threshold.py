@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, get_args
 
@@ -176,16 +177,18 @@ def selection_rate(posterior: Doubles, given: Doubles, batch: int) -> Doubles:
     The closed form Phi((P_y - mu_y) sqrt(B - 1) / s_y): the face itself cancels out of its batch's mean, the
     other B - 1 are drawn from the set. `batch` 0 gives `kept_labels` as 0 and 1; so does a column without spread.
     """
-    from scipy.special import ndtr
-
     gap = own_share(given, posterior) - given @ posterior.mean(0)
     hard: Doubles = (gap >= -TIE).astype(np.float64)
     if batch == 0 or len(posterior) < 2:
         return hard
     spread = given @ posterior.std(0, ddof=1)
     moves = spread > TIE
-    rate: Doubles = ndtr(gap * np.sqrt(batch - 1.0) / np.where(moves, spread, 1.0))
-    return np.where(moves, rate, hard)
+    return np.where(moves, normal_below(gap * np.sqrt(batch - 1.0) / np.where(moves, spread, 1.0)), hard)
+
+
+def normal_below(z: Doubles) -> Doubles:
+    """Return Phi(z), the share of a normal distribution below z (N,); `scipy.special.ndtr` without loading scipy."""
+    return 0.5 * np.fromiter(map(math.erfc, (z * -math.sqrt(0.5)).tolist()), dtype=np.float64, count=len(z))
 
 
 def selected_loss(posterior: Doubles, given: Doubles) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ..core.arrays import Progress
+from ..core.errors import InputError
 from ..core.types import ActionUnits, Features, Landmarks, Posteriors
 from ..similarity.neighbors import Index, Searches
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..extraction.cache import FeatureCache
     from ..extraction.extractor import Extractor
     from ..landmarks import Detector
+    from ..methods.base import Method
 
 log = logging.getLogger("fercleaner.pipeline.refine")
 
@@ -74,6 +76,11 @@ class Resources:
     find_groups: bool = True
     searcher: Searching | None = None
     memory: int | None = None
+
+    def check_search(self, methods: Sequence[Method]) -> None:
+        """Raise InputError where neighbors are to be searched in parts, and none of these methods looks at any."""
+        if self.searcher is not None and not any("neighbors" in one.needs | one.optional for one in methods):
+            raise InputError(f"{methods[0].name} looks at no neighbors: there is nothing to search in parts.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,6 +169,7 @@ def gather_for(
     """Compute once what any of `methods` asks for; `evidence_for` gives each its own part."""
     check_given(samples, sources, resources)
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
+    resources.check_search(methods)
     _check_names(sources)  # before the first picture is read
     encoders = mirror_encoders(sources) if "posteriors" in wanted else ()
     sources, landmarks, views = _seen(samples, sources, resources, callbacks)
@@ -194,8 +195,7 @@ def search_neighbors(
 ) -> None:
     """Search the neighbors that `refine` would, for a searcher that keeps them; InputError for a method without."""
     wanted = method.needs | method.optional
-    if "neighbors" not in wanted:
-        raise InputError(f"{method.name} looks at no neighbors: there is nothing to search.")
+    resources.check_search([method])
     check_given(samples, sources, resources)
     _check_names(sources)
     _, _, views = _seen(samples, sources, resources, callbacks)

@@ -48,9 +48,10 @@ def gather_for_audit(
 ) -> Material:
     """Return views, landmarks, experts and columns of a set that was refined before, in the order of the refined file.
 
-    `columns` (N,) are in the order of `samples`.
+    `columns` (N,) are in the order of `samples`. Groups are not looked for: neighbors are those of the refined file.
     """
     rows_of(refined, samples.ids)
+    resources = replace(resources, find_groups=False)
     evidence = gather(samples, cast(Method, _Asked()), sources, resources, callbacks)
     return aligned(replace(_material(samples, evidence, evidence.posteriors), columns=columns), refined)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.arrays import Floats
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
@@ -74,12 +75,22 @@ def assembled(
             "neighbors": {name: dict(table.search) for name, table in evidence.neighbors.items()},
             "seed": seed,
             "grouped": samples.group is not None,
+            **({"boxed": True} if _are_parts(samples.boxes) else {}),
+            **({"read_as": samples.provenance["read_as"]} if "read_as" in samples.provenance else {}),
             "sites": 0 if samples.site is None else len(set(samples.site.tolist()) - {""}),
             "input_digest": input_digest(samples),
             "versions": versions(),
             **(about or {}),
         },
     )
+
+
+def _are_parts(boxes: Floats | None) -> bool:
+    """Whether boxes (N, 4) cut faces out of pictures: not where all of them are one, from the corner, as FERPlus's."""
+    if boxes is None or not np.isfinite(boxes).any():
+        return False
+    known = boxes[np.isfinite(boxes).all(1)]
+    return bool(known[:, :2].any() or (known != known[:1]).any())
 
 
 def input_digest(samples: Samples) -> str:

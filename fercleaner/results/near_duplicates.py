@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import Ints, Progress
+from ..core.groups import first_connected
 from ..core.refined import RefinedSet
 from ..core.types import Samples
 from .alike import alike, thumbnails
@@ -214,11 +215,7 @@ def _bare(refined: RefinedSet, images: Any) -> Samples:
 
 def _connected(n: int, rows: Ints, columns: Ints) -> list[Ints]:
     """Return the groups of two or more that the pairs connect, each ascending, by their first row."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    pairs = coo_array((np.ones(len(rows), dtype=np.bool_), (rows, columns)), shape=(n, n))
-    _, number = connected_components(pairs, directed=False)
+    number = first_connected(np.stack([rows, columns], axis=1), n)
     order = np.argsort(number, kind="stable")
     ends = np.flatnonzero(np.diff(number[order])) + 1
     groups = [group for group in np.split(order, ends) if len(group) > 1]

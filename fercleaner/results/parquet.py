@@ -12,8 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ..core.files import replacing, target_of
 from ..core.refined import RefinedSet, to_json
 from ..core.text import read_json, shown
 from ..datasets.parquet import check_size
+from . import arrow
 
 __all__ = ["EVIDENCE_PREFIX", "SCHEMA", "SCHEMA_TABLE", "RefinedSet", "load", "write"]
 
@@ -168,35 +168,30 @@ def _schema(evidence: Sequence[str]) -> Any:
 def _to_table(refined: RefinedSet, target: Path) -> Any:
     import pyarrow as pa
 
-    names = np.array(refined.classes, dtype=object)
-    given = names[refined.given_label]
-    given[~refined.labeled] = None
-    strings = {
-        "id": refined.ids.tolist(),
-        "path": [text or None for text in refined.paths.tolist()],
-        "split": [text or None for text in refined.split.tolist()],
-        "given_label": given.tolist(),
-        "label": names[refined.label].tolist(),
-        "reason": refined.reason.tolist(),
-    }
     header = {"schema": SCHEMA, "classes": list(refined.classes), **refined.metadata}
     schema = _schema(sorted(refined.evidence))
+    columns: dict[str, Any] = {}
     try:
-        columns: dict[str, Any] = {name: pa.array(values, pa.string()) for name, values in strings.items()}
-        columns["neighbors_for"] = _string_lists(refined.neighbors_for)
-        columns["neighbors_against"] = _string_lists(refined.neighbors_against)
+        columns["id"] = arrow.text_column(refined.ids.tolist())
+        columns["reason"] = arrow.text_column(refined.reason.tolist())
+        for name, texts in (("path", refined.paths), ("split", refined.split)):
+            columns[name] = arrow.text_column(texts.tolist(), texts != "")
+        columns["given_label"] = arrow.name_column(refined.given_label, refined.classes, refined.labeled)
+        columns["label"] = arrow.name_column(refined.label, refined.classes)
+        columns["neighbors_for"] = arrow.rows_of_texts(refined.neighbors_for)
+        columns["neighbors_against"] = arrow.rows_of_texts(refined.neighbors_against)
         text = to_json(header)
         text.encode()
     except UnicodeEncodeError as error:
         raise StoreError(
             f"{target}: the text {error.object!a} is not valid Unicode and cannot be stored. Rename the file."
         ) from error
-    columns["given"] = _float_lists(refined.given, refined.labeled)
-    columns["distribution"] = _float_lists(refined.distribution, None)
+    columns["given"] = arrow.rows_of_floats(refined.given, refined.labeled)
+    columns["distribution"] = arrow.rows_of_floats(refined.distribution)
     for name in ("labeled", "weight", "quality", "flagged", "changed"):
-        columns[name] = pa.array(getattr(refined, name))
+        columns[name] = arrow.number_column(getattr(refined, name))
     for name, values in refined.evidence.items():
-        columns[EVIDENCE_PREFIX + name] = pa.array(values, mask=np.isnan(values))
+        columns[EVIDENCE_PREFIX + name] = arrow.number_column(values, ~np.isnan(values))
     table = pa.table([columns[name] for name in schema.names], schema=schema)
     text = to_json({**header, DIGEST: digest_of(table, text)})
     return table.replace_schema_metadata({METADATA_KEY: text.encode()})
@@ -211,45 +206,9 @@ def digest_of(table: Any, header: str) -> str:
     found = hashlib.sha256(header.encode())
     for name in table.column_names:
         found.update(f"\0{name}\0{table.num_rows}\0".encode())
-        for part in _parts(_one_chunk(table.column(name))):
+        for part in arrow.hashed_parts(_one_chunk(table.column(name))):
             found.update(part)
     return found.hexdigest()
-
-
-def _parts(array: Any) -> Iterator[bytes | memoryview]:
-    import pyarrow as pa
-
-    yield np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes()
-    if pa.types.is_list(array.type):
-        yield array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype("<i4").tobytes()
-        yield from _parts(array.flatten())
-    elif pa.types.is_string(array.type):
-        if len(array):
-            texts = array.fill_null("")
-            ends = np.frombuffer(texts.buffers()[1], "<i4", len(texts) + 1, 4 * texts.offset)
-            yield np.diff(ends).tobytes()
-            yield memoryview(texts.buffers()[2] or b"")[ends[0] : ends[-1]]
-    elif pa.types.is_boolean(array.type):
-        yield np.packbits(array.fill_null(False).to_numpy(zero_copy_only=False)).tobytes()
-    else:
-        yield array.fill_null(0).to_numpy(zero_copy_only=False).astype("<f4").tobytes()
-
-
-def _float_lists(values: Floats, present: Bools | None) -> Any:
-    import pyarrow as pa
-
-    n, c = values.shape
-    shown = np.ones(n, dtype=bool) if present is None else present
-    offsets = np.concatenate([[0], np.cumsum(shown, dtype=np.int64) * c]).astype(np.int32)
-    mask = None if present is None else pa.array(~shown)
-    return pa.ListArray.from_arrays(offsets, pa.array(values[shown].ravel()), mask=mask)
-
-
-def _string_lists(rows: tuple[tuple[str, ...], ...]) -> Any:
-    import pyarrow as pa
-
-    offsets = np.cumsum([0, *map(len, rows)]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(rows)), pa.string()))
 
 
 def _from_table(table: Any, path: Path, head: dict[str, Any]) -> RefinedSet:
@@ -265,7 +224,7 @@ def _from_table(table: Any, path: Path, head: dict[str, Any]) -> RefinedSet:
     def plain(name: str, dtype: Any) -> Any:
         column = table.column(name)
         if dtype is not np.str_:
-            return column.to_numpy().astype(dtype)
+            return arrow.values_of(_one_chunk(column), absent=np.nan if dtype is np.float32 else 0)
         return np.array([text or "" for text in column.to_pylist()], dtype=np.str_)
 
     required = ("id", "labeled", "label", "distribution", "weight", "quality", "flagged", "changed")
@@ -306,18 +265,18 @@ def _check_digest(table: Any, path: Path, head: dict[str, Any]) -> None:
 
 def _matrix(column: Any, c: int, present: Bools, path: Path) -> Floats:
     lists = _one_chunk(column)
-    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    lengths = arrow.lengths_of(lists)
     if (lengths != np.where(present, c, 0)).any():
         row = int(np.flatnonzero(lengths != np.where(present, c, 0))[0])
         raise _damaged(path, f"row {row} holds {lengths[row]} numbers for {c if present[row] else 0} classes")
     values = np.zeros((len(present), c), dtype=np.float32)
-    values[present] = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, c)
+    values[present] = arrow.values_of(lists.flatten(), absent=np.nan).reshape(-1, c)
     return values
 
 
 def _tuples(column: Any) -> tuple[tuple[str, ...], ...]:
     lists = _one_chunk(column)
-    ends = np.cumsum(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)).tolist()
+    ends = np.cumsum(arrow.lengths_of(lists)).tolist()
     flat = lists.flatten().to_pylist()
     if None in flat:
         raise InputError("a list of neighbors holds a null")
@@ -327,7 +286,7 @@ def _tuples(column: Any) -> tuple[tuple[str, ...], ...]:
 def _one_chunk(column: Any) -> Any:
     import pyarrow as pa
 
-    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    return column.chunk(0) if column.num_chunks else pa.nulls(0, column.type)
 
 
 def _read_header(path: Path, found: Mapping[bytes, bytes]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.arrays import check_mapped
 from ..core.evidence import Evidence
 from ..core.types import Features, Neighbors
 from .whitening import JOINT, LANDMARK_VIEW
@@ -44,6 +45,8 @@ def repeated(tables: Mapping[str, tuple[NDArray[Any], ...]]) -> set[str]:
     """
     seen: set[bytes] = set()
     again = set()
+    for name, arrays in tables.items():
+        check_mapped(arrays[0], f"View '{name}'")
     begins = {name: tuple(map(_beginning, tables[name])) for name in tables}
     often = Counter(begins.values())
     for name in sorted(tables, key=lambda name: (name != LANDMARK_VIEW, name == JOINT, name)):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..core.arrays import Ints, Strings
-from ..core.groups import group_numbers
+from ..core.groups import first_connected, group_numbers
 from ..core.types import Features, Neighbors
 from .neighbors import EXACT_UP_TO, TELLING, Searcher, nearest, searcher, use_gpu
 from .neighbors.pairs import pairs_alike
@@ -25,8 +25,6 @@ ONE_PERSON = 0.6
 LOOKED_AT = 10
 #: Pairs above which those that connect nothing new are dropped.
 CONNECTED_FROM = 1 << 22
-#: Faces from which on comparing each pair once takes less time than a search, loading torch counted.
-EACH_PAIR_FROM = 15_000
 
 
 def alike_pairs(
@@ -53,20 +51,20 @@ def alike_pairs(
     lists : mapping of view -> Searcher, optional
         Indexes of the views, where they are made already; those of lists are used.
 
-    Cost: where no table is given, one search of neighbors or, in sets of `EACH_PAIR_FROM` to `EXACT_UP_TO` faces, a
-    third of it: each pair is compared once (`neighbors.pairs`). In larger sets faces are compared with those of a few
-    lists of each view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
+    Cost: where no table is given, each pair is compared once (`neighbors.pairs`), a fraction of a search; on a GPU
+    neighbors are searched. In sets of more than `EXACT_UP_TO` faces each is compared with those of a few lists of each
+    view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
     """
     telling = {name: view for name, view in views.items() if view.values.shape[1] >= TELLING}
     if not telling:
         return np.zeros((0, 2), dtype=np.int64)
     least = ALIKE if len(telling) > 1 else ALIKE_ALONE
     if table is None or len(telling) < len(views):
-        several = np.logical_or.reduce([view.found for view in telling.values()])
-        if several.sum() > EXACT_UP_TO and not use_gpu(device):
+        several, on_gpu = np.logical_or.reduce([view.found for view in telling.values()]), use_gpu(device)
+        if several.sum() > EXACT_UP_TO and not on_gpu:
             return _pairs_by_lists(telling, lists or {}, least, apart)
         side = join(telling) if len(telling) > 1 else next(iter(telling.values()))
-        if EACH_PAIR_FROM <= int(side.found.sum()) <= EXACT_UP_TO and not use_gpu(device):
+        if not on_gpu:
             rows = np.flatnonzero(side.found)
             group = group_numbers(side.ids, apart)[rows]
             return np.unique(rows[pairs_alike(unit_rows(side.values, rows), least, group)], axis=0)
@@ -100,14 +98,9 @@ def _pairs_by_lists(
 
 def _forest(pairs: Ints, n: int) -> Ints:
     """Return pairs that connect the same of n faces, each with the first that it is connected to, sorted."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(pairs), dtype=np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    part = connected_components(graph, directed=False)[1]
-    first = np.unique(part, return_index=True)[1][part]
+    first = first_connected(pairs, n)
     others = np.flatnonzero(first != np.arange(n))
-    return np.stack([first[others], others], axis=1).astype(np.int64)
+    return np.stack([first[others], others], axis=1)
 
 
 def person_pairs(identity: Features, *, apart: Strings | None = None, device: str = "auto") -> Ints:
@@ -130,19 +123,13 @@ def grouped(ids: Strings, group: Strings | None, pairs: Ints) -> Strings:
     faces was in a group, "alike:" and the first of their ids (in alphabetical order, so that the order of the rows
     does not matter).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     n = len(ids)
     old = np.full(n, "") if group is None else group
     names, number = np.unique(old, return_inverse=True)
     inside = np.flatnonzero(old != "")
     # a group is a node of its own, which its members are tied to
-    rows = np.concatenate([pairs[:, 0], inside])
-    columns = np.concatenate([pairs[:, 1], n + number[inside]])
-    nodes = n + len(names)
-    graph = coo_array((np.ones(len(rows), dtype=np.bool_), (rows, columns)), shape=(nodes, nodes))
-    part = connected_components(graph, directed=False)[1][:n]
+    tied = np.concatenate([pairs, np.stack([inside, n + number[inside]], axis=1)])
+    part = first_connected(tied, n + len(names))[:n]
     size = np.bincount(part)[part]
     result = old.astype(object)
     for members in _parts(part, np.unique(pairs)):

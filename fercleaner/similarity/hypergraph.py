@@ -13,16 +13,18 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy import sparse
 
 from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.errors import InputError
 from ..core.types import Neighbors
 from .products import Product, gram_product
 from .whitening import row_blocks
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Form = Literal["random-walk", "symmetric"]
 
@@ -65,6 +67,8 @@ class Hypergraph:
     @cached_property
     def _scaled(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """A = D^-1/2 H (w / d)^1/2 and its transpose, so that Theta = A A^T."""
+        from scipy.sparse import csr_matrix
+
         h = self.incidence
         root = np.sqrt(_inverse(self.vertex_degree))
         edge = np.sqrt(self.edge_weight * _inverse(self.edge_degree))
@@ -73,7 +77,7 @@ class Hypergraph:
             of = slice(h.indptr[rows.start], h.indptr[rows.stop])
             data[of] = np.repeat(root[rows], np.diff(h.indptr[rows.start : rows.stop + 1])) * edge[h.indices[of]]
             data[of] *= h.data[of]
-        a = sparse.csr_matrix((data, h.indices, h.indptr), shape=h.shape)
+        a = csr_matrix((data, h.indices, h.indptr), shape=h.shape)
         return a, a.T.tocsr()
 
     @cached_property
@@ -144,6 +148,8 @@ def build(
     -------
     Hypergraph with E = N x views hyperedges and at most E (k + 1) incidences.
     """
+    from scipy.sparse import csc_matrix
+
     if not neighbors:
         raise InputError("A hypergraph needs neighbors in at least one view.")
     tables = list(neighbors.values())
@@ -165,7 +171,7 @@ def build(
     member = np.concatenate(members)
     del members
     ones = np.ones(len(member), dtype=np.float32)
-    incidence = sparse.csc_matrix((ones, member, start), shape=(n, n * len(tables))).tocsr()
+    incidence = csc_matrix((ones, member, start), shape=(n, n * len(tables))).tocsr()
     return Hypergraph(
         incidence,
         np.concatenate(weights),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
 from ..core.arrays import Floats
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 #: Entries of A from which torch multiplies. Its gathering sums take an eighth of scipy's time, but loading torch takes
 #: as long as scipy does for some 2 million entries (40,000 faces in three views of 15 neighbors).

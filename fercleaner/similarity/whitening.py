@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ..core.arrays import Bools, Doubles, Floats, Ints
+from ..core.arrays import Bools, Doubles, Floats, Ints, check_mapped
 from ..core.types import Features
 
 #: The view that describes the geometry of a face; all others are expression views.
@@ -19,8 +19,8 @@ COMPONENTS = 128
 LEAST_VARIANCE = 1e-6
 #: A length is 1 where it differs by less: rows that were scaled before stay as they are, to the bit.
 ROUNDING = 3e-7
-#: Rows at once: bounds what passes over a view need beside it.
-BLOCK = 16_384
+#: Rows at once: what passes over a view make of them stays near the processor.
+BLOCK = 2048
 
 
 def unit_rows(values: Floats, rows: Ints | None = None) -> Floats:
@@ -72,11 +72,17 @@ def whiten(features: Features, components: int = COMPONENTS) -> Features:
     -------
     Features of the same name, values (N, M) with M <= components and unit rows.
 
+    Raises
+    ------
+    InputError
+        The values are mapped from a file that has become shorter.
+
     Cost: O(N D^2 + D^3) time in two passes, O(BLOCK D + D^2) memory beside the values.
     """
     found = features.found
     if found.sum() < 2:
         return features
+    check_mapped(features.values, f"View '{features.view}'")
     mean, covariance = _moments(features.values, found)
     variance, directions = np.linalg.eigh(covariance)
     order = np.argsort(-variance, kind="stable")[:components]
@@ -84,6 +90,7 @@ def whiten(features: Features, components: int = COMPONENTS) -> Features:
     scale = (variance[order] / variance[order[0]]) ** -0.25 if len(order) else np.zeros(0)
     turn = (directions[:, order] * scale).astype(np.float32)
     turned: Floats = np.zeros((len(found), max(1, len(order))), dtype=np.float32)
+    check_mapped(features.values, f"View '{features.view}'")
     if len(order):
         for part in row_blocks(len(found)):
             turned[part] = unit_rows(_centered(features.values[part], found[part], mean) @ turn)

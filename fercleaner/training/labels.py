@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..core.errors import InputError, did_you_mean
 from ..core.groups import dealt_share
 from ..core.refined import RefinedSet, rows_of
 from ..core.types import Samples
+from ..datasets.paths import placed_again
 from ..extraction.images import FileImages, UnreadableImage, open_face
 
 #: What of a refined set is trained on; see `from_refined`.
@@ -115,7 +117,12 @@ def from_samples(samples: Samples) -> TrainingSet:
     )
 
 
-def from_refined(refined: RefinedSet, samples: Samples | None = None, which: str = "refined") -> TrainingSet:
+def from_refined(
+    refined: RefinedSet,
+    samples: Samples | None = None,
+    which: str = "refined",
+    roots: Sequence[str | os.PathLike[str]] = (),
+) -> TrainingSet:
     """Return the faces of a refined set.
 
     Parameters
@@ -123,6 +130,8 @@ def from_refined(refined: RefinedSet, samples: Samples | None = None, which: str
     refined : RefinedSet
     samples : Samples, optional
         The set that was refined, for its pictures; without it they are read from `refined.paths`.
+    roots : sequence of path
+        Folders in which pictures are looked for where none of `refined.paths` is there (`datasets.paths.placed`).
     which : str
         "refined": the refined distribution times the sample weight; "given": the given labels; "weight": the given
         labels times the sample weight; "drop": the given labels, flagged faces at weight 0; "relabel": the likeliest
@@ -137,7 +146,7 @@ def from_refined(refined: RefinedSet, samples: Samples | None = None, which: str
         raise InputError(f"labels '{which}' are not known; choose {', '.join(WHICH)}.{did_you_mean(which, WHICH)}")
     rows = np.arange(len(refined))
     if samples is None:
-        samples = _pictured(refined)
+        samples = _pictured(refined, roots)
     else:
         rows = rows_of(refined, samples.ids)
         if set(samples.classes) != set(refined.classes):
@@ -162,22 +171,28 @@ def from_refined(refined: RefinedSet, samples: Samples | None = None, which: str
     return TrainingSet(samples, rows, distribution, refined.given_label, weight)
 
 
-def _pictured(refined: RefinedSet) -> Samples:
+def _pictured(refined: RefinedSet, roots: Sequence[str | os.PathLike[str]]) -> Samples:
     """Return the refined faces as samples whose pictures are those of the file's paths."""
+    if refined.metadata.get("boxed"):
+        raise InputError(
+            "The set says by boxes where the faces are, and a refined file holds no boxes: whole pictures would be "
+            "trained on. Name the set that was refined with --dataset SET."
+        )
     without = refined.paths == ""
     if without.any():
         raise InputError(
             f"{int(without.sum()):,} of {len(refined):,} faces of the refined file have no picture as a file (first: "
             f"{refined.ids[without][0]}). Name the set that was refined with --dataset SET."
         )
+    paths = placed_again(refined.paths.tolist(), roots, "the refined file")
     return Samples(
         ids=refined.ids,
         classes=refined.classes,
         given=refined.given,
         labeled=refined.labeled,
-        paths=refined.paths,
+        paths=np.array(paths, dtype=np.str_),
         split=refined.split,
-        images=FileImages(refined.paths.tolist()),
+        images=FileImages(paths),
     )
 
 

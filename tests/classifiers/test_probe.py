@@ -196,34 +196,24 @@ def test_linear_head_reaches_the_ridge_optimum() -> None:
     np.testing.assert_allclose(softmax(logits[:, 0]), expected, atol=0.01)
 
 
-def _targets_of_folds(n: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A design, soft targets of each of three folds (n, 3, 4), and who trains each head."""
+def _soft_targets(n: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A design, soft targets (n, 4), and who trains each of three heads."""
     rng = np.random.default_rng(3)
     samples, views, truth = _faces(n, 4)
     design, _ = side_by_side(samples, views)
-    given = 0.35 * np.eye(4)[truth][:, None] + 0.65 * rng.dirichlet(np.ones(4), (n, 3))
+    given = 0.35 * np.eye(4)[truth] + 0.65 * rng.dirichlet(np.ones(4), n)
     return design, given.astype(np.float32), np.arange(n)[:, None] % 3 != np.arange(3)
 
 
-def test_targets_that_all_folds_share_need_no_fold() -> None:
-    design, given, trains = _targets_of_folds()
-    once = heads.fit_linear(design, given[:, 0], trains, "cpu", None)
-    thrice = heads.fit_linear(design, np.repeat(given[:, :1], 3, axis=1), trains, "cpu", None)
-    for expected, found in zip(once, thrice, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-def test_targets_of_folds_equal_heads_trained_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    design, given, trains = _targets_of_folds()
+def test_heads_trained_at_once_equal_those_trained_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    design, given, trains = _soft_targets()
     logits, margin = heads.fit_linear(design, given, trains, "cpu", None)
     assert logits.shape == (80, 3, 4)
-    label = given.mean(1).argmax(1)
+    assert not margin[~trains].any()
     for b in range(3):
-        alone, own = heads.fit_linear(design, given[:, b], trains[:, b, None], "cpu", None)
+        alone, own = heads.fit_linear(design, given, trains[:, b, None], "cpu", None)
         np.testing.assert_allclose(logits[:, b], alone[:, 0], atol=2e-4)
-        same = given[:, b].argmax(1) == label  # margins are those of the likeliest class of the mean over folds
-        assert 40 < same.sum() < 80
-        np.testing.assert_allclose(margin[same, b], own[same, 0], atol=2e-3)
+        np.testing.assert_allclose(margin[:, b], own[:, 0], atol=2e-3)
     assert np.abs(logits[:, 0] - logits[:, 1]).max() > 0.1
     monkeypatch.setattr(heads, "BLOCK", 7)
     pieces = heads.fit_linear(design, given, trains, "cpu", None)
@@ -231,11 +221,39 @@ def test_targets_of_folds_equal_heads_trained_one_after_another(monkeypatch: pyt
     np.testing.assert_allclose(pieces[1], margin, atol=1e-3)
 
 
+def test_rows_of_one_fold_side_by_side_are_multiplied_with_fewer_heads_and_answer_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    design, given, trains = _soft_targets()
+    monkeypatch.setattr(heads, "BLOCK", 9)
+    order = np.argsort(np.arange(80) % 3, kind="stable")
+    mixed, side = (heads._Work.of(design[rows], given[rows], trains[rows], "cpu") for rows in (np.arange(80), order))
+    assert sum(len(some) for _, some in side.blocks) < 0.8 * sum(len(some) for _, some in mixed.blocks)
+    logits, margin = heads.fit_linear(design, given, trains, "cpu", None)
+    beside, own = heads.fit_linear(design[order], given[order], trains[order], "cpu", None)
+    np.testing.assert_allclose(beside, logits[order], atol=1e-4)
+    np.testing.assert_allclose(own, margin[order], atol=1e-4)
+
+
+def test_torch_gives_what_numpy_gives() -> None:
+    design, given, trains = _soft_targets()
+    expected = heads.fit_linear(design, given, trains, "cpu", None, also=design[:5])
+    assert expected[0].shape == (85, 3, 4)
+    np.testing.assert_allclose(expected[0][80:], expected[0][:5], atol=1e-5)
+    for values, wanted in zip(
+        heads.fit_linear(design, given, trains, "cpu:0", None, also=design[:5]), expected, strict=True
+    ):
+        np.testing.assert_allclose(values, wanted, atol=1e-4)
+
+
 def test_only_the_targets_of_its_training_faces_reach_a_head() -> None:
-    design, given, trains = _targets_of_folds()
+    design, given, trains = _soft_targets()
     logits, _ = heads.fit_linear(design, given, trains, "cpu", None)
-    other = np.where(trains[:, :, None], given, 0.0).astype(np.float32)
-    np.testing.assert_allclose(heads.fit_linear(design, other, trains, "cpu", None)[0], logits, atol=1e-5)
+    for b in range(3):
+        other = np.where(trains[:, b, None], given, given[::-1])
+        found, _ = heads.fit_linear(design, other, trains, "cpu", None)
+        np.testing.assert_allclose(found[:, b], logits[:, b], atol=1e-5)
+        assert np.abs(found - logits).max() > 0.01
 
 
 def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,8 +280,9 @@ def test_temperature_restores_scaled_scores() -> None:
 
 def test_area_under_the_margin_is_a_mean_of_margins() -> None:
     logits = torch.tensor([[[2.0, 0.5, 1.0], [0.0, 3.0, 1.0]]]).permute(0, 2, 1)  # one fold, three classes, two faces
-    margin = heads.own_margin(logits, torch.tensor([0, 2]))
-    np.testing.assert_allclose(margin.numpy(), [[1.0, -2.0]])
+    own = torch.tensor([[True, False], [False, False], [False, True]])
+    np.testing.assert_allclose(heads.own_margin(torch, logits, own).numpy(), [[1.0, -2.0]])
+    np.testing.assert_allclose(heads.own_margin(np, logits.numpy(), own.numpy()), [[1.0, -2.0]])
 
 
 def test_progress_is_told() -> None:
@@ -277,7 +296,7 @@ def test_progress_is_told() -> None:
 
 
 def test_a_head_stops_when_it_is_done_whatever_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    design, given, trains = _targets_of_folds()
+    design, given, trains = _soft_targets()
     steps: list[int] = []
     logits, margin = heads.fit_linear(design, given, trains, "cpu", lambda done, total: steps.append(done))
     slow = np.concatenate([design, design[:1] * 30])

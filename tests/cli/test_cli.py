@@ -21,6 +21,7 @@ from fercleaner.cli import main
 from fercleaner.cli.app import WANTS
 
 import fercleaner
+from fercleaner.core.expressions import CLASS_SETS
 
 HEAVY = ("torch", "pandas", "pyarrow", "faiss", "scipy", "numpy", "skimage")
 EVALUATE_KEYS = {
@@ -187,6 +188,30 @@ def test_no_flag_at_all_is_no_promise(vectors):
     assert "No label is flagged: they are right, or this evidence does not tell the classes apart" in said
     assert f"Which of the two: {again}\n" in said
     assert "No label is flagged" not in run("refine", "faces.csv", "--view", "v=v.npy", *SMALL, "--force").stderr
+
+
+def test_flags_on_half_of_a_set_are_in_doubt(vectors):
+    rng = np.random.default_rng(1)
+    np.save("noise.npy", rng.normal(size=(600, 6)))
+    rows = "".join(f"f{i}.png,{label}\n" for i, label in enumerate(rng.choice(["anger", "fear", "neutral"], 600)))
+    Path("noise.csv").write_text(f"image,label\n{rows}")
+    how = ("--method", "threshold", "--device", "cpu")
+    said = run("refine", "noise.csv", "--view", "v=noise.npy", *how).stderr
+    assert "labels are flagged: as many are wrong, or this evidence does not tell the classes apart" in said
+    plain = run("refine", "faces.csv", "--view", "v=v.npy", *how, "--force").stderr
+    assert "labels are flagged: as many" not in plain
+
+
+def test_numbers_of_annotators_mean_what_classes_says(vectors):
+    samples = fercleaner.read("faces.csv")
+    codes = [CLASS_SETS["fer2013"].classes.index(samples.classes[k]) for k in samples.label]
+    rows = "".join(f"{i},p{k},{code}\n" for i, code in zip(samples.ids, codes, strict=True) for k in range(2))
+    Path("people.csv").write_text(f"image,annotator,label\n{rows}")
+    how = ("refine", "faces.csv", "--view", "v=v.npy", "--annotators", "people.csv", "--out", "p.parquet", *SMALL)
+    assert "Say what these mean: --classes" in fails(*how)
+    run(*how, "--classes", "fer2013")
+    refined = fercleaner.load("p.parquet")
+    assert [refined.classes[k] for k in refined.given_label] == [samples.classes[k] for k in samples.label]
 
 
 def test_refined_files_are_named_as_parquet(vectors):

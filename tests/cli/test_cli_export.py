@@ -88,3 +88,55 @@ def test_formula_cells_are_said(work):
     done = run("export", "f.refined.parquet", "out.csv")
     assert "rows hold text that a spreadsheet would run" in done.stderr
     assert fercleaner.read("out.csv").ids.tolist() == ["=1+1", "b", "c", "d"]
+
+
+def test_a_set_that_was_read_with_options_is_written_as_it_was_read(work):
+    """The refined file says how its set was read, so that --to manifest finds the columns named then."""
+    with open("faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    codes = {name: str(k) for k, name in enumerate(sorted({row["label"] for row in rows}))}
+    with open("other.csv", "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["Bild", "gt", "anger", "label_id", "emotion_name"])
+        out.writerows([[row["image"], row["label"], "0.5", codes[row["label"]], row["label"]] for row in rows])
+    made = ("--landmarks", "none", "--device", "cpu", "--no-cache", "--method", "hypergraph", "--set", "k=5")
+    named = ("--column", "image=Bild", "--column", "label=gt")
+    run("refine", "other.csv", "--view", "v=v.npy", *named, *made)
+    run("export", "other.refined.parquet", "clean", "--to", "own", "--pictures", "none")
+    refined = fercleaner.load("other.refined.parquet")
+    assert refined.metadata["read_as"] == {"layout": "manifest", "columns": {"image": "Bild", "label": "gt"}}
+    with open("clean/other.csv", newline="") as file:
+        after = list(csv.DictReader(file))
+    expected = [refined.classes[c] for c in np.where(refined.flagged, refined.label, refined.given_label)]
+    assert refined.flagged.any()
+    assert [row["gt"] for row in after] == expected
+    assert [row["label_id"] for row in after] == [codes[name] for name in expected]
+    assert [row["emotion_name"] for row in after] == expected
+    assert {row["anger"] for row in after} == {"0.5"}
+
+
+def test_boxes_that_a_file_does_not_hold_are_said(work, monkeypatch):
+    from PIL import Image
+
+    ids = fercleaner.read("faces.csv").ids.tolist()
+    Image.new("L", (40, 20)).save("two.png")
+    with open("faces.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open("boxed.csv", "w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["id", "image", "label", "box"])
+        out.writerows(
+            [[row["image"], "two.png", row["label"], f"{k % 20} 0 {k % 20 + 10} 10"] for k, row in enumerate(rows)]
+        )
+    made = ("--landmarks", "none", "--device", "cpu", "--no-cache", "--method", "hypergraph", "--set", "k=5")
+    run("refine", "boxed.csv", "--view", "v=v.npy", *made)
+    assert fercleaner.load("boxed.refined.parquet").metadata["boxed"]
+    assert "boxed" not in fercleaner.load("faces.refined.parquet").metadata
+    run("export", "boxed.refined.parquet", "a", "--to", "folders")
+    assert len(fercleaner.read("a")) == len(ids)
+    (work / "boxed.csv").rename(work / "moved.csv")
+    message = fails("export", "boxed.refined.parquet", "b", "--to", "folders")
+    assert "whole pictures would be written. Name the set that was refined with --dataset SET" in message
+    assert "its pictures are whole" in run("export", "boxed.refined.parquet", "b.csv").stderr
+    assert "whole pictures are shown. For the faces" in run("audit", "boxed.refined.parquet", "--out", "page").stderr
+    assert "its pictures are whole" not in run("export", "faces.refined.parquet", "c.csv").stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,26 @@ def test_faces_without_a_site_are_said_to_be_left_out(tmp_path: Path) -> None:
     assert len(counts) == 2
     assert sum(counts) == 12  # every fifth of 64
     assert "holds a training of several sites (east, west)" in refused(table, "--out", tmp_path / "out", "--force")
+
+
+def test_pictures_of_a_refined_file_are_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("here", "there", "there/else"):
+        (tmp_path / folder).mkdir()
+    shutil.copytree(drawn_folder(), tmp_path / "here" / "faces")
+    monkeypatch.chdir(tmp_path / "here")
+    refine = ["refine", "faces", "--method", "threshold", "--encoder", "hog", "--device", "cpu", "--no-cache"]
+    assert CliRunner().invoke(app, [*refine, "--workers", "0", "--out", "../there/a.parquet"]).exit_code == 0
+    monkeypatch.chdir(tmp_path / "there" / "else")
+    done = run("../a.parquet", *SHORT)
+    assert done.exit_code == 1
+    assert "Name the set that was refined with --dataset SET, or where its pictures are with --images DIR" in " ".join(
+        done.stderr.split()
+    )
+    for k, way in enumerate((["--images", "../../here"], ["--images", "../../here/faces"])):
+        done = run("../a.parquet", *SHORT, *way, "--out", f"out{k}")
+        assert done.exit_code == 0, done.output
+    shown = CliRunner().invoke(app, ["show", "../a.parquet", "--duplicates"])
+    assert "inside the set that was refined, name it: --dataset SET" in " ".join(shown.stderr.split())
+    shutil.copytree(drawn_folder(), tmp_path / "there" / "faces")  # beside the refined file, as it was written
+    shown = CliRunner().invoke(app, ["show", "../a.parquet", "--duplicates"])
+    assert "Pictures compared: 64 of 64" in shown.stderr

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from cli_runs import environment, fails, labeled_vectors
+from fercleaner.cli.app import _message
 
 pytest.importorskip("resource", reason="limits of a process are set as Unix does it")
 
@@ -32,7 +33,7 @@ def under(folder, which, most):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux")
-@pytest.mark.parametrize("mib", [450, 900, 1500])
+@pytest.mark.parametrize("mib", [450, 900, 1200])
 def test_too_little_memory(tmp_path, mib):
     labeled_vectors(tmp_path)
     done = under(tmp_path, "RLIMIT_AS", mib * MIB)
@@ -41,6 +42,12 @@ def test_too_little_memory(tmp_path, mib):
     if done.returncode:
         assert any(word in done.stderr.lower() for word in ("memory", "cannot be loaded")), done.stderr
     assert not list(tmp_path.glob(".fercleaner-*"))
+
+
+def test_a_library_that_finds_no_memory_is_said_as_such():
+    error = ImportError("libarrow.so.2600: failed to map segment from shared object")
+    assert "Error: out of memory. Close other programs" in str(_message(error))
+    assert _message(ImportError("No module named 'x'")) is None
 
 
 @pytest.mark.parametrize("files", [4, 5])

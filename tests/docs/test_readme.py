@@ -260,7 +260,9 @@ def test_metadata_keys_are_those_listed(demo):
     written = fercleaner.load(demo / "demo" / "demo.refined.parquet").metadata
     assert set(written) <= listed
     of_the_file = {"schema", "classes", "digest"}
-    assert listed - set(written) == {*of_the_file, "precision", "learn_from", "decisions", "annotators"}
+    assert listed - set(written) == {
+        *(*of_the_file, "precision", "learn_from", "decisions", "annotators", "boxed", "read_as"),
+    }
 
 
 def rows_of_table(text: str, head: str) -> list[list[str]]:

@@ -145,11 +145,20 @@ def test_a_full_store_is_named_and_the_vectors_are_kept(drawn, tmp_path, monkeyp
         type_name = "local"
 
         def create_dir(self, path, recursive):
+            pass
+
+        def open_output_stream(self, path):
+            half.append(path)
             raise OSError(28, "No space left on device")
 
+        def delete_file(self, path):
+            half.remove(path)
+
+    half = []
     monkeypatch.setattr(stores, "_opened", {place.name: (Full(), store._root)})
-    with pytest.raises(StoreError, match=r"spec.json cannot be written \(.*No space left on device"):
+    with pytest.raises(StoreError, match=r"spec.json cannot be written: no space left there\. What was written"):
         place._send(Shard(1, 1), prepared(samples, tmp_path))
+    assert not half  # what was written of it takes no room
     monkeypatch.undo()
     place._send(Shard(1, 1), tmp_path / "work")
     assert extracted(place.fetch(), samples, [Hog()]).missing == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -99,7 +100,14 @@ def test_shards_of_something_else_are_refused_by_name(drawn, tmp_path):
     mark = tmp_path / "marks" / Shard(1, 3).file
     held = json.loads(mark.read_text())
     mark.write_text(json.dumps({**held, "encoders": {"hog": "0" * 16}}))
-    with pytest.raises(StoreError, match=r"shard 1/3 was made with another encoder 'hog' \(0{16}\)"):
+    with pytest.raises(
+        StoreError, match=r"shard 1/3 was made by hog \(0{16}\); this run's encoders are hog \(\w{16}\)\."
+    ):
+        done(samples, Shard(2, 3), tmp_path)
+    mark.write_text(json.dumps({**held, "encoders": {"builtin": "0" * 16}}))
+    with pytest.raises(
+        StoreError, match=r"made by builtin; this run's encoders are hog\. .* remove this file and run it"
+    ):
         done(samples, Shard(2, 3), tmp_path)
     mark.write_text(json.dumps({**held, "format": 99}))
     with pytest.raises(StoreError, match="another version of fercleaner"):
@@ -120,7 +128,10 @@ def test_the_commands_extract_in_parts_and_refine_what_is_there(drawn, tmp_path)
     reasons = parquet.load(tmp_path / "a.parquet").reason
     assert "no view of this face (shard 2/2 is not extracted)" in reasons[45]
     assert "not extracted" not in " ".join(reasons[:30])
-    run("extract", *common, "--shard", "2/2", "--to", tmp_path / "to")
+    for told in (said, partly):  # what makes the missing part, by the same options
+        again = shlex.split(told.partition("Faces of these have no vectors; ")[2].partition(" makes them")[0])
+        assert again[1:] == [str(word) for word in ("extract", *common, "--shard", "2/2", "--to", tmp_path / "to")]
+    run(*again[1:])
     run("refine", *common, "--features", tmp_path / "to", "--out", tmp_path / "b.parquet")
     run("refine", *common, "--no-cache", "--out", tmp_path / "c.parquet")
     b, c = (parquet.load(tmp_path / f"{name}.parquet") for name in "bc")
@@ -155,3 +166,14 @@ def test_too_many_open_files_are_not_the_pictures_fault(drawn, tmp_path, monkeyp
     monkeypatch.setattr(FileImages, "read", refused)
     with pytest.raises(FeatureError, match=r"too many open files\. No picture is left out for that; raise the limit"):
         done(samples, Shard(1, 1), tmp_path)
+
+
+def test_a_full_disk_names_the_shard_and_the_way_out(drawn, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fercleaner.extraction.cache.write_whole", full)
+    asked = ("extract", drawn, "--encoder", "hog", "--landmarks", "none", "--workers", "0", "--to", tmp_path / "to")
+    said = fails(*asked, "--shard", "2/3")
+    assert said.startswith("StoreError: Shard 2/3: the feature cache ")
+    assert said.endswith("Make room there and run that shard again: what is done is not computed again.")

@@ -17,6 +17,7 @@ from fercleaner.federation.client import take_part
 from fercleaner.federation.coordinator import Plan
 from fercleaner.federation.messages import MessageLog, decode
 from fercleaner.federation.simulate import participants
+from fercleaner.federation.terms import SiteError
 from fercleaner.methods import build
 from fercleaner.pipeline.inputs import Callbacks, Sources
 
@@ -81,7 +82,7 @@ def test_a_site_says_once_what_it_waits_for(tmp_path):
     here = sites()[0]
     here.callbacks = Callbacks(note=said.append)
     take_part(here, Link(run, "one", 5), MessageLog(tmp_path / "log"), poll=0.0)
-    assert said == ["1 of 3 sites have joined; the others are waited for."]
+    assert said == ["1 of 3 sites have joined ('one'); the others are waited for."]
 
 
 def test_a_site_that_never_fetches_the_last_heads_does_not_hold_the_coordinator(three):
@@ -109,6 +110,15 @@ def test_faces_of_no_site_are_counted_and_said():
     all_named = samples.replacing(site=np.where(where == "", "east", where))
     participants(all_named, rule, sources, QUIET, Callbacks(note=said.append))
     assert not any("no site" in sentence for sentence in said)
+
+
+def test_a_site_without_labels_is_named():
+    samples, view, _ = faces("all", 150)
+    where = np.array(["north", "south", "east"])[np.arange(150) % 3]
+    given = np.where((where == "south")[:, None], np.float32(0), samples.given)
+    bare = samples.replacing(site=where, given=given, labeled=where != "south")
+    with pytest.raises(SiteError, match=r"Site 'south' \(50 faces\): No face carries a label"):
+        participants(bare, build("consensus", {}), Sources(views=(view,)), QUIET, Callbacks())
 
 
 @pytest.mark.parametrize("inside", [".", "sites", "sites/deep"])

@@ -135,7 +135,7 @@ def test_the_dry_run_of_the_command_is_of_its_options(tmp_path):
     common = ["site", tmp_path / "faces.csv", "--view", f"v={tmp_path}/v.npy", "--method", "hypergraph", "--dry-run"]
     said = run(*common, "--aggregate", "secure").stdout
     assert "key, " in said
-    assert "masked: 4 x 514 x 4 uint32" in said
+    assert "masked: 4 x 1026 x 4 uint32" in said
     assert "update, " not in said
     assert "60 labeled faces with a vector are fewer than 61" in run(*common, "--least-faces", "61").stdout
 

@@ -59,7 +59,9 @@ def test_a_full_disk_at_the_coordinator_loses_no_answer(tmp_path, monkeypatch):
 def test_a_full_disk_at_a_site_sends_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(messages, "write_whole", full)
     hello = of_hello(site("one", 60)[0].hello(), PROTOCOL)
-    with pytest.raises(StoreError, match=r"log of messages cannot be written \(No space left on device\); nothing was"):
+    with pytest.raises(
+        StoreError, match=r"cannot be written \(No space left on device\), and what is not written is not sent"
+    ):
         MessageLog(tmp_path / "log").keep(hello, "hello.msg")
 
 

@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_refused_by_name_and_told(tmp_path):
     broken = {"steps": update.arrays["steps"] * np.float32(np.nan)}
     with pytest.raises(SiteError, match="Site 'one' sent NaN"):
         run.coordinator.update("one", Message("update", update.fields, broken))
-    with pytest.raises(SiteError, match="joined with 60 faces, and now says more"):
+    with pytest.raises(SiteError, match="joined with 60 labeled faces, and now speaks for 61"):
         run.coordinator.update("one", Message("update", {**update.fields, "faces": 61}, update.arrays))
     with pytest.raises(SiteError, match="Site 'two' sent steps as site 'one', part 0"):
         run.coordinator.update("two", update)

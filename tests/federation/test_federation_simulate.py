@@ -104,9 +104,15 @@ def test_class_orders_differ_and_nothing_changes():
 @pytest.mark.parametrize(
     ("odd", "message"),
     [
-        ({"classes": (*CLASSES, "disgust")}, "Site 'odd' has another class set: it alone has disgust; it lacks none"),
+        (
+            {"classes": (*CLASSES, "disgust")},
+            "Site 'odd' has another class set than the federation: it has disgust besides. .*disgust= leaves",
+        ),
         ({"width": 7}, "Site 'odd': view 'v' has 7 columns; the federation's has 10"),
-        ({"encoder": "other"}, r"Site 'odd': view 'v' comes from another encoder \([0-9a-f]{16}\) than .*vectors"),
+        (
+            {"encoder": "other"},
+            r"Site 'odd': view 'v' comes from another encoder \([0-9a-f]{16}\) than .*\(none: a file",
+        ),
     ],
 )
 def test_a_site_that_does_not_fit_is_named(odd, message):

@@ -15,6 +15,7 @@ from fercleaner.pipeline.refine import gather, gather_for, refine
 from fercleaner.similarity import groups
 from fercleaner.similarity.groups import ALIKE, ALIKE_ALONE, ONE_PERSON, alike_pairs, grouped, person_pairs
 from fercleaner.similarity.neighbors import nearest, pairs
+from fercleaner.similarity.neighbors.scoring import pair_similarities
 from fercleaner.similarity.whitening import join
 
 CPU = Resources(device="cpu")
@@ -53,22 +54,39 @@ def test_pairs_are_those_of_brute_force(names):
     assert len(alike_pairs(views, apart=group, device="cpu")) == 0  # known already
 
 
-@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("many", [0.0, 1.0])
 @pytest.mark.parametrize("names", [("a", "b"), ("a",)])
-def test_comparing_each_pair_once_finds_the_pairs_of_a_search(monkeypatch, names, half):
+def test_comparing_each_pair_once_finds_the_pairs_of_a_search(monkeypatch, names, many):
     views = {name: view for name, view in make_views(noise=0.3).items() if name in names}
     found = np.arange(80) != 61
     views["a"] = Features("a", views["a"].ids, np.where(found[:, None], views["a"].values, 0), found)
-    searched = [alike_pairs(views, apart=apart, device="cpu") for apart in (None, views["a"].ids.astype("U7"))]
-    monkeypatch.setattr(groups, "EACH_PAIR_FROM", 0)
-    monkeypatch.setattr(pairs, "multiplies_bfloat16", lambda: half)
+    side = join(views) if len(names) == 2 else views["a"]
+    both = (None, views["a"].ids.astype("U7"))
+    tables = [nearest(side, 15, apart=apart, center=False, device="cpu") for apart in both]
+    searched = [alike_pairs(views, table=table, device="cpu") for table in tables]
     monkeypatch.setattr(pairs, "ROWS", 16)
     monkeypatch.setattr(pairs, "COLUMNS", 24)
+    monkeypatch.setattr(pairs, "MANY", many)
     monkeypatch.setattr(groups, "nearest", None)
-    compared = [alike_pairs(views, apart=apart, device="cpu") for apart in (None, views["a"].ids.astype("U7"))]
+    compared = [alike_pairs(views, apart=apart, device="cpu") for apart in both]
     assert len(searched[0]) > 3
     for one, other in zip(searched, compared, strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("leading", [0.0, 0.3, 1.0])
+def test_a_few_columns_rule_out_no_pair(monkeypatch, leading):
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(200, 60)) * np.linspace(2, 0.1, 60)
+    vectors[100:] = vectors[:100] + rng.uniform(0, 1, (100, 1)) * rng.normal(size=(100, 60))
+    vectors = unit(vectors).astype(np.float32)
+    monkeypatch.setattr(pairs, "LEADING", leading)
+    looked_at = []
+    monkeypatch.setattr(pairs, "pair_similarities", lambda *of: looked_at.append(len(of[1])) or pair_similarities(*of))
+    found = pairs.pairs_alike(vectors, 0.8, np.arange(200))
+    above = np.argwhere(np.triu(vectors @ vectors.T, 1) >= 0.8)
+    assert np.array_equal(found, above)
+    assert 20 < len(found) <= sum(looked_at) < 2000
 
 
 def test_very_many_faces_that_are_alike_become_one_group_without_all_their_pairs(monkeypatch):

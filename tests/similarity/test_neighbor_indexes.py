@@ -107,6 +107,16 @@ def test_the_order_of_the_rows_changes_no_neighbor(index):
 
 
 @pytest.mark.parametrize("index", ["hnsw", "ivf"])
+def test_equally_near_faces_go_by_row_number_as_in_exact_search(index):
+    some = view(100).values[np.arange(600) % 100]
+    features = Features("v", np.array([f"f{k:03d}" for k in range(600)][::-1]), some, np.ones(600, dtype=bool))
+    exact = nearest(features, 4, index="exact", center=False, device="cpu")
+    assert exact.indices[[0, 599]].tolist() == [[100, 200, 300, 400], [99, 199, 299, 399]]
+    found = nearest(features, 4, index=index, recall=1.0, center=False, device="cpu")
+    assert np.array_equal(found.indices, exact.indices)
+
+
+@pytest.mark.parametrize("index", ["hnsw", "ivf"])
 def test_two_searches_are_the_same_to_the_bit(index):
     one, two = (nearest(view(), 8, index=index, recall=0.9, device="cpu") for _ in range(2))
     assert one.indices.tobytes() == two.indices.tobytes()

@@ -7,7 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fercleaner.core.types import Features
+from fercleaner.classifiers.probe import cross_fit
+from fercleaner.core.errors import InputError
+from fercleaner.core.types import Features, Samples
 from fercleaner.similarity import whitening
 from fercleaner.similarity.distinct import repeated
 from fercleaner.similarity.whitening import COMPONENTS, JOINT, join, unit_rows, whiten
@@ -209,3 +211,22 @@ def test_tables_that_begin_alike_are_told_apart_and_equal_ones_are_not():
     assert repeated({"a": (one,), "b": (other,)}) == set()
     assert repeated({"a": (one,), "b": (one.copy(),), "c": (other,)}) == {"b"}
     assert repeated({"a": (one,), "b": (one.astype(np.float64),), "c": (one[:100],)}) == set()
+
+
+def test_a_mapped_file_that_became_shorter_is_an_error_in_place_of_a_crash(tmp_path):
+    file = tmp_path / "a.npy"
+    np.save(file, np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32))
+    ids = np.array([f"{row:04d}" for row in range(3000)])
+    view = Features("v", ids, np.load(file, mmap_mode="r"), np.ones(3000, dtype=bool))
+    eye = np.eye(2, dtype=np.float32)[np.arange(3000) % 2]
+    samples = Samples(ids, ("a", "b"), eye, np.ones(3000, dtype=bool), np.full(3000, ""))
+    assert whiten(view).values.shape == (3000, 8)
+    with open(file, "r+b") as stream:
+        stream.truncate(5000)
+    wanted = r"View 'v': its file has 5,000 bytes of the 96,128 that it had when it was opened\. Something else writes"
+    with pytest.raises(InputError, match=wanted):
+        whiten(view)
+    with pytest.raises(InputError, match=wanted):
+        cross_fit(samples, {"v": view})
+    with pytest.raises(InputError, match=wanted):
+        repeated({"v": (view.values, view.found)})

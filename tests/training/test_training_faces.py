@@ -59,6 +59,13 @@ def refined_set(classes: tuple[str, ...] | None = None) -> RefinedSet:
     )
 
 
+def test_boxes_that_a_refined_file_does_not_hold_are_asked_for():
+    boxed = replace(refined_set(), metadata={"boxed": True})
+    with pytest.raises(InputError, match=r"whole pictures would be trained on. Name the set .* --dataset SET"):
+        from_refined(boxed)
+    assert len(from_refined(boxed, drawn())) == 64
+
+
 def test_what_of_a_refined_set_is_trained_on():
     refined = refined_set()
     given = np.eye(7)[drawn().label]

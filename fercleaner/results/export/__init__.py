@@ -148,6 +148,11 @@ def export_to(
         raise InputError(f"--to {target}: choose one of {', '.join(FORMATS)}.{did_you_mean(target, FORMATS)}")
     if pictures not in PICTURES:
         raise InputError(f"--pictures {pictures}: choose one of {', '.join(PICTURES)}.")
+    if refined.metadata.get("boxed") and samples is None and target in ("folders", "huggingface"):
+        raise InputError(
+            f"--to {target}: the set says by boxes where the faces are, and a refined file holds no boxes: whole "
+            "pictures would be written. Name the set that was refined with --dataset SET."
+        )
     rows = (selection or Selection()).rows(refined)
     in_set = None if samples is None else rows_of(refined, samples.ids)
     labels = labels_to_write(refined, rows, label, fill)

@@ -6,13 +6,15 @@ import csv
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...core.errors import InputError
 from ...core.expressions import canonical
 from ...datasets import manifest
-from ...datasets.options import ReadOptions
+from ...datasets.label_column import called_alike
+from ...datasets.marks import contradictions
 from ...datasets.table import Table, number, read_header, read_rows, read_table, separator
 from .csv_file import Number
 from .job import Job, mirror
@@ -26,7 +28,8 @@ def write(job: Job, folder: Path) -> None:
     """Write the table under its own name, and link or copy the folders that its relative paths begin with.
 
     - "refined" and "flagged": cells of the label column of faces that changed, spelled as the table spells that class
-      elsewhere. Where votes stand in columns, those of changed faces are emptied, so that the label counts.
+      elsewhere, and of columns that say the same by another name or code. Where votes in columns were the labels, those
+      of changed faces are emptied, so that the label counts.
     - "given": labels as they are, and the columns weight and quality.
     - "distribution": a column a class (there already, or added), weight and quality.
 
@@ -89,23 +92,28 @@ def _changed(job: Job, table: Table, columns: dict[str, list[str]]) -> dict[str,
     """Return the columns of the rows kept with what is asked for written into them."""
     keep = _kept(job, table)
     place_of = {name: m for m, name in enumerate(job.ids)}
-    faces = [place_of[_ids(table)[row]] for row in keep]
+    faces = [place_of[_ids(job, table)[row]] for row in keep]
     columns = {name: [cells[row] for row in keep] for name, cells in columns.items()}
-    options = ReadOptions()
-    label = manifest.column_of("label", table, options) or "label"
+    roles = _read_from(job)
+    label = str(roles.get("label") or "label")
     votes = [name for name in columns if canonical(name) in job.refined.classes and name != label]
+    counted = [name for name in columns if name in roles.get("classes", ())]
+    alike = [name for name in called_alike(list(columns)) if name not in (label, *votes) and label in table.columns]
+    alike = [name for name in alike if not contradictions(table.columns[label], table.columns[name])]
     if job.labels.which == "distribution":
         for c, name in enumerate(job.refined.classes):
             own = next((column for column in votes if canonical(column) == name), name)
             columns[own] = [str(Number(job.labels.distribution[m, c])) if job.name(m) else "" for m in faces]
     spelled = _spellings(job, table, label) if label in table.columns else {}
     cells = columns.setdefault(label, [""] * len(keep))
+    others = {name: _spellings(job, table, name) for name in alike}
     for i, m in enumerate(faces):
         if job.labels.replaced[m]:
             cells[i] = _spelling(job.name(m), spelled)
-            if job.labels.which != "distribution":
-                for name in votes:
-                    columns[name][i] = ""
+            for name, spellings in others.items():
+                columns[name][i] = spellings.get(job.name(m), "")
+            for name in counted if job.labels.which != "distribution" else ():
+                columns[name][i] = ""
     if not any(cells):
         del columns[label]
     if job.labels.which in ("given", "distribution"):
@@ -114,24 +122,27 @@ def _changed(job: Job, table: Table, columns: dict[str, list[str]]) -> dict[str,
     return columns
 
 
-def _ids(table: Table) -> list[str]:
-    options = ReadOptions()
-    key = manifest.column_of("id", table, options) or manifest.column_of("image", table, options)
-    if key is None:
-        raise InputError(f"{table.name}: its columns were named with --column; name them id or image instead.")
-    return table.columns[key]
+def _read_from(job: Job) -> dict[str, Any]:
+    """Return role -> column of the set as it was read."""
+    assert job.samples is not None  # own_source says so
+    return dict(job.samples.provenance["columns"])
+
+
+def _ids(job: Job, table: Table) -> list[str]:
+    roles = _read_from(job)
+    return table.columns[roles.get("id") or roles["image"]]
 
 
 def _kept(job: Job, table: Table) -> list[int]:
     wanted = set(job.ids)
-    return [row for row, name in enumerate(_ids(table)) if name in wanted]
+    return [row for row, name in enumerate(_ids(job, table)) if name in wanted]
 
 
 def _spellings(job: Job, table: Table, label: str) -> dict[str, str]:
     """Return class -> how the table spells it most often."""
     given = {str(name): int(c) for name, c in zip(job.refined.ids, job.refined.given_label, strict=True)}
     counts: dict[int, Counter[str]] = {}
-    for name, text in zip(_ids(table), table.columns[label], strict=True):
+    for name, text in zip(_ids(job, table), table.columns[label], strict=True):
         if text and given.get(name, -1) >= 0:
             counts.setdefault(given[name], Counter())[text] += 1
     found = {job.refined.classes[c]: count.most_common(1)[0][0] for c, count in counts.items()}
@@ -152,7 +163,7 @@ def _spelling(name: str, spelled: dict[str, str]) -> str:
 
 def _mirror_pictures(job: Job, file: Path, folder: Path) -> None:
     table = read_table(file)
-    image = manifest.column_of("image", table, ReadOptions())
+    image = _read_from(job).get("image")
     if image is None or job.pictures == "none":
         return
     tops = set()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from ...core.arrays import Floats, Ints
-from ...core.devices import choose_device, torch_gpus
+from ...core.devices import choose_device, has_gpu_driver, torch_gpus
 from ...core.errors import FeatureError, MissingDependency
 from ...core.text import shown
 from .scoring import EDGE
@@ -105,6 +106,8 @@ def use_gpu(device: str) -> bool:
 
 
 def faiss_gpus() -> int:
-    """Return how many GPUs FAISS sees."""
+    """Return how many GPUs FAISS sees; FAISS is not loaded for it where there is no driver."""
+    if "faiss" not in sys.modules and not has_gpu_driver():
+        return 0
     faiss = import_faiss()
     return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0

@@ -100,7 +100,7 @@ class _Hits(NamedTuple):
 def nearest_mutual(
     scan: Scan, backend: Backend, faces: Ready, k: int, progress: Progress | None = None
 ) -> tuple[Ints, Floats]:
-    """Return the k nearest of all faces, their own groups left out: rows, -1 where there are no more, similarities.
+    """Return the k nearest of all faces, their own groups left out: `faces.rows`, -1 for no more, and similarities.
 
     Of those pairs that see one another at `backend.depth`, all are found that `Scan.find` would find.
 
@@ -205,7 +205,8 @@ def _add(scan: Scan, faces: Ready, part: slice, letters: Packed, tables: tuple[I
     value[near < 0] = -np.inf
     known = np.where(indices[rows] >= 0, similarity[rows], np.float32(-np.inf))
     both = np.concatenate([known, value], axis=1)
-    indices[rows], similarity[rows] = ranked(both, np.concatenate([indices[rows], near], axis=1), indices.shape[1])
+    named = np.concatenate([indices[rows], np.where(near >= 0, faces.rows[near], -1)], axis=1)
+    indices[rows], similarity[rows] = ranked(both, named, indices.shape[1])
 
 
 def pairs_in_lists(scan: Scan, least: float, group: Ints) -> Iterator[Ints]:

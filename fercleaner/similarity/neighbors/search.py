@@ -150,7 +150,7 @@ class Searcher:
             if measured is not None:
                 backend.about["recall"] = measured
             wanted = slice(None) if only is None else only[rows]
-            indices[rows[wanted]] = np.where(best >= 0, rows[best], -1)[wanted]
+            indices[rows[wanted]] = best[wanted]
             similarity[rows[wanted]] = value[wanted]
             indices.flags.writeable = similarity.flags.writeable = False
             return Neighbors(view, ids, indices, similarity, self.about)
@@ -162,7 +162,7 @@ class Searcher:
             block = asked[start : start + BLOCK]
             best, value = nearest_among(backend, faces, block, faces, k)
             out = rows[block]
-            indices[out] = np.where(best >= 0, rows[best], -1)
+            indices[out] = best
             similarity[out] = value
             done += len(block)
             if progress:
@@ -202,7 +202,7 @@ class Searcher:
 
     def _ready(self, apart: Strings | None) -> Ready:
         group = group_numbers(self.features.ids, apart)[self.rows]
-        return Ready(self.vectors, np.arange(len(self.rows)), group, apart is not None)
+        return Ready(self.vectors, self.rows, group, apart is not None)
 
 
 def searcher(

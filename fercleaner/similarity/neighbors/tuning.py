@@ -30,7 +30,9 @@ def thorough(backend: Backend, vectors: Floats, asked: int) -> Backend:
 
 
 class TrueNeighbors(NamedTuple):
-    """The true neighbors of some faces: rows (q,), neighbors (q, k), -1 for none, and the least similarity (q,)."""
+    """The true neighbors of some faces: their place in the index (q,), `Ready.rows` of neighbors (q, k), -1 for none,
+    and the least similarity (q,).
+    """
 
     rows: Ints
     near: Ints
@@ -64,7 +66,7 @@ def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
     if backend.scan is None:
         found = _by_searching(backend, faces, one, other, aim)
     else:
-        found = _by_centers(backend, one, other, aim)
+        found = _by_centers(backend, faces, one, other, aim)
 
         def check(asked: Ready, near: Ints, value: Floats) -> float | None:
             same = near.shape[1] >= k and np.array_equal(asked.group, faces.group)
@@ -95,11 +97,13 @@ def _by_searching(backend: Backend, faces: Ready, one: TrueNeighbors, other: Tru
     return found(other)
 
 
-def _by_centers(backend: Backend, one: TrueNeighbors, other: TrueNeighbors, aim: float) -> float:
+def _by_centers(backend: Backend, faces: Ready, one: TrueNeighbors, other: TrueNeighbors, aim: float) -> float:
     """As `_by_searching`, by who sees whom at which depth; the search that follows finds all but all of these."""
-    steps, there = steps_to(backend.scan, one.rows, one.near), one.near >= 0
+    place = np.full(int(faces.rows.max()) + 2, -1)
+    place[faces.rows] = np.arange(len(faces.rows))
+    steps, there = steps_to(backend.scan, one.rows, place[one.near]), one.near >= 0
     wanted = int(np.ceil(aim * there.sum()))
     backend.depth = max(backend.depth, int(np.sort(steps[there])[wanted - 1]) if wanted else 1)
-    seen: Bools = steps_to(backend.scan, other.rows, other.near) <= backend.depth
+    seen: Bools = steps_to(backend.scan, other.rows, place[other.near]) <= backend.depth
     known = int((other.near >= 0).sum())
     return float(seen.sum() / known) if known else 1.0
