@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -255,9 +256,24 @@ def test_what_is_learned_from_mended_labels_predicts_labels_left_out_better():
     assert (refined.label == truth).mean() > (evidence.samples.label == truth).mean() + 0.05
 
 
-@pytest.mark.parametrize(("gained", "expected"), [(-0.1, 0), (-0.04, 0), (-0.03, 0.5), (-0.02, 1), (0.3, 1)])
+@pytest.mark.parametrize(("gained", "expected"), [(-0.1, 0), (-0.03, 0), (-0.0225, 0.5), (-0.015, 1), (0.3, 1)])
 def test_belief_in_refined_labels_by_hand(gained, expected):
     assert consensus.verified(gained) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("beyond", "gained"), [(2.0, -0.9), (4.5, -0.4), (9.0, 0.1)])
+def test_labels_prove_themselves_through_a_matrix_only_where_it_is_seen(beyond, gained, monkeypatch):
+    """The gain through the matrix is .1, the direct one -.9; both by half where the matrix is half seen."""
+    evidence, _, _ = crowd(3, n=200)
+    share = float(np.interp(beyond, consensus.SEEN, [0, 1]))
+    monkeypatch.setattr(consensus, "ramp", lambda value, limits: share)
+    monkeypatch.setattr(Noise, "gained", lambda self, after, labels: 0.1)
+    explained = itertools.cycle([-0.9, 0.0])
+    monkeypatch.setattr(consensus, "_explained", lambda terms, labels: next(explained))
+    asked = []
+    monkeypatch.setattr(consensus, "verified", lambda gained: asked.append(gained) or 1.0)
+    run(evidence)
+    assert asked[-1] == pytest.approx(gained)
 
 
 def test_a_label_leads_by_the_least_share():

@@ -94,11 +94,11 @@ class Consensus:
 
     Small sets are dealt into folds several times, and the answers averaged (`deals`).
 
-    Refined labels must prove themselves (`verified`): a head that learned from them is asked for labels that it has not
-    seen. Where it predicts these worse than one that learned from the labels as they came, by `VERIFIED` of their
-    entropy, systematic and random models weigh less, labels as they are more: few faces let heads go wrong about right
-    labels, and nothing else tells this from noise. Both heads are asked directly, and through the models of random noise
-    where these explain more than they would by chance (`SEEN`); the better gain counts.
+    Refined labels must prove themselves (`verified`): a head that learned from them is asked for labels that it has
+    not seen. Where it predicts these worse than one that learned from the labels as they came, by `VERIFIED` of
+    their entropy, systematic and random models weigh less, labels as they are more: few faces let heads go wrong
+    about right labels, and nothing else tells this from noise. Both heads are asked directly, and through the
+    models of random noise where these explain more than they would by chance (`SEEN`); the better gain counts.
 
     True frequencies cannot be told from labels and views where experts share the labels' mistakes: what is known of
     pictures from the wild stands in, pi* ~ pi^t beta^(1 - t), with beta the base rates, t = e^3 and e the share of the
