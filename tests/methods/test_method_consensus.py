@@ -22,7 +22,7 @@ from fercleaner.methods.consensus.consensus import Consensus, deals, surest_stay
 from fercleaner.methods.consensus.experts import KernelHead, fit_stack
 from fercleaner.methods.consensus.noise_models import Labels, Noise, measured_noise
 from fercleaner.methods.consensus.reader import Reader
-from fercleaner.methods.generated import make_evidence
+from fercleaner.methods.generated import make_evidence, with_class_order
 from fercleaner.noise.class_priors import base_rates, pooled_priors
 from fercleaner.noise.label_model import class_frequencies
 
@@ -212,6 +212,30 @@ def test_of_a_class_that_would_be_emptied_the_surest_labels_stay():
     assert answer.argmax(1).tolist() == [0, 0, 0, 1, 0, 2, 0]
     np.testing.assert_allclose(np.delete(answer, 3, axis=0), np.delete(refined, 3, axis=0))
     np.testing.assert_allclose(answer[3].sum(), 1)
+
+
+def test_annotators_who_tie_name_no_class_that_could_be_emptied():
+    """Of two classes level in a label or an answer none is first, whatever the order of classes."""
+    given = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0]])
+    refined = np.array([[1, 0, 0], [0.9, 0.1, 0], [0.8, 0.1, 0.1], [0, 0, 1]])
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        answer, kept = surest_stay(refined[:, order], given[:, order], np.ones(4, dtype=bool))
+        assert not kept
+        np.testing.assert_array_equal(answer, refined[:, order])
+    level = np.array([[0.5 + 1e-7, 0.5 - 1e-7]])
+    assert consensus.emptied(level, np.eye(2)[[0]], np.ones(1, dtype=bool)) == []
+    assert consensus.emptied(level, np.eye(2)[[1]], np.ones(1, dtype=bool)) == []
+
+
+@pytest.mark.parametrize("n", [5, 20])
+def test_ties_of_annotators_do_not_hang_on_the_order_of_classes(n):
+    evidence = make_evidence(np.random.default_rng(n), n, 7).evidence
+    samples = evidence.samples
+    tied = np.where(samples.labeled[:, None], (np.eye(7)[samples.label] + np.eye(7)[(samples.label + 1) % 7]) / 2, 0)
+    evidence = replace(evidence, samples=samples.replacing(given=tied.astype(np.float32)))
+    order = np.array([3, 6, 0, 5, 1, 4, 2])
+    here, there = run(evidence), run(with_class_order(evidence, order))
+    np.testing.assert_allclose(here.distribution[:, order], there.distribution, atol=2e-6)
 
 
 def test_a_class_that_the_second_round_empties_is_judged_by_the_first(monkeypatch):
