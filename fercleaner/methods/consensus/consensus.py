@@ -291,7 +291,8 @@ def deals(rows: Bools) -> int:
 def clearly(given: Doubles) -> Bools:
     """Return which class each label names, (N, C); none where annotators tie: the order of classes says nothing."""
     first = given == given.max(1, keepdims=True)
-    return first & (first.sum(1, keepdims=True) == 1)
+    named: Bools = first & (first.sum(1, keepdims=True) == 1)
+    return named
 
 
 def emptied(refined: Doubles, given: Doubles, rows: Bools) -> list[int]:
