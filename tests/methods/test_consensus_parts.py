@@ -144,6 +144,15 @@ def test_classes_do_not_change_places():
     assert (np.diag(fitted.transition) >= fitted.transition.max(1) - 1e-12).all()
 
 
+@pytest.mark.parametrize("c", [2, 3])
+@pytest.mark.parametrize("shape", [EVEN, BY_CLASS])
+def test_experts_that_contradict_all_labels_do_not_make_wrong_ones_likelier(c, shape):
+    rng = np.random.default_rng(c)
+    given = np.eye(c)[rng.integers(0, c, 30)]
+    found = fit_random(rng.normal(size=(30, c)) - 2 * given, labels_of(given), shape).transition
+    assert (np.diag(found) >= found.max(1) - 1e-12).all()
+
+
 def test_the_gain_of_a_second_round_by_hand():
     """(.3 x 4 + .7 x -1) nats more for labels of entropy 10 log 2."""
     given = np.eye(2)[np.arange(10) % 2]

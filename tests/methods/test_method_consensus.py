@@ -279,6 +279,24 @@ def test_what_is_learned_from_mended_labels_predicts_labels_left_out_better():
     assert (refined.label == truth).mean() > (evidence.samples.label == truth).mean() + 0.05
 
 
+def test_one_of_two_proofs_is_enough(monkeypatch):
+    """Models of noise are made to find the labels less likely: that heads predict them better is counted beside."""
+    evidence, _, _ = crowd(3, n=400)
+    monkeypatch.setattr(Noise, "gained", lambda *_: -1.0)
+    assert not any("Refined labels are believed by" in note for note in run(evidence).notes)
+
+
+def test_labels_that_are_not_believed_are_ranked_but_stay(monkeypatch):
+    """Quality still tells wrong labels from right ones, by differences that change nothing."""
+    evidence, truth, _ = crowd(3, n=400)
+    monkeypatch.setattr(consensus, "verified", lambda gained: 0.0)
+    refined, label = run(evidence), evidence.samples.label
+    assert (refined.label == label).all()
+    assert not refined.flagged.any()
+    assert refined.quality.min() > 0.9
+    assert average_precision(1 - refined.quality, label != truth) > 0.8
+
+
 @pytest.mark.parametrize(("gained", "expected"), [(-0.1, 0), (-0.04, 0), (-0.03, 0.5), (-0.02, 1), (0.3, 1)])
 def test_belief_in_refined_labels_by_hand(gained, expected):
     assert consensus.verified(gained) == pytest.approx(expected)
