@@ -168,7 +168,7 @@ class Consensus:
             sure = verified(float(np.mean([answer.gained for answer in answers])))
             read = [sure * answer.refined + (1 - sure) * answer.unverified for answer in answers]
             refined = np.where(spoken[:, None], np.mean(read, axis=0), refined)
-            first, notes = np.mean([answer.first for answer in answers], axis=0), answers[0].notes + told_belief(sure)
+            first, notes = np.mean([answer.first for answer in answers], axis=0), answers[0].notes + belief_note(sure)
         quality, weight = quality_and_weight(samples, refined, spoken)
         refined, kept = surest_stay(refined, given, rows)
         notes += tuple(
@@ -273,7 +273,7 @@ def verified(gained: float) -> float:
     return float(np.clip((gained - low) / (high - low), 0.0, 1.0))
 
 
-def told_belief(sure: float) -> tuple[str, ...]:
+def belief_note(sure: float) -> tuple[str, ...]:
     """Return what to tell of experts that are not wholly believed."""
     if sure >= 1:
         return ()
