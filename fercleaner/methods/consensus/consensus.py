@@ -40,6 +40,8 @@ VERIFIED = (-0.03, -0.015)
 SEEN = (3.0, 6.0)
 #: Refined labels are believed this far at least, too little to change a label: faces are ranked by them even so.
 LEAST_VERIFIED = 0.02
+#: Shares of classes are level that differ by less: the order of rows moves them by 2e-6.
+LEVEL = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,8 +253,9 @@ class Consensus:
         ratios = again.joined(terms)
         noise, second = reader.noise.refitted(ratios, labels), replace(reader, prior=learned)
         answer = second.read(ratios, ratios, noise)
+        clear = clearly(labels.given)
         for c in emptied(answer, labels.given, rows):
-            faces = rows & (labels.given.argmax(1) == c)
+            faces = rows & clear[:, c]
             answer[faces] = refined[faces]
         gained, seen = reader.noise.gained(noise, labels), ramp(noise.beyond, SEEN)
         if seen < 1 or verified(gained) < 1:
@@ -290,9 +293,17 @@ def deals(rows: Bools) -> int:
     return max(1, min(DEALS, DEALT // max(int(rows.sum()), 1)))
 
 
+def clearly(given: Doubles) -> Bools:
+    """Return which class each label names, (N, C); none where annotators tie: the order of classes says nothing."""
+    first = given == given.max(1, keepdims=True)
+    named: Bools = first & (first.sum(1, keepdims=True) == 1)
+    return named
+
+
 def emptied(refined: Doubles, given: Doubles, rows: Bools) -> list[int]:
     """Return the classes that labels (N, C) of the chosen faces name and no refined distribution leads with."""
-    gone: list[int] = np.setdiff1d(given[rows].argmax(1), refined[rows].argmax(1)).tolist()
+    led = refined[rows] >= refined[rows].max(1, keepdims=True) - LEVEL
+    gone: list[int] = np.flatnonzero(clearly(given[rows]).any(0) & ~led.any(0)).tolist()
     return gone
 
 
@@ -302,9 +313,9 @@ def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles,
     Of a class that no refined label is left of, as many labels stay as are expected to be right (the sum of r over
     them, at least one): those of greatest r, r mixed with y until the label leads.
     """
-    label, answer, kept = given.argmax(1), refined.copy(), {}
+    clear, answer, kept = clearly(given), refined.copy(), {}
     for c in emptied(refined, given, rows):
-        faces = np.flatnonzero(rows & (label == c))
+        faces = np.flatnonzero(rows & clear[:, c])
         count = max(1, int(refined[faces, c].sum()))
         surest = faces[np.argsort(-refined[faces, c], kind="stable")[:count]]
         answer[surest] = leading(refined[surest], given[surest])

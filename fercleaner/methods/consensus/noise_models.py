@@ -172,9 +172,10 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
     Dirichlet prior towards the identity and no wrong label likelier than the right one
     (`label_model.right_most_often`); b moves until softmax(b + s L) has the frequencies of r, s by Newton's rule.
     With `shape` `EVEN` there is one rate for all, T[c, d] = e / (K - 1) for d another of the K classes that occur,
-    e the share of labels counted off the diagonal; with `RIGHT` e is `LEAST_RANDOM` and not fitted. b starts from
-    what is known of the true frequencies (`Labels.start`) and is held to it by `RIGHT_SHARE` of the faces: where
-    flips made a rare class frequent, labels leave open which of two classes it is, and EM stays near its start.
+    e the share of labels counted off the diagonal, (K - 1) / K at most; with `RIGHT` e is `LEAST_RANDOM` and not
+    fitted. b starts from what is known of the true frequencies (`Labels.start`) and is held to it by `RIGHT_SHARE` of
+    the faces: where flips made a rare class frequent, labels leave open which of two classes it is, and EM stays near
+    its start.
 
     Cost: O(40 M C^2).
     """
@@ -183,6 +184,7 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
     pseudo = np.diag(RIGHT_SHARE * given.sum(0) + RIGHT_FACES) + SPREAD_FACES / c
     others = given.any(0) * (1 - np.eye(c))
     others = normalized(np.where(others.sum(1, keepdims=True) > 0, others, 1 - np.eye(c)))
+    most = 1 - 1 / max(int(given.any(0).sum()), 2)
 
     def one_rate(rate: float) -> Doubles:
         return (1 - rate) * np.eye(c) + rate * others
@@ -197,7 +199,7 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
         if shape == BY_CLASS:
             transition = right_most_often(normalized(counts), given)
         elif shape == EVEN:
-            transition = one_rate(1 - float(np.trace(counts) / counts.sum()))
+            transition = one_rate(min(1 - float(np.trace(counts) / counts.sum()), most))
         wanted = (true.mean(0) + RIGHT_SHARE * known) / (1 + RIGHT_SHARE)
         bias = bias + PACE * np.log(np.maximum(wanted, 1e-9) / np.maximum(rows.mean(0), 1e-9))
         slope = float(((true - rows) * ratios).sum())
