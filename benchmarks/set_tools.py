@@ -40,8 +40,9 @@ def no_even(noise: Any) -> Any:
     return replace(noise, models=((1.0, full), (0.0, even)))
 
 
-#: Parts of `consensus` that --without drops: settings, or what becomes of the noise that it measures.
+#: Parts of `consensus` that --without drops: settings, what becomes of the noise that it measures, or other functions.
 PARTS: Mapping[str, Any] = {
+    "proof": ("verified", lambda gained: 1.0),
     "second-round": {"rounds": "1"},
     "base-rates": {"base_rates": "none"},
     "random-noise": no_random,
@@ -55,6 +56,10 @@ def without(part: str | None) -> Iterator[dict[str, str]]:
     how = PARTS.get(part or "", {})
     if isinstance(how, dict):
         yield how
+        return
+    if isinstance(how, tuple):
+        with patch.object(consensus, *how):
+            yield {}
         return
     measure = consensus.measured_noise
     with patch.object(consensus, "measured_noise", lambda joined, labels: how(measure(joined, labels))):

@@ -109,7 +109,6 @@ def refine(
     """
     from fercleaner import methods
     from fercleaner.core.files import check_writable
-    from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
     from fercleaner.pipeline import refine as pipeline
     from fercleaner.pipeline.memory import held
     from fercleaner.results import parquet
@@ -138,12 +137,7 @@ def refine(
     if annotators is not None:
         said_of_labels = set_options.of_labels() if {"--classes", "--alias"} & set(set_options.named) else None
         samples, people = _annotated(samples, annotators, said_of_labels)
-    wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
-    if wild and balanced_by_hand(samples.given):
-        note(
-            "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this "
-            "set is one of those, add --set base_rates=even."
-        )
+    _note_on_balance(rule, samples)
     decided = _read_decisions(decisions, samples)
     with progress_callbacks() as callbacks, search_options.searching(resources) as resources:
         samples_decided = samples if decided is None else decided.relabeled(samples)
@@ -168,6 +162,20 @@ def refine(
     if json_:
         _print_counts(refined, target, method)
     _tell(refined, target, f"fercleaner trial {set_options.again(dataset, *search_options.words)}")
+
+
+def _note_on_balance(rule: Method, samples: Samples) -> None:
+    """Say where a method that takes the frequencies of the wild is given labels that lie evenly."""
+    from fercleaner.noise.class_priors import WILD, balanced_by_hand, base_rates
+
+    from .console import note
+
+    wild = getattr(rule, "base_rates", "") == WILD and base_rates(samples.classes, WILD) is not None
+    if wild and balanced_by_hand(samples.given):
+        note(
+            "The labels lie evenly on the classes, as in sets balanced by hand; in the wild they do not. If this "
+            "set is one of those, add --set base_rates=even."
+        )
 
 
 def _target(out: Path | None, dataset: Path) -> Path:

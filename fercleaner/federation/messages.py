@@ -158,7 +158,13 @@ def to_hello(message: Message, protocol: int) -> Hello:
     spread = float(held["spread"])
     if not (np.isfinite(spread) and spread > 0 and held["faces"] >= 0):
         raise SiteError(f"Site '{held['site']}' says {held['faces']} faces and spread {spread:g}.")
-    return Hello(held["site"], tuple(map(str, held["classes"])), views, held["faces"], spread)
+    classes = tuple(map(str, held["classes"]))
+    if list(classes) != sorted(set(classes)):
+        raise SiteError(
+            f"Site '{held['site']}': its classes ({', '.join(classes)}) are not in alphabetical order, each once. "
+            "Use the same version of fercleaner."
+        )
+    return Hello(held["site"], classes, views, held["faces"], spread)
 
 
 def of_update(update: Update, number: int) -> Message:

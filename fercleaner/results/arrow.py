@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Bools, Floats, Ints
 
+#: Bytes of text, or numbers in lists, that a column holds at most: it counts them in 32 bits.
+MOST = 2**31 - 1
+
 
 def number_column(values: NDArray[Any], present: Bools | None = None) -> Any:
     """Return float32, int32 or truth values (N,) as a column; null where not `present`."""
@@ -148,6 +151,6 @@ def _ends(lengths: Ints) -> Any:
     import pyarrow as pa
 
     ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    if ends[-1] > np.iinfo(np.int32).max:
+    if ends[-1] > MOST:
         raise OverflowError("A column of more than 2 GiB of text or 2 billion numbers.")
     return pa.py_buffer(ends.astype(np.int32))

@@ -71,7 +71,7 @@ def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool 
     ------
     StoreError
         The file exists and `overwrite` is False; the folder is missing or cannot be written; the disk is
-        full; an id or path is not valid Unicode.
+        full; an id or path is not valid Unicode; a column has more than 2 GiB of text or 2 billion numbers.
     InputError
         It is no refined set.
     """
@@ -79,7 +79,10 @@ def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool 
 
     expect_kind(refined, RefinedSet, "what is written", "fercleaner.refine(...) or fercleaner.load(...) makes one")
     target = target_of(path, overwrite)
-    table = _to_table(refined, target)
+    try:
+        table = _to_table(refined, target)
+    except OverflowError as error:
+        raise StoreError(f"{target}: {error} Refine the set in parts, such as its splits (--split).") from error
     with replacing(target, overwrite) as stream:
         pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
 

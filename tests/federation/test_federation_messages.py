@@ -136,3 +136,6 @@ def test_a_hello_of_another_version_or_of_impossible_numbers_is_refused():
         messages.to_hello(messages.of_hello(said, 2), 1)
     with pytest.raises(SiteError, match="spread -1"):
         messages.to_hello(messages.of_hello(Hello("x", ("a", "b"), (), 60, -1.0), 1), 1)
+    for classes in (("b", "a"), ("a", "a", "b")):
+        with pytest.raises(SiteError, match="not in alphabetical order, each once"):
+            messages.to_hello(messages.of_hello(Hello("x", classes, (), 60, 1.0), 1), 1)

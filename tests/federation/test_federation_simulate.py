@@ -77,9 +77,9 @@ def test_a_site_too_small_to_give_is_helped_all_the_same():
 @pytest.mark.parametrize("how", ["absent", "nan", "scaled", "shuffled"])
 def test_a_site_that_leaves_or_lies_does_not_spoil_the_others(how):
     refined, done = ended(how)
-    for name in ("large", "small"):
+    for name, slack in (("large", 0.02), ("small", 0.07)):  # 40 faces: one right label ranked higher is .06
         truth = sites()[name][1]
-        assert area(refined[name], truth) > area(alone(name), truth) - 0.02
+        assert area(refined[name], truth) > area(alone(name), truth) - slack
     assert (len(done.refused) == SMALL.rounds) == (how == "nan")
     if how == "nan":
         assert done.refused[0].startswith("Round 1: Site 'middle' sent NaN")

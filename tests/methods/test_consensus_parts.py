@@ -8,6 +8,7 @@ import numpy as np
 import oracles_consensus as oracle
 import pytest
 from consensus_cases import about_right, beside, crowd, make_samples, seen_as, source
+from scipy import optimize
 
 from fercleaner.core.numeric import softmax
 from fercleaner.core.types import Features
@@ -72,6 +73,22 @@ def test_weights_are_the_likeliest():
     assert loss([weights[0], 0.01], bias) > best
 
 
+@pytest.mark.parametrize("c", [2, 7])
+def test_weights_are_settled_where_two_terms_say_nearly_the_same(c, monkeypatch):
+    """Where the search stops too early, as it does now and then, Newton's steps still reach the one maximum."""
+    rng = np.random.default_rng(c)
+    target = soft_labels(rng, 150, c)
+    scores = np.clip(0.3 * target + 0.25 * rng.normal(size=(150, c)) + 0.3, 0, None)
+    terms, prior = {"a": scores, "b": np.log(50 * scores + 1)}, class_frequencies(target)
+    there = fit_stack(terms, target, prior)
+    search = optimize.minimize
+    for steps in (4, 8):
+        early = lambda *a, options, n=steps, **more: search(*a, options={**options, "maxiter": n}, **more)  # noqa: E731
+        monkeypatch.setattr(optimize, "minimize", early)
+        stopped = fit_stack(terms, target, prior)
+        np.testing.assert_allclose(stopped.joined(terms), there.joined(terms), atol=1e-6)
+
+
 def test_fixed_weights_stay_and_joined_ratios_add_up():
     rng = np.random.default_rng(1)
     target = soft_labels(rng, 40, 3)
@@ -125,6 +142,15 @@ def test_classes_do_not_change_places():
     given = np.eye(4)[truth]
     fitted = fit_random(2.0 * np.eye(4)[said] + 0.3 * rng.normal(size=(300, 4)), labels_of(given), BY_CLASS)
     assert (np.diag(fitted.transition) >= fitted.transition.max(1) - 1e-12).all()
+
+
+@pytest.mark.parametrize("c", [2, 3])
+@pytest.mark.parametrize("shape", [EVEN, BY_CLASS])
+def test_experts_that_contradict_all_labels_do_not_make_wrong_ones_likelier(c, shape):
+    rng = np.random.default_rng(c)
+    given = np.eye(c)[rng.integers(0, c, 30)]
+    found = fit_random(rng.normal(size=(30, c)) - 2 * given, labels_of(given), shape).transition
+    assert (np.diag(found) >= found.max(1) - 1e-12).all()
 
 
 def test_the_gain_of_a_second_round_by_hand():

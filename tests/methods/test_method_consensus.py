@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from fercleaner.methods.consensus.consensus import Consensus, deals, surest_stay
 from fercleaner.methods.consensus.experts import KernelHead, fit_stack
 from fercleaner.methods.consensus.noise_models import Labels, Noise, measured_noise
 from fercleaner.methods.consensus.reader import Reader
-from fercleaner.methods.generated import make_evidence
+from fercleaner.methods.generated import make_evidence, with_class_order
 from fercleaner.noise.class_priors import base_rates, pooled_priors
 from fercleaner.noise.label_model import class_frequencies
 
@@ -214,6 +215,30 @@ def test_of_a_class_that_would_be_emptied_the_surest_labels_stay():
     np.testing.assert_allclose(answer[3].sum(), 1)
 
 
+def test_annotators_who_tie_name_no_class_that_could_be_emptied():
+    """Of two classes level in a label or an answer none is first, whatever the order of classes."""
+    given = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0]])
+    refined = np.array([[1, 0, 0], [0.9, 0.1, 0], [0.8, 0.1, 0.1], [0, 0, 1]])
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        answer, kept = surest_stay(refined[:, order], given[:, order], np.ones(4, dtype=bool))
+        assert not kept
+        np.testing.assert_array_equal(answer, refined[:, order])
+    level = np.array([[0.5 + 1e-7, 0.5 - 1e-7]])
+    assert consensus.emptied(level, np.eye(2)[[0]], np.ones(1, dtype=bool)) == []
+    assert consensus.emptied(level, np.eye(2)[[1]], np.ones(1, dtype=bool)) == []
+
+
+@pytest.mark.parametrize("n", [5, 20])
+def test_ties_of_annotators_do_not_hang_on_the_order_of_classes(n):
+    evidence = make_evidence(np.random.default_rng(n), n, 7).evidence
+    samples = evidence.samples
+    tied = np.where(samples.labeled[:, None], (np.eye(7)[samples.label] + np.eye(7)[(samples.label + 1) % 7]) / 2, 0)
+    evidence = replace(evidence, samples=samples.replacing(given=tied.astype(np.float32)))
+    order = np.array([3, 6, 0, 5, 1, 4, 2])
+    here, there = run(evidence), run(with_class_order(evidence, order))
+    np.testing.assert_allclose(here.distribution[:, order], there.distribution, atol=2e-6)
+
+
 def test_a_class_that_the_second_round_empties_is_judged_by_the_first(monkeypatch):
     """The second reading is made to forget class 0: its labels are judged as with one round, all others are not."""
     evidence, _, _ = crowd(3, n=300, flips=0.1)
@@ -255,9 +280,42 @@ def test_what_is_learned_from_mended_labels_predicts_labels_left_out_better():
     assert (refined.label == truth).mean() > (evidence.samples.label == truth).mean() + 0.05
 
 
-@pytest.mark.parametrize(("gained", "expected"), [(-0.1, 0), (-0.04, 0), (-0.03, 0.5), (-0.02, 1), (0.3, 1)])
+def test_one_of_two_proofs_is_enough(monkeypatch):
+    """Models of noise are made to find the labels less likely: that heads predict them better is counted beside."""
+    evidence, _, _ = crowd(3, n=400)
+    monkeypatch.setattr(Noise, "gained", lambda *_: -1.0)
+    assert not any("Refined labels are believed by" in note for note in run(evidence).notes)
+
+
+def test_labels_that_are_not_believed_are_ranked_but_stay(monkeypatch):
+    """Quality still tells wrong labels from right ones, by differences that change nothing."""
+    evidence, truth, _ = crowd(3, n=400)
+    monkeypatch.setattr(consensus, "verified", lambda gained: 0.0)
+    refined, label = run(evidence), evidence.samples.label
+    assert (refined.label == label).all()
+    assert not refined.flagged.any()
+    assert refined.quality.min() > 0.9
+    assert average_precision(1 - refined.quality, label != truth) > 0.8
+
+
+@pytest.mark.parametrize(("gained", "expected"), [(-0.1, 0), (-0.03, 0), (-0.0225, 0.5), (-0.015, 1), (0.3, 1)])
 def test_belief_in_refined_labels_by_hand(gained, expected):
     assert consensus.verified(gained) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("beyond", "gained"), [(2.0, -0.9), (4.5, -0.4), (9.0, 0.1)])
+def test_labels_prove_themselves_through_a_matrix_only_where_it_is_seen(beyond, gained, monkeypatch):
+    """The gain through the matrix is .1, the direct one -.9; both by half where the matrix is half seen."""
+    evidence, _, _ = crowd(3, n=200)
+    share = float(np.interp(beyond, consensus.SEEN, [0, 1]))
+    monkeypatch.setattr(consensus, "ramp", lambda value, limits: share)
+    monkeypatch.setattr(Noise, "gained", lambda self, after, labels: 0.1)
+    explained = itertools.cycle([-0.9, 0.0])
+    monkeypatch.setattr(consensus, "_explained", lambda terms, labels: next(explained))
+    asked = []
+    monkeypatch.setattr(consensus, "verified", lambda gained: asked.append(gained) or 1.0)
+    run(evidence)
+    assert asked[-1] == pytest.approx(gained)
 
 
 def test_a_label_leads_by_the_least_share():

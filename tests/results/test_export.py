@@ -15,6 +15,7 @@ from review_cases import CLASSES, HOSTILE, refined_set, with_pictures
 
 from fercleaner import read
 from fercleaner.core.errors import InputError, StoreError
+from fercleaner.results.assemble import _are_parts
 from fercleaner.results.export import FORMATS, MARK, Selection, export, export_to
 from fercleaner.results.export.folders import NAMES as NAMES_FILE
 from fercleaner.results.export.folders import UNLABELED
@@ -143,6 +144,20 @@ def test_faces_left_out_are_left_out(tmp_path, name):
     after = back(refined, name.split()[0], tmp_path / "out", source, selection=kept)
     assert after.ids.tolist() == before.ids.tolist()[1:]
     assert after.label.tolist() == before.label.tolist()[1:]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "parts"),
+    [
+        (None, False),
+        ([[np.nan] * 4] * 2, False),
+        ([[0, 0, 48, 48], [0, 0, 48, 48], [np.nan] * 4], False),
+        ([[5, 5, 40, 40], [5, 5, 40, 40]], True),
+        ([[0, 0, 48, 48], [0, 0, 40, 48]], True),
+    ],
+)
+def test_boxes_cut_faces_out_unless_all_are_one_from_the_corner(boxes, parts):
+    assert _are_parts(None if boxes is None else np.array(boxes, dtype=np.float32)) == parts
 
 
 def test_unlabeled_faces_stay_so_unless_asked(tmp_path):

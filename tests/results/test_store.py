@@ -280,6 +280,13 @@ def test_a_link_keeps_pointing_to_the_file(tmp_path):
     assert_equal(make(), parquet.load(tmp_path / "big" / "r.parquet"))
 
 
+def test_a_column_that_is_too_large_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet.arrow, "MOST", 3)
+    with pytest.raises(StoreError, match=r"more than 2 GiB of text or 2 billion numbers\. Refine the set in parts"):
+        parquet.write(make(), tmp_path / "r.parquet")
+    assert not list(tmp_path.iterdir())
+
+
 def test_text_that_is_not_unicode_is_refused(tmp_path):
     refined = make(2, ids=["a\udcff.png", "b.png"], neighbors_for=((), ()), neighbors_against=((), ()))
     with pytest.raises(StoreError, match=r"'a\\udcff\.png' is not valid Unicode .* Rename the file"):

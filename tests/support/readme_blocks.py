@@ -373,6 +373,25 @@ def by_set() -> str:
     return text + "\n\n" + table(head, rows)
 
 
+def small_sets() -> str:
+    """Return gain and harm of `consensus` on sets of few faces, with and without the proof that labels must bear."""
+    content = results("small_sets.json")
+    keys = ("given", "accuracy", "accuracy without proof", "worst gain", "worst gain without proof",
+            "right changed", "right changed without proof", "calibration error", "average precision")  # fmt: skip
+    rows = [
+        [row["set"], str(row["faces"]), row["labels"], *("" if row[key] is None else _figure(row[key]) for key in keys)]
+        for row in content["rows"]
+    ]
+    text = (
+        f'`consensus` without posteriors, means of {content["draws"]} draws; "without": refined labels need no proof '
+        f"(`verified`). {content['date'][:10]}; `benchmarks/small_sets.py --half {content['half']}`, "
+        "[results](../benchmarks/results/small_sets.json)."
+    )
+    head = ["set", "faces", "labels", "given", "refined", "without", "worst gain", "without", "right ones changed",
+            "without", "calibration error", "AP"]  # fmt: skip
+    return text + "\n\n" + table(head, rows, numbers=True)
+
+
 def downstream() -> str:
     """Return what a classifier gains from cleaned labels with human noise, and loses with clean ones."""
     human, clean = (results(f"downstream-ferplus-{noise}.json") for noise in ("human", "clean"))
@@ -524,6 +543,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "builtin": builtin,
     "heldback": heldback,
     "by-set": by_set,
+    "small-sets": small_sets,
     "downstream": downstream,
     "pixels": pixels,
     "fraction": fraction,

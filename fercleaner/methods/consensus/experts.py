@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,9 @@ MOST_WEIGHT = 20.0
 #: Relative gain of the likelihood at which the weights are settled (and, squared root, the gradient left): at SciPy's
 #: 2e-9 the order of the rows moved qualities of unlabeled faces by 1e-4.
 SETTLED = 1e-14
+#: Newton's steps after it, at most, and what is added to its curvature, as a share: where two terms say nearly the
+#: same, it may stop early, and the order of the rows move weights by .03 and answers by 3e-5.
+NEWTON_STEPS, RIDGE = 8, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +144,41 @@ def fit_stack(
         gradient = np.concatenate([np.einsum("nc,knc->k", slope, table), slope.sum(0) + 2 * BIAS_FACES * pull])
         return -likelihood + BIAS_FACES * float(pull @ pull), gradient
 
-    bounds = [(0.0, MOST_WEIGHT)] * k + [(None, None)] * len(start)
+    def curvature(free: Doubles) -> Doubles:
+        rows = softmax(offset + free[k:] + np.tensordot(free[:k], table, 1))
+        moves = rows * (table - (rows * table).sum(-1, keepdims=True))
+        by_bias = np.diag(rows.sum(0) + 2 * BIAS_FACES) - rows.T @ rows
+        beside = moves.sum(1)
+        return np.block([[np.einsum("kmc,lmc->kl", moves, table), beside], [beside.T, by_bias]])
+
+    low, high = np.repeat([[0.0, -np.inf], [MOST_WEIGHT, np.inf]], [k, len(start)], axis=1)
     first, options = np.concatenate([np.ones(k), start]), {"ftol": SETTLED, "gtol": SETTLED**0.5}
+    bounds = list(zip(low, high, strict=True))
     best = minimize(loss, first, jac=True, bounds=bounds, method="L-BFGS-B", options=options).x
+    best = _newton(best, loss, curvature, (low, high))
     return Stack(held | dict(zip(names, best[:k].tolist(), strict=True)), best[k:] - start)
+
+
+def _newton(
+    at: Doubles,
+    loss: Callable[[Doubles], tuple[float, Doubles]],
+    curvature: Callable[[Doubles], Doubles],
+    limits: tuple[Doubles, Doubles],
+) -> Doubles:
+    """Return where Newton's steps within limits lead to from near the least loss, as long as it falls."""
+    low, high = limits
+    value, slope = loss(at)
+    for _ in range(NEWTON_STEPS):
+        free = np.flatnonzero(~((at <= low) & (slope > 0)) & ~((at >= high) & (slope < 0)))
+        bent = curvature(at)[np.ix_(free, free)]
+        step = np.zeros_like(at)
+        step[free] = -np.linalg.solve(bent + RIDGE * np.trace(bent) * np.eye(len(free)), slope[free])
+        limit = np.where(step < 0, low, high)
+        room = np.where(step != 0, (limit - at) / np.where(step != 0, step, 1.0), np.inf)
+        share = min(1.0, float(room.min()))
+        there = np.where(room <= share, limit, at + share * step)
+        less, slope = loss(there)
+        if not less < value:
+            break
+        at, value = there, less
+    return at

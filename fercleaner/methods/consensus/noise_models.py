@@ -104,17 +104,20 @@ class Noise:
         How surely noise hits classes at random.
     models : tuple of (float, RandomNoise)
         Models of random noise and what each weighs, sum 1: one T for each class, and one rate for all.
+    beyond : float
+        Standard deviations of chance by which T explains more of the labels than chance would.
     """
 
     explained: float
     random: float
     models: tuple[tuple[float, RandomNoise], ...]
+    beyond: float = 0.0
 
     @property
     def shares(self) -> tuple[float, float, float]:
         """What the systematic model, the random ones and the labels as they are weigh; sum 1."""
-        relied = max(LEAST_RELIED, _ramp(self.explained, RELIED))
-        hit = self.random * _ramp(self.explained, SOMETHING)
+        relied = max(LEAST_RELIED, ramp(self.explained, RELIED))
+        hit = self.random * ramp(self.explained, SOMETHING)
         shared = relied * (1 - hit) * min(1.0, UNEXPLAINED * (1 - self.explained))
         return shared, hit, 1 - shared - hit
 
@@ -150,12 +153,13 @@ def measured_noise(joined: Doubles, labels: Labels) -> Noise:
     at_one_rate = max((even.likelihood - right.likelihood) / max(entropy, 1e-12), 0.0) + LEAST_SEEN
     alike = at_one_rate / max(beyond, at_one_rate)
     flipped = float((1 - np.diag(even.transition)).max()) if share > 0 else 0.0
-    seen = _ramp(beyond / max(1 - share, 1e-12), SEEN_BY_CLASS)
-    random = max(seen, _ramp(flipped, EVEN_FLIPS), _ramp(full.to_one, TO_ONE))
-    return Noise(share, random, ((1 - alike, full), (alike, even)))
+    seen = ramp(beyond / max(1 - share, 1e-12), SEEN_BY_CLASS)
+    random = max(seen, ramp(flipped, EVEN_FLIPS), ramp(full.to_one, TO_ONE))
+    by_luck = max(by_chance * entropy, 1e-12)  # in nats; twice that many are the degrees of freedom
+    return Noise(share, random, ((1 - alike, full), (alike, even)), (beyond * entropy) / by_luck**0.5)
 
 
-def _ramp(value: float, limits: tuple[float, float]) -> float:
+def ramp(value: float, limits: tuple[float, float]) -> float:
     """Return 0 up to the first limit, 1 from the second on."""
     low, high = limits
     return float(np.clip((value - low) / (high - low), 0.0, 1.0))
@@ -168,9 +172,10 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
     Dirichlet prior towards the identity and no wrong label likelier than the right one
     (`label_model.right_most_often`); b moves until softmax(b + s L) has the frequencies of r, s by Newton's rule.
     With `shape` `EVEN` there is one rate for all, T[c, d] = e / (K - 1) for d another of the K classes that occur,
-    e the share of labels counted off the diagonal; with `RIGHT` e is `LEAST_RANDOM` and not fitted. b starts from
-    what is known of the true frequencies (`Labels.start`) and is held to it by `RIGHT_SHARE` of the faces: where
-    flips made a rare class frequent, labels leave open which of two classes it is, and EM stays near its start.
+    e the share of labels counted off the diagonal, (K - 1) / K at most; with `RIGHT` e is `LEAST_RANDOM` and not
+    fitted. b starts from what is known of the true frequencies (`Labels.start`) and is held to it by `RIGHT_SHARE` of
+    the faces: where flips made a rare class frequent, labels leave open which of two classes it is, and EM stays near
+    its start.
 
     Cost: O(40 M C^2).
     """
@@ -179,6 +184,7 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
     pseudo = np.diag(RIGHT_SHARE * given.sum(0) + RIGHT_FACES) + SPREAD_FACES / c
     others = given.any(0) * (1 - np.eye(c))
     others = normalized(np.where(others.sum(1, keepdims=True) > 0, others, 1 - np.eye(c)))
+    most = 1 - 1 / max(int(given.any(0).sum()), 2)
 
     def one_rate(rate: float) -> Doubles:
         return (1 - rate) * np.eye(c) + rate * others
@@ -193,7 +199,7 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
         if shape == BY_CLASS:
             transition = right_most_often(normalized(counts), given)
         elif shape == EVEN:
-            transition = one_rate(1 - float(np.trace(counts) / counts.sum()))
+            transition = one_rate(min(1 - float(np.trace(counts) / counts.sum()), most))
         wanted = (true.mean(0) + RIGHT_SHARE * known) / (1 + RIGHT_SHARE)
         bias = bias + PACE * np.log(np.maximum(wanted, 1e-9) / np.maximum(rows.mean(0), 1e-9))
         slope = float(((true - rows) * ratios).sum())
