@@ -79,6 +79,8 @@ def test_names_beside_codes_are_told_and_may_not_contradict_them(tmp_path: Path,
     named = fercleaner.read(file, alias=aliases(message))
     assert [named.classes[k] for k in named.label[:7]] == list(NAMES)
     assert len(fercleaner.read(file, classes=list(NAMES)).classes) == 7  # codes in this very order
+    own = fercleaner.read(file, classes=["fer2013"], alias={"4": "sadness", "5": "surprise", "6": "neutral"})
+    assert [own.classes[k] for k in own.label[4:7]] == ["sadness", "surprise", "neutral"]  # what is said counts
 
 
 @pytest.mark.parametrize("mark", ["", "nan", "-"])
@@ -133,6 +135,12 @@ def test_pictures_of_a_list_from_elsewhere_are_found_and_told(tmp_path: Path, ro
     assert "no picture is where it is said to be" in caplog.text
 
 
+def test_pictures_of_a_list_from_elsewhere_are_found_though_some_are_missing(tmp_path: Path) -> None:
+    pictures(tmp_path / "faces", 20)
+    samples = fercleaner.read(table(tmp_path, "image,label", "C:\\Users\\me\\faces\\f{i}.png,{name}"))
+    assert all(Path(path) == tmp_path / "faces" / f"f{i}.png" for i, path in enumerate(samples.paths))
+
+
 def test_pictures_are_left_where_they_are_said_to_be_if_two_would_become_one(tmp_path: Path, caplog) -> None:
     pictures(tmp_path / "faces", 2)
     rows = "".join(f"C:\\{i}\\f{i % 2}.png,{NAMES[i % 7]}\n" for i in range(N))
@@ -178,17 +186,26 @@ def test_edges_of_boxes_in_another_order_are_refused(tmp_path: Path) -> None:
 
 
 def test_boxes_that_no_order_of_edges_makes_alike_are_read(tmp_path: Path) -> None:
-    file = expw(tmp_path / "empty", "{y} {x} {r} {b}") / "label.lst"
-    lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join(f"a_{i}.jpg 0 0 0 0 0 22.9 {i % 7}\n" if i % 3 == 0 else lines[i] for i in range(40)))
-    assert len(fercleaner.read(tmp_path / "empty")) == 40
+    def mostly(order: str) -> Path:
+        """Write boxes of which a third are none."""
+        file = expw(tmp_path / order[1], order) / "label.lst"
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(f"a_{i}.jpg 0 0 0 0 0 22.9 {i % 7}\n" if i % 3 == 0 else lines[i] for i in range(40)))
+        return file.parent
+
+    assert len(fercleaner.read(mostly("{y} {x} {r} {b}"))) == 40
+    assert "are the edges in another order" in refused(mostly("{x} {y} {r} {b}"))
+    file = tmp_path / "y" / "label.lst"
     rng = np.random.default_rng(0)
     rows = []
     for i in range(60):
         x, y, height = (int(number) for number in rng.integers((0, 0, 40), (600, 400, 300)))
         rows.append(f"a_{i}.jpg 0 {y} {x} {x + int(height * np.exp(rng.normal(0, 0.4)))} {y + height} 22.9 {i % 7}\n")
     file.write_text("".join(rows))
-    assert len(fercleaner.read(tmp_path / "empty")) == 60
+    assert len(fercleaner.read(tmp_path / "y")) == 60
+    edges = rng.integers(1, 900, (60, 4)).tolist()
+    file.write_text("".join(f"a_{i}.jpg 0 {' '.join(map(str, edges[i]))} 22.9 {i % 7}\n" for i in range(60)))
+    assert len(fercleaner.read(tmp_path / "y")) == 60
 
 
 @pytest.mark.parametrize(
@@ -282,6 +299,10 @@ def test_classes_in_the_one_folder_of_each_split(tmp_path: Path, caplog) -> None
     pictures(tmp_path / "own" / "train" / "grin", 3)
     pictures(tmp_path / "own" / "test" / "smirk", 3)
     assert fercleaner.read(tmp_path / "own").labeled.all()
+    for split in ("train", "test"):
+        for name in ("Angry", "Happy"):
+            pictures(tmp_path / "other" / split / "aligned" / name, 3)
+    assert "every label would be 'aligned'" in refused(tmp_path / "other")
 
 
 def test_folders_of_many_videos_are_no_classes(tmp_path: Path) -> None:
@@ -307,6 +328,7 @@ def test_classes_that_are_no_expressions_and_codes_of_no_set_are_told(tmp_path: 
     said = " ".join(sentences(fercleaner.read(tmp_path / "one.csv")))
     assert "--classes rafdb (if these are the codes of RAF-DB (basic))" in said
     assert "fer2013" not in said
+    assert "affectnet8" not in said  # which has these codes and another
 
 
 def test_lists_of_aff_wild2_and_of_affectnet_without_names(tmp_path: Path) -> None:

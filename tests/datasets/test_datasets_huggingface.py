@@ -32,6 +32,17 @@ def make(labels: list[Any], kind: Any, start: int = 0, **more: list[Any]) -> Any
     return hf.Dataset.from_dict(data, features=hf.Features(features))
 
 
+def test_a_list_of_one_class_label_is_that_label_and_several_are_refused(tmp_path: Path) -> None:
+    kind = hf.Sequence(hf.ClassLabel(names=["happy", "angry", "sad"]))
+    make([[0], [1], [], [2]], kind).save_to_disk(str(tmp_path / "one"))
+    samples = read(tmp_path / "one")
+    assert samples.classes == ("anger", "happiness", "sadness")
+    assert samples.label.tolist() == [1, 0, -1, 2]
+    make([[0], [1, 2]], kind).save_to_disk(str(tmp_path / "two"))
+    with pytest.raises(InputError, match="holds 2 labels"):
+        read(tmp_path / "two")
+
+
 def test_class_labels_and_splits(tmp_path: Path) -> None:
     kind = hf.ClassLabel(names=["happy", "angry", "sad"])
     both = hf.DatasetDict({"train": make([0, 1, -1], kind), "test": make([2, 0], kind, start=10)})
