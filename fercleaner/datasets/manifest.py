@@ -299,8 +299,12 @@ def _check_repeats(table: Table, found: Mapping[str, str | None], key: str) -> N
     people = next((name for name in table.columns if spelled(name) in PEOPLE), None)
     boxed = found["box"] or set(EDGES) <= set(map(spelled, table.columns))  # several faces of a picture
     if people is not None and twice and not boxed and len(set(table.columns[people])) > 1:
+        first: dict[str, int] = {}
+        row = next(i for i, cell in enumerate(pictures) if first.setdefault(cell, i) != i)
+        before = table.where(first[pictures[row]])
         raise InputError(
-            f"{table.name}: {twice:,} rows repeat a picture, and one row a face is needed. Where each row is one "
+            f"{table.where(row)}: picture '{shown(pictures[row])}' stands in {before}, "
+            f"too; {twice:,} rows repeat a picture, and one row a face is needed. Where each row is one "
             f"annotator's label, as '{shown(people)}' says, count them: a column a class (image,anger,happiness,...). "
             "Or give the table beside a set that names each face once: refine SET --annotators FILE"
         )
