@@ -311,7 +311,7 @@ def test_labels_prove_themselves_through_a_matrix_only_where_it_is_seen(beyond, 
     monkeypatch.setattr(consensus, "ramp", lambda value, limits: share)
     monkeypatch.setattr(Noise, "gained", lambda self, after, labels: 0.1)
     explained = itertools.cycle([-0.9, 0.0])
-    monkeypatch.setattr(consensus, "_explained", lambda terms, labels: next(explained))
+    monkeypatch.setattr(consensus, "_explained", lambda joined, labels: next(explained))
     asked = []
     monkeypatch.setattr(consensus, "verified", lambda gained: asked.append(gained) or 1.0)
     run(evidence)

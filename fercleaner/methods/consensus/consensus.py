@@ -220,16 +220,16 @@ class Consensus:
         labels = Labels(given, rows, prior, fold, sites_of(samples), known)
         others = {name: expert for name, expert in experts.items() if name not in HEAD}
         found = external_sources(evidence, others, joined, prior, prior if known is None else known)
-        noise = measured_noise(joined, labels)
+        noise, inside = measured_noise(joined, labels), joined
         if others:  # a source's transition matrix takes up noise of the labels: what it looks like, the head says
-            inside = fit_stack({name: own[name][rows] for name in HEAD}, given[rows], prior).joined(own)
+            inside = _by_head(own, labels)
             noise = replace(noise, random=measured_noise(inside, labels).random)
         reader = Reader(labels, noise, found, rates, wild)
         refined = reader.read(joined, joined, reader.noise)
         unverified, gained = refined, 0.0
         if self.rounds == 2:
             runs = stack.joined({name: expert.runs for name, expert in experts.items()})
-            refined, unverified, gained = self._again(reader, head, own, stack, (joined, refined, runs))
+            refined, unverified, gained = self._again(reader, head, own, stack, (joined, inside, refined, runs))
         notes = tuple(note for source in found.values() for note in source.notes)
         alone = Stack({name: stack.weights[name] for name in HEAD}, stack.shift).joined(own)
         return Answer(refined, unverified, gained, softmax(np.log(prior) + alone), notes)
@@ -240,10 +240,13 @@ class Consensus:
         head: KernelHead,
         own: Mapping[str, Doubles],
         stack: Stack,
-        before: tuple[Doubles, Doubles, Doubles],
+        before: tuple[Doubles, Doubles, Doubles, Doubles],
     ) -> tuple[Doubles, Doubles, float]:
-        """Return the answers and the gain of the second round, from the first's joined ratios, its answer and runs."""
-        joined, refined, runs = before
+        """Return the answers and the gain of the second round.
+
+        `before` are the first's joined ratios, those of the head alone, its answer, and its runs.
+        """
+        joined, inside, refined, runs = before
         labels = reader.labels
         rows = labels.rows
         terms = dict(own) | head.learn_again(reader.read(joined, runs, reader.noise))
@@ -259,18 +262,22 @@ class Consensus:
             answer[faces] = refined[faces]
         gained, seen = reader.noise.gained(noise, labels), ramp(noise.beyond, SEEN)
         if seen < 1 or verified(gained) < 1:
-            came, now = ({name: says[name] for name in HEAD} for says in (own, terms))
-            direct = _explained(now, labels) - _explained(came, labels)
+            direct = _explained(_by_head(terms, labels), labels) - _explained(inside, labels)
             gained = max(direct, seen * gained + (1 - seen) * direct)
         return answer, second.read(ratios, ratios, noise, LEAST_VERIFIED), gained
 
 
-def _explained(terms: Mapping[str, Doubles], labels: Labels) -> float:
-    """Return the share of the labels' entropy that terms (N, C) of the likeliest weights explain."""
-    given = labels.given[labels.rows]
-    chosen = {name: values[labels.rows] for name, values in terms.items()}
-    joined = fit_stack(chosen, given, labels.prior).joined(chosen)
-    return explained(softmax(np.log(labels.prior) + joined), given, labels.prior)
+def _by_head(terms: Mapping[str, Doubles], labels: Labels) -> Doubles:
+    """Return ratios (N, C) joined of the head's terms alone, weighed as the given labels are likeliest."""
+    rows, of_head = labels.rows, {name: terms[name] for name in HEAD}
+    chosen = {name: values[rows] for name, values in of_head.items()}
+    return fit_stack(chosen, labels.given[rows], labels.prior).joined(of_head)
+
+
+def _explained(joined: Doubles, labels: Labels) -> float:
+    """Return the share of the labels' entropy that joined ratios (N, C) explain."""
+    rows = labels.rows
+    return explained(softmax(np.log(labels.prior) + joined[rows]), labels.given[rows], labels.prior)
 
 
 def verified(gained: float) -> float:
