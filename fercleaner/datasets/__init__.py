@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..core.checks import kind_of
 from ..core.errors import InputError, did_you_mean
+from ..core.text import shown
 from ..core.types import Samples
 from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, named, rafdb
 from .assemble import select
@@ -157,8 +158,19 @@ def read_again(
         `Samples.provenance` ["read_as"] of then, or the entry `read_as` of a refined file; empty for a plain `read`.
     images, columns
         As in `read`; `columns` are added to those of then.
+
+    Raises
+    ------
+    InputError
+        As `read`; or where a later version said what this one does not know.
     """
-    said = dict(read_as)
-    votes = VoteRules(**said.pop("votes")) if "votes" in said else None
+    said, rules = dict(read_as), dict(read_as.get("votes", {}))
+    known = {"layout", *(field.name for field in fields(ReadOptions))}
+    if later := sorted(said.keys() - known) + sorted(rules.keys() - {field.name for field in fields(VoteRules)}):
+        raise InputError(
+            f"{path}: the refined file says that the set was read with {', '.join(map(shown, later))}, which this "
+            "version of fercleaner does not know. Use the version that wrote it, or refine the set again."
+        )
+    votes = VoteRules(**rules) if said.pop("votes", None) else None
     named = {**said.pop("columns", {}), **(columns or {})}
     return read(path, images=images, votes=votes, columns=named, **said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -163,6 +164,13 @@ def test_a_set_is_read_again_as_it_was(tmp_path: Path) -> None:
     again = fercleaner.datasets.read_again(file, samples.provenance["read_as"])
     assert np.array_equal(again.given, samples.given)
     assert again.classes == samples.classes
+
+
+@pytest.mark.parametrize("later", [{"cropped": "loose"}, {"votes": {"cropped": 2}}])
+def test_what_a_later_version_read_a_set_with_is_an_error_that_names_it(tmp_path: Path, later: dict[str, Any]) -> None:
+    file = table(tmp_path, "image,label", "{i}.png,{name}")
+    with pytest.raises(InputError, match="was read with cropped, which this version"):
+        fercleaner.datasets.read_again(file, later)
 
 
 def expw(folder: Path, row: str) -> Path:

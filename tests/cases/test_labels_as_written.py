@@ -231,7 +231,10 @@ def test_what_was_read_is_in_provenance(tmp_path: Path) -> None:
         ("image;angry;happy\na;0,5;0,5\nb;1;0\n", r"column 'angry' holds '0,5'.* Write a decimal point"),
         ("a0.jpg 3\na1.jpg 2\n", "its first row is 'a0.jpg 3'. Blanks do not separate columns"),
         ("image label\na0.jpg 3\n", "Blanks do not separate columns"),
-        ("image,worker,label\na,1,happy\na,2,sad\n", "one row a face is needed. Where each row is one annotator's"),
+        (
+            "image,worker,label\nb,1,happy\na,1,happy\na,2,sad\n",
+            "row 4: picture 'a' stands in .* row 3, too; 1 rows repeat .* one row a face is needed. Where each row is",
+        ),
     ],
 )
 def test_messages_point_the_right_way(tmp_path: Path, text: str, message: str) -> None:
