@@ -127,18 +127,6 @@ def per_class(
     return figures
 
 
-def per_class_mean(
-    measure: RankingMeasure, score: ArrayLike, positive: ArrayLike, given: ArrayLike, n_classes: int
-) -> float:
-    """Return the unweighted mean of `per_class` over the given classes that hold both wrong and right rows.
-
-    A pooled AUROC rises by knowing class priors alone; this one does not. NaN where no class holds both.
-    """
-    figures = per_class(measure, score, positive, given, n_classes)
-    known = figures[~np.isnan(figures)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
 def flag_scores(flagged: ArrayLike, positive: ArrayLike) -> FlagScores:
     """Return precision, recall and F1 of `flagged` (N,) bool against `positive` (N,) bool.
 

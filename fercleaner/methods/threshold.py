@@ -191,14 +191,6 @@ def normal_below(z: Doubles) -> Doubles:
     return 0.5 * np.fromiter(map(math.erfc, (z * -math.sqrt(0.5)).tolist()), dtype=np.float64, count=len(z))
 
 
-def selected_loss(posterior: Doubles, given: Doubles) -> float:
-    """Return DNFER's supervised loss: the mean cross-entropy over kept rows, over all rows if none is kept."""
-    clipped = np.clip(posterior, 1e-8, 1 - 1e-8)
-    loss = -(given * np.log(clipped)).sum(1)
-    kept = kept_labels(clipped, given)
-    return float(loss[kept].mean() if kept.any() else loss.mean())
-
-
 def consistency(first: Doubles, second: Doubles) -> Doubles:
     """Return KL(p || p') + KL(p' || p) in bits of each pair of rows, (N,) >= 0."""
     p, q = np.clip(first, 1e-8, None), np.clip(second, 1e-8, None)

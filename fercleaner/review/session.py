@@ -83,7 +83,6 @@ class Session:
                     self._older[row] = [entry.before]
         if strangers and not self._closed.any():
             raise InputError(f"{log.path} holds decisions of another set: none of its faces is in this file.")
-        self._before_me = int(decided.sum())
         self.left = NoiseLeft(refined, decided)
         self._tally: Counter[str] = Counter()
         for row, decision in self._mine.items():

@@ -44,14 +44,11 @@ class Hypergraph:
         H; column v * N + i is the hyperedge of face i in view v. Empty where face i has no vector there.
     edge_weight : (E,) float64
         w, 0 for empty hyperedges.
-    edge_view : (E,) int64
-        Which view of `views` a hyperedge comes from.
     views : tuple of str
     """
 
     incidence: sparse.csr_matrix
     edge_weight: Doubles
-    edge_view: Ints
     views: tuple[str, ...]
 
     @cached_property
@@ -172,12 +169,7 @@ def build(
     del members
     ones = np.ones(len(member), dtype=np.float32)
     incidence = csc_matrix((ones, member, start), shape=(n, n * len(tables))).tocsr()
-    return Hypergraph(
-        incidence,
-        np.concatenate(weights),
-        np.repeat(np.arange(len(tables)), n),
-        tuple(neighbors),
-    )
+    return Hypergraph(incidence, np.concatenate(weights), tuple(neighbors))
 
 
 def propagate(

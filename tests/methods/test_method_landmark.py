@@ -274,7 +274,7 @@ def test_contrastive_loss_equals_the_loops():
 
 def test_projection_draws_faces_of_a_class_together():
     pytest.importorskip("torch")
-    from fercleaner.methods.landmark.contrast import fit_projection, pseudo_labels, with_projection
+    from fercleaner.methods.landmark.contrast import fit_projection, pseudo_labels
 
     rng = np.random.default_rng(2)
     n = 1000
@@ -319,15 +319,14 @@ def test_projection_draws_faces_of_a_class_together():
     with pytest.raises(InputError, match=r"share = 2 must lie in \[0, 1\]"):
         fitted.apply(part(expression, test), share=2)
     order = rng.permutation(n)
-    whole = with_projection(expression, landmarks, bank, np.random.default_rng(0), epochs=2)
-    moved = with_projection(
-        part(expression, order), part(landmarks, order), bank[order], np.random.default_rng(0), epochs=2
-    )
+    whole = fit_projection(expression, landmarks, bank, np.random.default_rng(0), epochs=2).apply(expression)
+    mixed = part(expression, order), part(landmarks, order), bank[order]
+    moved = fit_projection(*mixed, np.random.default_rng(0), epochs=2).apply(mixed[0])
     np.testing.assert_allclose(whole.values[order], moved.values, atol=1e-4)
     assert pseudo_labels(np.array([[0.7, 0.3], [0.6, 0.4]])).tolist() == [0, -2]
     with pytest.raises(InputError, match="the projection was trained on 24"):
         fitted.apply(landmarks)
     with pytest.raises(InputError, match="needs at least 2"):
-        with_projection(expression, replace(landmarks, found=np.zeros(n, bool)), bank, np.random.default_rng(0))
+        fit_projection(expression, replace(landmarks, found=np.zeros(n, bool)), bank, np.random.default_rng(0))
     with pytest.raises(InputError, match="must have the same rows"):
-        with_projection(expression, part(landmarks, train), bank, np.random.default_rng(0))
+        fit_projection(expression, part(landmarks, train), bank, np.random.default_rng(0))

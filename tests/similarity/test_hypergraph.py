@@ -35,7 +35,7 @@ def from_edges(edges, n, weight=None):
     for e, members in enumerate(edges):
         incidence[members, e] = 1
     weight = np.ones(len(edges)) if weight is None else np.asarray(weight, dtype=np.float64)
-    return Hypergraph(sparse.csr_matrix(incidence), weight, np.zeros(len(edges), dtype=np.int64), ("view",))
+    return Hypergraph(sparse.csr_matrix(incidence), weight, ("view",))
 
 
 def dense(graph, form):
@@ -114,7 +114,7 @@ def test_H1_soft_incidence():
         for i in members:
             incidence[i, e] = math.exp(-((x[i] - x[e]) ** 2) / np.abs(x - x[e]).mean() ** 2)
     np.testing.assert_allclose(incidence[:, 0], [1, 0.778801, 0.105399, 0], atol=1e-6)
-    graph = Hypergraph(sparse.csr_matrix(incidence), np.ones(4), np.zeros(4, dtype=np.int64), ("x",))
+    graph = Hypergraph(sparse.csr_matrix(incidence), np.ones(4), ("x",))
     solved = propagate(graph, AAAB, 0.5, form="symmetric", tolerance=1e-7)
     np.testing.assert_allclose(solved[3], [0.266204, 0.704825], atol=2e-6)
     np.testing.assert_allclose(normalized(solved)[3], [0.274146, 0.725854], atol=2e-6)
@@ -186,7 +186,6 @@ def test_build_equals_the_loops(seed, k):
     assert np.array_equal(graph.incidence.toarray(), incidence)
     np.testing.assert_allclose(graph.edge_weight, weight, rtol=1e-6)
     np.testing.assert_allclose(graph.vertex_degree, incidence @ weight, rtol=1e-6)
-    assert np.array_equal(graph.edge_view, [0] * n + [1] * n)
     assert graph.views == ("view 0", "view 1")
     for form in FORMS:
         np.testing.assert_allclose(dense(graph, form), oracle.operator(incidence, weight, form), atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import oracles_threshold as oracle
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
@@ -70,6 +71,21 @@ def test_dnfer_case_d1():
     assert kept.tolist() == [True, False, True, False]
     bits = symmetric_kl_bits(WEAK.log(), STRONG.log())
     np.testing.assert_allclose(bits.numpy(), [0.080736, 0.067807, 0, 0.594801], atol=1e-6)
+
+
+def test_dnfer_learns_from_all_labels_of_a_batch_where_none_is_kept():
+    table, y = torch.tensor([[0.2, 0.8], [0.9, 0.1]]).double(), torch.eye(2).double()
+    loss, kept = selected_cross_entropy(table.log(), y)
+    assert not kept.any()
+    assert float(loss) == pytest.approx(-(np.log(0.2) + np.log(0.1)) / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_dnfer_loss_equals_the_loops(seed):
+    rng = np.random.default_rng(seed)
+    p, label = rng.dirichlet(np.ones(4), 20), rng.integers(0, 4, 20)
+    loss, _ = selected_cross_entropy(torch.from_numpy(p).log(), torch.eye(4).double()[torch.from_numpy(label)])
+    assert float(loss) == pytest.approx(oracle.loss(p, label.tolist()), rel=1e-6)
 
 
 class Table(torch.nn.Module):

@@ -228,16 +228,6 @@ def fit_projection(
     return Projection(means[0], *(np.ascontiguousarray(a.detach().numpy()) for a in arrays))
 
 
-def with_projection(
-    expression: Features, landmarks: Features, bank: Doubles, rng: np.random.Generator, **options: Any
-) -> Features:
-    """Return `expression` with what was learned, (N, D + dimensions): `fit_projection`, then `apply`.
-
-    Faces without landmarks are projected too; they were only not trained on.
-    """
-    return fit_projection(expression, landmarks, bank, rng, **options).apply(expression)
-
-
 def _network(torch: Any, dimensions: int, out: int) -> Any:
     return torch.nn.Sequential(torch.nn.Linear(dimensions, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, out))
 
