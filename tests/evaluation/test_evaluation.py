@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -331,21 +330,17 @@ def test_too_high_a_bar_and_other_classes_are_named(tmp_path):
 
 
 @pytest.mark.skipif(not (FERPLUS / "votes.csv").is_file(), reason="FERCLEANER_FERPLUS has no votes.csv")
-def test_ferplus_yardsticks_and_speed():
+def test_ferplus_yardsticks():
     """21,733 of 28,709 faces have a top vote of 6; FER2013 is right in .720, 0.272 bits from the votes."""
     with open(FERPLUS / "labels.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     names = {"angry": 0, "disgust": 1, "fear": 2, "happy": 3, "sad": 4, "surprise": 5, "neutral": 6}
     given = np.array([names[row["label"]] for row in rows])
     one_hot = np.eye(7, dtype=np.float32)[given]
-    start = time.process_time()
     truth = read_truth(FERPLUS / "votes.csv", FER)
-    read = time.process_time() - start
     prior = (np.bincount(given) / len(given))[given]
     refined = make([row["image"] for row in rows], given, one_hot, prior.astype(np.float32), classes=FER)
-    start = time.process_time()
     got = evaluate(refined, truth, min_votes=6).to_dict()
-    seconds = time.process_time() - start
     assert (got["faces"], got["judged"]) == (28_709, 21_733)
     assert got["given_accuracy"] == pytest.approx(0.720, abs=5e-4)
     assert got["refined_accuracy"] == got["given_accuracy"]
@@ -356,5 +351,3 @@ def test_ferplus_yardsticks_and_speed():
     # Seven distinct scores: cut inside a tie by row order it comes to .392 to .396, over all orders to .394.
     assert got["r_precision"] == pytest.approx(0.394, abs=5e-4)
     assert got["auroc_per_class"] == 0.5
-    assert read < 1
-    assert seconds < 1
