@@ -231,6 +231,24 @@ def test_shares_by_hand(explained, random, expected):
     assert noise.shares == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("one_rate", "expected"), [(2, (0.02, 0, 0.98)), (3, (0.01, 0.5, 0.49)), (4, (0, 1, 0))])
+def test_one_rate_that_is_seen_is_believed_however_little_is_explained(one_rate, expected):
+    even = RandomNoise(np.zeros(2), 1.0, np.eye(2), 0.0, 0.0)
+    assert Noise(0.03, 1.0, ((1.0, even),), one_rate=one_rate).shares == pytest.approx(expected)
+    assert Noise(0.03, 0.0, ((1.0, even),), one_rate=one_rate).shares == pytest.approx((0.02, 0, 0.98))
+
+
+@pytest.mark.parametrize(("rate", "seen"), [(0.0, False), (0.6, True)])
+def test_one_rate_for_all_by_standard_deviations_of_chance(rate, seen):
+    """Six of ten labels drawn: experts explain little of them; without noise one rate explains no more than none."""
+    ratios, given, _ = sample(3, symmetric(4, rate), n=1000)
+    noise = measured_noise(ratios, labels_of(given))
+    even, right = (fit_random(ratios, labels_of(given), shape).likelihood for shape in (EVEN, RIGHT))
+    assert noise.one_rate == pytest.approx(np.sqrt(2 * max(even - right, 0)))
+    assert (noise.one_rate > 4) == seen
+    assert (noise.one_rate < 2) != seen
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_readings_equal_the_loops(seed):
     rng = np.random.default_rng(seed)

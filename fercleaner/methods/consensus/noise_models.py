@@ -34,6 +34,9 @@ LEAST_SEEN = 1e-4
 RELIED = (0.1, 0.25)
 #: The same for random noise to be believed: it lowers what can be explained, to .15 where four of ten labels are drawn.
 SOMETHING = (0.05, 0.1)
+#: Standard deviations of chance by which one rate for all explains labels better than none, for random noise to be
+#: believed however little experts explain: where half of the labels are drawn that is .02 to .09 of the entropy.
+ONE_RATE = (2.0, 4.0)
 #: Experts weigh this at least, too little to change a label: faces are ranked by them even so.
 LEAST_RELIED = 0.02
 #: Noise that annotators share is at most this many times what experts leave unexplained of the labels: it cannot be
@@ -106,18 +109,21 @@ class Noise:
         Models of random noise and what each weighs, sum 1: one T for each class, and one rate for all.
     beyond : float
         Standard deviations of chance by which T explains more of the labels than chance would.
+    one_rate : float
+        The same for one rate of flips, against labels that are right.
     """
 
     explained: float
     random: float
     models: tuple[tuple[float, RandomNoise], ...]
     beyond: float = 0.0
+    one_rate: float = 0.0
 
     @property
     def shares(self) -> tuple[float, float, float]:
         """What the systematic model, the random ones and the labels as they are weigh; sum 1."""
         relied = max(LEAST_RELIED, ramp(self.explained, RELIED))
-        hit = self.random * ramp(self.explained, SOMETHING)
+        hit = self.random * max(ramp(self.explained, SOMETHING), ramp(self.one_rate, ONE_RATE))
         shared = relied * (1 - hit) * min(1.0, UNEXPLAINED * (1 - self.explained))
         return shared, hit, 1 - shared - hit
 
@@ -150,13 +156,15 @@ def measured_noise(joined: Doubles, labels: Labels) -> Noise:
     full, even, right = (fit_random(joined, labels, shape) for shape in (BY_CLASS, EVEN, RIGHT))
     entropy = -float((prior * np.log(prior)).sum()) * len(given)
     beyond = (full.likelihood - right.likelihood) / max(entropy, 1e-12) - by_chance
-    at_one_rate = max((even.likelihood - right.likelihood) / max(entropy, 1e-12), 0.0) + LEAST_SEEN
+    gain = max(even.likelihood - right.likelihood, 0.0)  # in nats: half the square of a normal deviate by chance
+    at_one_rate = gain / max(entropy, 1e-12) + LEAST_SEEN
     alike = at_one_rate / max(beyond, at_one_rate)
     flipped = float((1 - np.diag(even.transition)).max()) if share > 0 else 0.0
     seen = ramp(beyond / max(1 - share, 1e-12), SEEN_BY_CLASS)
     random = max(seen, ramp(flipped, EVEN_FLIPS), ramp(full.to_one, TO_ONE))
     by_luck = max(by_chance * entropy, 1e-12)  # in nats; twice that many are the degrees of freedom
-    return Noise(share, random, ((1 - alike, full), (alike, even)), (beyond * entropy) / by_luck**0.5)
+    models = ((1 - alike, full), (alike, even))
+    return Noise(share, random, models, (beyond * entropy) / by_luck**0.5, (2 * gain) ** 0.5)
 
 
 def ramp(value: float, limits: tuple[float, float]) -> float:
