@@ -113,7 +113,7 @@ def read_posteriors(
     total = np.nan_to_num(aligned).sum(1)
     found = ~np.isnan(aligned).any(1) & (total > 0)
     if not found.any():
-        empty = [label for label, none in zip(samples.classes, np.isnan(aligned).all(0), strict=True) if none]
+        empty = [label for k, label in enumerate(samples.classes) if np.isnan(aligned[:, k]).all()]
         if 0 < len(empty) < len(samples.classes):
             raise InputError(f"{where}: its column {empty[0]} is empty. Fill it, with 0 where the model knows none.")
         raise InputError(f"{where} says nothing of any face of this set.")

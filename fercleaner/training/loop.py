@@ -113,7 +113,7 @@ def fit(
     if len(one.tester.named) == 1 and len(np.unique(one.test.label)) > 1:
         callbacks.note(
             f"The network calls every test face {train.classes[one.tester.named[0]]}: {clock.step:,} steps of "
-            f"{recipe.batch} faces have not taught it to tell them apart. Give it more --epochs, or --set batch=32."
+            f"{recipe.batch} faces were not enough. Give it more --epochs, or --set batch=32."
         )
     return state.figures(one.history)
 

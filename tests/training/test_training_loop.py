@@ -248,4 +248,4 @@ def test_a_network_that_calls_every_face_the_same_is_said_so(tmp_path: Path) -> 
     faces, still = drawn_faces(), Soft(epochs=1, batch=32, rate=1e-9, head_rate=1e-9)
     fit(still, SMALL, faces, faces, tmp_path / "a", callbacks=Callbacks(note=said.append))
     assert "The network calls every test face" in said[-1]
-    assert "2 steps of 32 faces have not taught it" in said[-1]
+    assert "2 steps of 32 faces were not enough" in said[-1]
