@@ -40,6 +40,7 @@ def project(
 
     Example: fercleaner project rafdb/ --refined rafdb.refined.parquet; then numpy.load("rafdb.project.npz")["values"]
     """
+    from fercleaner.core.errors import StoreError
     from fercleaner.core.files import check_writable
     from fercleaner.pipeline import embedding
     from fercleaner.results import parquet
@@ -52,6 +53,8 @@ def project(
     labels_of = refined or Path(f"{set_name(dataset)}.refined.parquet")
     set_options.check_apart(target, dataset, labels_of)
     check_writable(target, force)
+    if refined is None and not labels_of.exists():
+        raise StoreError(_no_labels(dataset, labels_of))
     labels = parquet.load(labels_of)
     samples, sources, resources = set_options.open(dataset)
     with progress_callbacks() as callbacks:
@@ -64,4 +67,16 @@ def project(
         f"Wrote {target}: ids, and values with {made.values.shape[1]:,} columns, NaN where a face has none; "
         f"vectors of {shown(found, len(made))} faces.\nFor training and retrieval: labels drew these vectors together, "
         "so do not judge the same labels by them."
+    )
+
+
+def _no_labels(dataset: Path, labels_of: Path) -> str:
+    """Return what to do where no refined file lies under its usual name."""
+    from .console import words
+
+    if not dataset.exists():
+        return f"{dataset}: no such file or folder."
+    return (
+        f"{labels_of}: no such file, and project learns from refined labels. Write it: "
+        f"{words('fercleaner', 'refine', dataset)}; or name another: --refined FILE."
     )

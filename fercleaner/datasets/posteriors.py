@@ -113,6 +113,9 @@ def read_posteriors(
     total = np.nan_to_num(aligned).sum(1)
     found = ~np.isnan(aligned).any(1) & (total > 0)
     if not found.any():
+        empty = [label for k, label in enumerate(samples.classes) if np.isnan(aligned[:, k]).all()]
+        if 0 < len(empty) < len(samples.classes):
+            raise InputError(f"{where}: its column {empty[0]} is empty. Fill it, with 0 where the model knows none.")
         raise InputError(f"{where} says nothing of any face of this set.")
     _check_scores(where, aligned[found], whole=table.classes is None or len(table.classes) == len(samples.classes))
     _check_evidence(where, aligned, found, samples)

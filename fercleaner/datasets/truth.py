@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +141,9 @@ def read_truth(
         twice; options for a file of votes.
     """
     path = Path(file)
-    if not path.exists():
-        raise InputError(f"{path}: no such file. Name a CSV of votes or of clean labels.")
+    if not path.exists() or path.is_dir():
+        why = "no such file" if not path.exists() else "this is a folder"
+        raise InputError(f"{path}: {why}. Name a CSV of votes or of clean labels.")
     table = read_table(path)
     image = face_column(table, image_column, "--image-column NAME")
     named = [i for i, name in enumerate(table.columns[image]) if name]
@@ -165,6 +167,14 @@ def read_truth(
         texts = [coded.classes[index] if index >= 0 else "" for index in coded.index]
     known_as = {text: _label(table.where(i), text, classes, resolve) for text, i in _first(texts).items()}
     labels = np.array([known_as[texts[i]] for i in named], dtype=np.int64)
+    others = Counter(texts[i] for i in named if known_as[texts[i]] < 0 and is_expression(texts[i]))
+    if others:
+        _LOG.warning(
+            "%s: %s faces are not judged, since no class of the refined file is called as their clean label: %s.",
+            path,
+            f"{sum(others.values()):,}",
+            ", ".join(f"{shown(text)} {count:,}" for text, count in others.most_common()),
+        )
     known = (labels >= 0).astype(np.float32)
     _LOG.info("%s: faces from '%s', clean labels from '%s'.", path, image, label)
     return Truth(np.array(ids, dtype=np.str_), tuple(classes), None, labels, known, known, str(path))

@@ -6,6 +6,7 @@ machine; the page's content policy allows its own address alone.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 from collections.abc import Callable
@@ -254,6 +255,7 @@ def serve(session: Session, pictures: ShownPictures, *, port: int = 0, ready: Ca
     )
     ready(f"http://{HOST}:{port}/{token}/")
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn ends, then raises it again
+            uvicorn.Server(config).run(sockets=[listener])
     finally:
         listener.close()

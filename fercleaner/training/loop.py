@@ -110,6 +110,11 @@ def fit(
             f"Epoch {epoch + 1} of {recipe.epochs}: loss {losses['loss']:.4f}, test accuracy {row['accuracy']:.4f}, "
             f"mean recall {row['mean_recall']:.4f}."
         )
+    if len(one.tester.named) == 1 and len(np.unique(one.test.label)) > 1:
+        callbacks.note(
+            f"The network calls every test face {train.classes[one.tester.named[0]]}: {clock.step:,} steps of "
+            f"{recipe.batch} faces were not enough. Give it more --epochs, or --set batch=32."
+        )
     return state.figures(one.history)
 
 
@@ -295,7 +300,9 @@ def precision(where: torch.device, half: bool) -> Any:
 
 
 class Tester:
-    """Asks a system about faces as they are."""
+    """Asks a system about faces as they are; `named` holds the classes that it called any of them when last asked."""
+
+    named: tuple[int, ...] = ()
 
     def __init__(self, recipe: Recipe, size: int, where: torch.device, run: Run) -> None:
         self.recipe, self.size, self.where, self.run = recipe, size, where, run
@@ -318,6 +325,7 @@ class Tester:
         """Return accuracy, mean recall and calibration error on labeled faces."""
         p, label = self.probabilities(system, faces, held), faces.label
         guess = p.argmax(1)
+        self.named = tuple(np.unique(guess).tolist())
         return {
             "accuracy": accuracy(guess, label),
             "mean_recall": mean_recall(guess, label, p.shape[1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -66,14 +67,17 @@ def test_pictures_in_another_folder_are_named_as_for_refine(work):
     images = ("--images", "elsewhere")
     run("export", "faces.refined.parquet", "c", "--to", "folders", "--dataset", "faces.csv", *images)
     assert len(fercleaner.read("c")) == 48
-    assert "no such picture" in fails(
+    assert "no such picture. Name the folder that its pictures lie in: --images DIR" in fails(
         "export", "faces.refined.parquet", "d", "--to", "folders", "--dataset", "faces.csv"
     )
 
 
 def test_what_goes_wrong_is_said(work):
     assert "Did you mean 'cleanlab'?" in fails("export", "faces.refined.parquet", "c", "--to", "cleanlabs")
-    assert "no such picture" in fails("export", "faces.refined.parquet", "c", "--to", "folders")
+    os.remove("faces.csv")
+    for target in ("folders", "huggingface"):
+        said = fails("export", "faces.refined.parquet", "c", "--to", target)
+        assert "Name the set where it lies now: --dataset SET" in said or "or name the set: --dataset SET" in said
     assert "holds one label a face" in fails(
         "export", "faces.refined.parquet", "c", "--to", "label-studio", "--label", "distribution"
     )

@@ -33,6 +33,11 @@ def kept(path, *command):
     return "own input is never overwritten. Choose another name" in message and path.read_bytes() == before
 
 
+def test_project_without_refined_labels_says_what_is_missing(work):
+    assert "nowhere: no such file or folder" in fails("project", "nowhere")
+    assert "Write it: fercleaner refine faces.csv; or name another: --refined FILE" in fails("project", "faces.csv")
+
+
 def test_refine_and_project_keep_what_they_read(work):
     refine = ("refine", "faces.parquet", "--view", "v=v.npy", *VECTORS, *SMALL)
     assert kept(work / "faces.parquet", *refine, "--out", "faces.parquet")

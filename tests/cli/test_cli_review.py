@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 
@@ -152,6 +153,28 @@ def test_the_page_is_served_decides_and_survives_kill_9(work):
             server.wait()
             server.stderr.close()
         assert [entry.id for entry in read_log("faces.decisions.jsonl").entries] == decided, run_number
+
+
+def test_ctrl_c_ends_the_review_and_says_what_comes_next(work):
+    """That is how it is meant to end: exit code 0, the count, and the command that takes the decisions."""
+    pytest.importorskip("uvicorn", reason="the review page needs uvicorn")
+    wrapped = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    wrapped += "from fercleaner.cli import main; main()"
+    server = subprocess.Popen(
+        [sys.executable, "-c", wrapped, "review", "faces.refined.parquet", "--no-browser", "--who", "ann"],
+        stderr=subprocess.PIPE, text=True, env=environment(), cwd=work,
+    )  # fmt: skip
+    line = " "
+    while line and "Review at" not in line:
+        line = server.stderr.readline()
+    address = re.findall(r"http://127\.0\.0\.1:\d+/[\w-]+/", line)[0]
+    row = ask(address + "api/next?window=w")["face"]["row"]
+    item = {"row": row, "decision": {"kind": "label", "classes": ["fear"]}}
+    ask(address + "api/decide", {"items": [item], "action": "label", "window": "w"})
+    server.send_signal(signal.SIGINT)
+    _, said = server.communicate(timeout=60)
+    assert server.returncode == 0, said
+    assert "1 faces decided by ann.\nNext: fercleaner refine SET --decisions faces.decisions.jsonl" in said
 
 
 def ask(address, body=None):

@@ -78,6 +78,7 @@ def test_what_is_wrong_is_named(tmp_path):
         ("none of its 4 names belongs to a face of the set", ROWS, np.array(list("abcd"))),
         ("1 rows repeat a face", ROWS, np.array(list("aabc"))),
         ("says nothing of any face", np.full((4, 3), np.nan), SAMPLES.ids),
+        (f"its column {SAMPLES.classes[1]} is empty", np.tile([0.5, np.nan, 0.5], (4, 1)), SAMPLES.ids),
     ):
         file = written(tmp_path, ".npy", rows) if ids is None else written(tmp_path, ".npz", rows, ids=ids)
         with pytest.raises(InputError, match=message):

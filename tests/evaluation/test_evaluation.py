@@ -94,9 +94,11 @@ def test_votes_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_clean_labels_take_aliases_and_leave_unknown_rows(tmp_path, delimiter):
+def test_clean_labels_take_aliases_and_leave_unknown_rows(tmp_path, delimiter, caplog):
     text = "path,label\na,Happy\nb,ANGER\nc,\nd,contempt\ne,fear\n".replace(",", delimiter)
     truth = read_truth(write(tmp_path / "clean.csv", "\ufeff" + text), CLASSES)
+    said = "1 faces are not judged, since no class of the refined file is called as their clean label: contempt 1"
+    assert said in caplog.text
     assert truth.votes is None
     assert truth.label.tolist() == [2, 0, -1, -1, 1]
     assert truth.judged(6).tolist() == [True, True, False, False, True]
@@ -174,7 +176,7 @@ def test_a_truth_that_cannot_be_read_is_named(tmp_path, text, message):
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(InputError, match=r"no such file\. Name a CSV"):
         read_truth(tmp_path / "absent.csv", CLASSES)
-    with pytest.raises(InputError, match="cannot be read: is a directory"):
+    with pytest.raises(InputError, match=r"this is a folder\. Name a CSV"):
         read_truth(tmp_path, CLASSES)
     (tmp_path / "t.csv").write_bytes(b"PAR1\xff\xfe\x00")
     with pytest.raises(InputError, match=r"is a Parquet file\. Give it that ending"):

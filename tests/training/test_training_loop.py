@@ -19,6 +19,7 @@ import torch
 from training_cases import SMALL, drawn, drawn_faces, tensors, trained
 
 from fercleaner.core.errors import FeatureError, InputError, StoreError
+from fercleaner.pipeline.inputs import Callbacks
 from fercleaner.training import RECIPES, Backbone, Plain, Soft, Weak, build, fit, load_network
 from fercleaner.training.labels import face_of
 
@@ -239,3 +240,12 @@ def test_weights_must_be_there_and_fit(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"loss of epoch \d is not a number. Take smaller steps: --set rate="):
         trained(Soft(epochs=2, batch=16, rate=1e30, head_rate=1e30), tmp_path / "out")
+
+
+def test_a_network_that_calls_every_face_the_same_is_said_so(tmp_path: Path) -> None:
+    """One step leaves random weights as they are: the answer is one class, which no test face may have."""
+    said: list[str] = []
+    faces, still = drawn_faces(), Soft(epochs=1, batch=32, rate=1e-9, head_rate=1e-9)
+    fit(still, SMALL, faces, faces, tmp_path / "a", callbacks=Callbacks(note=said.append))
+    assert "The network calls every test face" in said[-1]
+    assert "2 steps of 32 faces were not enough" in said[-1]

@@ -82,7 +82,10 @@ def _put(job: Job, row: int, target: Path) -> None:
     if not path:
         raise StoreError(f"'{job.refined.ids[row]}' has no picture file. Name the set that holds it, --dataset SET.")
     if not os.path.isfile(path):
-        raise StoreError(f"{path}: no such picture. Run the command where the paths of the refined file start.")
+        way = "Name the folder that its pictures lie in: --images DIR."
+        if job.samples is None:
+            way = "Run the command where the paths of the refined file start, or name the set: --dataset SET."
+        raise StoreError(f"{path}: no such picture. {way}")
     place(Path(path), target, job.pictures)
 
 

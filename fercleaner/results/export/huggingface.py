@@ -139,4 +139,5 @@ def _picture(job: Job, row: int) -> dict[str, Any]:
             raise UnreadableImage("no picture file; name the set that holds it with --dataset SET, or --pictures none")
         return {"bytes": read_bytes(FileImages([path]), 0), "path": Path(path).name}
     except UnreadableImage as error:
-        raise UnreadableImage(f"'{name}': {error}. Pictures can be left out with --pictures none.") from error
+        way = "" if job.samples is not None or not path else "Name the set where it lies now: --dataset SET. "
+        raise UnreadableImage(f"'{name}': {error}. {way}Pictures can be left out with --pictures none.") from error
