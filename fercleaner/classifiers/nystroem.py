@@ -76,7 +76,8 @@ def kernel_features(features: Mapping[str, Features], order: Ints) -> tuple[Floa
     for start in range(0, len(order), BLOCK):
         rows = x[start : start + BLOCK]
         table[start : start + BLOCK] = np.exp(-_squared_distances(rows, centers) / np.float32(scale)) @ root
-    table[found] -= table[found].mean(0, dtype=np.float64).astype(np.float32)
+    there = slice(None) if found.all() else found  # a mask copies all rows, twice
+    table[there] -= table[there].mean(0, dtype=np.float64).astype(np.float32)
     table[~found] = 0
     length = float(np.sqrt(np.einsum("nm,nm->", table, table, dtype=np.float64) / max(int(found.sum()), 1)))
     table /= np.float32(max(length, 1e-30))

@@ -25,9 +25,14 @@ def _over_classes(step: np.ufunc, values: Doubles) -> Doubles:
     return result[..., None]
 
 
+def class_sums(values: Doubles) -> Doubles:
+    """Return the sums of `values` (..., C) over the classes, (..., 1)."""
+    return _over_classes(np.add, values)
+
+
 def normalized(values: Doubles) -> Doubles:
     """Return `values` (..., C) divided by their sums; rows of no mass stay zero."""
-    total = _over_classes(np.add, values)
+    total = class_sums(values)
     result: Doubles = np.where(total > 0, values / np.where(total > 0, total, 1.0), 0.0)
     return result
 
@@ -35,7 +40,7 @@ def normalized(values: Doubles) -> Doubles:
 def softmax(logits: Doubles) -> Doubles:
     """Return exp(logits) (..., C) divided by their sums, without overflow."""
     weights: Doubles = np.exp(logits - _over_classes(np.maximum, logits))
-    weights /= _over_classes(np.add, weights)
+    weights /= class_sums(weights)
     return weights
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ..core.arrays import Bools, Doubles
 from ..core.errors import InputError
@@ -168,7 +167,11 @@ def _odd_order(name: str, unnamed: bool, values: Doubles, found: Bools, samples:
     c = len(samples.classes)
     table = np.bincount(given * c + guess, minlength=c * c).reshape(c, c) / len(rows)
     agree, chance = float(np.trace(table)), float(table.sum(1) @ table.sum(0))
-    _, best = linear_sum_assignment(-table)
+    best = np.arange(c)
+    if (table.max(1) > np.diag(table)).any():  # else no order fits better, and SciPy need not be loaded: .3 s
+        from scipy.optimize import linear_sum_assignment
+
+        _, best = linear_sum_assignment(-table)
     fits = float(table[np.arange(c), best].sum())
     moved = [k for k in range(c) if best[k] != k]
     sure = [k for k in moved if table[k, best[k]] > 0.5 * table[k].sum() and table[k, best[k]] > 2 * table[k, k]]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.arrays import Bools, Doubles
-from ..core.numeric import bounded_minimum, normalized, softmax
+from ..core.numeric import bounded_minimum, class_sums, normalized, softmax
 
 #: Sharpness values tried, evenly spaced in the logarithm.
 SHARPNESS = np.exp(np.linspace(np.log(0.2), np.log(16.0), 19))
@@ -130,7 +130,8 @@ class LabelModel:
         labels = given.reshape(len(given), *([1] * (prior_rows.ndim - 2)), given.shape[1])
         ratio = np.where(predicted > 0, labels / np.where(predicted > 0, predicted, 1.0), 0.0)
         product = prior_rows * (ratio @ self.transition.T)
-        result: Doubles = np.where(product.sum(-1, keepdims=True) > 0, normalized(product), prior_rows)
+        total = class_sums(product)
+        result: Doubles = np.where(total > 0, product / np.where(total > 0, total, 1.0), prior_rows)
         return result
 
 

@@ -47,7 +47,9 @@ def search(
     ready = whitened(views)
     joint = joint and len(ready) > 1
     made = _searchers(views, ready, joint, resources)
-    if resources.searcher is None and index_for(resources.index, len(samples), resources.device) != "exact":
+    listed = index_for(resources.index, len(samples), resources.device) != "exact"
+    by_pairs = len(ready) > 1 and not joint  # no table of all views that groups could be read off
+    if resources.searcher is None and (listed or by_pairs):
         # strangers are further away and harder to find, so that an approximate search must know who is none
         parted = keep_apart(samples, ready, identity, resources, callbacks, lists=made)
         tables = _tables(parted, k, joint, ready, made, callbacks)

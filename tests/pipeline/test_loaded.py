@@ -31,3 +31,25 @@ print(sorted({"faiss", "pandas", "scipy", "torch"} & set(sys.modules)))
 def test_threshold_runs_on_small_sets_without_torch_faiss_scipy_and_pandas():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+POSTERIORS = """
+import sys
+from pathlib import Path
+import numpy as np
+import fercleaner as f
+from fercleaner.datasets.posteriors import read_posteriors
+
+rng = np.random.default_rng(0)
+ids, given = np.array([f"f{i:03d}" for i in range(300)]), np.eye(3, dtype=np.float32)[rng.integers(0, 3, 300)]
+samples = f.Samples(ids, ("a", "b", "c"), given, np.ones(300, dtype=bool), np.full(300, ""))
+np.save(sys.argv[1], 0.4 * given + 0.6 * rng.dirichlet(np.ones(3), 300))
+read_posteriors("p", Path(sys.argv[1]), samples)
+print("scipy.optimize" in sys.modules)
+"""
+
+
+def test_posteriors_in_the_order_of_the_classes_are_read_without_scipy(tmp_path):
+    words = [sys.executable, "-c", POSTERIORS, str(tmp_path / "p.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False", done.stderr

@@ -129,6 +129,23 @@ def test_faces_that_groups_leave_short_are_searched_in_the_index_that_is_there(m
     assert all(0 < only.sum() <= N // 5 for only in again)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_views_are_searched_once_where_no_table_tells_groups(monkeypatch, count):
+    """Without a joint table groups of several views are found pair by pair; those of a single view in its table."""
+    late = np.array(["large" if i < N // 5 else "" for i in range(N)])
+    monkeypatch.setattr(neighborhoods, "keep_apart", lambda given, *_, **__: given.replacing(group=late))
+    asked, find = [], Searcher.nearest
+    monkeypatch.setattr(Searcher, "nearest", lambda self, *a, **b: asked.append(b.get("only")) or find(self, *a, **b))
+    some = dict(list(views().items())[:count])
+    resources = Resources(device="cpu", index="exact")
+    _, tables = neighborhoods.search(samples(), 5, False, some, None, resources, Callbacks())
+    assert [only is None for only in asked] == ([True, True] if count > 1 else [True, False])
+    for name, view in some.items():
+        known = nearest(view, 5, apart=late, center=False, device="cpu")
+        assert np.array_equal(tables[name].indices, known.indices)
+        assert tables[name].similarity.tobytes() == known.similarity.tobytes()
+
+
 @pytest.mark.parametrize("up_to", [0, N])
 def test_an_approximate_index_is_searched_once_when_it_is_known_who_is_no_stranger(monkeypatch, up_to):
     """Views in which a shallow look finds all of a group of six, and misses those beyond it."""

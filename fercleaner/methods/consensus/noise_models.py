@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...core.arrays import Bools, Doubles, Ints
-from ...core.numeric import normalized, softmax
+from ...core.numeric import class_sums, normalized, softmax
 from ...noise.label_model import LabelModel, chance, expected_transition, explained, right_most_often
 from ...noise.sites import Sites
 
@@ -210,8 +210,10 @@ def fit_random(joined: Doubles, labels: Labels, shape: str) -> RandomNoise:
             transition = one_rate(min(1 - float(np.trace(counts) / counts.sum()), most))
         wanted = (true.mean(0) + RIGHT_SHARE * known) / (1 + RIGHT_SHARE)
         bias = bias + PACE * np.log(np.maximum(wanted, 1e-9) / np.maximum(rows.mean(0), 1e-9))
-        slope = float(((true - rows) * ratios).sum())
-        curve = float(((rows * ratios**2).sum(1) - (rows * ratios).sum(1) ** 2).sum())
+        moved = rows * ratios
+        mean = class_sums(moved)
+        slope = float(np.vdot(true, ratios)) - float(mean.sum())
+        curve = float(np.vdot(moved, ratios)) - float(np.vdot(mean, mean))
         sharpness = float(np.clip(sharpness + PACE * slope / max(curve, 1e-9), *SHARPNESS))
     predicted = softmax(bias + sharpness * ratios) @ transition
     likelihood = float((given * np.log(np.maximum(predicted, 1e-12))).sum())
