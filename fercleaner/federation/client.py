@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.text import read_json
 from . import messages
+from .heads import check_heads
 from .keys import SiteKey
 from .messages import Message, MessageLog, check_leaving, of_hello, of_masked, of_update, to_roster
 from .participant import Participant
@@ -110,7 +111,7 @@ def knock(site: str, link: Link, conditions: Conditions) -> tuple[str, ...]:
 def take_part(
     site: Participant, link: Link, log: MessageLog, *, noise: float = 0.0, poll: float = POLL
 ) -> tuple[Any, int]:
-    """Join, answer every round, and return the last heads (P, D + 2, C) and how many rounds there were.
+    """Join, answer every round, and return the last head (D + 2, C) of the site's part and how many rounds there were.
 
     Nothing is kept between calls: a site that was killed starts again, and finds where the federation stands.
 
@@ -143,7 +144,8 @@ def take_part(
             message = _expected(link.get("/heads"), "heads")
             heads, number = message.arrays["heads"], message.fields["round"]
             if number >= terms.rounds:
-                return heads, terms.rounds
+                check_heads(heads, 1, terms)
+                return heads[0], terms.rounds
             update = of_update(site.update(heads, noise), number + 1)
             check_leaving(update, terms)
             link.post("/update", log.keep(update, f"round-{number + 1:03d}.msg"))
@@ -186,8 +188,10 @@ class Cover:
                 f"Site '{self._site.name}': the coordinator asks for one attempt twice, which would uncover what this "
                 "site sent. Nothing was sent."
             )
-        heads = _expected(self._link.get("/heads"), "heads").arrays["heads"]
-        steps = self._site.update(heads, self._noise).steps
+        message = _expected(self._link.get("/heads"), "heads")
+        if message.fields["round"] != roster.round - 1:  # the round was closed without this site
+            return False
+        steps = self._site.update(message.arrays["heads"], self._noise).steps
         message = of_masked(covered(steps, self._site.name, self._keys, roster, self._terms), self._site.name, roster)
         check_leaving(message, self._terms)
         self._answered.add(roster.attempt)
