@@ -282,7 +282,8 @@ def main(arguments: Sequence[str] | None) -> None:
     bed = open_bed(args.data)
     if args.cost:
         write_json(
-            args.out.with_name("federation-cost.json"), {"cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()}
+            args.out.with_name("federation-cost.json"),
+            {"rounds": args.rounds, "cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()},
         )
         return
     bed, settings, entries = half_of(bed, args.half), Settings(rounds=args.rounds), list[dict[str, Any]]()

@@ -177,6 +177,23 @@ def test_a_site_does_not_finish_with_a_head_that_is_broken(head, message):
         sites()[0].finish(done.head_of("one"), 1)
 
 
+def test_a_site_that_waits_asks_less_and_less_often_until_something_is_due(tmp_path, monkeypatch):
+    run, waits = Driven(tmp_path, Plan(2, replace(SMALL, rounds=1))), []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 9:
+            run.join("two")
+            run.begin("two")
+        if len(waits) == 11:
+            run.send("two")
+
+    monkeypatch.setattr("fercleaner.federation.client.time.sleep", sleep)
+    take_part(run.sites["one"], Direct(run.coordinator, "one"), MessageLog(tmp_path / "one"))
+    assert waits[:8] == pytest.approx([1.25**n for n in range(7)] + [4.0])
+    assert waits[8:] == pytest.approx([4.0, 1.0, 1.25])
+
+
 def test_a_site_takes_no_more_heads_than_it_needs(tmp_path):
     run = Driven(tmp_path, Plan(2, replace(SMALL, rounds=1)))
     run.join("one", "two")
