@@ -212,7 +212,7 @@ class Coordinator:
                 raise
             if number != self.round + 1 or self.done:
                 return False
-            self._keep(site, message)
+            self._write(update_file(self.round + 1, site), messages.encode(message))
             self._came[site] = update
             self._absent.discard(site)
             self.tick()
@@ -362,9 +362,6 @@ class Coordinator:
         self._came = {}
         self._opened, self._short = self._now(), ""
         shutil.rmtree(self.folder / UPDATES / f"{number:03d}", ignore_errors=True)
-
-    def _keep(self, site: str, message: Message) -> None:
-        self._write(update_file(self.round + 1, site), messages.encode(message))
 
     def _save(self) -> None:
         held = {
