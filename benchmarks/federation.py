@@ -110,7 +110,10 @@ def averaged_heads(sites: Sequence[Participant], done: Federated) -> dict[str, D
             steps[site.name] = Step(designs[site.name], given, weight, done.terms)
     heads = rounds.start(done.terms)
     for _ in range(done.terms.rounds):
-        came = [Update(n, done.parts[n], step.faces, step.send(heads, done.parts[n])) for n, step in steps.items()]
+        came = []
+        for name, step in steps.items():
+            part = done.parts[name]
+            came.append(Update(name, part, step.faces, step.send(rounds.others(heads, part))))
         heads = rounds.averaged(heads, came, done.terms)
     result = {}
     for site in sites:
@@ -279,7 +282,8 @@ def main(arguments: Sequence[str] | None) -> None:
     bed = open_bed(args.data)
     if args.cost:
         write_json(
-            args.out.with_name("federation-cost.json"), {"cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()}
+            args.out.with_name("federation-cost.json"),
+            {"rounds": args.rounds, "cost": cost_of(bed, Settings(rounds=args.rounds)), **stamp()},
         )
         return
     bed, settings, entries = half_of(bed, args.half), Settings(rounds=args.rounds), list[dict[str, Any]]()

@@ -96,12 +96,12 @@ def measured(bed: Any, alpha: float, faces: int, seed: int) -> dict[str, Any]:
     sites = participants(samples, build("consensus", {}), sources, resources, QUIET)
     done = federate(sites, Settings())
     belief = reading.RIGHT * np.eye(c) + (1 - reading.RIGHT) / c
-    said = {one.name: one.shared(done.heads).values.astype(np.float64) for one in sites}
+    said = {one.name: one.shared(done.head_of(one.name)).values.astype(np.float64) for one in sites}
     fold = {one.name: fold_numbers(one.samples.ids, one.samples.group, FOLDS, 0) for one in sites}
 
     def read(one: Participant, scores: Doubles, prior: Doubles) -> tuple[Doubles, float, Doubles]:
         labels = one.samples.given.astype(np.float64)
-        return read_labels(scores, one.learned(done.heads), labels, one.found, fold[one.name], prior)
+        return read_labels(scores, one.learned(done.head_of(one.name)), labels, one.found, fold[one.name], prior)
 
     own = {one.name: read(one, said[one.name], belief) for one in sites}
     near = prototypes(sites)

@@ -65,11 +65,11 @@ def deal(bed: Any, alpha: float, faces: int, seed: int) -> dict[str, Any]:
         rows = np.flatnonzero(site == number)
         labels, alone = here.samples.given.astype(np.float64), here.alone()
         fold = fold_numbers(here.samples.ids, here.samples.group, FOLDS, 0)
-        shared = here.shared(done.heads).values.astype(np.float64)
+        shared = here.shared(done.head_of(here.name)).values.astype(np.float64)
         own = own_posteriors(here._design, labels, here.found, fold)
         for rule, (shares, errors, most) in RULES.items():
             reading.HEAD_SHARES, reading.ERRORS = shares, errors
-            learned = here.learned(done.heads)
+            learned = here.learned(done.head_of(here.name))
             if rule == "as said":
                 learned = np.full(len(learned), 1 / len(learned))
             read, _ = reading.read_beside_both(shared, own, learned, labels, here.found, fold)

@@ -224,9 +224,9 @@ def coordinate() -> None:
         told = coordinator.terms_for(site.name)
         site.begin(Terms.from_dict(told.fields["terms"]), told.fields["part"])
     while not coordinator.done:
-        at = coordinator.current(sites[0].name)
         for site in sites:
-            if not coordinator.status(site.name)["have"] and coordinator.round == at.fields["round"]:
+            if not coordinator.done and not coordinator.status(site.name)["have"]:
+                at = coordinator.current(site.name)
                 coordinator.update(site.name, of_update(site.update(at.arrays["heads"]), at.fields["round"] + 1))
 
 
@@ -250,8 +250,8 @@ def take_part() -> None:
     target = Path("site.parquet")
     log = MessageLog(Path("site.parquet.messages"))
     link: Any = Near(coordinator, here.name)
-    heads, rounds = client.take_part(here, link, log, poll=0.01)
-    parquet.write(here.finish(heads, rounds), target, overwrite=True)
+    head, rounds = client.take_part(here, link, log, poll=0.01)
+    parquet.write(here.finish(head, rounds), target, overwrite=True)
 
 
 OWN: dict[str, Callable[[], None]] = {

@@ -97,8 +97,8 @@ def site(
                 typer.echo(text)
             note("Nothing was sent.")
             return
-        heads, rounds = take_part(here, link, log, noise=noise)
-        refined = here.finish(heads, rounds)
+        head, rounds = take_part(here, link, log, noise=noise)
+        refined = here.finish(head, rounds)
     try:
         parquet.write(refined, target, overwrite=force)
     except StoreError as error:  # what was learned is at the coordinator alone

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def federation() -> str:
     """Return what benchmarks/federation.py measured, as tables."""
     held = json.loads((ROOT / "benchmarks" / "results" / "federation.json").read_text(encoding="utf-8"))
-    cost = json.loads((ROOT / "benchmarks" / "results" / "federation-cost.json").read_text(encoding="utf-8"))["cost"]
+    whole = json.loads((ROOT / "benchmarks" / "results" / "federation-cost.json").read_text(encoding="utf-8"))
+    cost = whole["cost"]
     entries, rules = held["entries"], ("alone", "together", "secure", "fedavg", "fedrep", "one place")
     alphas = sorted({entry["alpha"] for entry in entries})
     area, accuracy, gains = [], [], []
@@ -56,8 +57,9 @@ def federation() -> str:
         f"faces, seeds {rules_of['seeds']}; `benchmarks/federation_reading.py`). Least gains are means and least of "
         "the deals:",
         rules_of["table"],
-        f"A site sent and received {size:.1f} MB in {held['rounds']} rounds. All {cost['faces']:,} training faces at "
-        f"ten sites take {cost['rounds']:.1f} seconds of processor time for the rounds, and "
+        f"A site sent and received {size:.1f} MB in {held['rounds']} rounds, "
+        f"{cost['sent_and_received'] / 1e6:.1f} MB in {whole['rounds']}. All {cost['faces']:,} training faces at ten "
+        f"sites take {cost['rounds']:.1f} seconds of processor time for {whole['rounds']} rounds, and "
         f"{cost['views_and_neighbors']:.0f} + {cost['each_site_alone']:.0f} + "
         f"{cost['each_site_with_the_others']:.1f} for what sites do before (neighbors, each alone) and after.",
     ]

@@ -173,16 +173,21 @@ class Coordinator:
         with self._lock:
             if self.terms is None or site not in self.parts:
                 raise SiteError(f"Site '{site}': the federation has not begun.")
-            return Message("terms", {"terms": self.terms.to_dict(), "site": site, "part": self.parts[site]})
+            return messages.of_terms(self.terms, site, self.parts[site])
 
     def current(self, site: str) -> Message:
-        """Return the heads as they are; SiteError before the federation has begun."""
+        """Return what a site needs of the heads: in a round those of other parts, after the last that of its own.
+
+        SiteError before the federation has begun.
+        """
         with self._lock:
             if self.heads is None or site not in self.parts:
                 raise SiteError(f"Site '{site}': the federation has not begun.")
+            part = self.parts[site]
             if self.done:
                 self._fetched.add(site)
-            return Message("heads", {"round": self.round}, {"heads": self.heads})
+            heads = self.heads[part : part + 1] if self.done else rounds.others(self.heads, part)
+            return messages.of_heads(heads, self.round)
 
     def update(self, site: str, message: Message) -> bool:
         """Take a site's steps; return whether they count. Steps of a round that is over do not.
@@ -207,7 +212,7 @@ class Coordinator:
                 raise
             if number != self.round + 1 or self.done:
                 return False
-            self._keep(site, message)
+            self._write(update_file(self.round + 1, site), messages.encode(message))
             self._came[site] = update
             self._absent.discard(site)
             self.tick()
@@ -338,7 +343,7 @@ class Coordinator:
         self.parts = rounds.dealt(list(self.hellos), self.terms.parts)
         self.heads = rounds.start(self.terms)
         self._opened = self._now()
-        self._write(HEADS, messages.encode(Message("heads", {"round": 0}, {"heads": self.heads})))
+        self._write(HEADS, messages.encode(messages.of_heads(self.heads, 0)))
         self._save()
         self.tell(f"All {len(self.hellos)} sites have joined; {self.terms.rounds} rounds begin.")
 
@@ -351,15 +356,12 @@ class Coordinator:
         """Keep the heads after a round, which this many sites answered."""
         assert self.terms is not None  # rounds are closed after the federation began
         number = self.round + 1
-        self._write(HEADS, messages.encode(Message("heads", {"round": number}, {"heads": heads})))
+        self._write(HEADS, messages.encode(messages.of_heads(heads, number)))
         self.heads, self.round = heads, number
         self.tell(f"Round {number} of {self.terms.rounds}: {sites} sites.")
         self._came = {}
         self._opened, self._short = self._now(), ""
         shutil.rmtree(self.folder / UPDATES / f"{number:03d}", ignore_errors=True)
-
-    def _keep(self, site: str, message: Message) -> None:
-        self._write(update_file(self.round + 1, site), messages.encode(message))
 
     def _save(self) -> None:
         held = {

@@ -17,6 +17,7 @@ from ..core.errors import FercleanerError, MissingDependency
 from ..results.parquet import write
 from . import messages
 from .coordinator import Coordinator
+from .heads import check_heads
 from .messages import MessageLog, check_leaving, of_hello, of_update
 from .participant import Participant
 from .terms import PROTOCOL, SECURE, SiteError, Terms
@@ -152,7 +153,8 @@ def client_app(open_site: Callable[[Any], Participant], out: Callable[[Any], Pat
 
     def finish(message: Any, context: Any) -> Any:
         site, terms, heads, _ = _begun(here(context), message)
-        write(site.finish(heads, terms.rounds), out(context), overwrite=True)
+        check_heads(heads, 1, terms)
+        write(site.finish(heads[0], terms.rounds), out(context), overwrite=True)
         return _reply(message, {"done": True})
 
     app.query("hello")(hello)

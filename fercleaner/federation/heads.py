@@ -77,21 +77,19 @@ class Step:
         step: Doubles = np.concatenate([cho_solve(self._factor, slope), [self._mean - head[-1]]])
         return step
 
-    def send(self, heads: Floats, part: int, noise: float = 0.0, rng: np.random.Generator | None = None) -> Floats:
-        """Return the steps on all heads but that of the site's own part, (P - 1, D + 2, C) float32.
+    def send(self, heads: Floats, noise: float = 0.0, rng: np.random.Generator | None = None) -> Floats:
+        """Return the steps on the heads of other parts, (P - 1, D + 2, C) float32.
 
         Parameters
         ----------
-        heads : (P, D + 2, C) float32
-        part : int
-            The site's: head `part` will judge it, and never learns from it.
+        heads : (P - 1, D + 2, C) float32
+            All but that of the site's own part, which will judge it and never learns from it (`rounds.others`).
         noise : float
             Standard deviation of normal noise on each number, in units of `Terms.most_norm` over the root of their
             count: at 1 the noise is as long as the longest step.
         """
-        check_heads(heads, self.terms)
-        others = [q for q in range(self.terms.parts) if q != part]
-        steps = np.stack([shortened(self.of(heads[q].astype(np.float64)), self.terms.most_norm) for q in others])
+        check_heads(heads, self.terms.parts - 1, self.terms)
+        steps = np.stack([shortened(self.of(head.astype(np.float64)), self.terms.most_norm) for head in heads])
         if noise > 0:
             draw = rng or np.random.default_rng()
             steps += draw.normal(size=steps.shape) * noise * self.terms.most_norm / np.sqrt(steps[0].size)
@@ -104,10 +102,10 @@ def shortened(step: Doubles, most: float) -> Doubles:
     return step if norm <= most else step * (most / norm)
 
 
-def check_heads(heads: Floats, terms: Terms) -> None:
-    """Raise SiteError unless heads have the terms' shape and are finite."""
-    if heads.shape != terms.shape:
-        raise SiteError(f"The heads have shape {heads.shape}; the terms say {terms.shape}.")
+def check_heads(heads: Floats, count: int, terms: Terms) -> None:
+    """Raise SiteError unless these are so many heads, (count, D + 2, C) by the terms, and finite."""
+    if heads.shape != (wanted := (count, *terms.shape[1:])):
+        raise SiteError(f"The heads have shape {heads.shape}; the terms say {wanted}.")
     if not np.isfinite(heads).all():
         raise SiteError("The heads hold NaN or infinity. The coordinator is broken; nothing was learned from them.")
 

@@ -95,7 +95,7 @@ def _check_settings(folder: Path, terms: Terms, settings: Settings) -> None:
 def _read_heads(path: Path, terms: Terms) -> tuple[int, Floats]:
     try:
         message = messages.expected(messages.decode(path.read_bytes(), f"the file {path}"), "heads", f"The file {path}")
-        check_heads(message.arrays["heads"], terms)
+        check_heads(message.arrays["heads"], terms.parts, terms)
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror or error}). {WAY_OUT}") from error
     except SiteError as error:

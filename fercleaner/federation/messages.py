@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.arrays import Floats
 from ..core.errors import StoreError
 from ..core.files import write_whole
 from ..core.text import read_json, shown
@@ -165,6 +166,16 @@ def to_hello(message: Message, protocol: int) -> Hello:
             "Use the same version of fercleaner."
         )
     return Hello(held["site"], classes, views, held["faces"], spread)
+
+
+def of_terms(terms: Terms, site: str, part: int) -> Message:
+    """Return the terms, and the part that a site is dealt to, as a message."""
+    return Message("terms", {"terms": terms.to_dict(), "site": site, "part": part})
+
+
+def of_heads(heads: Floats, number: int) -> Message:
+    """Return heads (some, D + 2, C) after round `number`, 0 before the first, as a message."""
+    return Message("heads", {"round": number}, {"heads": heads})
 
 
 def of_update(update: Update, number: int) -> Message:

@@ -19,7 +19,7 @@ from .features import design, median_distance, shared_views, unit_views
 from .heads import Step, check_heads, class_columns, learned_mix, own_posteriors, posteriors
 from .messages import Message, check_leaving, encode, of_hello, of_masked, of_update, text_of
 from .reading import read_beside_both, share_of_others, together
-from .rounds import Update, start
+from .rounds import Update, others, start
 from .secure import Keys, Member, Roster, covered
 from .terms import PARTS, PROTOCOL, SECURE, Conditions, Hello, SiteError, Terms, agree, check_site, hello_of
 
@@ -119,42 +119,46 @@ class Participant:
         return self._step is not None
 
     def update(self, heads: Floats, noise: float = 0.0) -> Update:
-        """Return the site's steps on the heads (P, D + 2, C); SiteError before `begin` or with too few faces."""
+        """Return the site's steps on the heads of other parts (P - 1, D + 2, C), in order.
+
+        SiteError before `begin`, with too few faces, or for heads that are not finite or of another shape.
+        """
         if self._step is None:
             raise SiteError(f"Site '{self.name}' has too few labeled faces to send anything ({self.faces}).")
-        return Update(self.name, self._part, self.faces, self._step.send(heads, self._part, noise))
+        return Update(self.name, self._part, self.faces, self._step.send(heads, noise))
 
-    def shared(self, heads: Floats) -> Posteriors:
-        """Return what the head that never learned from this site says of its faces."""
+    def shared(self, head: Floats) -> Posteriors:
+        """Return what the head (D + 2, C) that never learned from this site says of its faces."""
         if self.terms is None:
             raise SiteError(f"Site '{self.name}' has not begun.")
-        said = posteriors(self._design, self.found, heads[self._part])
+        said = posteriors(self._design, self.found, head)
         values = np.zeros_like(said)
         values[:, class_columns(self.samples.classes, self.terms)] = said
         return Posteriors(SHARED, self.samples.ids, self.samples.classes, values, self.found)
 
-    def learned(self, heads: Floats) -> Doubles:
+    def learned(self, head: Floats) -> Doubles:
         """Return the class frequencies of the faces that that head learned from, (C,) in the order of `shared`."""
         if self.terms is None:
             raise SiteError(f"Site '{self.name}' has not begun.")
-        mix = learned_mix(heads[self._part])
+        mix = learned_mix(head)
         values = np.zeros_like(mix)
         values[class_columns(self.samples.classes, self.terms)] = mix
         return values
 
-    def finish(self, heads: Floats, rounds: int) -> RefinedSet:
-        """Return the site's refined labels, with what the others learned; heads of zeros say nothing.
+    def finish(self, head: Floats, rounds: int) -> RefinedSet:
+        """Return the site's refined labels, with what the others learned: the head (D + 2, C) of its part.
 
-        SiteError before `begin`, and for heads that are not finite or of another shape than the terms'.
+        A head of zeros says nothing. SiteError before `begin`, and for a head that is not finite or of another shape
+        than the terms'.
         """
         if self.terms is None:
             raise SiteError(f"Site '{self.name}' has not begun.")
-        check_heads(heads, self.terms)
+        check_heads(head[None], 1, self.terms)
         refinement, evidence = self.alone(), self._evidence
-        used, shares = bool(heads[self._part].any()), {"share": 0.0, "share_of_head": 0.0}
+        used, shares = bool(head.any()), {"share": 0.0, "share_of_head": 0.0}
         if used:
-            said = self.shared(heads)
-            refinement, shares = self._joined(refinement, said, self.learned(heads))
+            said = self.shared(head)
+            refinement, shares = self._joined(refinement, said, self.learned(head))
             evidence = replace(evidence, posteriors={**evidence.posteriors, SHARED: said})
         for sentence in refinement.notes:
             self.callbacks.note(sentence)
@@ -203,12 +207,12 @@ def rehearsed(site: Participant, noise: float = 0.0) -> list[str]:
     texts = [text_of(said, len(encode(said)))]
     if site.faces < least:
         return [*texts, f"Nothing else: {site.faces} labeled faces with a vector are fewer than {least}."]
-    others = [replace(hello, site=f"another site {number}") for number in range(1, PARTS)]
-    terms = agree([hello, *others], site.conditions.settings())
+    more = [replace(hello, site=f"another site {number}") for number in range(1, PARTS)]
+    terms = agree([hello, *more], site.conditions.settings())
     site.begin(terms, 0)
-    update = site.update(start(terms), noise)
+    update = site.update(others(start(terms), 0), noise)
     if terms.aggregate == SECURE:
-        leaving = _covered(update, [other.site for other in others], terms)
+        leaving = _covered(update, [other.site for other in more], terms)
     else:
         leaving = [of_update(update, 1)]
     for message in leaving:

@@ -42,6 +42,11 @@ def start(terms: Terms) -> Floats:
     return np.zeros(terms.shape, dtype=np.float32)
 
 
+def others(heads: Floats, part: int) -> Floats:
+    """Return the heads that a site of a part is sent in a round, (P - 1, D + 2, C): all but the one that judges it."""
+    return np.delete(heads, part, axis=0)
+
+
 def dealt(sites: Sequence[str], parts: int) -> dict[str, int]:
     """Return the part of each site: in alphabetical order, one after the other."""
     return {name: number % parts for number, name in enumerate(sorted(sites))}

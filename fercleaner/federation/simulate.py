@@ -23,8 +23,11 @@ from .messages import (
     check_leaving,
     decode,
     encode,
+    of_heads,
     of_hello,
     of_masked,
+    of_roster,
+    of_terms,
     of_update,
     to_hello,
     to_update,
@@ -49,6 +52,7 @@ class Federated:
     parts : mapping of site -> int
     heads : (P, D + 2, C) float32
     sent, received : mapping of site -> bytes
+        Of messages; `coordinate` and `site` add TLS and questions where things stand.
     refused : tuple of str
         Why steps did not count, a sentence each.
     """
@@ -59,6 +63,11 @@ class Federated:
     sent: dict[str, int]
     received: dict[str, int]
     refused: tuple[str, ...]
+
+    def head_of(self, site: str) -> Floats:
+        """Return the head of a site's part, (D + 2, C) float32: what it is sent after the last round."""
+        head: Floats = self.heads[self.parts[site]]
+        return head
 
 
 def rows_by_site(samples: Samples) -> dict[str, Ints]:
@@ -146,70 +155,80 @@ def federate(
     """
     callbacks = callbacks or Callbacks()
     by_name = {site.name: site for site in sites}
-    files = {} if log is None else distinct_files(by_name)
-    logs = {name: None if log is None else MessageLog(log / files[name]) for name in by_name}
-    sent, received, refused = dict.fromkeys(by_name, 0), dict.fromkeys(by_name, 0), list[str]()
-
-    def travels(name: str, message: Message, file: str, terms: Terms | None) -> Message:
-        check_leaving(message, terms)
-        keeper = logs[name]
-        data = encode(message) if keeper is None else keeper.keep(message, file)
-        sent[name] += len(data)
-        return decode(data, f"site '{name}'")
-
-    hellos = [travels(n, of_hello(site.hello(), PROTOCOL), "hello.msg", None) for n, site in by_name.items()]
+    line = _Line(by_name, log)
+    hellos = [line.leave(n, of_hello(site.hello(), PROTOCOL), "hello.msg", None) for n, site in by_name.items()]
     terms = agree([to_hello(message, PROTOCOL) for message in hellos], settings)
     parts = rounds.dealt(list(by_name), terms.parts)
     for number, (name, site) in enumerate(by_name.items()):
         callbacks.progress("each site alone", number, len(by_name))
+        line.come(name, of_terms(terms, name, parts[name]))
         site.begin(terms, parts[name])
     callbacks.progress("each site alone", len(by_name), len(by_name))
-    heads = rounds.start(terms)
-    keys = {name: Keys() for name, site in by_name.items() if site.gives and terms.aggregate == SECURE}
+    heads, refused = rounds.start(terms), list[str]()
+    giving = {name: site for name, site in by_name.items() if site.gives}
+    keys = {name: Keys() for name in giving if terms.aggregate == SECURE}
     for name, own in keys.items():
-        travels(name, Message("key", {"site": name, "public": own.public.hex()}), "key.msg", terms)
+        line.leave(name, Message("key", {"site": name, "public": own.public.hex()}), "key.msg", terms)
     for number in range(1, terms.rounds + 1):
         callbacks.progress("rounds", number - 1, terms.rounds)
         came: list[Update] = []
-        spoken = encode(Message("heads", {"round": number}, {"heads": heads}))
-        for name, site in by_name.items():
-            received[name] += len(spoken)
-            update = site.update(heads, noise) if site.gives else None
+        for name, site in giving.items():
+            others = line.come(name, of_heads(rounds.others(heads, parts[name]), number - 1))
+            update: Update | None = site.update(others.arrays["heads"], noise)
             update = update if tamper is None or update is None else tamper(update, number)
             if update is None:
                 continue
             if keys:
                 came.append(update)
                 continue
-            update = to_update(travels(name, of_update(update, number), f"round-{number:03d}.msg", terms))
+            update = to_update(line.leave(name, of_update(update, number), f"round-{number:03d}.msg", terms))
             try:
                 rounds.check_update(update, terms)
             except SiteError as error:
                 refused.append(f"Round {number}: {error}")
                 continue
             came.append(update)
-        if keys:
-            heads = _under_masks(heads, came, keys, number, terms, travels)
-            continue
-        heads = rounds.averaged(heads, came, terms)
+        heads = _under_masks(heads, came, keys, number, terms, line) if keys else rounds.averaged(heads, came, terms)
     callbacks.progress("rounds", terms.rounds, terms.rounds)
-    return Federated(terms, parts, heads, sent, received, tuple(refused))
+    done = Federated(terms, parts, heads, line.sent, line.received, tuple(refused))
+    for name in by_name:
+        line.come(name, of_heads(done.head_of(name)[None], terms.rounds))
+    return done
+
+
+class _Line:
+    """What travels between sites and coordinator: byte for byte, counted, and what leaves a site kept under `log`."""
+
+    def __init__(self, names: Iterable[str], log: Path | None) -> None:
+        self.sent, self.received = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        files = {} if log is None else distinct_files(self.sent)
+        self._logs = {name: None if log is None else MessageLog(log / files[name]) for name in self.sent}
+
+    def leave(self, name: str, message: Message, file: str, terms: Terms | None) -> Message:
+        """Return a message as the coordinator gets it from a site."""
+        check_leaving(message, terms)
+        keeper = self._logs[name]
+        data = encode(message) if keeper is None else keeper.keep(message, file)
+        self.sent[name] += len(data)
+        return decode(data, f"site '{name}'")
+
+    def come(self, name: str, message: Message) -> Message:
+        """Return a message as a site gets it."""
+        data = encode(message)
+        self.received[name] += len(data)
+        return decode(data, "the coordinator")
 
 
 def _under_masks(
-    heads: Floats,
-    came: Sequence[Update],
-    keys: Mapping[str, Keys],
-    number: int,
-    terms: Terms,
-    travels: Callable[[str, Message, str, Terms], Message],
+    heads: Floats, came: Sequence[Update], keys: Mapping[str, Keys], number: int, terms: Terms, line: _Line
 ) -> Floats:
     """Return the heads after a round of secure aggregation; sites that sent nothing are not in it."""
     roster = Roster(number, "simulated", {u.site: Member(keys[u.site].public, u.part, u.faces) for u in came})
     arrived = {}
     for update in came:
+        line.come(update.site, of_roster(roster))
         masked = covered(update.steps, update.site, keys[update.site], roster, terms)
-        message = travels(update.site, of_masked(masked, update.site, roster), f"round-{number:03d}.msg", terms)
+        message = line.leave(update.site, of_masked(masked, update.site, roster), f"round-{number:03d}.msg", terms)
         arrived[update.site] = message.arrays["masked"]
     return uncovered(heads, arrived, roster, terms)
 
@@ -225,6 +244,6 @@ def finish(sites: Iterable[Participant], done: Federated, callbacks: Callbacks) 
     every = list(sites)
     for number, site in enumerate(every):
         callbacks.progress("each site with the others", number, len(every))
-        refined[site.name] = site.finish(done.heads, done.terms.rounds)
+        refined[site.name] = site.finish(done.head_of(site.name), done.terms.rounds)
     callbacks.progress("each site with the others", len(every), len(every))
     return refined

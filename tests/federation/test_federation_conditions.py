@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cli_runs import labeled_vectors, run
-from federation_cases import NAMES, SMALL, Driven, site, sites
+from federation_cases import NAMES, SMALL, Direct, Driven, site, sites
 
 from fercleaner.federation.client import knock, take_part
 from fercleaner.federation.coordinator import Plan
-from fercleaner.federation.messages import MessageLog, decode, text_of
+from fercleaner.federation.messages import MessageLog, decode, of_heads, text_of
 from fercleaner.federation.participant import rehearsed
 from fercleaner.federation.simulate import federate
-from fercleaner.federation.terms import Conditions, Settings, SiteError, agree
+from fercleaner.federation.terms import PROTOCOL, Conditions, Settings, SiteError, agree
 
 FEWER = r"Site 'one' sends sums over at least 20 faces; under the coordinator's terms 10 are enough\. No step was sent"
 OTHER = r"Site 'one' takes part under --aggregate robust; the coordinator joins steps by secure\. No step was sent"
@@ -81,7 +81,8 @@ def test_a_coordinator_of_another_protocol_is_said_to_be_one_before_a_set_is_rea
     link = Asked(Driven(tmp_path / "state", Plan(3, SMALL)).coordinator, "one")
     stands = {name: value for name, value in link._coordinator.status("one").items() if name != "protocol"}
     link._coordinator.status = lambda site: stands | older
-    with pytest.raises(SiteError, match=r"'one' speaks protocol 3, the coordinator (2|an older one)\. Use the same"):
+    said = rf"'one' speaks protocol {PROTOCOL}, the coordinator (2|an older one)\. Use the same"
+    with pytest.raises(SiteError, match=said):
         knock("one", link, Conditions())
 
 
@@ -158,19 +159,53 @@ def test_the_coordinator_names_a_command_whose_conditions_it_meets(tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("heads", "message"),
+    ("head", "message"),
     [
         (lambda shape: np.full(shape, np.nan, dtype=np.float32), "The heads hold NaN or infinity"),
-        (lambda shape: np.zeros((1, *shape[1:]), dtype=np.float32), r"The heads have shape \(1, 66, 4\)"),
+        (
+            lambda shape: np.zeros(shape[1:], dtype=np.float32),
+            r"The heads have shape \(1, 4\); the terms say \(1, 66, 4\)",
+        ),
     ],
 )
-def test_a_site_does_not_finish_with_heads_that_are_broken(heads, message):
+def test_a_site_does_not_finish_with_a_head_that_is_broken(head, message):
     here = sites()
     done = federate(here, replace(SMALL, rounds=1))
     with pytest.raises(SiteError, match=message):
-        here[0].finish(heads(done.heads.shape), 1)
+        here[0].finish(head(done.heads.shape[1:]), 1)
     with pytest.raises(SiteError, match="Site 'one' has not begun"):
-        sites()[0].finish(done.heads, 1)
+        sites()[0].finish(done.head_of("one"), 1)
+
+
+def test_a_site_that_waits_asks_less_and_less_often_until_something_is_due(tmp_path, monkeypatch):
+    run, waits = Driven(tmp_path, Plan(2, replace(SMALL, rounds=1))), []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 9:
+            run.join("two")
+            run.begin("two")
+        if len(waits) == 11:
+            run.send("two")
+
+    monkeypatch.setattr("fercleaner.federation.client.time.sleep", sleep)
+    take_part(run.sites["one"], Direct(run.coordinator, "one"), MessageLog(tmp_path / "one"))
+    assert waits[:8] == pytest.approx([1.25**n for n in range(7)] + [4.0])
+    assert waits[8:] == pytest.approx([4.0, 1.0, 1.25])
+
+
+def test_a_site_takes_no_more_heads_than_it_needs(tmp_path):
+    run = Driven(tmp_path, Plan(2, replace(SMALL, rounds=1)))
+    run.join("one", "two")
+    run.begin("one", "two")
+    with pytest.raises(SiteError, match=r"The heads have shape \(2, 66, 4\); the terms say \(1, 66, 4\)"):
+        run.sites["one"].update(run.coordinator.heads)
+    run.send("one")
+    run.send("two")
+    link = Direct(run.coordinator, "one")
+    link.get = lambda path: Direct.get(link, path) if path != "/heads" else of_heads(run.coordinator.heads, 1)
+    with pytest.raises(SiteError, match=r"The heads have shape \(2, 66, 4\); the terms say \(1, 66, 4\)"):
+        take_part(run.sites["one"], link, MessageLog(tmp_path / "one"))
 
 
 def test_a_site_that_is_asked_for_nothing_is_told_so(tmp_path):

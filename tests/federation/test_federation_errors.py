@@ -41,7 +41,7 @@ def begun(folder):
 
 def test_a_full_disk_at_the_coordinator_loses_no_answer(tmp_path, monkeypatch):
     run, here = begun(tmp_path / "state")
-    answers = {name: of_update(one.update(run.heads), 1) for name, one in here.items()}
+    answers = {name: of_update(one.update(run.current(name).arrays["heads"]), 1) for name, one in here.items()}
     run.update("one", answers["one"])
     monkeypatch.setattr(module, "write_whole", full)
     with pytest.raises(StoreError, match=r"state cannot be written \(No space left.* make room and start"):
@@ -75,7 +75,7 @@ def test_a_site_of_another_class_set_or_encoder_is_refused_and_the_others_go_on(
             run.hello("late", of_hello(site("late", 60, **odd)[0].hello(), PROTOCOL))
     assert "late" not in run.hellos
     for name, one in here.items():
-        run.update(name, of_update(one.update(run.heads), 1))
+        run.update(name, of_update(one.update(run.current(name).arrays["heads"]), 1))
     assert run.round == 1
 
 

@@ -128,7 +128,7 @@ def test_a_full_disk_in_the_end_says_where_the_heads_still_are(tmp_path, monkeyp
     def done(here, link, log, *, noise):
         terms = agree([here.hello(), replace(here.hello(), site="other")], SMALL)
         here.begin(terms, 0)
-        return np.zeros(terms.shape, dtype=np.float32), terms.rounds
+        return np.zeros(terms.shape[1:], dtype=np.float32), terms.rounds
 
     def full(refined, target, *, overwrite):
         raise StoreError(f"{target}: the disk is full. Free some space.")

@@ -12,12 +12,21 @@ import pytest
 pytest.importorskip("cryptography", reason="cryptography is not installed (pip install 'fercleaner[federated]')")
 
 from cli_runs import labeled_vectors, run
-from federation_cases import SMALL, site
+from federation_cases import SMALL, Direct, site
 
 from fercleaner.federation.client import Cover, Link, take_part
 from fercleaner.federation.coordinator import Coordinator, Plan
 from fercleaner.federation.keys import KeyRing, SiteKey
-from fercleaner.federation.messages import Message, MessageLog, check_leaving, decode, encode, of_hello, of_update
+from fercleaner.federation.messages import (
+    Message,
+    MessageLog,
+    check_leaving,
+    decode,
+    encode,
+    of_heads,
+    of_hello,
+    of_update,
+)
 from fercleaner.federation.server import Server
 from fercleaner.federation.simulate import federate
 from fercleaner.federation.terms import PROTOCOL, Settings, SiteError
@@ -60,26 +69,10 @@ def test_over_the_network_as_on_one_machine(tmp_path):
     for one in (*threads, thread):
         one.join(timeout=60)
     assert not thread.is_alive()
-    wanted = federate(sites(), SECRET).heads
-    assert all(np.array_equal(heads[name], wanted) for name in NAMES)
+    wanted = federate(sites(), SECRET)
+    assert all(np.array_equal(heads[name], wanted.head_of(name)) for name in NAMES)
     kinds = {decode(path.read_bytes(), "x").kind for path in tmp_path.glob("*/*.msg") if path.parent.name in NAMES}
     assert kinds == {"hello", "key", "masked"}
-
-
-class Direct:
-    """A link without a network: what a site asks, answered by the coordinator at once."""
-
-    def __init__(self, coordinator, name):
-        self._coordinator, self._name = coordinator, name
-
-    def get(self, path):
-        one = self._coordinator
-        answer = {"/status": one.status, "/heads": one.current, "/roster": one.roster, "/terms": one.terms_for}[path]
-        return answer(self._name)
-
-    def post(self, path, body):
-        message = decode(body, self._name)
-        return {"/key": self._coordinator.key, "/masked": self._coordinator.masked}[path](self._name, message)
 
 
 @pytest.fixture
@@ -153,6 +146,15 @@ def test_a_site_that_was_killed_ends_the_attempt_that_had_its_key(begun, tmp_pat
     assert coordinator.round == 1
 
 
+def test_a_site_sends_nothing_where_the_round_went_on_without_it(begun):
+    coordinator, _, _, covers = begun
+    do(coordinator, covers, *NAMES)
+    link, late = covers["one"]._link, coordinator.current("one").arrays["heads"]
+    link.get = lambda path: Direct.get(link, path) if path != "/heads" else of_heads(late, 1)
+    assert do(coordinator, covers, "one") == [False]
+    assert not coordinator._attempts.came
+
+
 def test_one_attempt_is_answered_once(begun):
     coordinator, _, _, covers = begun
     do(coordinator, covers, *NAMES)
@@ -165,7 +167,7 @@ def test_one_attempt_is_answered_once(begun):
 def test_steps_in_the_open_and_masks_in_robust_rounds_are_refused(begun, tmp_path):
     coordinator, _, _, covers = begun
     one = covers["one"]._site
-    update = of_update(one.update(coordinator.heads), 1)
+    update = of_update(one.update(coordinator.current("one").arrays["heads"]), 1)
     with pytest.raises(SiteError, match="Site 'one' sent its steps uncovered, and secure aggregation was agreed on"):
         coordinator.update("one", update)
     with pytest.raises(SiteError, match="'update' does not leave a site under --aggregate secure"):

@@ -19,7 +19,7 @@ from fercleaner.core.errors import StoreError
 from fercleaner.federation.client import Link, take_part
 from fercleaner.federation.coordinator import Coordinator, Plan
 from fercleaner.federation.keys import KeyRing, SiteKey
-from fercleaner.federation.messages import Message, MessageLog, of_hello, of_update
+from fercleaner.federation.messages import Message, MessageLog, encode, of_hello, of_update
 from fercleaner.federation.server import Server
 from fercleaner.federation.simulate import federate
 from fercleaner.federation.terms import PROTOCOL, SiteError
@@ -47,13 +47,28 @@ def serving(folder, ring, plan):
     return server, thread, told
 
 
+class Noted(Link):
+    """A link that keeps the messages that come to a site."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.came = []
+
+    def _once(self, *asked):
+        answer = super()._once(*asked)
+        self.came += [answer] * isinstance(answer, Message)
+        return answer
+
+
 def test_over_the_network_as_on_one_machine(tmp_path, ring):
     server, thread, told = serving(tmp_path / "state", ring, Plan(3, SMALL))
-    heads = {}
+    heads, links = {}, {}
 
     def part(here):
-        link = Link(server.server_address, key_of(ring, here.name), 5, print)
-        heads[here.name] = take_part(here, link, MessageLog(tmp_path / here.name), poll=0.02)[0]
+        links[here.name] = link = Noted(server.server_address, key_of(ring, here.name), 5, print)
+        log = MessageLog(tmp_path / here.name)
+        heads[here.name], _ = take_part(here, link, log, poll=0.02)
+        link.sent = log.bytes
 
     threads = [threading.Thread(target=part, args=(here,)) for here in sites()]
     for one in threads:
@@ -61,9 +76,14 @@ def test_over_the_network_as_on_one_machine(tmp_path, ring):
     for one in (*threads, thread):
         one.join(timeout=60)
     assert not thread.is_alive()
-    wanted = federate(sites(), SMALL).heads
-    assert all(np.array_equal(heads[name], wanted) for name in NAMES)
+    wanted = federate(sites(), SMALL)
+    assert all(np.array_equal(heads[name], wanted.head_of(name)) for name in NAMES)
     assert told[-1] == f"Round {SMALL.rounds} of {SMALL.rounds}: 3 sites."
+    for name, link in links.items():  # what was counted on one machine, and no head that the site does not need
+        assert link.sent == wanted.sent[name]
+        assert sum(len(encode(message)) for message in link.came) == wanted.received[name]
+        shapes = [message.arrays["heads"].shape for message in link.came if message.kind == "heads"]
+        assert shapes == [(2, SMALL.columns + 2, 4)] * SMALL.rounds + [(1, SMALL.columns + 2, 4)]
 
 
 def test_a_stranger_learns_nothing_and_neither_side_talks_to_it(tmp_path, ring):
@@ -146,7 +166,7 @@ def test_a_site_that_does_not_answer_is_waited_for_once_and_may_come_back(tmp_pa
     run.send("one")
     run.send("two")
     assert run.coordinator.round == 2
-    late = of_update(run.sites["three"].update(run.coordinator.heads), 1)
+    late = of_update(run.sites["three"].update(run.coordinator.current("three").arrays["heads"]), 1)
     assert run.coordinator.update("three", late) is False
     run.send("three")
     run.send("one")
@@ -168,7 +188,7 @@ def test_a_new_site_joins_from_the_shared_state(tmp_path):
     run.begin("three")
     heads = run.coordinator.current("three")
     assert heads.fields["round"] == SMALL.rounds
-    refined = run.sites["three"].finish(heads.arrays["heads"], SMALL.rounds)
+    refined = run.sites["three"].finish(heads.arrays["heads"][0], SMALL.rounds)
     assert refined.metadata["federation"]["share"] > 0.5
 
 
@@ -180,7 +200,7 @@ def test_what_does_not_fit_is_refused_by_name_and_told(tmp_path):
         run.coordinator.hello("two", of_hello(odd.hello(), PROTOCOL))
     run.join("two")
     run.begin("one", "two")
-    update = of_update(run.sites["one"].update(run.coordinator.heads), 1)
+    update = of_update(run.sites["one"].update(run.coordinator.current("one").arrays["heads"]), 1)
     broken = {"steps": update.arrays["steps"] * np.float32(np.nan)}
     with pytest.raises(SiteError, match="Site 'one' sent NaN"):
         run.coordinator.update("one", Message("update", update.fields, broken))

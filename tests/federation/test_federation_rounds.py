@@ -15,6 +15,7 @@ from fercleaner.federation.rounds import (
     check_update,
     dealt,
     next_part,
+    others,
     start,
 )
 from fercleaner.federation.terms import SiteError, Terms
@@ -63,11 +64,11 @@ def test_rounds_lead_sites_of_like_faces_to_the_head_of_all_in_one_place():
     steps = [Step(x, r, w, TERMS) for (x, r, _), w in zip(parts, everyone, strict=True)]
     heads = start(TERMS)
     for _ in range(60):
-        came = [Update(str(i), i, 600, step.send(heads, i)) for i, step in enumerate(steps)]
+        came = [Update(str(i), i, 600, step.send(others(heads, i))) for i, step in enumerate(steps)]
         heads = averaged(heads, came, TERMS)
-    others = ridge_head([x for x, *_ in parts[1:]], [r for _, r, _ in parts[1:]], everyone[1:])
+    elsewhere = ridge_head([x for x, *_ in parts[1:]], [r for _, r, _ in parts[1:]], everyone[1:])
     alone = ridge_head([parts[1][0]], [parts[1][1]], everyone[1:2])
-    assert np.abs(heads[0, :-1] - others).max() < 0.1 * np.abs(alone - others).max()
+    assert np.abs(heads[0, :-1] - elsewhere).max() < 0.1 * np.abs(alone - elsewhere).max()
     assert np.allclose(learned_mix(heads[0]), np.mean([r.mean(0) for _, r, _ in parts[1:]], axis=0), atol=0.01)
 
 
@@ -77,8 +78,8 @@ def test_a_head_never_learns_from_its_own_part():
 
     def after(seed):
         design, targets, weight = data(seed)
-        first = Update("first", 0, 60, Step(design, targets, weight, TERMS).send(heads, 0))
-        rest = [Update(str(p), p, 60, Step(*data(10 + p), TERMS).send(heads, p)) for p in (1, 2)]
+        first = Update("first", 0, 60, Step(design, targets, weight, TERMS).send(others(heads, 0)))
+        rest = [Update(str(p), p, 60, Step(*data(10 + p), TERMS).send(others(heads, p))) for p in (1, 2)]
         return averaged(heads, [first, *rest], TERMS)
 
     one, other = after(0), after(int(rng.integers(50, 99)))
@@ -89,7 +90,7 @@ def test_a_head_never_learns_from_its_own_part():
 
 def updates(seeds=(0, 1, 2, 3, 4, 5)):
     heads = start(TERMS)
-    return [Update(f"s{i}", i % 3, 60, Step(*data(i), TERMS).send(heads, i % 3)) for i in seeds]
+    return [Update(f"s{i}", i % 3, 60, Step(*data(i), TERMS).send(others(heads, i % 3))) for i in seeds]
 
 
 def test_the_mean_is_that_of_loops():
@@ -169,15 +170,15 @@ def test_a_site_of_few_faces_sends_nothing():
 def test_a_step_is_shortened_and_noise_is_as_long_as_asked():
     assert np.isclose(np.linalg.norm(shortened(np.full((3, 3), 9.0), 2.0)), 2.0)
     assert np.array_equal(shortened(np.full((3, 3), 0.1), 2.0), np.full((3, 3), 0.1))
-    step, heads = Step(*data(0), TERMS), start(TERMS)
-    clear, noisy = step.send(heads, 0), step.send(heads, 0, 1.0, np.random.default_rng(0))
+    step, heads = Step(*data(0), TERMS), others(start(TERMS), 0)
+    clear, noisy = step.send(heads), step.send(heads, 1.0, np.random.default_rng(0))
     apart = np.linalg.norm(noisy - clear, axis=(1, 2))
     assert np.allclose(apart, TERMS.most_norm, rtol=0.5)
 
 
 def test_broken_heads_are_refused():
     with pytest.raises(SiteError, match="The heads hold NaN"):
-        Step(*data(0), TERMS).send(np.full(TERMS.shape, np.nan, dtype=np.float32), 0)
+        Step(*data(0), TERMS).send(np.full((2, *TERMS.shape[1:]), np.nan, dtype=np.float32))
 
 
 def test_what_a_head_says_is_a_distribution():

@@ -55,7 +55,7 @@ def ended(how="honest"):
 
 def alone(name):
     here, _ = sites()[name]
-    return here.finish(np.zeros((3, SMALL.columns + 2, len(CLASSES)), dtype=np.float32), 0)
+    return here.finish(np.zeros((SMALL.columns + 2, len(CLASSES)), dtype=np.float32), 0)
 
 
 def test_a_small_site_gains_and_a_large_one_loses_nothing():
@@ -97,7 +97,7 @@ def test_class_orders_differ_and_nothing_changes():
     other, _ = site("b", 120, seed=2, classes=turned)
     before, after = federate([one, plain], SMALL), federate([one, other], SMALL)
     assert np.allclose(before.heads, after.heads, atol=1e-5)
-    a, b = (here.shared(before.heads).values for here in (plain, other))
+    a, b = (here.shared(before.head_of(here.name)).values for here in (plain, other))
     assert np.allclose(a, b[:, [turned.index(name) for name in CLASSES]], atol=1e-5)
 
 

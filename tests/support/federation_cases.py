@@ -6,7 +6,7 @@ import numpy as np
 
 from fercleaner.core.types import Features, Samples
 from fercleaner.federation.coordinator import Coordinator
-from fercleaner.federation.messages import of_hello, of_update
+from fercleaner.federation.messages import decode, of_hello, of_update
 from fercleaner.federation.participant import Participant
 from fercleaner.federation.terms import PROTOCOL, Conditions, Settings, Terms
 from fercleaner.methods.consensus.consensus import Consensus
@@ -44,6 +44,21 @@ def site(name, n, *, aggregate="robust", **more):
 
 def sites(names=NAMES):
     return [site(name, 60 + 20 * number, seed=number)[0] for number, name in enumerate(names)]
+
+
+class Direct:
+    """A link without a network: what a site asks, answered by the coordinator at once."""
+
+    def __init__(self, coordinator, name):
+        self._coordinator, self._name = coordinator, name
+
+    def get(self, path):
+        one = self._coordinator
+        answer = {"/status": one.status, "/heads": one.current, "/roster": one.roster, "/terms": one.terms_for}[path]
+        return answer(self._name)
+
+    def post(self, path, body):
+        return getattr(self._coordinator, path[1:])(self._name, decode(body, self._name))
 
 
 class Driven:
