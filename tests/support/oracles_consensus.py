@@ -127,7 +127,7 @@ def systematic(own, logits, given, rows, prior, power):
 
 
 def fit_random(ratios, given, prior, shape):
-    """Bias, sharpness, transition matrix, log-likelihood greatest share to one class: 40 steps of EM, in loops."""
+    """Bias, sharpness, transition matrix, log-likelihood, greatest share to one class: EM, in loops."""
     n, c = given.shape
 
     def one_rate(rate):
@@ -136,7 +136,7 @@ def fit_random(ratios, given, prior, shape):
     matrix = one_rate(0.001 if shape == "right" else 0.2)
     start = [[(0.01 * sum(given[:, a]) + 0.5) * (a == b) + 0.5 / c for b in range(c)] for a in range(c)]
     bias, sharp = [math.log(p) for p in prior], 1.0
-    for _ in range(40):
+    for _ in range(120 if shape == "even" else 40):
         counts, true_share, vote_share = [list(row) for row in start], [0.0] * c, [0.0] * c
         slope = curve = 0.0
         for ratio, label in zip(ratios, given, strict=True):

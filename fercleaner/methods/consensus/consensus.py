@@ -22,7 +22,7 @@ from ..base import keep_given, leading, own_share, require
 from ..hypergraph.hypergraph import quality_and_weight
 from .experts import HEAD, KernelHead, Stack, fit_stack
 from .external import as_expert, distance_from_home, external_sources, nearness
-from .noise_models import Labels, measured_noise, ramp
+from .noise_models import ONE_RATE, Labels, measured_noise, ramp
 from .reader import Reader
 
 #: Times that faces are dealt into folds, and faces in all deals together: small sets are dealt four times, those of
@@ -100,7 +100,7 @@ class Consensus:
     not seen. Where it predicts these worse than one that learned from the labels as they came, by `VERIFIED` of
     their entropy, systematic and random models weigh less, labels as they are more: few faces let heads go wrong
     about right labels, and nothing else tells this from noise. Both heads are asked directly, and through the
-    models of random noise where these explain more than they would by chance (`SEEN`); the better gain counts.
+    models of random noise where these explain more than by chance (`SEEN`, `ONE_RATE`); the better gain counts.
 
     True frequencies cannot be told from labels and views where experts share the labels' mistakes: what is known of
     pictures from the wild stands in, pi* ~ pi^t beta^(1 - t), with beta the base rates, t = e^3 and e the share of the
@@ -260,7 +260,8 @@ class Consensus:
         for c in emptied(answer, labels.given, rows):
             faces = rows & clear[:, c]
             answer[faces] = refined[faces]
-        gained, seen = reader.noise.gained(noise, labels), ramp(noise.beyond, SEEN)
+        gained = reader.noise.gained(noise, labels)
+        seen = max(ramp(noise.beyond, SEEN), ramp(noise.one_rate, ONE_RATE))
         if seen < 1 or verified(gained) < 1:
             direct = _explained(_by_head(terms, labels), labels) - _explained(inside, labels)
             gained = max(direct, seen * gained + (1 - seen) * direct)
