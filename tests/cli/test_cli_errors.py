@@ -507,6 +507,7 @@ def test_a_stopped_run_says_whether_it_goes_on(here, monkeypatch, arguments, res
     def stop(path):
         raise KeyboardInterrupt
 
+    (here / "faces.refined.parquet").touch()
     monkeypatch.setattr(parquet, "load", stop)
     monkeypatch.setattr(datasets, "recognize", stop)
     said = run(*arguments, exit_code=130).stderr
