@@ -25,6 +25,7 @@ from ..core.cells import ESCAPED, kept_text, restored, unquoted
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import is_expression, spelling_key
 from ..core.text import shown
+from .other_files import check_table
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
 Where = Callable[[int], str]
@@ -328,6 +329,7 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
         from .parquet import read_parquet
 
         return read_parquet(path, keep)
+    check_table(path)
     stream = read_rows(path)
     _, first = next(stream, (1, []))
     header = [cell.strip() for cell in first]
@@ -353,7 +355,7 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
         for column, i in zip(columns, wanted, strict=True):
             cell = record[i]
             if "\0" in cell:
-                raise InputError(f"{path.name} row {row} holds a NUL byte; this is no text file, or a damaged one.")
+                raise InputError(f"{path.name} row {row} holds a NUL byte: it is no UTF-8 text. Save it so.")
             column.append(kept_text(cell.strip()))
     if not rows:
         raise InputError(f"{path} has a header but no rows.")
