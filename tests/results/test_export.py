@@ -469,3 +469,13 @@ def test_a_failure_leaves_an_older_export_as_it_was(tmp_path, monkeypatch):
         export_to(refined, "cleanlab", tmp_path / "out", overwrite=True)
     assert sorted(os.listdir(tmp_path / "out")) == before
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_backslash_in_a_file_name_comes_back_from_a_csv(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build.class_folders(tmp_path / "faces", ["happy/a\\0.png", "happy/b.png", "sad/c\\d\\1.png", "sad/e.png"])
+    samples = read("faces")
+    export(refined_of(samples), tmp_path / "faces.csv")
+    again = read("faces.csv")
+    assert again.ids.tolist() == samples.ids.tolist()
+    assert all(os.path.isfile(path) for path in again.paths)
