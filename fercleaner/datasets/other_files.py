@@ -21,6 +21,23 @@ FRAMES = {
     ".ndjson": "read_json({}, lines=True, dtype=False)",
     ".feather": "read_feather({})",
 }
+#: Beginnings of files that are no table of text, whatever their name says, and the way out.
+NO_TEXT = (
+    (b"\x1f\x8b", "is packed with gzip. Unpack it: gunzip FILE"),
+    (b"PK\x03\x04", "is an Excel workbook or another zip archive. Save the sheet as CSV, or unpack the archive."),
+    (b"\xd0\xcf\x11\xe0", "is an Excel workbook. Save the sheet as CSV."),
+    (b"PAR1", "is a Parquet file. Give it that ending: .parquet"),
+    (b"SQLi", "is an SQLite database. Write the table as CSV."),
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself. Fetch it: git lfs pull"),
+    (b"<!doctype html", "is a web page: a download that failed, or a log-in. Fetch the file itself."),
+    (b"<html", "is a web page: a download that failed, or a log-in. Fetch the file itself."),
+)
+
+
+def no_text(head: bytes) -> str:
+    """Return what a file is that begins so, and the way out; "" where it can be a table of text."""
+    begins = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return next((why for mark, why in NO_TEXT if head.startswith(mark) or begins.startswith(mark)), "")
 
 
 def way_to_a_table(path: Path) -> str:

@@ -97,3 +97,20 @@ def test_ids_saved_from_a_column_of_pandas_are_told_how_to_be_saved(tmp_path: Pa
     assert "names (a column of pandas holds objects) as numpy.asarray(names, dtype=str)" in message
     np.savez(tmp_path / "v.npz", ids=np.asarray(pd.Series(["a.png", "b.png"]), dtype=str), values=np.eye(2))
     process("read", tmp_path / "faces.csv", "--view", f"v={tmp_path / 'v.npz'}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "is a pointer of Git LFS, .* git lfs",
+        ),
+        ("\n <!DOCTYPE html>\n<html><body>404</body></html>\n", "is a web page"),
+        ("\ufeff<html>\n<body>Log in</body></html>\n", "is a web page"),
+    ],
+)
+def test_what_was_fetched_in_place_of_a_table_is_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "faces.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        fercleaner.read(tmp_path / "faces.csv")
