@@ -80,17 +80,19 @@ class KernelHead:
         samples = evidence.samples
         n = len(samples.ids)
         self._order = samples.by_id
-        views = distinct_features(evidence)
+        views, self._once = distinct_features(evidence), evidence.once
         self.known = np.zeros(n, dtype=np.bool_)
         self._design: KernelRows | Table = Table(np.zeros((n, 1), dtype=np.float32))
         if views:  # else no view knows any face
-            self._design = KernelRows(views, self._order)
+            self._design = self._once("kernel rows", lambda: KernelRows(views, self._order))
             self.known[self._order] = self._design.found
         self._learns = self.known & samples.labeled
 
     def deal(self, fold: Ints) -> None:
         """Deal the faces into folds, (N,), that the head is to be learned without from now on."""
-        self._ridge = FoldRidge(self._design, fold[self._order], self._learns[self._order])
+        fold, learns = fold[self._order], self._learns[self._order]
+        name = ("heads without folds", fold.tobytes(), learns.tobytes())
+        self._ridge = self._once(name, lambda: FoldRidge(self._design, fold, learns))
 
     def learn(self, given: Doubles) -> dict[str, Expert]:
         """Return what is learned from the given labels (N, C): `HEAD`, terms of one weight each."""
