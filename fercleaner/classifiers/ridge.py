@@ -19,7 +19,7 @@ BLOCK = 2048
 
 
 class Design(Protocol):
-    """Rows that heads are linear in, a block at a time; `nystroem.KernelRows`, or a `Table`.
+    """Rows that heads are linear in, a block at a time; `nystroem.KernelRows`, or a `WholeDesign`.
 
     `rows` gives those of some faces and a column of ones, (n, D + 1). `ridge` gives, for the Gram matrix of all faces
     learned from, the (D + 1, D + 1) that holds coefficients, and the (D + 1,) whose product with them is the intercept.
@@ -34,7 +34,7 @@ class Design(Protocol):
         ...
 
 
-class Table:
+class WholeDesign:
     """A design that is there whole: (N, D) float32, columns of mean 0, rows of mean squared length 1."""
 
     def __init__(self, values: Floats) -> None:

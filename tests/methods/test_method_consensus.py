@@ -20,8 +20,7 @@ from fercleaner.methods import contract
 from fercleaner.methods.base import keep_given, leading
 from fercleaner.methods.consensus import consensus
 from fercleaner.methods.consensus.consensus import Consensus, deals, surest_stay
-from fercleaner.methods.consensus.experts import Expert, KernelHead, fit_stack
-from fercleaner.methods.consensus.external import Source
+from fercleaner.methods.consensus.experts import KernelHead, fit_stack
 from fercleaner.methods.consensus.noise_models import Labels, Noise, measured_noise
 from fercleaner.methods.consensus.reader import Reader
 from fercleaner.methods.generated import make_evidence, with_class_order
@@ -87,19 +86,6 @@ def test_the_first_round_equals_the_loops(rates):
 )
 def test_small_sets_are_dealt_into_folds_several_times(faces, times):
     assert deals(np.arange(faces + 5) < faces) == times
-
-
-@pytest.mark.parametrize(
-    ("prior", "wild", "expected"),
-    [(None, 0.0, [0.5, 0.5]), ([0.8, 0.2], 0.0, [0.8, 0.2]), ([0.8, 0.2], 1.0, [0.1, 0.9]), (None, 1.0, [0.1, 0.9])],
-)
-def test_far_from_the_wild_frequencies_are_those_last_learned(prior, wild, expected):
-    """Nothing is explained, so that base rates (.1, .9) decide alone as far as the set is from the wild."""
-    given = np.eye(2)[np.arange(6) % 2]
-    labels = Labels(given, np.ones(6, dtype=bool), np.full(2, 0.5), np.zeros(6, dtype=np.int64), None)
-    noise = Noise(0.0, 0.0, ())
-    reader = Reader(labels, noise, {}, np.array([0.1, 0.9]), wild, None if prior is None else np.array(prior))
-    np.testing.assert_allclose(np.exp(reader.log_frequencies()), expected)
 
 
 @pytest.mark.parametrize("law", list(contract.LAWS))
@@ -299,23 +285,6 @@ def test_labels_that_are_not_believed_are_ranked_but_stay(monkeypatch):
     assert not refined.flagged.any()
     assert refined.quality.min() > 0.9
     assert average_precision(1 - refined.quality, label != truth) > 0.8
-
-
-@pytest.mark.parametrize("near", [0.0, 0.4, 1.0])
-def test_a_source_near_its_home_need_not_prove_labels(near):
-    """What is believed of refined labels weighs 1 - near: by nothing beside a source at its home."""
-    rng = np.random.default_rng(4)
-    given, truth = np.eye(3)[rng.integers(0, 3, 60)], rng.dirichlet(np.ones(3), 60)
-    labels = Labels(given, np.ones(60, dtype=bool), class_frequencies(given), np.zeros(60, dtype=np.int64), None)
-    ratios = 2 * rng.normal(size=(60, 3))
-    nothing = Expert(np.zeros((60, 3)), lambda _: np.zeros((60, 3)), np.ones(60, dtype=bool))
-    there = Source(nothing, np.log(truth), np.full(60, near), np.full(3, 1 / 3), ())
-    noise = Noise(0.6, 0.0, ())
-    reader = Reader(labels, noise, {"a": there}, None, 1.0)
-    believed, doubted = (reader.read(ratios, ratios, noise, sure) for sure in (1.0, 0.0))
-    shared, left = noise.shares[0], noise.shares[2]
-    alone = (believed - (1 - near) * left * given) / (near + (1 - near) * shared)
-    np.testing.assert_allclose(doubted, near * alone + (1 - near) * given, atol=1e-12)
 
 
 @pytest.mark.parametrize(("gained", "expected"), [(-0.1, 0), (-0.03, 0), (-0.0225, 0.5), (-0.015, 1), (0.3, 1)])

@@ -109,10 +109,10 @@ class Consensus:
     (`external.distance_from_home`).
 
     A source near its home, by h in [0, 1] (`external.Source.near`), says more: log v becomes (1 - h)(log pi* + L) +
-    h (log p + L / 10), the systematic model counts by (1 - h) of its share plus h, and a label in it to the power
-    1 - h a / 2, a that share. The builtin model's distance is measured, beta becomes the frequencies that its
-    posteriors give this set (`external.shifted`); of other sources the user says it (`Posteriors.near`). Posteriors
-    that learned from the labels at hand (`Posteriors.learned`) are not used.
+    h (log p + L / 10), the systematic model counts by (1 - h) of its share plus h min(1, 4 (1 - e)), and a label in it
+    to the power 1 - h a / 2, a that share. The builtin model's distance is measured, beta becomes the frequencies that
+    its posteriors give this set (`external.shifted`); of other sources the user says it (`Posteriors.near`).
+    Posteriors that learned from the labels at hand (`Posteriors.learned`) are not used.
 
     Quality is the refined chance of the given label (over its largest share, where labels are distributions); labels
     of less than .5 are flagged. Of a class that would be left without a face, the surest labels stay

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...classifiers.nystroem import KernelRows
 from ...classifiers.probe import PROBE
-from ...classifiers.ridge import FoldRidge, Table
+from ...classifiers.ridge import FoldRidge, WholeDesign
 from ...core.arrays import Bools, Doubles, Floats, Ints
 from ...core.evidence import Evidence
 from ...core.numeric import softmax
@@ -82,7 +82,7 @@ class KernelHead:
         self._order = samples.by_id
         views, self._once = distinct_features(evidence), evidence.once
         self.known = np.zeros(n, dtype=np.bool_)
-        self._design: KernelRows | Table = Table(np.zeros((n, 1), dtype=np.float32))
+        self._design: KernelRows | WholeDesign = WholeDesign(np.zeros((n, 1), dtype=np.float32))
         if views:  # else no view knows any face
             self._design = self._once("kernel rows", lambda: KernelRows(views, self._order))
             self.known[self._order] = self._design.found
