@@ -32,7 +32,7 @@ def test_a_source_near_its_home_need_not_prove_labels(near):
     given, truth = np.eye(3)[rng.integers(0, 3, 60)], rng.dirichlet(np.ones(3), 60)
     labels = Labels(given, np.ones(60, dtype=bool), class_frequencies(given), np.zeros(60, dtype=np.int64), None)
     ratios = 2 * rng.normal(size=(60, 3))
-    nothing = Expert(np.zeros((60, 3)), np.zeros((60, 1, 3)), np.ones(60, dtype=bool))
+    nothing = Expert(np.zeros((60, 3)), lambda _: np.zeros((60, 3)), np.ones(60, dtype=bool))
     there = Source(nothing, np.log(truth), np.full(60, near), np.full(3, 1 / 3), ())
     noise = Noise(0.6, 0.0, ())
     reader = Reader(labels, noise, {"a": there}, None, 1.0)
@@ -47,7 +47,7 @@ def test_a_source_at_its_home_overrules_little_where_labels_are_learned_almost_w
     """It reads class 1 for certain where the label is class 0; 4 (1 - e) of its answer counts, the label the rest."""
     given = np.eye(2)[[0, 1, 0, 1]]
     labels = Labels(given, np.ones(4, dtype=bool), np.full(2, 0.5), np.zeros(4, dtype=np.int64), None)
-    nothing = Expert(np.zeros((4, 2)), np.zeros((4, 1, 2)), np.ones(4, dtype=bool))
+    nothing = Expert(np.zeros((4, 2)), lambda _: np.zeros((4, 2)), np.ones(4, dtype=bool))
     there = Source(nothing, np.log([[1e-9, 1.0]] * 4), np.ones(4), np.full(2, 0.5), ())
     reader = Reader(labels, Noise(explained, 0.0, ()), {"a": there}, None, 1.0)
     answer = reader.read(np.zeros((4, 2)), np.zeros((4, 2)), reader.noise)

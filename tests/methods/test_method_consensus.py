@@ -10,7 +10,7 @@ import oracles_consensus as oracle
 import pytest
 from consensus_cases import beside, crowd, folds_of, make_samples, run, seen_as, source
 
-from fercleaner.classifiers.nystroem import kernel_features
+from fercleaner.classifiers.nystroem import KernelRows
 from fercleaner.core.errors import InputError
 from fercleaner.core.numeric import normalized
 from fercleaner.core.types import Features
@@ -36,9 +36,11 @@ def first_round(evidence, fold, rates):
     """Weights and shares are the library's (tested by themselves); heads, frequencies and readings are in loops."""
     samples, given = evidence.samples, evidence.samples.given.astype(float)
     order = np.argsort(samples.ids)
-    design, found = kernel_features(evidence.features, order)
-    scores = np.zeros_like(given)
-    learns = found & samples.labeled[order]
+    made = KernelRows(evidence.features, order)
+    rows, learns = made.rows(np.arange(30)), made.found & samples.labeled[order]
+    held, mean = made.ridge(rows[learns].T @ rows[learns])
+    design = (rows - mean)[:, :-1] @ np.linalg.inv(np.linalg.cholesky(held[:-1, :-1])).T
+    scores, found = np.zeros_like(given), made.found
     scores[order] = oracle.own_scores(design, given[order], fold[order], learns)
     known = np.zeros(30, dtype=bool)
     known[order] = found
@@ -234,11 +236,11 @@ def test_a_class_that_the_second_round_empties_is_judged_by_the_first(monkeypatc
     def forgetful(self, own, joined, noise, sure=1.0):
         calls.append(len(calls))
         answer = read(self, own, joined, noise, sure)
-        return answer if len(calls) % 4 != 3 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
+        return answer if len(calls) % 8 != 7 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
 
     monkeypatch.setattr(Reader, "read", forgetful)
     second = run(evidence)
-    assert len(calls) == 16  # four readings in each of four deals
+    assert len(calls) == 32  # three readings and one in each fold's run, in each of four deals
     labels = evidence.samples.given.argmax(1)
     np.testing.assert_allclose(second.distribution[labels == 0], first.distribution[labels == 0], atol=1e-6)
     assert (second.label[labels > 0] > 0).all()

@@ -168,14 +168,17 @@ def as_expert(table: Posteriors, given: Doubles, rows: Bools, fold: Ints, prior:
     its labels take no part in T. So a source that names classes otherwise says what its names mean here, one that
     knows nothing says nothing, and its weight is fitted to the very thing that is used.
     """
-    p = table.values.astype(np.float64)
-    n, folds = len(fold), int(fold.max()) + 1
-    runs = np.zeros((n, folds, p.shape[1]))
-    for f in range(folds):
+
+    def run(f: int) -> Doubles:
+        p = table.values.astype(np.float64)
         learn = rows & table.found & (fold != f)
         matrix = normalized(p[learn].T @ given[learn] + SPREAD_FACES * prior)
-        runs[:, f] = np.where(table.found[:, None], np.log(np.maximum(p @ matrix, LEAST) / prior), 0.0)
-    return Expert(runs[np.arange(n), fold], runs, np.asarray(table.found))
+        return np.where(table.found[:, None], np.log(np.maximum(p @ matrix, LEAST) / prior), 0.0)
+
+    own = np.zeros(given.shape)
+    for f in range(int(fold.max()) + 1):
+        own[fold == f] = run(f)[fold == f]
+    return Expert(own, run, np.asarray(table.found))
 
 
 def trust(table: Posteriors, given: Doubles, rows: Bools, joined: Doubles, prior: Doubles) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,6 +56,11 @@ class Reader:
         for source in self.sources.values():
             rates = pooled_priors(source.frequencies, rates, float(source.near.max(initial=0.0)))
         return np.log(pooled_priors(prior, rates, self.noise.explained**TRUST))
+
+    def in_run(self, fold: int) -> Reader:
+        """Return the reader of what refines labels in the run of a fold: no site's matrix knows labels of that fold."""
+        sites = self.labels.sites
+        return self if sites is None else replace(self, labels=replace(self.labels, sites=replace(sites, run=fold)))
 
     def read(self, own: Doubles, joined: Doubles, noise: Noise, sure: float = 1.0) -> Doubles:
         """Return the refined distributions, shape of `joined` (N, ..., C).
