@@ -47,7 +47,7 @@ check-all: test
 	$(BIN)/python benchmarks/fuzz_readers.py --cases $(CASES) --out benchmarks/results/fuzz_readers.json
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/robustness.py --runs $(RUNS) --processes $(PROCESSES)
 	$(PIP) --editable '.[federated,ray]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check moto flask flask-cors
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check moto flask flask-cors gcp-storage-emulator
 	FERCLEANER_PROGRAMS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/federation tests/engine
 	$(BIN)/python benchmarks/licenses.py
 	$(BIN)/python benchmarks/wheels.py --pins --out benchmarks/results/pins.json

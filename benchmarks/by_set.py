@@ -1,6 +1,6 @@
 """Gain and harm of `consensus` set by set: right labels, the set's own noise, and noise put in; the worst set first.
 
-    python benchmarks/by_set.py --ferplus FERPLUS --images FOLDER --posed POSED
+    python benchmarks/by_set.py --ferplus FERPLUS --images FOLDER --posed POSED --wild WILD --teachers TEACHERS
 
 FERPLUS is as in `beds.ferplus`, FOLDER where the paths of its labels.csv start; POSED holds labels.csv, truth.csv,
 ratings.csv, view_builtin_256.npy, landmarks_68.npy and posteriors_builtin.csv. FER2013 is cut in two by groups:
@@ -8,6 +8,10 @@ constants were chosen on --half choose, results/by_set.json holds "report" (of t
 draws wrong labels from each face's own votes or ratings, weighed by how far these disagree. Beside `consensus`, with
 and without external posteriors, stand our other methods, the linear area under the margin, and out-of-fold probes told
 the base rates. --without PART drops a part of `consensus` (then it alone is asked); `set_tools.PARTS` names them.
+
+WILD holds labels.csv and the unpacked images/ of photographs, TEACHERS is what `builtin_targets.py teachers` wrote of
+them. Of these, groups held back from the builtin model are judged, by what two networks say where they agree. The model
+learned from these networks, which flatters its gains. Without --wild the photographs are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from stamp import stamp, write_json
 from fercleaner import datasets
 from fercleaner.core.arrays import Ints
 from fercleaner.core.numeric import normalized
-from fercleaner.core.types import Posteriors
+from fercleaner.core.types import Posteriors, Samples
 from fercleaner.datasets.posteriors import read_posteriors
 from fercleaner.datasets.truth import read_truth
 from fercleaner.encoders import builtin
@@ -53,6 +57,9 @@ from fercleaner.noise.injection import NoiseSpec, parse
 #: Faces of FER2013 with outside views, votes that make a truth, and the share of labels that are made wrong.
 FACES, VOTES, RATE = 6000, 6, 0.2
 SEED = 0
+#: Columns of the two networks' posteriors (`../shared/models/teachers.py`).
+SEVEN = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
+FIVE = ("neutral", "happiness", "sadness", "surprise", "anger")
 
 
 def main() -> None:
@@ -61,6 +68,8 @@ def main() -> None:
     parser.add_argument("--ferplus", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--posed", type=Path, required=True)
+    parser.add_argument("--wild", type=Path, help="photographs of the wild; left out without it")
+    parser.add_argument("--teachers", type=Path, help="what two networks say of the photographs")
     parser.add_argument("--without", choices=sorted(PARTS), help="a part of consensus to leave out")
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "by_set.json")
@@ -110,6 +119,8 @@ def opened(options: argparse.Namespace) -> Iterator[tuple[Bed, Posteriors | None
     yield replace(fer.subset(np.sort(here[order[:FACES]])), name="FER2013, outside views"), None
     yield heldback(fer, options)
     yield posed(options.posed)
+    if getattr(options, "wild", None):  # small_sets.py asks for none
+        yield photographs(options)
     yield replace(demo(), name="drawn faces, HOG"), None
     yield digits(), None
 
@@ -121,11 +132,34 @@ def heldback(fer: Bed, options: argparse.Namespace) -> tuple[Bed, Posteriors | N
     assert fer.samples.group is not None
     rows = np.flatnonzero([name in groups for name in fer.samples.group.tolist()])
     samples = datasets.select(datasets.read(options.ferplus / "labels.csv", images=options.images), rows)
-    model = builtin.build(parts=builtin.PARTS)
-    done = extract(samples, model, cache=None, workers=usable_cores())
-    parts = split(samples, done.values, done.found, done.notes, model.spec)
+    parts = by_builtin(samples)
     bed = replace(fer.subset(rows), name="FER2013 held back, builtin", landmarks=parts.landmarks)
     return replace(bed, views=(parts.features,)), parts.posteriors
+
+
+def photographs(options: argparse.Namespace) -> tuple[Bed, Posteriors | None]:
+    """Return photographs that the builtin model was not trained on; true where two networks agree."""
+    frozen = json.loads((builtin.weights_folder() / "heldback_groups.json").read_text())["wild"]
+    groups = set(frozen["choose" if options.half == "choose" else "test"])
+    everyone = datasets.read(options.wild / "labels.csv", images=options.wild / "images")
+    assert everyone.group is not None
+    samples = datasets.select(everyone, np.flatnonzero([name in groups for name in everyone.group.tolist()]))
+    with np.load(options.teachers) as file:
+        place = {name: k for k, name in enumerate(file["ids"].tolist())}
+        at = [place[Path(name).name] for name in samples.ids]
+        seven = np.array(SEVEN)[file["expression"][at].argmax(1)]
+        five = np.array(FIVE)[file["emotion"][at].argmax(1)]
+    label = np.array([samples.classes.index(name) for name in seven])
+    parts, top = by_builtin(samples), np.where(seven == five, np.inf, 0).astype(np.float32)
+    name = "photographs, builtin"
+    return Bed(name, samples, (parts.features,), label, top, parts.landmarks, noisy=True), parts.posteriors
+
+
+def by_builtin(samples: Samples) -> Any:
+    """Return what the builtin model says of samples: features, landmarks, posteriors."""
+    model = builtin.build(parts=builtin.PARTS)
+    done = extract(samples, model, cache=None, workers=usable_cores())
+    return split(samples, done.values, done.found, done.notes, model.spec)
 
 
 def posed(folder: Path) -> tuple[Bed, Posteriors | None]:

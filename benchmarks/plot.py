@@ -1,14 +1,16 @@
-"""Average precision of every tool as dots, a figure a set, from results/quality-*.json.
+"""Average precision of every tool as dots, a figure a set, from results/quality-*.json, and what runs cost as lines.
 
     python benchmarks/plot.py --results benchmarks/results
 
 Writes quality-SET.svg beside the results: a panel a noise, a row a tool (best mean on top), ours filled, others hollow;
-the bar is ± the standard deviation over seeds. The same results give the same bytes under one version of matplotlib.
+the bar is ± the standard deviation over seeds. From results/speed.json it draws ../docs/images/speed.svg: CPU seconds
+over faces, a panel a number of views. The same results give the same bytes under one version of matplotlib.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import sys
@@ -21,9 +23,14 @@ import numpy as np
 MEASURE, LABEL = "average_precision", "average precision"
 #: Tools that judge nothing.
 LEFT_OUT = ("given label",)
+SPEED = Path(__file__).parents[1] / "docs" / "images" / "speed.svg"
 #: Panels side by side; inches of a panel and of a row of it.
 PANELS, WIDTH, ROW = 5, 2.3, 0.2
 OURS, PEERS = "#1b5e9e", "#7a7a7a"
+#: Panels of the figure of speed, and marks there, of our methods and of peers.
+VIEWS = (1, 2)
+OWN = {"consensus": "s", "hypergraph": "^", "threshold": "D"}
+MARKS = {"Datalab": "o", "SimiFeat": "v", "linear AUM": "P", "cleanlab": "X", "fastdup": "*"}
 WITHOUT = "No plot: matplotlib is not installed (pip install matplotlib)."
 
 
@@ -134,6 +141,53 @@ def draw(contents: Sequence[dict[str, Any]], file: Path) -> None:
     partial.replace(file)
 
 
+def speed_lines(runs: Sequence[dict[str, Any]], views: int) -> dict[str, list[tuple[int, float]]]:
+    """Return (faces, CPU seconds) by tool, of this code on the CPU with indexes chosen by size; slowest tool first."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for run in sorted(runs, key=lambda run: run["faces"]):
+        about = (run["views"], run["code"], run["index"], run["device"])
+        if about == (views, "this", "auto", "cpu") and "cpu_s" in run:
+            lines.setdefault(run["tool"], []).append((run["faces"], run["cpu_s"]))
+    return dict(sorted(lines.items(), key=lambda line: -line[1][-1][1] / line[1][-1][0]))
+
+
+def speed_digest(content: dict[str, Any]) -> str:
+    """Return what a figure of speed.json carries, to tell of which results it is."""
+    lines = [speed_lines(content["runs"], views) for views in VIEWS]
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def draw_speed(content: dict[str, Any], file: Path) -> None:
+    """Draw speed.json into an SVG file: CPU seconds over faces, both in logarithms, beside a line of exponent 1."""
+    import matplotlib as mpl
+
+    settings: Any = {"svg.hashsalt": "fercleaner", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9}
+    with mpl.rc_context(settings):
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8.5, 4), layout="constrained")
+        FigureCanvasSVG(figure)
+        for axis, views in zip(figure.subplots(1, len(VIEWS), sharex=True, sharey=True), VIEWS, strict=True):
+            lines = speed_lines(content["runs"], views)
+            for tool, measured in lines.items():
+                faces, seconds = np.array(measured).T
+                mark, color, face = (OWN[tool], OURS, OURS) if tool in OWN else (MARKS[tool], PEERS, "white")
+                axis.loglog(faces, seconds, marker=mark, color=color, markerfacecolor=face, markersize=5, label=tool)
+            sizes = np.array([1e4, 1e6])
+            axis.loglog(sizes, sizes * 1e-4, color="#c8c8c8", linewidth=1, linestyle=":", label="exponent 1")
+            axis.set_title("one view of 512 columns" if views == 1 else f"{views} views of 512 columns")
+            axis.set_xlabel("faces")
+            axis.grid(color="#e4e4e4", linewidth=0.6)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.legend(frameon=False, fontsize=8)
+        figure.axes[0].set_ylabel("CPU seconds of one thread")
+        partial = file.with_name(file.name + ".partial")
+        about = {"Date": None, "Creator": None, "Description": speed_digest(content)}
+        figure.savefig(partial, format="svg", metadata=about)
+    partial.replace(file)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the plots of a folder of results; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,6 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     contents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     for file in write_plots(contents, args.results, lambda sentence: print(sentence, file=sys.stderr)):
         print(f"Wrote {file}.", file=sys.stderr)
+    speed = args.results / "speed.json"
+    if speed.is_file() and importlib.util.find_spec("matplotlib") is not None:
+        draw_speed(json.loads(speed.read_text(encoding="utf-8")), SPEED)
+        print(f"Wrote {SPEED}.", file=sys.stderr)
     return 0
 
 

@@ -21,7 +21,7 @@ from fercleaner.core.types import Posteriors, Refinement, Samples
 from fercleaner.evaluation.bootstrap import weighted_average_precision
 from fercleaner.methods import build
 from fercleaner.methods.consensus import consensus
-from fercleaner.noise.class_priors import WILD, base_rates
+from fercleaner.noise.class_priors import UNSEEN, WILD, base_rates
 
 #: Our methods beside `consensus`; `ambiguous` takes several times as long as all others together.
 METHODS = ("hypergraph", "landmark", "threshold", "au-prior")
@@ -99,7 +99,8 @@ def rivals(samples: Samples, shared: Shared, answer: Refinement, seed: int) -> I
 
 def told_rates(posterior: Any, prior: Doubles, rates: Doubles, given: Ints) -> Verdict:
     """Return out-of-fold posteriors times base rates over the labels' frequencies, as a verdict."""
-    rows = normalized(np.asarray(posterior, dtype=np.float64) * rates / np.maximum(prior, 1e-9))
+    ratio = np.where(prior > UNSEEN, rates / np.maximum(prior, UNSEEN), 0.0)
+    rows = normalized(np.asarray(posterior, dtype=np.float64) * ratio)
     suspicion = 1.0 - rows[np.arange(len(given)), given]
     return Verdict(suspicion, suspicion > 0.5, rows.argmax(1), rows)
 

@@ -23,7 +23,9 @@ import numpy as np
 
 #: Steps, rate and momentum of linear AUM.
 STEPS, RATE, MOMENTUM = 50, 1.0, 0.9
-PEERS = ("linear AUM", "SimiFeat", "Datalab", "fastdup")
+PEERS = ("linear AUM", "SimiFeat", "Datalab", "cleanlab", "fastdup")
+#: Folds and most steps of the logistic regression whose posteriors cleanlab reads; its tutorials take as many.
+FOLDS, MOST_STEPS = 5, 1000
 #: Neighbors that fastdup looks at.
 NEAREST = 15
 
@@ -164,6 +166,23 @@ def datalab(x: np.ndarray, given: np.ndarray) -> np.ndarray:
     return 1.0 - lab.get_issues("label")["label_score"].to_numpy()
 
 
+def cleanlab(x: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Return the suspicion of cleanlab by out-of-fold posteriors of logistic regression: 1 - self-confidence.
+
+    As its tutorials do it: scikit-learn's `cross_val_predict` on the vectors, then the labels
+    found wrong by confident learning, most suspicious first.
+    """
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+
+    model = LogisticRegression(max_iter=MOST_STEPS)
+    posterior = cross_val_predict(model, x, given, cv=FOLDS, method="predict_proba")
+    find_label_issues(given, posterior, return_indices_ranked_by="self_confidence", n_jobs=1)
+    return 1.0 - np.asarray(get_label_quality_scores(given, posterior))
+
+
 def fastdup(x: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Return the share of fastdup's nearest neighbors that have another label, as its gallery of wrong labels does.
 
@@ -207,8 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about: dict[str, Any] = {}
     if args.tool in PEERS:
         x, given = side_by_side(args.folder, args.views), np.load(args.folder / "given.npy")
-        tools = {"linear AUM": linear_aum, "SimiFeat": simifeat, "Datalab": datalab, "fastdup": fastdup}
-        work = tools[args.tool]
+        tools = (linear_aum, simifeat, datalab, cleanlab, fastdup)
+        work = dict(zip(PEERS, tools, strict=True))[args.tool]
         clock.start("run")
         suspicion = work(x, given)
         clock.start("")

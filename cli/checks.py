@@ -64,22 +64,9 @@ def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
 
 def vote_rules(votes: list[str] | None) -> Any:
     """Return the VoteRules that --votes RULE=VALUE ask for."""
-    from dataclasses import fields
+    from fercleaner.datasets.votes import rules_of
 
-    from fercleaner.core.errors import InputError, did_you_mean
-    from fercleaner.datasets import VoteRules
-
-    chosen: dict[str, Any] = dict(pairs(votes, "--votes"))
-    known = [field.name for field in fields(VoteRules)]
-    for key in chosen:
-        if key not in known:
-            raise InputError(f"--votes {key}: not a rule ({', '.join(known)}).{did_you_mean(key, known)}")
-    if "outliers" in chosen:
-        try:
-            chosen["outliers"] = float(chosen["outliers"])
-        except ValueError as error:
-            raise InputError(f"--votes outliers={chosen['outliers']}: expected a number.") from error
-    return VoteRules(**chosen)
+    return rules_of(pairs(votes, "--votes"))
 
 
 def view_files(texts: list[str] | None) -> list[tuple[str, Path]]:

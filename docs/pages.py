@@ -161,7 +161,8 @@ def _described(name: str, thing: Any) -> str:
         rows = [[code(sub.__name__), summary(sub.__doc__)] for sub in _below(thing)]
         body.append(table(["kind", "what"], rows))
     elif kind == "class":
-        body += [_member(key, value) for key, value in vars(thing).items() if _shown(key, value)]
+        own = {field.name for field in fields(thing)} if is_dataclass(thing) else set()
+        body += [_member(key, value) for key, value in vars(thing).items() if key not in own and _shown(key, value)]
     text = "\n\n".join(body)
     return f"### {name}\n\n`````{{py:{kind}}} fercleaner.{name}{_signature(thing, kind)}\n\n{text}\n`````"
 

@@ -38,6 +38,9 @@ def names_in_order(names: Iterable[object], what: str = "Class names") -> tuple[
 def check_samples(samples: Samples) -> None:
     """Raise InputError unless the fields of `samples` fit each other and their docstring."""
     n, c = len(samples.ids), len(samples.classes)
+    for name in ("given", "labeled", "paths"):
+        if getattr(samples, name) is None:
+            raise InputError(f"Samples.{name} is None; expected an array of {n} rows.")
     if c < 2:
         raise InputError(f"The set has {c} class ({', '.join(samples.classes) or 'none'}); at least 2 are needed.")
     if n == 0:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .errors import InputError
 from .types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Samples
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,8 @@ class Evidence:
     action_units : ActionUnits, optional
     mirrored : mapping of view -> Features
         Vectors of the mirrored pictures, where posteriors "mirror" were asked for: to fit these again to other labels.
+    kept : dict, optional
+        What methods make of vectors alone, where they will run again on other labels of the same faces (`once`).
     device : str
         Where a method trains what it trains with torch: "auto", "cuda" or "cpu" (`devices.torch_device`).
     """
@@ -43,6 +47,7 @@ class Evidence:
     action_units: ActionUnits | None = None
     device: str = "auto"
     mirrored: Mapping[str, Features] = field(default_factory=dict)
+    kept: dict[Hashable, Any] | None = None
 
     def __post_init__(self) -> None:
         tables: list[tuple[str, Any]] = [
@@ -59,6 +64,15 @@ class Evidence:
         for name, posterior in self.posteriors.items():
             if posterior.classes != self.samples.classes:
                 raise InputError(f"Posteriors '{name}' have other classes than the samples.")
+
+    def once(self, name: Hashable, make: Callable[[], _T]) -> _T:
+        """Return what `make` makes of the vectors; what is `kept` under that name, where anything is."""
+        if self.kept is None:
+            return make()
+        if name not in self.kept:
+            self.kept[name] = make()
+        made: _T = self.kept[name]
+        return made
 
     @property
     def outside(self) -> dict[str, Posteriors]:

@@ -56,7 +56,7 @@ def replacing(path: str | os.PathLike[str], overwrite: bool) -> Iterator[Any]:
         with _renamed(target, check) as stream:
             yield stream
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error) from error
 
 
 def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> None:
@@ -71,7 +71,7 @@ def check_writable(path: str | os.PathLike[str], overwrite: bool = False) -> Non
         os.close(descriptor)
         temporary.unlink()
     except OSError as error:
-        raise _write_error(target, error) from error
+        raise write_error(target, error) from error
 
 
 def temporary_name() -> str:
@@ -198,11 +198,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_error(target: Path, error: OSError) -> StoreError:
+def write_error(target: Path, error: OSError) -> StoreError:
+    """Return the error for a file, or a folder that appears whole or not at all, that could not be written."""
     if isinstance(error, FileExistsError):
         return StoreError(f"{target} exists already: {error.strerror}. Use --force, or choose another name.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        older = " The older file is unchanged." if target.exists() else ""
+        older = f" The older {'folder' if target.is_dir() else 'file'} is unchanged." if target.exists() else ""
         return StoreError(f"{target}: the disk is full. Free some space, or choose another name.{older}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(f"{target}: the folder cannot be written ({error.strerror}). {WAY_OUT}")

@@ -157,7 +157,7 @@ class Features:
         freeze(self, "notes", np.str_, (n,))
         bad = first_not_finite(self.values)
         if bad is not None:
-            raise InputError(f"View '{self.view}': row {bad} holds NaN or infinity.")
+            raise InputError(f"View '{self.view}': row {bad} holds NaN or infinity. For no vector: 0, found False.")
 
     def __len__(self) -> int:
         return len(self.ids)

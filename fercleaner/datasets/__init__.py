@@ -18,7 +18,7 @@ from .assemble import select
 from .options import COLUMN_NAMES, ReadOptions
 from .recognize import Recognized, recognize
 from .table import readable
-from .votes import VoteRules
+from .votes import VoteRules, rules_of
 
 __all__ = [
     "COLUMN_NAMES",
@@ -84,7 +84,7 @@ def read(
     images: str | Path | None = None,
     split: str | Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
-    votes: VoteRules | None = None,
+    votes: VoteRules | Mapping[str, object] | None = None,
 ) -> Samples:
     """Read a dataset; no picture is opened.
 
@@ -94,8 +94,19 @@ def read(
         The dataset's folder, or its list or table.
     layout : str
         A name of `LAYOUTS`, or "auto": recognize it (`recognize` says why).
-    classes, alias, images, split, columns, votes
-        As in `ReadOptions`.
+    classes : sequence of str, optional
+        The class set in the order wanted, by any spelling; or the name of a published one, such as "rafdb". Both also
+        say what integer labels mean.
+    alias : mapping of spelling -> name, optional
+        Further spellings of labels, such as {"grin": "happiness"}; a target of "" leaves such rows unlabeled.
+    images : path, optional
+        Folder where the relative paths of a list start.
+    split : str or sequence of str, optional
+        Keep only these splits.
+    columns : mapping of role -> column name, optional
+        Which column of a table is the image, label, id, split, group, site or box; "" says that there is none.
+    votes : mapping of rule -> value, optional
+        How annotators' votes become labels, as `--votes` says it, such as {"ties": "unlabeled"}.
 
     Returns
     -------
@@ -117,11 +128,11 @@ def read(
     path = Path(path)
     options = ReadOptions(
         classes=classes,
-        alias=dict(alias or {}),
+        alias=_mapping(alias, "alias", '{"grin": "happiness"}'),
         images=None if images is None else Path(images),
         split=split,
-        columns=dict(columns or {}),
-        votes=votes or VoteRules(),
+        columns=_mapping(columns, "columns", '{"label": "emotion"}'),
+        votes=votes if isinstance(votes, VoteRules) else rules_of(_mapping(votes, "votes", '{"ties": "unlabeled"}')),
     )
     if layout != "auto" and layout not in LAYOUTS:
         raise InputError(f"'{layout}' is not a layout ({', '.join(LAYOUTS)}).{did_you_mean(layout, LAYOUTS)}")
@@ -140,6 +151,13 @@ def read(
         known = next(name for name, one in LAYOUTS.items() if one is reader)
         samples = samples.replacing(provenance={**samples.provenance, "read_as": {"layout": known, **chosen}})
     return samples
+
+
+def _mapping(said: Mapping[str, Any] | None, name: str, example: str) -> dict[str, Any]:
+    """Return what was said as a dict, empty for None; InputError where it is no mapping."""
+    if said is not None and not isinstance(said, Mapping):
+        raise InputError(f"{name} is {kind_of(said)}; expected a dict, such as {example}.")
+    return dict(said or {})
 
 
 def read_again(

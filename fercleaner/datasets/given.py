@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -83,6 +84,7 @@ def given_labels(table: Table, label: str | None, options: ReadOptions, taken: s
     counts = {name: decimals(table.columns[column], table.where, column) for name, column in columns.items()}
     none = np.zeros(len(table))
     votes = np.stack([counts.get(name, none) for name in classes], axis=1).astype(np.float32)
+    _check_gaps(table, counts, columns)
     if rule == "auto" and label is None:
         _check_ratings(table, counts, columns)
     if label is None:
@@ -98,6 +100,26 @@ def given_labels(table: Table, label: str | None, options: ReadOptions, taken: s
         given[blank], labeled[blank] = single.given[blank], single.labeled[blank]
         notes = np.where(blank, np.where(single.labeled, "", NO_VOTES), notes)
     return Given(classes, given, labeled, notes, votes), list(columns.values())
+
+
+def _check_gaps(table: Table, counts: Mapping[str, Doubles], columns: Mapping[str, str]) -> None:
+    """Raise InputError where a share is missing, which is no 0; among votes (whole numbers) an empty cell is 0."""
+    values = np.stack(list(counts.values()), axis=1)
+    empty = np.array([[not cell for cell in table.columns[columns[name]]] for name in counts]).T
+    whole = ~empty.any(1)
+    sums = values.sum(1) + _extra(table, UNKNOWN) + _extra(table, NOT_A_FACE)
+    if not whole.any() or not empty.any() or np.array_equal(values, np.rint(values)):
+        return
+    usual = float(np.median(sums[whole]))
+    gaps = empty.any(1) & ~empty.all(1) & (np.abs(sums - usual) > SUM_TOLERANCE * usual)
+    if np.abs(sums[whole] - usual).max() <= SUM_TOLERANCE * usual and gaps.any():
+        row = int(gaps.argmax())
+        name = list(counts)[int(empty[row].argmax())]
+        raise InputError(
+            f"{table.where(row)}: column '{shown(columns[name])}' is empty, and the others add up to {sums[row]:.3g}, "
+            f"where rows without empty cells add up to {usual:.3g}. Write the share, 0 for none; or empty the row's "
+            "other shares too, which leaves the face without a label."
+        )
 
 
 def says(cell: str) -> bool:

@@ -144,6 +144,8 @@ def samples_of_columns(
     given, counted = given_labels(table, found["label"], options, {name for name in found.values() if name})
     if counted:
         used["classes"] = counted
+        outside = [name for name in table.columns if spelled(name) in UNKNOWN + NOT_A_FACE]
+        used |= {"votes for no class": outside} if outside else {}
         if found["label"] and not any(map(says, table.columns[found["label"]])):
             del used["label"]
     edges = {spelled(name): name for name in table.columns}
@@ -194,8 +196,6 @@ def _says_none(cell: str) -> bool:
 def _left_out(table: Table, used: Mapping[str, Any]) -> list[str]:
     """Return the columns that play no role."""
     taken = {name for value in used.values() for name in (value if isinstance(value, list) else [value])}
-    if "classes" in used:
-        taken |= {name for name in table.columns if spelled(name) in UNKNOWN + NOT_A_FACE}
     return [name for name in (*table.columns, *table.left_out) if name not in taken]
 
 

@@ -124,7 +124,7 @@ def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
     if dtype.hasobject:
         raise InputError(
             f"{path} holds pickled objects, which are never opened. Save numbers as array.astype('float32'), and names "
-            "(a column of pandas holds objects) as array.astype(str)."
+            "(a column of pandas holds objects) as numpy.asarray(names, dtype=str)."
         )
     if any(side < 0 for side in shape) or not dtype.itemsize:
         raise ValueError(f"shape {shape} of {dtype}")

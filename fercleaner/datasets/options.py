@@ -113,7 +113,7 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.classes, str):
-            object.__setattr__(self, "classes", (self.classes,))
+            object.__setattr__(self, "classes", tuple(name.strip() for name in self.classes.split(",")))
         if self.images is not None:
             object.__setattr__(self, "images", Path(self.images))
             if not Path(self.images).is_dir():

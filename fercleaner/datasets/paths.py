@@ -76,4 +76,6 @@ def _without(drop: int) -> Callable[[str], str]:
 
 
 def _joined(root: str, name: str) -> str:
-    return name if is_address(name) else os.path.join(root, *name.split("\\"))
+    """Return a name's path; a backslash parts folders, as Windows writes them, unless a file is called so."""
+    whole = name if is_address(name) else os.path.join(root, name)
+    return whole if "\\" not in name or os.path.isfile(whole) else os.path.join(root, *name.split("\\"))

@@ -35,6 +35,9 @@ _LOG = logging.getLogger(__name__)
 #: Codes joined by a mark, where blanks stand behind the name.
 _SEVERAL = re.compile(r"^\"?\s+\d+\s*[,;|/+]\s*\d+")
 
+#: The two sets, and the codes that only the second has.
+BASIC, COMPOUND = "rafdb", "rafdb-compound"
+COMPOUND_ALONE = (8, 9, 10, 11)
 LIST = Path("EmoLabel") / "list_patition_label.txt"
 
 
@@ -47,14 +50,29 @@ def rafdb_list(path: Path) -> Path | None:
 
 
 def kind(labels: Path) -> tuple[str, str]:
-    """Return "rafdb" or "rafdb-compound" and why: compound has codes above 7, or says so in its path."""
-    codes = [number(fields[0]) for _, line in read_lines(labels) if (fields := split_line(line, PICTURES)[1])]
-    if any(7 < code <= 11 for code in codes):
-        return "rafdb-compound", "its codes go beyond 7"
+    """Return "rafdb" or "rafdb-compound" and why: compound has codes up to 11, or says so in its path.
+
+    Raises
+    ------
+    InputError
+        All codes of the basic set are there, and some above 7, but not all of the compound set's: a basic set with a
+        slip or a class more, or a part of the compound set.
+    """
+    lines = [(row, split_line(line, PICTURES)[1]) for row, line in read_lines(labels)]
+    codes = {number(fields[0]): row for row, fields in reversed(lines) if fields}
+    above = [code for code in COMPOUND_ALONE if code in codes]
     root = _root(labels)
     if "compound" in root.resolve().name.lower():
-        return "rafdb-compound", f"the folder is named {root.resolve().name}"
-    return "rafdb", "its codes end at 7"
+        return COMPOUND, f"the folder is named {root.resolve().name}"
+    if above and len(above) < len(COMPOUND_ALONE) and codes.keys() >= set(CLASS_SETS[BASIC].codes):
+        raise InputError(
+            f"{labels.name} line {codes[above[0]]}: code {above[0]} is none of RAF-DB's basic set (1 to 7), and of the "
+            f"compound set (1 to 11) not all codes are there. Which is it? --layout {COMPOUND}, or --layout {BASIC} "
+            f"with --alias {above[0]}=NAME for a class of your own, --alias {above[0]}= for no label."
+        )
+    if above:
+        return COMPOUND, "its codes go beyond 7"
+    return BASIC, "its codes end at 7"
 
 
 def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:

@@ -9,12 +9,8 @@ from ..core.errors import InputError
 from ..core.expressions import is_expression
 from ..core.text import shown
 from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, named, rafdb
+from .other_files import way_to_a_table
 from .table import TABLE_SUFFIXES, read_header, readable
-
-#: Endings of packed files.
-ARCHIVES = (".zip", ".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst")
-#: Endings of tables that pandas reads and this package does not, and by which of its functions.
-FRAMES = {".json": "read_json({})", ".jsonl": "read_json({}, lines=True)", ".feather": "read_feather({})"}
 
 
 class Recognized(NamedTuple):
@@ -127,15 +123,8 @@ def _first(names: list[str]) -> str:
 
 
 def _hint(path: Path) -> str:
-    if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
-        return "It is a workbook: save the sheet as CSV."
-    if path.name.lower().endswith(ARCHIVES):
-        return "It is packed: unpack it, and name the folder or the list in it."
-    if path.suffix.lower() in FRAMES:
-        read = FRAMES[path.suffix.lower()].format(repr(path.name))
-        return f"Write it as a table, such as by pandas.{read}.to_csv('faces.csv', index=False)."
     if path.is_file():
-        return f"A list must end in one of {', '.join(TABLE_SUFFIXES)}."
+        return way_to_a_table(path) or f"A list must end in one of {', '.join(TABLE_SUFFIXES)}."
     for depth in ("*", "*/*"):
         tables = sorted(file for file in path.glob(depth) if file.suffix.lower() in TABLE_SUFFIXES and file.is_file())
         if tables:

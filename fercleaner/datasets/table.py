@@ -25,6 +25,7 @@ from ..core.cells import ESCAPED, kept_text, restored, unquoted
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import is_expression, spelling_key
 from ..core.text import shown
+from .other_files import check_table, no_text
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
 Where = Callable[[int], str]
@@ -53,14 +54,6 @@ _BOMS = (
     (b"\x00\x00\xfe\xff", "utf-32"),
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
-)
-#: Beginnings of files that are no text, whatever their name says, and the way out.
-_NO_TEXT = (
-    (b"\x1f\x8b", "is packed with gzip. Unpack it: gunzip FILE"),
-    (b"PK\x03\x04", "is an Excel workbook or another zip archive. Save the sheet as CSV, or unpack the archive."),
-    (b"\xd0\xcf\x11\xe0", "is an Excel workbook. Save the sheet as CSV."),
-    (b"PAR1", "is a Parquet file. Give it that ending: .parquet"),
-    (b"SQLi", "is an SQLite database. Write the table as CSV."),
 )
 
 
@@ -172,7 +165,9 @@ MISSING_NUMBERS = frozenset(("", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nu
 
 
 def _how(cell: str) -> str:
-    """Return the way out for a cell that is nearly a number."""
+    """Return the way out for a cell that is nearly a number, or none."""
+    if cell.strip().casefold() in MISSING_NUMBERS:
+        return " Leave the row's cells of all classes empty where the face has no label."
     if cell.strip().endswith("%"):
         return " Write 0.5 (or 50) in place of 50%."
     if re.fullmatch(r"[+-]?\d+,\d+", cell.strip()):
@@ -200,8 +195,8 @@ def opened(path: Path) -> Iterator[IO[str]]:
     check_regular(path)
     try:
         with path.open("rb") as raw:
-            head = raw.read(4)
-        if why := next((why for mark, why in _NO_TEXT if head.startswith(mark)), None):
+            head = raw.read(64)
+        if why := no_text(head):
             raise InputError(f"{shown(path, 300)} {why}")
         encoding = next((name for mark, name in _BOMS if head.startswith(mark)), "utf-8-sig")
         with path.open(encoding=encoding, newline="") as file:
@@ -328,6 +323,7 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
         from .parquet import read_parquet
 
         return read_parquet(path, keep)
+    check_table(path)
     stream = read_rows(path)
     _, first = next(stream, (1, []))
     header = [cell.strip() for cell in first]
@@ -353,7 +349,7 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
         for column, i in zip(columns, wanted, strict=True):
             cell = record[i]
             if "\0" in cell:
-                raise InputError(f"{path.name} row {row} holds a NUL byte; this is no text file, or a damaged one.")
+                raise InputError(f"{path.name} row {row} holds a NUL byte: it is no UTF-8 text. Save it so.")
             column.append(kept_text(cell.strip()))
     if not rows:
         raise InputError(f"{path} has a header but no rows.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.arrays import Bools, Doubles, Floats, Ints, Strings, frozen_array
+from ..core.checks import names_in_order
 from ..core.errors import InputError
 from ..core.expressions import canonical, closest_class, is_expression, spelling_key, whole_number
 from ..core.text import shown
@@ -115,7 +116,7 @@ def read_truth(
     label_column: str | None = None,
     options: ReadOptions | None = None,
 ) -> Truth:
-    """Read votes or clean labels from a CSV or TSV file with a header.
+    """Read votes or clean labels from a table (CSV, TSV or Parquet) whose first row names the columns.
 
     Votes: one column of counts for each class, named as the class or by one of its aliases; columns named in
     `OUTSIDE` or after another expression (contempt, unknown, NF in FERPlus) count when the top vote is sought
@@ -127,7 +128,7 @@ def read_truth(
     file : path
         As `datasets.table.read_table` reads it.
     classes : sequence of C str
-        Class set of the labels to be judged.
+        Class set of the labels to be judged, such as `RefinedSet.classes`.
     image_column, label_column : str, optional
         Column names, where they are not among `datasets.options.FACE_COLUMNS` and `TRUTH_COLUMNS`.
     options : ReadOptions, optional
@@ -140,6 +141,7 @@ def read_truth(
         The file cannot be read, a column is missing, a count or label cannot be understood, an id is there
         twice; options for a file of votes.
     """
+    classes = names_in_order(classes)
     path = Path(file)
     if not path.exists() or path.is_dir():
         why = "no such file" if not path.exists() else "this is a folder"

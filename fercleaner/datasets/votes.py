@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..core.arrays import Bools, Doubles, Floats, Strings
-from ..core.errors import InputError
+from ..core.errors import InputError, did_you_mean
 
 Ties = Literal["share", "unlabeled", "first"]
 GivenFrom = Literal["auto", "votes", "majority", "label"]
@@ -63,6 +64,27 @@ class VoteRules:
                 raise InputError(f"Vote rule {name} is {value!r}, expected one of: {', '.join(allowed)}.")
         if not (np.isfinite(self.outliers) and self.outliers >= 0):
             raise InputError(f"Vote rule outliers is {self.outliers!r}, expected a number of at least 0.")
+
+
+def rules_of(said: Mapping[str, object]) -> VoteRules:
+    """Return the rules that are said by name, such as {"ties": "unlabeled"}; numbers may be text.
+
+    Raises
+    ------
+    InputError
+        No rule is called so, or it takes no such value.
+    """
+    known = [field.name for field in fields(VoteRules)]
+    for key in said:
+        if key not in known:
+            raise InputError(f"--votes {key}: not a rule ({', '.join(known)}).{did_you_mean(str(key), known)}")
+    chosen: dict[str, Any] = dict(said)
+    if "outliers" in chosen:
+        try:
+            chosen["outliers"] = float(chosen["outliers"])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"--votes outliers={chosen['outliers']}: expected a number.") from error
+    return VoteRules(**chosen)
 
 
 def given_from_votes(

@@ -84,6 +84,8 @@ class Mark:
     format : int
     files : mapping of name -> bytes
         Its files of vectors, where they lie on an object store.
+    pictures : sequence of str
+        `WholeSet.pictures`; none in marks of before they were kept.
     """
 
     shard: str
@@ -93,6 +95,7 @@ class Mark:
     unreadable: int
     format: int = FORMAT
     files: Mapping[str, int] = field(default_factory=dict)
+    pictures: Sequence[str] = ()
 
     def to_bytes(self) -> bytes:
         """Return the mark as JSON."""
@@ -108,16 +111,40 @@ class WholeSet:
     digest : str
         The first 16 hex digits of the SHA-256 of the ids in order: which set, and which rows are which faces.
     faces : int
+    pictures : tuple of str
+        Likewise of the first, the middle and the last picture, as sets of other pictures can have the same ids; empty
+        where one cannot be read.
     """
 
     digest: str
     faces: int
+    pictures: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, samples: Samples) -> WholeSet:
-        """Return what tells a set from others."""
+        """Return what tells a set from others; three pictures are read."""
         text = "\n".join(json.dumps(name) for name in samples.ids.tolist())
-        return cls(hashlib.sha256(text.encode()).hexdigest()[:16], len(samples))
+        rows = (0, len(samples) // 2, len(samples) - 1)
+        return cls(_sha(text.encode()), len(samples), tuple(_of_picture(samples, row) for row in rows))
+
+    def shows_others(self, pictures: Sequence[str]) -> bool:
+        """Return whether all pictures that can be compared are others; one may have been mended since."""
+        both = [(one, other) for one, other in zip(self.pictures, pictures, strict=False) if one and other]
+        return bool(both) and all(one != other for one, other in both)
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _of_picture(samples: Samples, row: int) -> str:
+    """Return the digest of a picture's bytes, empty where it cannot be read."""
+    if samples.images is None:
+        return ""
+    try:
+        return _sha(samples.images.read(row))
+    except (OSError, UnreadableImage):
+        return ""
 
 
 def cache_of(folder: Path) -> FeatureCache:
@@ -159,7 +186,7 @@ def write_shard(
     cache = cache_of(folder)
     logs = [extract(part, one, cache=cache, workers=workers, progress=progress).log for one in extractors]
     unreadable = max((sum(log.unreadable.values()) for log in logs), default=0)
-    mark = Mark(str(shard), whole.digest, whole.faces, _digests(extractors), unreadable)
+    mark = Mark(str(shard), whole.digest, whole.faces, _digests(extractors), unreadable, pictures=whole.pictures)
     try:
         (folder / MARKS).mkdir(parents=True, exist_ok=True)
         write_whole(folder / MARKS / shard.file, [mark.to_bytes()])
@@ -191,6 +218,11 @@ def check_marks(
                 f"{path}: shard {mark.shard} is of another set ({mark.faces:,} faces, digest {mark.set}; this one has "
                 f"{whole.faces:,}, {whole.digest}). Name the set that was extracted, read with the same options. "
                 f"{OTHER}"
+            )
+        if whole.shows_others(mark.pictures):
+            raise StoreError(
+                f"{path}: shard {mark.shard} is of another set: its faces have the same names and other pictures (the "
+                f"first, the middle and the last differ). Name the set that was extracted. {OTHER}"
             )
         if mark.encoders != encoders:
             both = [name for name in encoders if mark.encoders.get(name, encoders[name]) != encoders[name]]

@@ -20,6 +20,11 @@ from .images import MAX_BYTES, FileImages
 COPIED = 8 * 2**20
 #: Filesystems on which a file appears when it is closed, and a rename would copy it.
 WHOLE_AT_CLOSE = ("s3", "gcs")
+#: Schemes of Google's store, and how long one request to it is tried again where an address does not say so: pyarrow
+#: would try for a quarter of an hour without a word where the store cannot be reached.
+GOOGLE, RETRIED = ("gs://", "gcs://"), "retry_limit_seconds=60"
+#: What pyarrow does not find where it cannot speak to HDFS.
+HADOOP = ("libjvm", "libhdfs")
 
 _opened: dict[str, tuple[Any, str]] = {}
 _opening = threading.Lock()
@@ -36,13 +41,14 @@ class Store:
     Parameters
     ----------
     address : str
-        Such as s3://bucket/folder; options after "?" as pyarrow takes them (endpoint_override, region, scheme).
+        Such as s3://bucket/folder; options after "?" as pyarrow takes them (endpoint_override, region, scheme,
+        retry_limit_seconds).
         Who may read it is said in the way of that store's own tools (AWS_ACCESS_KEY_ID, gcloud, Kerberos).
 
     Raises
     ------
     InputError
-        pyarrow knows no such kind of store.
+        pyarrow knows no such kind of store, or hdfs:// without Java and libhdfs on this machine.
     """
 
     def __init__(self, address: str) -> None:
@@ -170,16 +176,34 @@ def _open(address: str) -> tuple[Any, str]:
     with _opening:
         if address not in _opened:
             try:
-                files, path = FileSystem.from_uri(address)
+                files, path = FileSystem.from_uri(_patient(address))
             except (ArrowException, OSError, ValueError) as error:
-                raise InputError(
-                    f"{address}: no such store can be opened ({_first_line(error)}). Expected an address such "
-                    "as s3://bucket/folder, gs://bucket/folder or hdfs://host:port/folder."
-                ) from error
+                raise _unopened(address, _first_line(error)) from error
             _opened[address] = files, path.rstrip("/")
         return _opened[address]
 
 
+def _patient(address: str) -> str:
+    """Return the address with an end to how long Google's store is asked again, where it sets none."""
+    if not address.lower().startswith(GOOGLE) or "retry_limit_seconds=" in address:
+        return address
+    return f"{address}{'&' if '?' in address else '?'}{RETRIED}"
+
+
+def _unopened(address: str, why: str) -> InputError:
+    """Return the error of an address that pyarrow does not open."""
+    if any(name in why for name in HADOOP):
+        return InputError(
+            f"{address}: hdfs:// needs Java and Hadoop's libhdfs on this machine ({why}). Set JAVA_HOME, HADOOP_HOME "
+            "(or ARROW_LIBHDFS_DIR) and CLASSPATH=$(hadoop classpath --glob), or use a path or another store."
+        )
+    return InputError(
+        f"{address}: no such store can be opened ({why}). Expected an address such as s3://bucket/folder, "
+        "gs://bucket/folder or hdfs://host:port/folder."
+    )
+
+
 def _first_line(error: BaseException) -> str:
-    """Return what an error says; pyarrow lists every place it looked in, a line each."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """Return what an error says; pyarrow lists every place it looked in, a line each, Google's store what it tried."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return line.partition(" error_info={")[0]

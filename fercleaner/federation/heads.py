@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..classifiers.ridge import FoldRidge
+from ..classifiers.ridge import FoldRidge, WholeDesign
 from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.numeric import normalized
 from .terms import SiteError, Terms
@@ -136,7 +136,7 @@ def own_posteriors(design: Floats, given: Doubles, found: Bools, fold: Ints) -> 
 
     Cost: that of `classifiers.ridge.FoldRidge`.
     """
-    return _scored(FoldRidge(design[:, :-1], fold, found & (given.sum(1) > 0)).own(given), found)
+    return _scored(FoldRidge(WholeDesign(design[:, :-1]), fold, found & (given.sum(1) > 0)).own(given), found)
 
 
 def _scored(scores: Doubles, found: Bools) -> Doubles:

@@ -32,10 +32,13 @@ class Sites:
         Sites in alphabetical order, from 0; `count` for faces of which no site is named: they follow the whole set.
     count : int
         Named sites.
+    run : int, optional
+        The fold in whose run labels are read: matrices know none of its labels.
     """
 
     number: Ints
     count: int
+    run: int | None = None
 
     def shares(self, votes: Doubles, rows: Bools) -> Doubles:
         """Return how much more frequent each class is at a face's site than in the whole set, (N, C) > 0.
@@ -97,7 +100,11 @@ class Sites:
         counts = self._counts(votes, given, rows, self.number * folds + fold, self.count * folds)[:-1]
         nowhere = np.zeros((1, folds, *pooled.shape))
         return SiteMatrices(
-            np.concatenate([counts.reshape(self.count, folds, *pooled.shape), nowhere]), pooled, self.number, fold
+            np.concatenate([counts.reshape(self.count, folds, *pooled.shape), nowhere]),
+            pooled,
+            self.number,
+            fold,
+            self.run,
         )
 
     def _counts(self, votes: Doubles, given: Doubles, rows: Bools, cell: Ints, cells: int) -> Doubles:
@@ -127,12 +134,15 @@ class SiteMatrices:
     pooled : (C, C) float64
         Matrix of the whole set, `SITE_FACES` of which are added to each row.
     number, fold : (N,) int64
+    run : int, optional
+        The fold in whose run votes (N, C) are read.
     """
 
     counts: Doubles
     pooled: Doubles
     number: Ints
     fold: Ints
+    run: int | None = None
 
     def of_faces(self, run: int | None = None) -> Doubles:
         """Return the matrix of each face, (N, C, C), in the run of a fold or as its own label is judged."""
@@ -155,7 +165,7 @@ class SiteMatrices:
         """
         chosen = slice(None) if faces is None else faces
         if votes.ndim == 2 or votes.shape[1] != self.counts.shape[1]:
-            return site_posterior(votes[chosen], given[chosen], self.of_faces()[chosen])
+            return site_posterior(votes[chosen], given[chosen], self.of_faces(self.run)[chosen])
         runs = [
             site_posterior(votes[chosen, b], given[chosen], self.of_faces(b)[chosen]) for b in range(votes.shape[1])
         ]

@@ -12,6 +12,7 @@ from ..core.arrays import Doubles
 from ..core.errors import InputError
 from ..core.files import replacing
 from ..core.refined import RefinedSet
+from ..core.text import shown
 from ..core.types import Features, Samples
 from ..methods.base import Method
 from ..methods.landmark.contrast import SHARE, fit_projection
@@ -124,8 +125,8 @@ def _bank(samples: Samples, refined: RefinedSet, callbacks: Callbacks) -> Double
     missing = int((rows < 0).sum())
     if missing == len(samples):
         raise InputError(
-            f"None of the {len(samples):,} faces is in the refined file (it holds {refined.ids[0]}, this set "
-            f"{samples.ids[0]}). Name the file that was made from this set."
+            f"None of the {len(samples):,} faces of this set (first: {shown(samples.ids[0])}) is in the refined file "
+            f"(first: {shown(refined.ids[0])}). Name the file that was made from this set: --refined FILE."
         )
     if missing:
         callbacks.note(f"{missing:,} of {len(samples):,} faces are not in the refined file; they are not trained on.")

@@ -18,14 +18,14 @@ A_COPY = 4
 
 
 class Held(NamedTuple):
-    """Bytes that a method holds, by what they grow with.
+    """Bytes that a method holds in one part of its work, by what they grow with.
 
     Parameters
     ----------
     base : int
         Python with numpy, torch and FAISS loaded and a block at work, whatever the set.
     face : int
-        A face: ids, labels and the refined file; of `consensus` its kernel features, twice.
+        A face: ids, labels and the refined file.
     column : int
         A face and column of the vectors, beside these.
     component : int
@@ -35,7 +35,7 @@ class Held(NamedTuple):
     joint : int
         A face, where there are several views: neighbors by all side by side.
     score : int
-        A face and class: what the heads of all folds say.
+        A face and class: what heads say, in the runs of all folds.
     """
 
     base: int
@@ -47,11 +47,13 @@ class Held(NamedTuple):
     score: int = 0
 
 
-#: The methods of which it was measured, with their own parameters (docs/speed.md).
+#: While neighbors are searched.
+SEARCH = Held(int(1.15 * GIB), table=1050, joint=1000)
+#: The methods of which it was measured, with their own parameters (docs/speed.md); of several parts the largest counts.
 MEASURED = {
-    "consensus": Held(int(0.9 * GIB), face=8700, table=1050, joint=1000, score=450),
-    "hypergraph": Held(int(1.15 * GIB), table=1050, joint=1000),
-    "threshold": Held(int(0.85 * GIB), column=4, component=10, score=140),
+    "consensus": (SEARCH, Held(int(1.15 * GIB), score=220)),
+    "hypergraph": (SEARCH,),
+    "threshold": (Held(int(0.85 * GIB), column=4, component=10, score=140),),
 }
 
 
@@ -61,13 +63,18 @@ def needed(method: str, samples: Samples, views: Mapping[str, Features]) -> int:
     Vectors mapped from files count: their pages are held while memory is not short. Measured on 10,000 to a million
     faces (docs/speed.md); what an encoder takes to compute vectors is left out.
     """
-    has, in_order = MEASURED[method], bool((samples.ids[1:] > samples.ids[:-1]).all())
-    a_face = has.face + (has.joint if len(views) > 1 else 0) + has.score * len(samples.classes)
+    return max(part.base + len(samples) * a_face(part, samples, views) for part in MEASURED[method])
+
+
+def a_face(part: Held, samples: Samples, views: Mapping[str, Features]) -> int:
+    """Return the bytes of each face, beside the base, in a part of the work."""
+    in_order = bool((samples.ids[1:] > samples.ids[:-1]).all())
+    each = part.face + (part.joint if len(views) > 1 else 0) + part.score * len(samples.classes)
     for view in views.values():
         width = view.values.shape[1]
-        a_face += width * (view.values.itemsize + has.column) + has.component * min(width, COMPONENTS) + has.table
-        a_face += 0 if in_order else A_COPY * min(width, COMPONENTS)
-    return has.base + len(samples) * a_face
+        each += width * (view.values.itemsize + part.column) + part.component * min(width, COMPONENTS) + part.table
+        each += 0 if in_order else A_COPY * min(width, COMPONENTS)
+    return each
 
 
 def check_promise(
@@ -102,11 +109,12 @@ def check_memory(
     if memory is None:
         return
     for name in [method.name for method in methods if method.name in MEASURED]:
-        wanted, base = needed(name, samples, views), MEASURED[name].base
+        wanted = needed(name, samples, views)
         if wanted <= memory:
             continue
-        each = (wanted - base) / len(samples)
-        fits = int(max(0, memory - base) / each)
+        parts = [(part.base, a_face(part, samples, views)) for part in MEASURED[name]]
+        fits = int(min(max(0, memory - base) / each for base, each in parts))
+        each = max(each for _, each in parts)
         raise InputError(
             f"--memory {gib(memory)}: {name} needs about {gib(wanted)} for {len(samples):,} faces in {len(views)} "
             f"view{'' if len(views) == 1 else 's'} ({each / 1024:.1f} KiB a face); about {fits:,} fit. Give it more, "

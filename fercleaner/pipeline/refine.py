@@ -97,7 +97,7 @@ def refine(
     base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
     check_promise(resources.memory, method, precision=precision is not None, mirrored=sources.mirrored)
     check_memory(resources.memory, (method,), samples, {view.view: view for view in sources.views})
-    evidence = gather(samples, method, sources, resources, callbacks)
+    evidence = replace(gather(samples, method, sources, resources, callbacks), kept=None if precision is None else {})
     samples = evidence.samples
     stage = callbacks.stage(method.name)
     stage(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def runs_of(
     seeds = enough_seeds(int(samples.labeled.sum()), noises) if seeds is None else seeds
     _check(samples, methods, noises, seeds)
     check_promise(resources.memory, methods[0], trial=True)
-    evidence = gather_for(samples, methods, sources, resources, callbacks)
+    evidence = replace(gather_for(samples, methods, sources, resources, callbacks), kept={})
     samples = evidence.samples
     first, skipped = _first_runs(methods, evidence, resources, skip_unfit)
     fit = [method for method in methods if method.name in first]

@@ -24,6 +24,7 @@ from ..core.errors import InputError, StoreError
 from ..core.files import replacing, target_of
 from ..core.refined import RefinedSet, to_json
 from ..core.text import read_json, shown
+from ..datasets.other_files import ARRAYS, FRAMES, WORKBOOKS
 from ..datasets.parquet import check_size
 from . import arrow
 
@@ -36,6 +37,8 @@ _LOG = logging.getLogger(__name__)
 METADATA_KEY = b"fercleaner"
 #: Key, in that object, of the digest that `load` checks.
 DIGEST = "digest"
+#: Endings of files of other kinds, which a refined file is not to be called by.
+OTHER_ENDINGS = (".csv", ".tsv", ".txt", *FRAMES, *WORKBOOKS, *ARRAYS)
 #: Prefix of the columns that hold a method's evidence.
 EVIDENCE_PREFIX = "evidence_"
 
@@ -73,11 +76,16 @@ def write(refined: RefinedSet, path: str | os.PathLike[str], *, overwrite: bool 
         The file exists and `overwrite` is False; the folder is missing or cannot be written; the disk is
         full; an id or path is not valid Unicode; a column has more than 2 GiB of text or 2 billion numbers.
     InputError
-        It is no refined set.
+        It is no refined set, or the name ends as files of other kinds do.
     """
     import pyarrow.parquet as pq
 
     expect_kind(refined, RefinedSet, "what is written", "fercleaner.refine(...) or fercleaner.load(...) makes one")
+    if os.path.splitext(path)[1].lower() in OTHER_ENDINGS:
+        raise InputError(
+            f"{path}: refined files are Parquet; give the file the ending .parquet. `fercleaner export` makes a "
+            ".csv or an .npz of it, and pandas.read_parquet opens it."
+        )
     target = target_of(path, overwrite)
     try:
         table = _to_table(refined, target)

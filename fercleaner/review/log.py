@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from typing import Any
 from ..core.errors import InputError, StoreError
 from ..core.files import sync_folder
 from ..core.text import read_json
+
+_LOG = logging.getLogger(__name__)
 
 #: What can be decided about a face.
 LABEL, AMBIGUOUS, NOT_A_FACE, SKIP = "label", "ambiguous", "not a face", "skip"
@@ -144,6 +147,7 @@ class DecisionLog:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
+        self._known: list[Entry] = []  # what stands in the file, as far as this object has read or written it
         no_file = self.path.exists() and not self.path.is_file()
         if no_file or not self.path.absolute().parent.is_dir():
             raise StoreError(f"{self.path}: name a file in a folder that exists, such as decisions.jsonl.")
@@ -156,20 +160,28 @@ class DecisionLog:
 
     def read(self) -> LogContents:
         """Return what stands in the file; nothing where there is none yet."""
-        return read_log(self.path) if self.path.exists() else LogContents(())
+        contents = read_log(self.path) if self.path.exists() else LogContents(())
+        with self._lock:
+            self._known = list(contents.entries)
+        return contents
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write entries and return when they are on disk (fsync).
+
+        Where somebody has removed the file, what this object knows of it is written again first, with a note.
 
         Raises
         ------
         StoreError
             The file cannot be written.
         """
-        data = "".join(entry.to_line() + "\n" for entry in entries).encode()
         try:
             with self._lock:
                 new = not self.path.exists()
+                again = self._known if new else []
+                if again:
+                    _LOG.warning("%s was removed; %d lines are written again.", self.path, len(again))
+                data = "".join(entry.to_line() + "\n" for entry in (*again, *entries)).encode()
                 with open(self.path, "ab+", buffering=0) as stream, _locked(stream):
                     if _torn(stream):
                         data = b"\n" + data
@@ -177,6 +189,7 @@ class DecisionLog:
                     while written < len(data):
                         written += stream.write(data[written:])
                     os.fsync(stream.fileno())
+                self._known.extend(entries)
                 if new:
                     sync_folder(self.path.absolute().parent)
         except OSError as error:

@@ -275,11 +275,12 @@ def drawn_targets(count: int = 96) -> batches.Targets:
 def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readouts, "FACES", 128)
-    monkeypatch.setattr(readouts, "BATCH", 64)
-    crops = drawn_targets()
+    monkeypatch.setattr(readouts, "FACES", 64)
+    monkeypatch.setattr(readouts, "BATCH", 32)
+    monkeypatch.setattr(readouts, "JAW_BATCH", 32)
+    crops = drawn_targets(48)
     crops.points[:, :17] = torch.tensor([0.3, 0.9])
-    wild = dataclasses.replace(crops, frames=torch.eye(3)[:2].repeat(96, 1, 1))
+    wild = dataclasses.replace(crops, frames=torch.eye(3)[:2].repeat(48, 1, 1))
     network = readouts.without_finer_stem(start_network(""))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     files = [tmp_path / f"features_crops_{k}.npz" for k in range(2)]
@@ -290,7 +291,7 @@ def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
         assert set(stored.files) == set(again) >= {"mix", "shape", "places", "there"}
         assert all((stored[name] == again[name]).all() for name in again)
     embedding, target = readouts.read_features(tmp_path, ("embedding", "photographs"))
-    assert embedding.shape == (3 * 128, 256)
+    assert embedding.shape == (3 * 64, 256)
     readouts.fit_expressions(network.photographs, embedding, target[:, :7], 0, passes=60)
     features = readouts.read_features(tmp_path, ("mix", "shape", "places", "there"))
     readouts.fit_jaw(network, features, 0, passes=60)

@@ -219,6 +219,19 @@ def quality(bed: str, noise: str, figures: dict[str, tuple[bool, float | None]])
     return {"bed": bed, "noise": noise, "judged": {"6": 10}, "seeds": [0, 1], "summary": summary}
 
 
+def test_the_figure_of_speed_is_of_the_results(tmp_path: Path) -> None:
+    """Drawn from speed.json as it is; `python benchmarks/plot.py` draws it again."""
+    content = json.loads((Path(plot.__file__).parent / "results" / "speed.json").read_text(encoding="utf-8"))
+    assert plot.speed_digest(content) in plot.SPEED.read_text(encoding="utf-8")
+    lines = plot.speed_lines(content["runs"], 2)
+    runs = [run for run in content["runs"] if run["tool"] == "hypergraph" and run["views"] == 2]
+    assert dict(lines["hypergraph"]) == {run["faces"]: run["cpu_s"] for run in runs if run["code"] == "this"}
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    plot.draw_speed(content, tmp_path / "speed.svg")
+    drawn = (tmp_path / "speed.svg").read_text(encoding="utf-8")
+    assert all(name in drawn for name in (*lines, "2 views of 512 columns", plot.speed_digest(content)))
+
+
 def test_plots_show_every_tool_of_a_set_and_repeat_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = [
         quality("faces", "symmetric:0.2", {"ours": (True, 0.9), "theirs": (False, 0.8), "given label": (False, 0.1)}),

@@ -11,6 +11,7 @@ import pytest
 
 from fercleaner.core.errors import InputError
 from fercleaner.datasets import VoteRules, read, recognize
+from fercleaner.datasets.describe import sentences
 
 NAMES = ("anger", "fear", "happiness", "neutral")
 #: Marks for a missing label.
@@ -280,3 +281,31 @@ def test_nothing_is_said_where_all_is_plain(tmp_path: Path, caplog) -> None:
     caplog.set_level(logging.WARNING)
     read(column(tmp_path, ["happy", "sad", "", "Sad"]))
     assert caplog.messages == []
+
+
+def shares(folder: Path, change: dict[int, list[str]]) -> Path:
+    rows = [["0.5", "0.3", "0.2"], ["0.1", "0.8", "0.1"], ["0.25", "0.05", "0.7"]] * 5
+    for row, cells in change.items():
+        rows[row] = cells
+    text = "".join(f"{i}.jpg,{','.join(cells)}\n" for i, cells in enumerate(rows))
+    (folder / "s.csv").write_text(f"image,anger,fear,happiness\n{text}", encoding="utf-8")
+    return folder / "s.csv"
+
+
+def test_a_share_that_is_missing_is_not_0(tmp_path: Path) -> None:
+    """pandas writes NaN as an empty cell; the rest of the row must not become the whole."""
+    message = r"s.csv row 6: column 'fear' is empty, and the others add up to 0\.95, where rows .* add up to 1\. Write"
+    with pytest.raises(InputError, match=message):
+        read(shares(tmp_path, {4: ["0.25", "", "0.7"]}))
+    found = read(shares(tmp_path, {4: ["", "", ""], 5: ["0.6", "", "0.4"]}))
+    assert found.labeled.tolist() == [i != 4 for i in range(15)]
+    with pytest.raises(
+        InputError, match=r"holds 'nan', .* Leave the row's cells of all classes empty where the face has"
+    ):
+        read(shares(tmp_path, {4: ["nan", "nan", "nan"]}))
+
+
+def test_votes_for_no_class_are_named_among_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("image,anger,fear,unknown,NF\na,3,1,1,0\nb,1,4,0,0\nc,0,1,0,5\n", encoding="utf-8")
+    said = " ".join(sentences(read(tmp_path / "s.csv")))
+    assert "classes from 'anger', 'fear'; votes for no class from 'unknown', 'NF'." in said

@@ -6,7 +6,7 @@ import numpy as np
 import oracles_consensus as oracle
 import pytest
 
-from fercleaner.classifiers.ridge import FoldRidge
+from fercleaner.classifiers.ridge import FoldRidge, WholeDesign
 
 
 def drawn(seed, n=40, folds=4, c=3):
@@ -19,14 +19,14 @@ def drawn(seed, n=40, folds=4, c=3):
 @pytest.mark.parametrize("seed", range(2))
 def test_scores_equal_heads_trained_one_after_another(seed):
     design, fold, learns, targets = drawn(seed)
-    heads = FoldRidge(design, fold, learns)
+    heads = FoldRidge(WholeDesign(design), fold, learns)
     np.testing.assert_allclose(heads.own(targets), oracle.own_scores(design, targets, fold, learns), atol=1e-5)
     np.testing.assert_allclose(heads.runs(targets), oracle.run_scores(design, targets, fold, learns), atol=1e-5)
 
 
 def test_targets_of_each_run_teach_its_head():
     design, fold, learns, targets = drawn(2)
-    heads = FoldRidge(design, fold, learns)
+    heads = FoldRidge(WholeDesign(design), fold, learns)
     by_run = np.stack([np.roll(targets, shift, axis=1) for shift in range(4)], axis=1)
     expected = [heads.own(by_run[:, f])[i] for i, f in enumerate(fold)]
     np.testing.assert_allclose(heads.own(by_run), expected, atol=1e-6)
@@ -34,7 +34,7 @@ def test_targets_of_each_run_teach_its_head():
 
 def test_no_label_takes_part_where_its_fold_is_left_out():
     design, fold, learns, targets = drawn(3)
-    heads = FoldRidge(design, fold, learns)
+    heads = FoldRidge(WholeDesign(design), fold, learns)
     changed = targets.copy()
     changed[fold == 1] = np.roll(targets[fold == 1], 1, axis=1)
     own, runs = heads.own(changed) - heads.own(targets), heads.runs(changed) - heads.runs(targets)
@@ -47,13 +47,13 @@ def test_no_label_takes_part_where_its_fold_is_left_out():
 
 def test_scores_of_distributions_sum_to_one():
     design, fold, learns, targets = drawn(4)
-    np.testing.assert_allclose(FoldRidge(design, fold, learns).runs(targets).sum(2), 1, atol=1e-4)
+    np.testing.assert_allclose(FoldRidge(WholeDesign(design), fold, learns).runs(targets).sum(2), 1, atol=1e-4)
 
 
 def test_a_fold_that_holds_all_labels_leaves_its_faces_without_scores():
     design, _, _, targets = drawn(5, n=6)
     fold, learns = np.array([0, 0, 0, 0, 1, 1]), np.array([1, 1, 1, 1, 0, 0], dtype=bool)
-    heads = FoldRidge(design, fold, learns)
+    heads = FoldRidge(WholeDesign(design), fold, learns)
     assert not heads.own(targets)[fold == 0].any()
     assert heads.own(targets)[fold == 1].any()
     assert not heads.runs(targets)[fold == 0].any()

@@ -67,7 +67,7 @@ def test_pictures_in_another_folder_are_named_as_for_refine(work):
     images = ("--images", "elsewhere")
     run("export", "faces.refined.parquet", "c", "--to", "folders", "--dataset", "faces.csv", *images)
     assert len(fercleaner.read("c")) == 48
-    assert "no such picture. Name the folder that its pictures lie in: --images DIR" in fails(
+    assert "Name the folder that the set's pictures lie in: --images DIR" in fails(
         "export", "faces.refined.parquet", "d", "--to", "folders", "--dataset", "faces.csv"
     )
 

@@ -121,6 +121,17 @@ def test_rafdb_original_has_boxes(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize("above", [[8], [8, 9, 10], [11]])
+def test_a_slip_does_not_make_a_basic_set_of_raf_db_the_compound_one(tmp_path: Path, above: list[int]) -> None:
+    build.rafdb(tmp_path, [1, 2, 3, 4, 5, 6, 7, *above])
+    with pytest.raises(InputError, match=rf"line 8: code {above[0]} is none of RAF-DB's basic .* Which is it\?"):
+        read(tmp_path)
+    assert read(tmp_path, layout="rafdb", alias={str(a): "" for a in above}).labeled.sum() == 7
+    assert read(tmp_path, layout="rafdb-compound").labeled.all()
+    build.rafdb(tmp_path, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+    assert read(tmp_path).layout == "rafdb-compound"
+
+
 def test_rafdb_compound(tmp_path: Path) -> None:
     build.rafdb(tmp_path / "a", [11, 1, 5])
     assert recognize(tmp_path / "a") == (

@@ -137,6 +137,52 @@ def test_a_bucket_that_is_not_there_is_named(bucket, tmp_path, drawn):
         written(ShardPlace(address, tmp_path / "disk"), read(drawn), Shard(1, 1))
 
 
+def test_a_google_bucket_that_is_not_there_or_cannot_be_reached_is_named(google_bucket, tmp_path, drawn):
+    address = f"gs://anonymous@no-such-bucket/x?{google_bucket[1]}"
+    with pytest.raises(StoreError, match=r"gs://anonymous@no-such-bucket/x.*cannot be written \(.*Is it there"):
+        written(ShardPlace(address, tmp_path / "disk"), read(drawn), Shard(1, 1))
+    with pytest.raises(StoreError, match="cannot be listed") as caught:
+        Store("gs://anonymous@faces/x?endpoint_override=127.0.0.1:9&scheme=http&retry_limit_seconds=1").names("marks")
+    assert "\n" not in str(caught.value)
+    assert "error_info" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "opened"),
+    [
+        ("gs://faces/x", "gs://faces/x?retry_limit_seconds=60"),
+        ("gs://faces/x?scheme=http", "gs://faces/x?scheme=http&retry_limit_seconds=60"),
+        ("gs://faces/x?retry_limit_seconds=5", "gs://faces/x?retry_limit_seconds=5"),
+        ("s3://faces/x", "s3://faces/x"),
+    ],
+)
+def test_googles_store_is_not_asked_again_for_a_quarter_of_an_hour(asked, opened, monkeypatch):
+    """pyarrow would, without a word, where the store cannot be reached."""
+    from pyarrow import fs
+
+    seen = []
+    monkeypatch.setattr(fs, "FileSystem", type("Seen", (), {"from_uri": lambda uri: (seen.append(uri), "faces/x")}))
+    monkeypatch.setattr(stores, "_opened", {})
+    Store(asked)
+    assert seen == [opened]
+
+
+@pytest.mark.parametrize("missing", ["libjvm", "libhdfs"])
+def test_hdfs_without_java_or_hadoop_says_what_is_missing(missing, monkeypatch):
+    from pyarrow import fs
+
+    def refused(uri):
+        raise OSError(f"Unable to load {missing}: /usr/lib/{missing}.so: cannot open shared object file\nanother place")
+
+    monkeypatch.setattr(fs, "FileSystem", type("Refused", (), {"from_uri": refused}))
+    with pytest.raises(InputError) as caught:
+        Store("hdfs://host:9000/faces")
+    assert str(caught.value).startswith("hdfs://host:9000/faces: hdfs:// needs Java and Hadoop's libhdfs on this mach")
+    assert f"Unable to load {missing}" in str(caught.value)
+    assert "JAVA_HOME" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_full_store_is_named_and_the_vectors_are_kept(drawn, tmp_path, monkeypatch):
     samples, place = read(drawn), ShardPlace((tmp_path / "store").as_uri(), tmp_path / "disk")
     store = Store(place.name)

@@ -117,6 +117,28 @@ def test_shards_of_something_else_are_refused_by_name(drawn, tmp_path):
         extracted(tmp_path, samples, [Hog()])
 
 
+def test_a_set_of_the_same_names_and_other_pictures_is_refused_by_name(drawn, tmp_path):
+    """Another crop of a set, or another set whose names are numbers, too."""
+
+    def held(samples):
+        return extracted(tmp_path / "vectors", samples, [Hog()])
+
+    draw_dataset(tmp_path / "other", faces=60, noise_rate=0.1, seed=1)
+    samples, other = read(drawn), read(tmp_path / "other")
+    assert samples.ids.tolist() == other.ids.tolist()
+    done(samples, Shard(1, 3), tmp_path / "vectors")
+    for use in (lambda: done(other, Shard(2, 3), tmp_path / "vectors"), lambda: held(other)):
+        with pytest.raises(StoreError, match="shard 1/3 is of another set: its faces have the same names and"):
+            use()
+
+    paths = [samples.images.name(row) for row in range(60)]
+    mended = [other.images.name(0), *paths[1:30], str(tmp_path / "none.jpg"), *paths[31:]]
+    assert len(held(samples.replacing(images=FileImages(mended))).missing) == 2  # one other picture, one not there
+    mark = next((tmp_path / "vectors" / "marks").iterdir())
+    mark.write_text(json.dumps({**json.loads(mark.read_text()), "pictures": []}))  # of before they were kept
+    assert len(held(other).missing) == 2
+
+
 def test_the_commands_extract_in_parts_and_refine_what_is_there(drawn, tmp_path):
     common = [drawn, "--encoder", "hog", "--landmarks", "none", "--workers", "0"]
     nothing = fails("refine", *common, "--features", tmp_path / "to", "--out", tmp_path / "a.parquet")

@@ -10,7 +10,7 @@ import oracles_consensus as oracle
 import pytest
 from consensus_cases import beside, crowd, folds_of, make_samples, run, seen_as, source
 
-from fercleaner.classifiers.nystroem import kernel_features
+from fercleaner.classifiers.nystroem import KernelRows
 from fercleaner.core.errors import InputError
 from fercleaner.core.numeric import normalized
 from fercleaner.core.types import Features
@@ -20,8 +20,7 @@ from fercleaner.methods import contract
 from fercleaner.methods.base import keep_given, leading
 from fercleaner.methods.consensus import consensus
 from fercleaner.methods.consensus.consensus import Consensus, deals, surest_stay
-from fercleaner.methods.consensus.experts import Expert, KernelHead, fit_stack
-from fercleaner.methods.consensus.external import Source
+from fercleaner.methods.consensus.experts import KernelHead, fit_stack
 from fercleaner.methods.consensus.noise_models import Labels, Noise, measured_noise
 from fercleaner.methods.consensus.reader import Reader
 from fercleaner.methods.generated import make_evidence, with_class_order
@@ -37,9 +36,11 @@ def first_round(evidence, fold, rates):
     """Weights and shares are the library's (tested by themselves); heads, frequencies and readings are in loops."""
     samples, given = evidence.samples, evidence.samples.given.astype(float)
     order = np.argsort(samples.ids)
-    design, found = kernel_features(evidence.features, order)
-    scores = np.zeros_like(given)
-    learns = found & samples.labeled[order]
+    made = KernelRows(evidence.features, order)
+    rows, learns = made.rows(np.arange(30)), made.found & samples.labeled[order]
+    held, mean = made.ridge(rows[learns].T @ rows[learns])
+    design = (rows - mean)[:, :-1] @ np.linalg.inv(np.linalg.cholesky(held[:-1, :-1])).T
+    scores, found = np.zeros_like(given), made.found
     scores[order] = oracle.own_scores(design, given[order], fold[order], learns)
     known = np.zeros(30, dtype=bool)
     known[order] = found
@@ -85,19 +86,6 @@ def test_the_first_round_equals_the_loops(rates):
 )
 def test_small_sets_are_dealt_into_folds_several_times(faces, times):
     assert deals(np.arange(faces + 5) < faces) == times
-
-
-@pytest.mark.parametrize(
-    ("prior", "wild", "expected"),
-    [(None, 0.0, [0.5, 0.5]), ([0.8, 0.2], 0.0, [0.8, 0.2]), ([0.8, 0.2], 1.0, [0.1, 0.9]), (None, 1.0, [0.1, 0.9])],
-)
-def test_far_from_the_wild_frequencies_are_those_last_learned(prior, wild, expected):
-    """Nothing is explained, so that base rates (.1, .9) decide alone as far as the set is from the wild."""
-    given = np.eye(2)[np.arange(6) % 2]
-    labels = Labels(given, np.ones(6, dtype=bool), np.full(2, 0.5), np.zeros(6, dtype=np.int64), None)
-    noise = Noise(0.0, 0.0, ())
-    reader = Reader(labels, noise, {}, np.array([0.1, 0.9]), wild, None if prior is None else np.array(prior))
-    np.testing.assert_allclose(np.exp(reader.log_frequencies()), expected)
 
 
 @pytest.mark.parametrize("law", list(contract.LAWS))
@@ -248,11 +236,11 @@ def test_a_class_that_the_second_round_empties_is_judged_by_the_first(monkeypatc
     def forgetful(self, own, joined, noise, sure=1.0):
         calls.append(len(calls))
         answer = read(self, own, joined, noise, sure)
-        return answer if len(calls) % 4 != 3 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
+        return answer if len(calls) % 8 != 7 else normalized(answer * [0.0, 1, 1, 1] + [0.0, 0.01, 0, 0])
 
     monkeypatch.setattr(Reader, "read", forgetful)
     second = run(evidence)
-    assert len(calls) == 16  # four readings in each of four deals
+    assert len(calls) == 32  # three readings and one in each fold's run, in each of four deals
     labels = evidence.samples.given.argmax(1)
     np.testing.assert_allclose(second.distribution[labels == 0], first.distribution[labels == 0], atol=1e-6)
     assert (second.label[labels > 0] > 0).all()
@@ -297,23 +285,6 @@ def test_labels_that_are_not_believed_are_ranked_but_stay(monkeypatch):
     assert not refined.flagged.any()
     assert refined.quality.min() > 0.9
     assert average_precision(1 - refined.quality, label != truth) > 0.8
-
-
-@pytest.mark.parametrize("near", [0.0, 0.4, 1.0])
-def test_a_source_near_its_home_need_not_prove_labels(near):
-    """What is believed of refined labels weighs 1 - near: by nothing beside a source at its home."""
-    rng = np.random.default_rng(4)
-    given, truth = np.eye(3)[rng.integers(0, 3, 60)], rng.dirichlet(np.ones(3), 60)
-    labels = Labels(given, np.ones(60, dtype=bool), class_frequencies(given), np.zeros(60, dtype=np.int64), None)
-    ratios = 2 * rng.normal(size=(60, 3))
-    nothing = Expert(np.zeros((60, 3)), np.zeros((60, 1, 3)), np.ones(60, dtype=bool))
-    there = Source(nothing, np.log(truth), np.full(60, near), np.full(3, 1 / 3), ())
-    noise = Noise(0.6, 0.0, ())
-    reader = Reader(labels, noise, {"a": there}, None, 1.0)
-    believed, doubted = (reader.read(ratios, ratios, noise, sure) for sure in (1.0, 0.0))
-    shared, left = noise.shares[0], noise.shares[2]
-    alone = (believed - (1 - near) * left * given) / (near + (1 - near) * shared)
-    np.testing.assert_allclose(doubted, near * alone + (1 - near) * given, atol=1e-12)
 
 
 @pytest.mark.parametrize(("gained", "expected"), [(-0.1, 0), (-0.03, 0), (-0.0225, 0.5), (-0.015, 1), (0.3, 1)])

@@ -164,6 +164,8 @@ def test_runs_are_read_by_matrices_that_know_no_label_of_their_fold():
         expected = site_posterior(runs[:, b], given, matrices.of_faces(b))
         np.testing.assert_allclose(found[:, b], expected, atol=1e-12)
         np.testing.assert_allclose(matrices.posterior(runs, given, some)[:, b], expected[some], atol=1e-12)
+        in_run = replace(as_sites(site), run=b).counted(votes, given, rows, fold, np.full((3, 3), 1 / 3))
+        np.testing.assert_allclose(in_run.posterior(runs[:, b], given), expected, atol=1e-12)
     own = site_posterior(votes, given, matrices.of_faces())
     np.testing.assert_allclose(matrices.posterior(votes, given), own, atol=1e-12)
     np.testing.assert_allclose(matrices.posterior(votes[:, None], given)[:, 0], own, atol=1e-12)

@@ -29,19 +29,22 @@ def labeled(n):
 
 def test_the_estimate_by_hand():
     one, two = view(10, 64), view(10, 512, np.float32, "w")
-    faces, base = labeled(10), memory.MEASURED["hypergraph"].base
+    faces, base = labeled(10), memory.SEARCH.base
     assert needed("hypergraph", faces, {"v": one}) == base + 10 * (500 + 64 * 2 + 64 * 6 + 1050)
     both = 500 + 1000 + (64 * 2 + 64 * 6 + 1050) + (512 * 4 + 128 * 6 + 1050)
     assert needed("hypergraph", faces, {"v": one, "w": two}) == base + 10 * both
     turned = faces.replacing(ids=faces.ids[::-1])
     assert needed("hypergraph", turned, {"v": one}) == needed("hypergraph", faces, {"v": one}) + 10 * 64 * 4
     heads = 500 + 2 * 140 + 64 * (2 + 4) + 64 * 10 + 512 * (4 + 4) + 128 * 10
-    assert needed("threshold", faces, {"v": one, "w": two}) == memory.MEASURED["threshold"].base + 10 * heads
+    assert needed("consensus", faces, {"v": one, "w": two}) == needed("hypergraph", faces, {"v": one, "w": two})
+    many = faces.replacing(classes=tuple("abcdefgh"), given=np.pad(faces.given, ((0, 0), (0, 6))))
+    assert needed("consensus", many, {"v": one}) == base + 10 * (500 + 8 * 220 + 64 * 2 + 64 * 6)
+    assert needed("threshold", faces, {"v": one, "w": two}) == memory.MEASURED["threshold"][0].base + 10 * heads
 
 
 def test_what_does_not_fit_is_refused_with_numbers_and_before_neighbors_are_searched(monkeypatch):
     monkeypatch.setattr(neighborhoods, "searcher", lambda *_, **__: pytest.fail("searched"))
-    monkeypatch.setitem(memory.MEASURED, "hypergraph", memory.MEASURED["hypergraph"]._replace(base=0))
+    monkeypatch.setitem(memory.MEASURED, "hypergraph", (memory.SEARCH._replace(base=0),))
     with pytest.raises(
         InputError, match=r"needs about 0\.0 GiB for 3,000 faces in 1 view \(2\.0 KiB a face\); about 2,034 fit"
     ):

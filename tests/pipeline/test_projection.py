@@ -95,7 +95,10 @@ def test_faces_that_the_refined_file_does_not_hold_teach_nothing() -> None:
     np.testing.assert_allclose(bank[:3], 1 / 3)
     assert (contrast.pseudo_labels(bank)[:3] < 0).all()
     assert said == ["3 of 96 faces are not in the refined file; they are not trained on."]
-    with pytest.raises(InputError, match="None of the 96 faces is in the refined file"):
+    with pytest.raises(
+        InputError,
+        match=r"None of the 96 faces of this set \(first: xface-000\) is in the refined",
+    ):
         embedding._bank(samples.replacing(ids=np.char.add("x", samples.ids)), refined, Callbacks())
 
 

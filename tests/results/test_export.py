@@ -316,7 +316,7 @@ def test_folders_of_pictures_inside_a_csv(tmp_path):
 
 def test_folders_that_cannot_be_are_refused_and_nothing_is_left(tmp_path):
     refined = refined_set(4, paths=[tmp_path / "nowhere.png"] * 4)
-    with pytest.raises(StoreError, match=r"nowhere.png: no such picture"):
+    with pytest.raises(StoreError, match=r"^4 of 4 pictures are not where they should be; first: .*nowhere.png. Run"):
         export_to(refined, "folders", tmp_path / "out")
     with pytest.raises(InputError, match=r"'a/b' cannot be the name of a folder"):
         export_to(refined_set(4, classes=("a/b", "c", "d", "e")), "folders", tmp_path / "out")
@@ -465,7 +465,17 @@ def test_a_failure_leaves_an_older_export_as_it_was(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(StoreError, match="No space left on device"):
+    with pytest.raises(StoreError, match=r"out: the disk is full\. .* The older folder is unchanged\."):
         export_to(refined, "cleanlab", tmp_path / "out", overwrite=True)
     assert sorted(os.listdir(tmp_path / "out")) == before
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_backslash_in_a_file_name_comes_back_from_a_csv(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build.class_folders(tmp_path / "faces", ["happy/a\\0.png", "happy/b.png", "sad/c\\d\\1.png", "sad/e.png"])
+    samples = read("faces")
+    export(refined_of(samples), tmp_path / "faces.csv")
+    again = read("faces.csv")
+    assert again.ids.tolist() == samples.ids.tolist()
+    assert all(os.path.isfile(path) for path in again.paths)

@@ -167,3 +167,16 @@ def test_a_line_is_plain_json(tmp_path):
     assert record["before"] is None
     assert record["shown"] == {"given": "anger"}
     assert record["at"].endswith("Z")
+
+
+def test_a_log_that_is_removed_during_a_session_is_written_again(tmp_path, caplog):
+    DecisionLog(tmp_path / "a.jsonl").append([Entry("a", "ann", "label", FEAR, at="2026-01-01T00:00:00.000Z")])
+    log = DecisionLog(tmp_path / "a.jsonl")
+    log.read()
+    log.append([Entry("b", "ann", "label", FEAR, at="2026-01-01T00:00:01.000Z")])
+    before = log.path.read_bytes()
+    log.path.unlink()
+    log.append([Entry("c", "ann", "label", FEAR)])
+    assert [entry.id for entry in log.read().entries] == ["a", "b", "c"]
+    assert log.path.read_bytes().startswith(before)
+    assert "a.jsonl was removed; 2 lines are written again." in caplog.text

@@ -109,10 +109,10 @@ class Consensus:
     (`external.distance_from_home`).
 
     A source near its home, by h in [0, 1] (`external.Source.near`), says more: log v becomes (1 - h)(log pi* + L) +
-    h (log p + L / 10), the systematic model counts by (1 - h) of its share plus h, and a label in it to the power
-    1 - h a / 2, a that share. The builtin model's distance is measured, beta becomes the frequencies that its
-    posteriors give this set (`external.shifted`); of other sources the user says it (`Posteriors.near`). Posteriors
-    that learned from the labels at hand (`Posteriors.learned`) are not used.
+    h (log p + L / 10), the systematic model counts by (1 - h) of its share plus h min(1, 4 (1 - e)), and a label in it
+    to the power 1 - h a / 2, a that share. The builtin model's distance is measured, beta becomes the frequencies that
+    its posteriors give this set (`external.shifted`); of other sources the user says it (`Posteriors.near`).
+    Posteriors that learned from the labels at hand (`Posteriors.learned`) are not used.
 
     Quality is the refined chance of the given label (over its largest share, where labels are distributions); labels
     of less than .5 are flagged. Of a class that would be left without a face, the surest labels stay
@@ -228,8 +228,11 @@ class Consensus:
         refined = reader.read(joined, joined, reader.noise)
         unverified, gained = refined, 0.0
         if self.rounds == 2:
-            runs = stack.joined({name: expert.runs for name, expert in experts.items()})
-            refined, unverified, gained = self._again(reader, head, own, stack, (joined, inside, refined, runs))
+            runs = np.empty((len(given), int(fold.max()) + 1, given.shape[1]), dtype=np.float32)
+            for f in range(runs.shape[1]):
+                said = stack.joined({name: expert.run(f) for name, expert in experts.items()})
+                runs[:, f] = reader.in_run(f).read(joined, said, reader.noise)
+            refined, unverified, gained = self._again(reader, head, own, stack, (inside, refined, runs))
         notes = tuple(note for source in found.values() for note in source.notes)
         alone = Stack({name: stack.weights[name] for name in HEAD}, stack.shift).joined(own)
         return Answer(refined, unverified, gained, softmax(np.log(prior) + alone), notes)
@@ -240,16 +243,16 @@ class Consensus:
         head: KernelHead,
         own: Mapping[str, Doubles],
         stack: Stack,
-        before: tuple[Doubles, Doubles, Doubles, Doubles],
+        before: tuple[Doubles, Doubles, Floats],
     ) -> tuple[Doubles, Doubles, float]:
         """Return the answers and the gain of the second round.
 
-        `before` are the first's joined ratios, those of the head alone, its answer, and its runs.
+        `before` are the first's joined ratios of the head alone, its answer, and that in each fold's run.
         """
-        joined, inside, refined, runs = before
+        inside, refined, runs = before
         labels = reader.labels
         rows = labels.rows
-        terms = dict(own) | head.learn_again(reader.read(joined, runs, reader.noise))
+        terms = dict(own) | head.learn_again(runs)
         fixed = {name: weight for name, weight in stack.weights.items() if name not in HEAD}
         learned = class_frequencies(refined[rows])
         again = fit_stack({name: values[rows] for name, values in terms.items()}, refined[rows], learned, fixed)

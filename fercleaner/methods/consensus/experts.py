@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from ...classifiers.nystroem import kernel_features
+from ...classifiers.nystroem import KernelRows
 from ...classifiers.probe import PROBE
-from ...classifiers.ridge import FoldRidge
-from ...core.arrays import Bools, Doubles, Ints
+from ...classifiers.ridge import FoldRidge, WholeDesign
+from ...core.arrays import Bools, Doubles, Floats, Ints
 from ...core.evidence import Evidence
 from ...core.numeric import softmax
 from ...similarity.distinct import distinct_features
@@ -41,13 +42,13 @@ class Expert:
     own : (N, C) float64
         Terms of a sum of log-odds, in which no label of the face's fold took part; zero where it does not know the
         face.
-    runs : (N, F, C) float64
-        The same in the run of each fold, none of whose labels took part in it.
+    run : callable, number of a fold -> (N, C) float64
+        The same in the run of a fold, none of whose labels took part in it.
     known : (N,) bool
     """
 
     own: Doubles
-    runs: Doubles
+    run: Callable[[int], Doubles]
     known: Bools
 
 
@@ -79,31 +80,37 @@ class KernelHead:
         samples = evidence.samples
         n = len(samples.ids)
         self._order = samples.by_id
-        views = distinct_features(evidence)
-        self._design, found = np.zeros((n, 1), dtype=np.float32), np.zeros(n, dtype=np.bool_)
-        if views:  # else no view knows any face
-            self._design, found = kernel_features(views, self._order)
+        views, self._once = distinct_features(evidence), evidence.once
         self.known = np.zeros(n, dtype=np.bool_)
-        self.known[self._order] = found
+        self._design: KernelRows | WholeDesign = WholeDesign(np.zeros((n, 1), dtype=np.float32))
+        if views:  # else no view knows any face
+            self._design = self._once("kernel rows", lambda: KernelRows(views, self._order))
+            self.known[self._order] = self._design.found
         self._learns = self.known & samples.labeled
 
     def deal(self, fold: Ints) -> None:
         """Deal the faces into folds, (N,), that the head is to be learned without from now on."""
-        self._ridge = FoldRidge(self._design, fold[self._order], self._learns[self._order])
+        fold, learns = fold[self._order], self._learns[self._order]
+        name = ("heads without folds", fold.tobytes(), learns.tobytes())
+        self._ridge = self._once(name, lambda: FoldRidge(self._design, fold, learns))
 
     def learn(self, given: Doubles) -> dict[str, Expert]:
         """Return what is learned from the given labels (N, C): `HEAD`, terms of one weight each."""
         own = self._terms(self._ridge.own(given[self._order]))
-        runs = self._terms(self._ridge.runs(given[self._order]))
-        return {name: Expert(own[name], runs[name], self.known) for name in HEAD}
+        runs = self._ridge.runs(given[self._order])
 
-    def learn_again(self, refined: Doubles) -> dict[str, Doubles]:
+        def in_run(name: str, f: int) -> Doubles:
+            return self._terms(runs[:, f])[name]
+
+        return {name: Expert(own[name], partial(in_run, name), self.known) for name in HEAD}
+
+    def learn_again(self, refined: Floats) -> dict[str, Doubles]:
         """Return the terms (N, C) learned from labels refined in each fold's run, (N, F, C)."""
         return self._terms(self._ridge.own(refined[self._order]))
 
-    def _terms(self, scores: Doubles) -> dict[str, Doubles]:
+    def _terms(self, scores: Doubles | Floats) -> dict[str, Doubles]:
         """Return scores and their logarithms in the order of the samples; zero where a face has no vector."""
-        placed = np.zeros_like(scores)
+        placed = np.zeros(scores.shape)
         placed[self._order] = scores
         placed[~self.known] = 0.0
         return {HEAD[0]: placed, HEAD[1]: np.log(np.maximum(placed, 0.0) / LEAST_SCORE + 1.0)}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...core.arrays import Doubles
 from ...core.numeric import softmax
 from ...noise.class_priors import pooled_priors
-from .external import INSIDE, LABEL_POWER, Source
+from .external import INSIDE, LABEL_POWER, OVERRULES, Source
 from .noise_models import Labels, Noise, at_random, systematic
 
 #: Frequencies of the labels are trusted by this power of the share of their entropy that experts explain, base rates by
@@ -57,6 +57,11 @@ class Reader:
             rates = pooled_priors(source.frequencies, rates, float(source.near.max(initial=0.0)))
         return np.log(pooled_priors(prior, rates, self.noise.explained**TRUST))
 
+    def in_run(self, fold: int) -> Reader:
+        """Return the reader of what refines labels in the run of a fold: no site's matrix knows labels of that fold."""
+        sites = self.labels.sites
+        return self if sites is None else replace(self, labels=replace(self.labels, sites=replace(sites, run=fold)))
+
     def read(self, own: Doubles, joined: Doubles, noise: Noise, sure: float = 1.0) -> Doubles:
         """Return the refined distributions, shape of `joined` (N, ..., C).
 
@@ -70,14 +75,15 @@ class Reader:
         start = self.log_frequencies()
         logits = self._beside(start + joined, joined)
         read = systematic(self._beside(start + own, own), logits, labels, power)
-        read = (near + (1 - near) * sure * shared).reshape(shape) * read
+        reach = near * min(1.0, OVERRULES * (1 - noise.explained))
+        read = (reach + (1 - near) * sure * shared).reshape(shape) * read
         for share, model in noise.models if hit > 0 else ():
             votes = self._beside(model.logits(own), own)
             other = self._beside(model.logits(joined), joined)
             read += ((1 - near) * sure * hit * share).reshape(shape) * at_random(votes, other, labels, model.transition)
         kept = labels.given.reshape(*shape[:-1], -1)
         stays = np.where(kept.sum(-1, keepdims=True) > 0, kept, softmax(logits))
-        result: Doubles = read + ((1 - near) * (1 - sure * (1 - left))).reshape(shape) * stays
+        result: Doubles = read + (near - reach + (1 - near) * (1 - sure * (1 - left))).reshape(shape) * stays
         return result
 
     def _beside(self, logits: Doubles, joined: Doubles) -> Doubles:

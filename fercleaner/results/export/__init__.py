@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import InputError, StoreError, did_you_mean
-from ...core.files import check_folder_apart, replacing, sweep, temporary_name
+from ...core.files import check_folder_apart, replacing, sweep, temporary_name, write_error
 from ...core.refined import RefinedSet, rows_of
 from ...core.types import Samples
 from . import affectnet, cleanlab, expw, fer2013, folders, huggingface, label_studio, manifest, rafdb
@@ -170,7 +170,7 @@ def export_to(
         (partial / MARK).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         _move(partial, place)
     except OSError as error:
-        raise StoreError(f"{place} cannot be written: {error.strerror or error}.") from error
+        raise write_error(place, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return len(rows)

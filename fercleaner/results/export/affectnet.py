@@ -10,7 +10,7 @@ import numpy as np
 
 from ...datasets import affectnet
 from ...datasets.table import read_rows
-from .job import Job, codes_of, mirror, place, write_text
+from .job import Job, codes_of, mirror, place, write_array, write_text
 
 CSV_LAYOUTS, NPY_LAYOUTS = ("affectnet",), ("affectnet-npy",)
 
@@ -74,10 +74,10 @@ def write_npy(job: Job, folder: Path) -> None:
             if owner is None:
                 continue
             if note.name.endswith("_exp.npy") and job.labels.replaced[owner]:
-                np.save(target / "annotations" / note.name, np.array(str(codes[job.name(owner)])))
+                write_array(target / "annotations" / note.name, np.array(str(codes[job.name(owner)])))
             else:
                 place(note, target / "annotations" / note.name, files)
         for name, m in ((name, m) for name, m in kept.items() if job.labels.replaced[m]):
             file = target / "annotations" / f"{name}_exp.npy"
             if not file.exists():  # a face that had no annotation
-                np.save(file, np.array(str(codes[job.name(m)])))
+                write_array(file, np.array(str(codes[job.name(m)])))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .job import Job
+from .job import Job, write_array
 
 
 def write(job: Job, folder: Path) -> None:
@@ -20,8 +20,8 @@ def write(job: Job, folder: Path) -> None:
     kept = job.labels.index >= 0
     rows = job.rows[kept]
     probabilities = job.refined.distribution[rows].astype(np.float64)
-    np.save(folder / "labels.npy", job.labels.index[kept])
-    np.save(folder / "pred_probs.npy", probabilities / probabilities.sum(1, keepdims=True))
-    np.save(folder / "weights.npy", job.labels.weight[kept])
-    np.save(folder / "ids.npy", job.refined.ids[rows])
-    np.save(folder / "classes.npy", np.array(job.refined.classes, dtype=np.str_))
+    write_array(folder / "labels.npy", job.labels.index[kept])
+    write_array(folder / "pred_probs.npy", probabilities / probabilities.sum(1, keepdims=True))
+    write_array(folder / "weights.npy", job.labels.weight[kept])
+    write_array(folder / "ids.npy", job.refined.ids[rows])
+    write_array(folder / "classes.npy", np.array(job.refined.classes, dtype=np.str_))

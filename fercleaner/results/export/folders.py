@@ -16,7 +16,7 @@ from ...core.types import Samples
 from ...datasets.folders import NAMES, PICTURES
 from ...datasets.options import split_name
 from ...extraction.images import UnreadableImage, known_box, open_face
-from .job import Job, place
+from .job import Job, check_pictures, place
 
 #: Folder of faces without a label.
 UNLABELED = "unlabeled"
@@ -40,6 +40,7 @@ def write(job: Job, folder: Path) -> None:
     for name in (*job.refined.classes, *set(job.refined.split.tolist())):
         if name in (".", "..") or "/" in name or "\0" in name or name.startswith("."):
             raise InputError(f"--to folders: '{name}' cannot be the name of a folder.")
+    check_pictures(job)
     layout = job.refined.metadata.get("layout")
     names: dict[str, str] = {}
     for m, (row, name) in enumerate(zip(job.rows.tolist(), job.ids, strict=True)):
@@ -81,11 +82,6 @@ def _put(job: Job, row: int, target: Path) -> None:
         path = path if os.path.isfile(path) else str(job.samples.paths[own])
     if not path:
         raise StoreError(f"'{job.refined.ids[row]}' has no picture file. Name the set that holds it, --dataset SET.")
-    if not os.path.isfile(path):
-        way = "Name the folder that its pictures lie in: --images DIR."
-        if job.samples is None:
-            way = "Run the command where the paths of the refined file start, or name the set: --dataset SET."
-        raise StoreError(f"{path}: no such picture. {way}")
     place(Path(path), target, job.pictures)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...core.errors import InputError, MissingDependency, StoreError
 from ...extraction.images import FileImages, UnreadableImage, known_box, open_face, read_bytes
-from .job import Job
+from .job import Job, check_pictures
 
 #: Columns that every row has.
 COLUMNS = ("id", "image", "label", "given_label", "distribution", "weight", "quality", "flagged")
@@ -42,6 +42,8 @@ def write(job: Job, folder: Path) -> None:
     for name in job.refined.classes if soft else ():
         if name in COLUMNS:
             raise InputError(f"Class '{name}' has the name of a column. Choose --label refined, flagged or given.")
+    if job.pictures != "none":
+        check_pictures(job, " Pictures can be left out with --pictures none.")
     features = _features(datasets, job, soft)
     splits = job.refined.split[job.rows]
     quiet = datasets.utils.logging
@@ -62,6 +64,8 @@ def write(job: Job, folder: Path) -> None:
     except UnreadableImage as error:
         raise StoreError(str(error)) from error
     except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from error
         raise StoreError(str(error.__cause__ or error)) from error
     finally:
         if shown:

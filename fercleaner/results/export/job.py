@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...core.arrays import Ints
 from ...core.errors import InputError, StoreError
 from ...core.expressions import CLASS_SETS
 from ...core.refined import RefinedSet
+from ...core.text import shown
 from ...core.types import Samples
+from ...extraction.images import FileImages
+from ...extraction.stores import is_address
 from .selection import ExportedLabels
 
 #: What becomes of pictures: links to them, copies, or neither.
@@ -90,8 +99,41 @@ def codes_of(classes: Iterable[str], class_set: str) -> dict[str, int]:
     return codes
 
 
+def check_pictures(job: Job, more: str = "") -> None:
+    """Raise StoreError where pictures that are files are not there: how many, the first, and the way out (`more`)."""
+    if job.samples is not None and not isinstance(job.samples.images, FileImages):
+        return
+    gone = []
+    for row in job.rows.tolist():
+        names = [str(job.refined.paths[row])]
+        if job.samples is not None and job.own is not None:
+            names.append(str(job.samples.paths[int(job.own[row])]))
+        names = [name for name in names if name]
+        if names and not any(is_address(name) or os.path.isfile(name) for name in names):
+            gone.append(names[-1])
+    if not gone:
+        return
+    way = "Name the folder that the set's pictures lie in: --images DIR."
+    if job.samples is None:
+        way = "Run the command where the paths of the refined file start, or name the set: --dataset SET."
+    if len(gone) < len(job.rows):
+        way += " If they are gone for good, refine the set without them."
+    raise StoreError(
+        f"{len(gone):,} of {len(job.rows):,} pictures are not where they should be; first: {shown(gone[0], 300)}. "
+        f"{way}{more}"
+    )
+
+
 def place(source: Path, target: Path, pictures: str) -> None:
-    """Link or copy one file or folder to `target`, whose folder is made; nothing for pictures "none"."""
+    """Link or copy one file or folder to `target`, whose folder is made; nothing for pictures "none".
+
+    Raises
+    ------
+    StoreError
+        A picture cannot be read, linked or copied.
+    OSError
+        The disk is full, which is said of the whole export.
+    """
     if pictures == "none":
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,11 +141,25 @@ def place(source: Path, target: Path, pictures: str) -> None:
         if pictures == "link":
             target.symlink_to(os.path.realpath(source))
         elif source.is_dir():
-            shutil.copytree(source, target)
+            _copy_tree(source, target)
         else:
             shutil.copy2(source, target)
     except OSError as error:
-        raise StoreError(f"{source} cannot be put at {target}: {error.strerror or error}.") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        first = error.filename or source
+        raise StoreError(f"{first} cannot be put at {target}: {error.strerror or error}.") from error
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder, links followed; stop at the first error, where shutil.copytree would list one for each file."""
+    target.mkdir()
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                _copy_tree(Path(entry.path), target / entry.name)
+            else:
+                shutil.copy2(entry.path, target / entry.name)
 
 
 def mirror(source: Path, target: Path, rewritten: Collection[str], pictures: str, only: Collection[str] = ()) -> None:
@@ -121,6 +177,13 @@ def mirror(source: Path, target: Path, rewritten: Collection[str], pictures: str
             mirror(source / entry, target / entry, inside, pictures)
         else:
             place(source / entry, target / entry, pictures)
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a .npy in one piece, so that a full disk is said by the system and not by NumPy's count of items."""
+    held = io.BytesIO()
+    np.save(held, array)
+    path.write_bytes(held.getbuffer())
 
 
 def write_text(path: Path, text: str) -> None:
