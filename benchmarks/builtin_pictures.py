@@ -2,63 +2,81 @@
 
     python benchmarks/evaluate_builtin.py --pictures FOLDER --truth CSV [--detector-weights yunet_n_320_320.onnx]
 
-The table needs `image` (a path under the folder) and `label` (the truth, an expression by any of its names); `given`
-(labels to be judged) is used if there. Without it, labels are made wrong at random, a fifth of them, seeded.
+The table needs `image` (a path under the folder) and `label` (the truth, an expression by any of its names; numbers
+with `--classes fer2013` or such); `given` (labels to be judged) is used if there. Without it, labels are made wrong at
+random, a fifth of them, seeded. Table and pictures are read as the package reads any set. A row that cannot be judged
+is left out, counted by its reason and told on stderr. Posteriors are taken over the expressions that the table has.
 """
 
 from __future__ import annotations
 
-import csv
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from fercleaner.core.expressions import canonical
-from fercleaner.encoders.builtin import EXPRESSIONS, BuiltinExtractor
-from fercleaner.extraction.detection import choose_framing
+from fercleaner import Samples
+from fercleaner.core.errors import InputError
+from fercleaner.datasets import read
+from fercleaner.encoders.builtin import EXPRESSIONS, MIN_CONFIDENCE, BuiltinExtractor
+from fercleaner.extraction.detection import NO_FACE, SEVERAL_FACES, choose_framing
+from fercleaner.extraction.images import UnreadableImage, open_face
 
 #: Bins of the calibration error. Share of labels made wrong where none are given.
 BINS, NOISE = 10, 0.2
-PARTS = ("embedding", "posterior", "landmarks")
+PARTS = ("embedding", "posterior", "landmarks", "trained_on")
 #: What faces are told apart by.
 CONDITIONS = ("size", "brightness", "turn", "roll")
+#: Bytes of a prepared face before the place of its frame, and with it (`PrepareFace`).
+PIXELS, PLACED = 2304, 2328
 
 
-def read_truth(folder: Path, table: Path) -> tuple[list[Path], list[str], list[str] | None]:
-    """Return paths, true labels and given labels (None without the column) of a table."""
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"image", "label"} <= set(rows[0]):
-        raise SystemExit(f"{table} needs columns image and label.")
-    missing = [row["image"] for row in rows if not (folder / row["image"]).is_file()]
-    if missing:
-        raise SystemExit(f"{folder} lacks {len(missing)} pictures of {table} (first: {missing[0]}).")
-    given = [canonical(row["given"]) for row in rows] if "given" in rows[0] else None
-    return [folder / row["image"] for row in rows], [canonical(row["label"]) for row in rows], given
+def read_labels(
+    folder: Path, table: Path, column: str, classes: Sequence[str] | None, alias: Mapping[str, str] | None
+) -> tuple[Samples, NDArray[np.str_]]:
+    """Return a table's pictures and the labels of a column, "" where a row has none.
+
+    Raises
+    ------
+    InputError
+        As `fercleaner.datasets.read`; or the labels are numbers, and no classes say what they mean.
+    """
+    samples = read(
+        table, layout="manifest", images=folder, columns={"label": column, "box": ""}, classes=classes, alias=alias
+    )
+    if all(name.lstrip("-").isdecimal() for name in samples.classes):
+        raise InputError(
+            f"{table.name}: column '{column}' holds numbers ({', '.join(samples.classes)}), which say no expression. "
+            "Name the set they are from, such as --classes fer2013, or the expressions in their order."
+        )
+    return samples, np.where(samples.labeled, np.array(samples.classes)[samples.label], "")
 
 
-def read_faces(paths: list[Path], extractor: BuiltinExtractor) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_]]:
-    """Return what the package gives for pictures, and which have one face.
+def read_faces(samples: Samples, extractor: BuiltinExtractor) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Return what the package gives for pictures, and why a picture has none ("" where it has).
 
     "size" is the side of the face's frame in pixels of the picture, "brightness" its mean gray, "turn" 0 (frontal) to 1
     by how unlike the distances of both ends of the jaw from the nose are, "roll" the slope of the eyes in degrees.
     """
-    values, found, side, dark = [], [], [], []
-    for start in range(0, len(paths), extractor.batch_size):
+    values, notes, side, dark = [], [], [], []
+    for start in range(0, len(samples), extractor.batch_size):
         batch = []
-        for path in paths[start : start + extractor.batch_size]:
-            with Image.open(path) as image:
-                batch.append(extractor.prepare(image.convert("RGB")))
-        done = extractor.compute(batch)
-        values.append(done[0])
-        found.append(done[1])
+        for row in range(start, min(start + extractor.batch_size, len(samples))):
+            try:
+                batch.append(extractor.prepare(open_face(samples, row)))
+                notes.append("" if len(batch[-1]) > 1 else (SEVERAL_FACES if batch[-1][0] else NO_FACE))
+            except UnreadableImage as error:
+                batch.append(np.zeros(1, np.uint8))
+                notes.append(str(error))
+        values.append(extractor.compute(batch)[0])
         for item in batch:
-            place = item[2304:2328].view("<f4") if len(item) > 1 else np.zeros(6, np.float32)
+            place = item[PIXELS:PLACED].view("<f4") if len(item) > 1 else np.zeros(6, np.float32)
             side.append(float(np.hypot(place[0], place[3])))
-            dark.append(float(item[:2304].mean()) if len(item) > 1 else 0.0)
+            dark.append(float(item[:PIXELS].mean()) if len(item) > 1 else 0.0)
     rows = np.concatenate(values)
     points = rows[:, 264:400].reshape(-1, 68, 2)
     eyes = points[:, 42:48].mean(1) - points[:, 36:42].mean(1)
@@ -67,11 +85,12 @@ def read_faces(paths: list[Path], extractor: BuiltinExtractor) -> tuple[dict[str
         "embedding": rows[:, :256],
         "posterior": rows[:, 256:264],
         "confidence": rows[:, 400],
+        "trained_on": rows[:, 453],
         "size": np.array(side),
         "brightness": np.array(dark),
         "turn": np.abs(left - right) / np.maximum(left + right, 1e-6),
         "roll": np.abs(np.degrees(np.arctan2(eyes[:, 1], eyes[:, 0]))),
-    }, np.concatenate(found)
+    }, notes
 
 
 def posterior_figures(posterior: NDArray[Any], truth: NDArray[np.str_], classes: list[str]) -> dict[str, Any]:
@@ -91,10 +110,12 @@ def posterior_figures(posterior: NDArray[Any], truth: NDArray[np.str_], classes:
     }
 
 
-def average_precision(score: NDArray[Any], wrong: NDArray[np.bool_]) -> float:
-    """Return the average precision of finding wrong labels by a score that is larger for them."""
+def average_precision(score: NDArray[Any], wrong: NDArray[np.bool_]) -> float | None:
+    """Return the average precision of finding wrong labels by a score that is larger for them; None without any."""
+    if not wrong.any():
+        return None
     hits = wrong[np.argsort(-score, kind="stable")].astype(float)
-    return float((np.cumsum(hits) / np.arange(1, len(hits) + 1) * hits).sum() / max(hits.sum(), 1))
+    return float((np.cumsum(hits) / np.arange(1, len(hits) + 1) * hits).sum() / hits.sum())
 
 
 def judging(
@@ -139,28 +160,93 @@ def slices(posterior: NDArray[Any], truth: NDArray[np.str_], seen: dict[str, NDA
     return done
 
 
-def judge_folder(folder: Path, table: Path, weights: Path | None, detector: str | None, crop: str) -> dict[str, Any]:
-    """Return every figure of the builtin model on a folder of pictures with a table of truth."""
-    paths, labels, given = read_truth(folder, table)
+def left_out(
+    samples: Samples, notes: Sequence[str], truth: NDArray[np.str_], given: NDArray[np.str_] | None
+) -> NDArray[np.str_]:
+    """Return why each row cannot be judged, "" where it can: the picture, or its labels."""
+    why = np.array(notes, dtype=object)
+    for name, labels in (("truth", truth), ("given label", given)):
+        if labels is not None:
+            why[(why == "") & (labels == "")] = f"no {name}"
+            why[(why == "") & ~np.isin(labels, EXPRESSIONS)] = f"{name} is none of the model's expressions"
+    return why.astype(np.str_)
+
+
+def counted(samples: Samples, why: NDArray[np.str_]) -> dict[str, dict[str, Any]]:
+    """Return how many rows are left out for each reason, and the first of them; say so on stderr."""
+    done = {}
+    for reason, count in Counter(why[why != ""].tolist()).most_common():
+        first = str(samples.ids[int(np.argmax(why == reason))])
+        done[reason] = {"pictures": count, "first": first}
+        print(f"Not judged: {count} of {len(samples)} pictures, {reason} (first: {first}).", file=sys.stderr)
+    return done
+
+
+def not_in_table(folder: Path, samples: Samples) -> int:
+    """Return how many pictures of the folder the table has no row for; say so on stderr."""
+    from PIL import Image
+
+    known = {str(Path(path).resolve()) for path in samples.paths}
+    pictures = [p for p in folder.rglob("*") if p.suffix.lower() in Image.registered_extensions() and p.is_file()]
+    others = sorted(str(p.relative_to(folder)) for p in pictures if str(p.resolve()) not in known)
+    if others:
+        print(f"{len(others)} pictures of {folder} have no row in the table (first: {others[0]}).", file=sys.stderr)
+    return len(others)
+
+
+def judge_folder(
+    folder: Path,
+    table: Path,
+    weights: Path | None,
+    detector: str | None,
+    crop: str,
+    classes: Sequence[str] | None = None,
+    alias: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return every figure of the builtin model on a folder of pictures with a table of truth.
+
+    Raises
+    ------
+    InputError
+        The table cannot be read, no picture can be judged, or the truth has one expression alone.
+    """
+    samples, truth = read_labels(folder, table, "label", classes, alias)
+    has_given = "given" in samples.provenance["columns_left_out"]
+    given = read_labels(folder, table, "given", classes, alias)[1] if has_given else None
     framing, note = choose_framing(crop, detector)
     extractor = BuiltinExtractor(PARTS, weights=weights, device="cpu", framing=framing)
-    seen, found = read_faces(paths, extractor)
-    truth = np.array(labels)
-    classes = [name for name in EXPRESSIONS if (truth == name).any() or (given is not None and name in given)]
-    known = found & np.isin(truth, classes)
-    if given is not None:
-        known &= np.isin(np.array(given), classes)
-    p = seen["posterior"][:, [EXPRESSIONS.index(name) for name in classes]].astype(np.float64)
+    seen, notes = read_faces(samples, extractor)
+    why = left_out(samples, notes, truth, given)
+    reasons, known = counted(samples, why), why == ""
+    if not known.any():
+        raise InputError(f"None of the {len(samples)} pictures of {table.name} in {folder} can be judged.")
+    named = set(truth[known]) | (set() if given is None else set(given[known]))
+    expressions = [name for name in EXPRESSIONS if name in named]
+    if len(expressions) < 2:
+        raise InputError(
+            f"{table.name}: the {int(known.sum())} of {len(samples)} pictures that can be judged have "
+            f"{len(expressions)} expressions; the model is judged over those in the table, and 2 are needed."
+        )
+    p = seen["posterior"][:, [EXPRESSIONS.index(name) for name in expressions]].astype(np.float64)[known]
     p = p / np.maximum(p.sum(1, keepdims=True), 1e-12)
-    kept = None if given is None else [name for name, k in zip(given, known, strict=True) if k]
     part = {name: values[known] for name, values in seen.items()}
+    trained_on = int((part["trained_on"] > 0).sum())
+    if trained_on:
+        print(
+            f"{trained_on} of {len(p)} pictures trained the model: figures on them are better than elsewhere.",
+            file=sys.stderr,
+        )
     return {
-        "pictures": len(paths),
-        "faces found": int(found.sum()),
-        "judged": int(known.sum()),
+        "pictures": len(samples),
+        "faces found": sum(note == "" for note in notes),
+        "judged": len(p),
+        "not judged": reasons,
+        "without a row in the table": not_in_table(folder, samples),
+        "trained on": trained_on,
+        "judged, a face unlikely": int((part["confidence"] < MIN_CONFIDENCE).sum()),
         "framing": note,
-        "classes": classes,
-        **posterior_figures(p[known], truth[known], classes),
-        "as a judge of labels": judging(p[known], truth[known], kept, classes),
-        "quarters, and the hardest tenth": slices(p[known], truth[known], part, classes),
+        "classes": expressions,
+        **posterior_figures(p, truth[known], expressions),
+        "as a judge of labels": judging(p, truth[known], None if given is None else given[known].tolist(), expressions),
+        "quarters, and the hardest tenth": slices(p, truth[known], part, expressions),
     }

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fercleaner.core.errors import FercleanerError
 from fercleaner.encoders.builtin import BuiltinExtractor, read_description
 from fercleaner.encoders.facenet import FaceNet, count_parameters, load_facenet
 
@@ -109,12 +110,25 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="table of the folder: image, label and perhaps given")
     parser.add_argument("--crop", default="auto", choices=("auto", "none"), help="framing of --pictures")
     parser.add_argument("--detector-weights", help="YuNet's file, for --pictures")
+    parser.add_argument(
+        "--classes", type=lambda text: text.split(","), help="what numbers in --truth mean: fer2013, ..."
+    )
+    parser.add_argument(
+        "--alias", action="append", default=[], help="SPELLING=NAME of a label in --truth; SPELLING= leaves it out"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.pictures:
         if not args.truth:
             parser.error("--pictures needs --truth CSV.")
-        write(judge_folder(args.pictures, args.truth, args.weights, args.detector_weights, args.crop), args)
+        alias = dict(text.partition("=")[::2] for text in args.alias)
+        try:
+            result = judge_folder(
+                args.pictures, args.truth, args.weights, args.detector_weights, args.crop, args.classes, alias
+            )
+        except FercleanerError as error:
+            raise SystemExit(str(error)) from error
+        write(result, args)
     else:
         write(judge_heldback(args), args)
 

@@ -23,6 +23,7 @@ import builtin_batches as batches  # noqa: E402
 import builtin_mix as mixing  # noqa: E402
 import builtin_photographs as photographs  # noqa: E402
 import builtin_pictures as pictures  # noqa: E402
+import train_builtin  # noqa: E402
 
 from fercleaner.encoders.facenet import FaceNet  # noqa: E402
 
@@ -122,16 +123,9 @@ def test_conditions_are_told_in_quarters_and_in_the_hardest_tenth() -> None:
     assert (turn[-1]["from"], turn[-1]["to"], turn[-1]["accuracy"]) == (36, 39, 1)
 
 
-def test_a_mixed_network_lies_between_both_and_takes_its_statistics_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    one, other = FaceNet(), FaceNet()
-    network = mixing.mixed(one, other, 0.25)
-    weight = 0.75 * one.classify.weight + 0.25 * other.classify.weight
-    assert torch.allclose(network.classify.weight, weight)
-    monkeypatch.setattr(mixing, "BATCHES", 2)
-    count, args = 16, argparse.Namespace(without="", seed=0, batch=8, float32=True)
+def made_targets(count: int) -> batches.Targets:
     half = torch.full((count, 8), 1 / 8)
-    targets = batches.Targets(
+    return batches.Targets(
         pictures=torch.randint(0, 255, (count, 48, 48), dtype=torch.uint8),
         frames=torch.eye(3)[:2].repeat(count, 1, 1),
         votes=half,
@@ -142,9 +136,46 @@ def test_a_mixed_network_lies_between_both_and_takes_its_statistics_anew(monkeyp
         found=torch.ones(count, dtype=torch.bool),
         rows=np.arange(count),
     )
+
+
+def test_a_mixed_network_lies_between_both_and_takes_its_statistics_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    one, other = FaceNet(), FaceNet()
+    network = mixing.mixed(one, other, 0.25)
+    weight = 0.75 * one.classify.weight + 0.25 * other.classify.weight
+    assert torch.allclose(network.classify.weight, weight)
+    monkeypatch.setattr(mixing, "BATCHES", 2)
+    count, args = 16, argparse.Namespace(without="", seed=0, batch=8, float32=True)
+    targets = made_targets(count)
     before = network.norm.running_mean.clone()
     mixing.take_statistics(network, (targets, targets), args)
     assert not network.training
     assert not torch.equal(network.norm.running_mean, before)
     assert int(network.norm.num_batches_tracked) == 2
     assert torch.allclose(network.classify.weight, weight)
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    sizes = {"steps": 2, "batch": 8, "processes": 1, "rounds": 3, "decay-rounds": 1}
+    folders = ("--targets", str(tmp_path), "--work", str(tmp_path), "--float32")
+    args = train_builtin.options().parse_args([*folders, *(f"--{name}={size}" for name, size in sizes.items())])
+    torch.manual_seed(0)
+    sets = (made_targets(12), made_targets(12))
+    mirror, scale = list(range(52)), torch.full((52,), 1 / 52)
+
+    def started() -> train_builtin.State:
+        torch.manual_seed(1)
+        model = FaceNet()
+        return train_builtin.State(model, train_builtin.optimizer_of(model, args))
+
+    whole, part, again = started(), started(), started()
+    train_builtin.one_round(part, sets, scale, mirror, 0, args)
+    part.save(tmp_path / "state.safetensors")
+    for _ in range(2):
+        train_builtin.one_round(whole, sets, scale, mirror, 0, args)
+    again.load(tmp_path / "state.safetensors")
+    assert (again.round, again.step) == (1, 2)
+    train_builtin.one_round(again, sets, scale, mirror, 0, args)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+        assert torch.equal(whole.average[name], again.average[name]), name
