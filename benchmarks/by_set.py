@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from beds import Bed, demo, digits, ferplus
+from builtin_photographs import EMOTION_COLUMNS, EXPRESSION_COLUMNS, split_photographs
 from case import Shared
 from peers.base import K, Verdict
 from set_tools import PARTS, by_consensus, intervals, rivals, verdict
@@ -40,6 +41,7 @@ from fercleaner.datasets.posteriors import read_posteriors
 from fercleaner.datasets.truth import read_truth
 from fercleaner.encoders import builtin
 from fercleaner.encoders.builtin_views import split
+from fercleaner.encoders.facenet import EXPRESSIONS
 from fercleaner.encoders.vectors import read_view
 from fercleaner.evaluation.distributions import distribution_measures
 from fercleaner.evaluation.metrics import (
@@ -57,9 +59,6 @@ from fercleaner.noise.injection import NoiseSpec, parse
 #: Faces of FER2013 with outside views, votes that make a truth, and the share of labels that are made wrong.
 FACES, VOTES, RATE = 6000, 6, 0.2
 SEED = 0
-#: Columns of the two networks' posteriors (`../shared/models/teachers.py`).
-SEVEN = ("neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
-FIVE = ("neutral", "happiness", "sadness", "surprise", "anger")
 
 
 def main() -> None:
@@ -139,17 +138,16 @@ def heldback(fer: Bed, options: argparse.Namespace) -> tuple[Bed, Posteriors | N
 
 def photographs(options: argparse.Namespace) -> tuple[Bed, Posteriors | None]:
     """Return photographs that the builtin model was not trained on; true where two networks agree."""
-    frozen = json.loads((builtin.weights_folder() / "heldback_groups.json").read_text())["wild"]
-    groups = set(frozen["choose" if options.half == "choose" else "test"])
     everyone = datasets.read(options.wild / "labels.csv", images=options.wild / "images")
     assert everyone.group is not None
-    samples = datasets.select(everyone, np.flatnonzero([name in groups for name in everyone.group.tolist()]))
+    held = split_photographs(everyone.group, builtin.weights_folder() / "heldback_groups.json", SEED)
+    samples = datasets.select(everyone, np.flatnonzero(held["choose" if options.half == "choose" else "test"]))
     with np.load(options.teachers) as file:
         place = {name: k for k, name in enumerate(file["ids"].tolist())}
         at = [place[Path(name).name] for name in samples.ids]
-        seven = np.array(SEVEN)[file["expression"][at].argmax(1)]
-        five = np.array(FIVE)[file["emotion"][at].argmax(1)]
-    label = np.array([samples.classes.index(name) for name in seven])
+        seven = file["expression"][at][:, EXPRESSION_COLUMNS].argmax(1)
+        five = file["emotion"][at][:, EMOTION_COLUMNS].argmax(1)
+    label = np.array([samples.classes.index(EXPRESSIONS[k]) for k in seven])
     parts, top = by_builtin(samples), np.where(seven == five, np.inf, 0).astype(np.float32)
     name = "photographs, builtin"
     return Bed(name, samples, (parts.features,), label, top, parts.landmarks, noisy=True), parts.posteriors
