@@ -63,38 +63,34 @@ class Reader:
         return self if sites is None else replace(self, labels=replace(self.labels, sites=replace(sites, run=fold)))
 
     def read(self, own: Doubles, joined: Doubles, noise: Noise, sure: float = 1.0) -> Doubles:
-        """Return the refined distributions, shape of `joined` (N, ..., C).
+        """Return the refined distributions, (N, C).
 
-        `own` are joined ratios in which no label of the face's fold took part, `joined` those to read; by `sure` in
-        [0, 1] experts far from their home may overrule labels.
+        Of joined ratios (N, C) `own` are those in which no label of the face's fold took part, `joined` those to read;
+        by `sure` in [0, 1] experts far from their home may overrule labels.
         """
         labels, near = self.labels, self.near
-        shape = (len(near), *([1] * (joined.ndim - 1)))
         shared, hit, left = noise.shares
         power = 1 - LABEL_POWER * near * shared
         start = self.log_frequencies()
         logits = self._beside(start + joined, joined)
         read = systematic(self._beside(start + own, own), logits, labels, power)
         reach = near * min(1.0, OVERRULES * (1 - noise.explained))
-        read = (reach + (1 - near) * sure * shared).reshape(shape) * read
+        read = (reach + (1 - near) * sure * shared)[:, None] * read
         for share, model in noise.models if hit > 0 else ():
             votes = self._beside(model.logits(own), own)
             other = self._beside(model.logits(joined), joined)
-            read += ((1 - near) * sure * hit * share).reshape(shape) * at_random(votes, other, labels, model.transition)
-        kept = labels.given.reshape(*shape[:-1], -1)
-        stays = np.where(kept.sum(-1, keepdims=True) > 0, kept, softmax(logits))
-        result: Doubles = read + (near - reach + (1 - near) * (1 - sure * (1 - left))).reshape(shape) * stays
+            read += ((1 - near) * sure * hit * share)[:, None] * at_random(votes, other, labels, model.transition)
+        stays = np.where(labels.given.sum(1, keepdims=True) > 0, labels.given, softmax(logits))
+        result: Doubles = read + (near - reach + (1 - near) * (1 - sure * (1 - left)))[:, None] * stays
         return result
 
     def _beside(self, logits: Doubles, joined: Doubles) -> Doubles:
         """Return (1 - h) logits + h (log p + L / 10), the mean over sources weighed by h."""
         if not self.sources:
             return logits
-        n, c = self.labels.given.shape
-        shape = (n, *([1] * (logits.ndim - 1)))
-        nearness = sum((s.near for s in self.sources.values()), np.zeros(n))
-        truth = sum((s.near[:, None] * s.truth for s in self.sources.values()), np.zeros((n, c)))
+        nearness = sum((s.near for s in self.sources.values()), np.zeros(len(joined)))
+        truth = sum((s.near[:, None] * s.truth for s in self.sources.values()), np.zeros(joined.shape))
         truth /= np.maximum(nearness, 1.0)[:, None]
-        near = self.near.reshape(shape)
-        mixed: Doubles = (1 - near) * logits + truth.reshape(n, *shape[1:-1], c) + near * INSIDE * joined
+        near = self.near[:, None]
+        mixed: Doubles = (1 - near) * logits + truth + near * INSIDE * joined
         return mixed
