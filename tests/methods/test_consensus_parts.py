@@ -113,6 +113,18 @@ def test_weights_are_found_where_a_whole_step_leads_too_far(seed):
     assert loss <= less * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("seed", [7, 24, 32, 50, 71])
+def test_weights_do_not_stop_at_a_limit_that_a_whole_step_leads_beyond(seed):
+    """Of 150 draws of two terms alike, some of 48 in which the loss falls along a limit but Newton's step leaves it."""
+    rng = np.random.default_rng(seed)
+    target = np.eye(3)[rng.integers(3, size=60)]
+    a = rng.uniform(0, 2) * target + rng.normal(size=(60, 3))
+    terms = {"a": a, "b": rng.uniform(0.2, 1.5) * a + rng.uniform(0, 0.5) * rng.normal(size=(60, 3))}
+    prior = class_frequencies(target)
+    loss, less = searched(terms, target, prior, fit_stack(terms, target, prior))
+    assert loss <= less * (1 + 1e-9)
+
+
 def test_fixed_weights_stay_and_joined_ratios_add_up():
     rng = np.random.default_rng(1)
     target = soft_labels(rng, 40, 3)
