@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ..core.arrays import Bools
+from ..core.text import counted
 from ..core.types import Features, Samples
 from ..encoders.columns import explained_by_labels
 from ..extraction.run import RunLog
@@ -25,10 +26,8 @@ def note_run(done: RunLog, callbacks: Callbacks) -> None:
     )
     if done.unreadable:
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.unreadable.items()))
-        callbacks.note(
-            f"{done.view}: {sum(done.unreadable.values()):,} pictures give no vector ({why}); "
-            f"first: {done.first_unreadable}"
-        )
+        count = counted(sum(done.unreadable.values()), "picture gives", "pictures give")
+        callbacks.note(f"{done.view}: {count} no vector ({why}); first: {done.first_unreadable}")
 
 
 def note_view(view: Features, samples: Samples, callbacks: Callbacks) -> None:
