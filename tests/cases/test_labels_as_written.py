@@ -320,3 +320,13 @@ def test_an_alias_whose_target_is_no_class_says_which_side_to_mend(tmp_path: Pat
         read(file, alias={"anger": "fury"})
     assert "--alias anger=" not in str(said.value)
     assert read(file, alias={"anger": "fury"}, classes=["fury", "happy", "sad", "fear"]).classes[0] == "fury"
+
+
+def test_numbers_of_other_signs_are_two_labels(tmp_path: Path) -> None:
+    file = column(tmp_path, ["-0.5", "0.5", "0.50", "-.5"])
+    assert given(file, alias={"-0.5": "sadness", "0.5": "happiness"}) == [
+        "sadness",
+        "happiness",
+        "happiness",
+        "sadness",
+    ]
