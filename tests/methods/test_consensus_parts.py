@@ -199,6 +199,16 @@ def test_the_gain_of_a_second_round_by_hand():
     assert before.gained(after, labels_of(given)) == pytest.approx(0.5 / (10 * np.log(2)))
 
 
+@pytest.mark.parametrize("shape", [BY_CLASS, EVEN, RIGHT])
+def test_sharpness_of_all_but_certain_faces_does_not_hang_on_their_order(shape):
+    rng = np.random.default_rng(0)
+    given = np.eye(2)[np.arange(14) % 2]
+    ratios = 18 * given + rng.normal(size=(14, 2))
+    order = rng.permutation(14)
+    here, there = (fit_random(ratios[rows], labels_of(given[rows]), shape) for rows in (np.arange(14), order))
+    assert there.sharpness == pytest.approx(here.sharpness, abs=1e-9)
+
+
 def test_known_frequencies_say_which_class_a_frequent_label_flips_to():
     """Of 100 classes A and B, 3 are B, and four of ten A are labeled B: from labels alone B reads as frequent."""
     rng = np.random.default_rng(0)
