@@ -145,7 +145,7 @@ def test_pairs_by_lists_connect_what_all_pairs_connect(monkeypatch, names):
     for known in (None, apart):
         every = alike_pairs(views, apart=known, device="cpu")
         with monkeypatch.context() as smaller:
-            smaller.setattr(groups, "EXACT_UP_TO", 100)
+            smaller.setattr(groups, "COMPARED_UP_TO", 100)
             smaller.setattr(groups, "CONNECTED_FROM", 50)
             found = alike_pairs(views, apart=known, device="cpu")
             there = {name: searcher(view, center=False, index="ivf") for name, view in views.items()}
