@@ -54,8 +54,8 @@ def alike_pairs(
         Indexes of the views, where they are made already; those of lists are used.
 
     Cost: where no table is given, each pair is compared once (`neighbors.pairs`), a fraction of a search; on a GPU
-    neighbors are searched. In sets of more than `COMPARED_UP_TO` faces each is compared with those of a few lists of each
-    view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
+    neighbors are searched. In sets of more than `COMPARED_UP_TO` faces each is compared with those of a few lists of
+    each view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
     """
     telling = {name: view for name, view in views.items() if view.values.shape[1] >= TELLING}
     if not telling:

@@ -63,6 +63,7 @@ class Scan:
         self.order = np.argsort(own, kind="stable")
         self.starts = np.searchsorted(own[self.order], np.arange(len(centers) + 1))
         self.half = multiplies_bfloat16() if half is None else half
+        self.stored: Any
         self.stored, lost = _in_bfloat16(vectors, self.order) if self.half else (vectors[self.order], 0.0)
         self.centers = self.ready(centers)
         self.lists = len(centers)

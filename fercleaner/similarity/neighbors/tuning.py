@@ -17,8 +17,8 @@ from .scoring import EDGE
 #: Faces whose neighbors are searched exactly: on one half the depth is chosen, on the other the recall is measured.
 #: Its standard error is .0013 at a recall of .99: a face that misses neighbors misses several.
 SAMPLE = 2048
-#: Share of what is missing that the aim lies above the recall that is wanted: two standard errors at .99. By a tenth, one
-#: search in five of 300,000 faces fell short (docs/speed.md).
+#: Share of what is missing that the aim lies above the recall that is wanted: two standard errors at .99. By a tenth,
+#: one search in five of 300,000 faces fell short (docs/speed.md).
 MARGIN = 0.25
 
 
@@ -52,9 +52,9 @@ def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
     """Set `backend.depth` to the least of its depths, from the present one on, that reaches `recall` at k.
 
     What was measured is written into `backend.about`. Faces of a group are no neighbors of one another, here as in the
-    search that follows: strangers are further away and harder to find. The aim lies above `recall` by `MARGIN`
-    of what is missing, so that the whole set and the other half of the sample seldom fall short. Where no depth reaches it, the greatest is taken;
-    `about["recall"]` says how far it comes.
+    search that follows: strangers are further away and harder to find. The aim lies above `recall` by `MARGIN` of
+    what is missing, so that the whole set and the other half of the sample seldom fall short. Where no depth reaches
+    it, the greatest is taken; `about["recall"]` says how far it comes.
 
     Cost: exact search for `SAMPLE` faces, and a search of these for some of the depths (by halving); no search where
     faces are found from both sides (`mutual.steps_to`).
