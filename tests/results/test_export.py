@@ -15,6 +15,8 @@ from review_cases import CLASSES, HOSTILE, refined_set, with_pictures
 
 from fercleaner import read
 from fercleaner.core.errors import InputError, StoreError
+from fercleaner.datasets.folders import PICTURES
+from fercleaner.datasets.lines import split_line
 from fercleaner.results.assemble import _are_parts
 from fercleaner.results.export import FORMATS, MARK, Selection, export, export_to
 from fercleaner.results.export.folders import NAMES as NAMES_FILE
@@ -203,6 +205,49 @@ def test_a_table_of_any_program_comes_back(tmp_path, name, how):
     check_same(before, back(refined_of(before), "own", tmp_path / "same", source))
     changed = [0, len(before) - 1]
     check_same(before, back(refined_of(before, changed), "own", tmp_path / "new", source), changed)
+
+
+@pytest.mark.parametrize("how", ["tabs", "commas", "quoted", "further fields"])
+@pytest.mark.parametrize("name", ["rafdb", "expw"])
+def test_a_list_of_any_writing_comes_back(tmp_path, name, how):
+    """Whatever stands between name and fields, as far as it is read."""
+    source = SETS[name](tmp_path / "in")
+    file = next(path for path in source.rglob("l*.*") if path.suffix in (".txt", ".lst"))
+    written = []
+    for line in file.read_text().splitlines():
+        face, fields = split_line(line, PICTURES)
+        between = {"tabs": "\t", "commas": ", "}.get(how, " ")
+        last = ["7"] if how == "further fields" else []
+        written.append(between.join([f'"{face}"' if how == "quoted" else face, *fields, *last]))
+    file.write_text("\n".join(written) + "\n")
+    before = read(source)
+    check_same(before, back(refined_of(before), "own", tmp_path / "same", source))
+    changed = [0, len(before) - 1]
+    check_same(before, back(refined_of(before, changed), "own", tmp_path / "new", source), changed)
+    after = next((tmp_path / "new").rglob(file.name)).read_text().splitlines()
+    assert after[1:-1] == written[1:-1]
+
+
+@pytest.mark.parametrize("quotes", ['="{}"', "'{}'"])
+def test_a_list_of_affectnet_whose_names_are_quoted_comes_back(tmp_path, quotes):
+    source = SETS["affectnet"](tmp_path / "in")
+    for file in source.rglob("*.csv"):
+        header, *rows = file.read_text().splitlines()
+        cells = [row.partition(",") for row in rows]
+        quoted = [f"{quotes.format(name)},{rest}" for name, _, rest in cells]
+        file.write_text("\n".join([header, *quoted]) + "\n")
+    before = read(source)
+    assert "'" not in before.ids[0]
+    check_same(before, back(refined_of(before, [0]), "own", tmp_path / "new", source), [0])
+
+
+@pytest.mark.parametrize("name", ["Emotion", "label"])
+def test_fer2013_with_another_name_of_its_labels_comes_back(tmp_path, name):
+    source = SETS["fer2013"](tmp_path / "in")
+    file = source / "fer2013.csv"
+    file.write_text(file.read_text().replace("emotion", name, 1))
+    before = read(source)
+    check_same(before, back(refined_of(before, [0, 4]), "own", tmp_path / "new", source), [0, 4])
 
 
 def test_a_header_in_the_middle_of_a_manifest_is_left_out(tmp_path):
