@@ -300,6 +300,42 @@ def test_a_parquet_manifest(tmp_path):
     assert after["age"].dtype == frame["age"].dtype
 
 
+@pytest.mark.parametrize("label", ["flagged", "given", "distribution"])
+def test_a_parquet_manifest_keeps_types_and_cells(tmp_path, label):
+    """Codes stay whole numbers, large numbers beside a gap stay whole, columns that are not read stay at all."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.table(
+        {
+            "image": ["a.png", "b.png", "c.png", "d.png"],
+            "label": pa.array([0, 1, 0, 1], pa.int32()),
+            "label_name": pa.array(["fear", "anger", "fear", "anger"]).dictionary_encode(),
+            "frame": pa.array([2**60 + 1, None, 3, 4], pa.int64()),
+            "vector": pa.array([[1.0, 2.0]] * 4, pa.list_(pa.float16(), 2)),
+            "about": [{"by": "x", "at": 1}] * 4,
+            "thumb": [b"\xff\x00"] * 4,
+            "price": pa.array([1, 2, 3, 4], pa.decimal128(10, 2)),
+            "note": [None, "", "nan", "x"],
+        }
+    ).replace_schema_metadata({b"mine": b"kept"})
+    file = tmp_path / "faces.parquet"
+    pq.write_table(table, file)
+    samples = read(file)
+    export_to(refined_of(samples, [1]), "own", tmp_path / "out", source=file, samples=samples, label=label)
+    after = pq.read_table(tmp_path / "out" / file.name)
+    assert after.schema.metadata[b"mine"] == b"kept"
+    changed = label != "given"
+    for field in table.schema:
+        assert after.schema.field(field.name).type == field.type, field.name
+        if not (changed and field.name in ("label", "label_name")):
+            assert after.column(field.name).equals(table.column(field.name)), field.name
+    assert after.column("label").to_pylist() == [0, 0 if changed else 1, 0, 1]
+    assert after.column("label_name").to_pylist() == ["fear", "fear" if changed else "anger", "fear", "anger"]
+    again = read(tmp_path / "out" / file.name)
+    assert again.ids.tolist() == samples.ids.tolist()
+    if changed:
+        assert again.label.tolist() == [0, 0, 0, 1]
+
+
 def test_pictures_outside_a_manifests_folder_are_refused(tmp_path):
     build.text(tmp_path / "m" / "labels.csv", "image,label\n../x.png,fear\ny.png,anger\n")
     samples = read(tmp_path / "m")
