@@ -11,12 +11,15 @@ from dataclasses import replace
 import dataset_builders as build
 import numpy as np
 import pytest
+from PIL import Image
 from review_cases import CLASSES, HOSTILE, refined_set, with_pictures
 
 from fercleaner import read
 from fercleaner.core.errors import InputError, StoreError
+from fercleaner.core.files import TEMPORARY
 from fercleaner.datasets.folders import PICTURES
 from fercleaner.datasets.lines import split_line
+from fercleaner.extraction.images import open_face
 from fercleaner.results.assemble import _are_parts
 from fercleaner.results.export import FORMATS, MARK, Selection, export, export_to
 from fercleaner.results.export.folders import NAMES as NAMES_FILE
@@ -395,6 +398,20 @@ def test_folders_of_pictures_inside_a_csv(tmp_path):
         export_to(refined_of(samples), "folders", tmp_path / "again")
 
 
+def test_folders_hold_faces_cut_out_without_loss(tmp_path):
+    source = SETS["rafdb with boxes"](tmp_path / "in")
+    samples = read(source)
+    for seed, path in enumerate(samples.paths):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, "JPEG")
+    export_to(refined_of(samples), "folders", tmp_path / "out", source=source, samples=samples)
+    after = read(tmp_path / "out")
+    assert sorted(after.ids) == sorted(samples.ids)
+    for row, name in enumerate(after.ids.tolist()):
+        own = samples.ids.tolist().index(name)
+        assert np.array_equal(open_face(after, row), open_face(samples, own))
+
+
 def test_folders_that_cannot_be_are_refused_and_nothing_is_left(tmp_path):
     refined = refined_set(4, paths=[tmp_path / "nowhere.png"] * 4)
     with pytest.raises(StoreError, match=r"^4 of 4 pictures are not where they should be; first: .*nowhere.png. Run"):
@@ -474,6 +491,29 @@ def test_huggingface(tmp_path, label):
         elif refined.labeled[row]:
             assert after.label[own] == (refined.label if label == "refined" else refined.given_label)[row]
         assert after.images.read(own)
+
+
+def test_huggingface_keeps_faces_without_a_split_beside_a_split_called_all(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the extra huggingface is not installed")
+    refined = with_pictures(tmp_path / "set", n=6, split=np.array(["all", "", "train"] * 2))
+    assert export_to(refined, "huggingface", tmp_path / "out") == 6
+    loaded = datasets.load_from_disk(str(tmp_path / "out"))
+    assert {name: part["id"] for name, part in loaded.items()} == {
+        name: refined.ids[k::3].tolist() for k, name in enumerate(("all", "all_", "train"))
+    }
+
+
+def test_what_a_killed_huggingface_export_leaves_is_swept(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="the extra huggingface is not installed")
+    made = []
+    monkeypatch.setattr(
+        datasets.Dataset, "from_generator", lambda *_, cache_dir, **more: made.append(cache_dir) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        export_to(with_pictures(tmp_path / "set", n=6), "huggingface", tmp_path / "out")
+    name = os.path.basename(made[0])
+    assert name.startswith(TEMPORARY[0])
+    assert name.endswith(TEMPORARY[1])
 
 
 # What is asked for
