@@ -80,9 +80,9 @@ def copies_of(pictures: Tensor, frames: Tensor, rng: torch.Generator) -> Tensor:
     return copies.clamp(0, 1)
 
 
-def seven_expressions() -> Ask:
+def seven_expressions(models: Path) -> Ask:
     """Return the seven-expression network: pictures (B, 1, 96, 96) -> posteriors (B, 7), as `facenet.EXPRESSIONS`."""
-    teacher = teachers_of(("expression",))["expression"]
+    teacher = teachers_of(("expression",), models)["expression"]
 
     def ask(pictures: Tensor) -> Tensor:
         large = F.interpolate(pictures, (ASKED, ASKED), mode="bicubic").clamp(0, 1)
@@ -93,7 +93,9 @@ def seven_expressions() -> Ask:
     return ask
 
 
-def write_copies(network: FaceNet, seen: Seen, chance: NDArray[np.float64], ask: Ask, file: Path) -> None:
+def write_copies(
+    network: FaceNet, seen: Seen, chance: NDArray[np.float64], ask: Ask, file: Path, faces: int = FACES
+) -> None:
     """Write what the body finds in changed copies, and what the network asked says: one file, its number the seed.
 
     `seen` returns pictures and frames of rows, `chance` (N,) is that of each to be drawn. features (M, 1040) float16,
@@ -105,7 +107,7 @@ def write_copies(network: FaceNet, seen: Seen, chance: NDArray[np.float64], ask:
     pooled: list[Tensor] = []
     hook = network.embed.register_forward_pre_hook(lambda _, given: pooled.append(given[0]))
     parts: dict[str, list[Tensor]] = {"features": [], "seven": [], "rows": []}
-    for _ in range(FACES // AT_ONCE):
+    for _ in range(faces // AT_ONCE):
         rows = torch.from_numpy(draw.choice(candidates, AT_ONCE, p=chance[candidates]))
         pictures = copies_of(*seen(rows), rng)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -203,10 +205,11 @@ def main() -> None:
     """Compute the features, fit, and write WORK/body.safetensors."""
     parser = options()
     parser.add_argument("--files", type=int, nargs=2, default=(4, 6), help="of copies: of crops, of photographs")
+    parser.add_argument("--faces", type=int, default=FACES, help="copies a file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     body, end = args.work / "body.safetensors", time.monotonic() + 60 * args.minutes
-    network, sets, ask = load_facenet(str(body)), read_sets(args), seven_expressions()
+    network, sets, ask = load_facenet(str(body)), read_sets(args), seven_expressions(args.models)
     features, targets = [], []
     for (name, (seen, chance, teachers)), count in zip(sets.items(), args.files, strict=True):
         for number in range(count):
@@ -214,7 +217,7 @@ def main() -> None:
             if not file.exists():
                 if time.monotonic() > end:
                     return
-                write_copies(network, seen, chance, ask, file)
+                write_copies(network, seen, chance, ask, file, args.faces)
                 print(file.name, flush=True)
             with np.load(file) as copies:
                 features.append(torch.from_numpy(copies["features"]))

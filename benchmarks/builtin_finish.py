@@ -215,7 +215,9 @@ def write_trained_on(args: Any, crops: Tensor, photographs: set[str]) -> None:
             if name in photographs:
                 seen = [look(image)[: INPUT_SIZE**2] for look in looks]
                 digests += [picture_digests(face[None]) for face in seen if len(face) == INPUT_SIZE**2]
-    np.save(args.work / "trained_on.npy", np.unique(np.concatenate(digests)))
+    scratch = args.work / "trained_on.new.npy"
+    np.save(scratch, np.unique(np.concatenate(digests)))
+    scratch.replace(args.work / "trained_on.npy")
 
 
 def describe(network: FaceNet, faces: Faces, args: Any) -> dict[str, Any]:

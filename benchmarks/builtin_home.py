@@ -1,10 +1,11 @@
 """Describe the home of the builtin model, the faces that it was validated on, for `methods/consensus/external.py`.
 
-    python benchmarks/builtin_home.py --data FERPLUS --images FOLDER
+    python benchmarks/builtin_home.py --data FERPLUS --images FOLDER [--weights FILE --out FILE]
 
 Reads FER2013's held-back faces (weights/heldback_groups.json) under the labels that they came with, runs the builtin
-model on them and writes fercleaner/weights/home.npz: of its embedding the mean, the first 32 principal components (each
-over its standard deviation), and each class's mean in them with the sampling variance; and the mean posterior.
+model on them and writes fercleaner/weights/home.npz (or `--out`): of its embedding the mean, the first 32 principal
+components (each over its standard deviation), and each class's mean in them with the sampling variance; and the mean
+posterior.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
+    folder = builtin.weights_folder()
+    parser.add_argument("--weights", type=Path, default=folder / "builtin.safetensors")
+    parser.add_argument("--out", type=Path, default=folder / "home.npz")
     options = parser.parse_args()
     samples = heldback(datasets.read(options.data / "labels.csv", images=options.images))
-    model = builtin.build(parts=builtin.PARTS)
+    model = builtin.build(weights=options.weights, parts=builtin.PARTS)
     done = extract(samples, model, cache=None, workers=usable_cores())
     parts = split(samples, done.values, done.found, done.notes, model.spec)
     assert parts.posteriors is not None, parts.reason
     described = described_by(samples, parts.features.values, parts.posteriors.values)
-    np.savez(builtin.weights_folder() / "home.npz", **described)
+    np.savez(options.out, **described)
 
 
 def heldback(everyone: Samples) -> Samples:

@@ -1,6 +1,6 @@
 """The photographs that the builtin network learns from: what several networks say of them, and which are held back.
 
-    python benchmarks/builtin_photographs.py ../shared/wild train WORK/wild_train.csv      (or choose, or test)
+    python benchmarks/builtin_photographs.py ../shared/wild train WORK/wild_train.csv      (or choose, or test, or all)
     fercleaner refine WORK/wild_train.csv --images UNPACKED --out WORK/wild.refined.parquet
 
 `../shared/wild` has poor labels; they are not learned. The targets are posteriors of teachers (`builtin_targets.py`):
@@ -191,12 +191,13 @@ def cleaned_labels(file: Path, names: list[str]) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
-    """Write image, label and group of the photographs of one part: what `fercleaner refine` and `--truth` take."""
+    """Write image, label and group of the photographs of a part, or of all: what `refine` and `--truth` take."""
     folder, part, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     with (folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     groups = Path(__file__).resolve().parent.parent / "fercleaner" / "weights" / "heldback_groups.json"
-    kept = split_photographs(np.array([row["group"] for row in rows]), groups, 0)[part]
+    parts = split_photographs(np.array([row["group"] for row in rows]), groups, 0)
+    kept = np.ones(len(rows), bool) if part == "all" else parts[part]
     with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, ("image", "label", "group"), extrasaction="ignore")
         writer.writeheader()

@@ -213,7 +213,7 @@ def judge_folder(
     samples, truth = read_labels(folder, table, "label", classes, alias)
     has_given = "given" in samples.provenance["columns_left_out"]
     given = read_labels(folder, table, "given", classes, alias)[1] if has_given else None
-    framing, note = choose_framing(crop, detector)
+    framing, note = choose_framing(crop, detector, "--detector-weights FILE")
     extractor = BuiltinExtractor(PARTS, weights=weights, device="cpu", framing=framing)
     seen, notes = read_faces(samples, extractor)
     why = left_out(samples, notes, truth, given)

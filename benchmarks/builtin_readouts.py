@@ -45,14 +45,16 @@ Maker = Callable[[Targets, Tensor, list[int], torch.Generator], Batch]
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def file_features(network: FaceNet, some: Targets, make: Maker, number: int, points: bool) -> Arrays:
-    """Return the features of 1,024 changed faces, the file's `number` being the seed.
+def file_features(
+    network: FaceNet, some: Targets, make: Maker, number: int, points: bool, faces: int = FACES
+) -> Arrays:
+    """Return the features of changed faces, the file's `number` being the seed.
 
     embedding (M, 256), votes and photographs (M, 8), weight (M,); with `points` also mix (M, 96, 12, 12) and shape
     (M, 256), what the head of the points sees, places (M, 68, 2), and there (M,), whether they are known.
     """
     mirror = mirror_names(BLENDSHAPES)
-    rows = some.drawn(FACES, np.random.default_rng((7, number)))
+    rows = some.drawn(faces, np.random.default_rng((7, number)))
     rng = torch.Generator().manual_seed(1000 + number)
     seen: dict[str, Tensor] = {}
     hooks = [
@@ -61,7 +63,7 @@ def file_features(network: FaceNet, some: Targets, make: Maker, number: int, poi
     ]
     parts: dict[str, list[Tensor]] = {}
     try:
-        for start in range(0, FACES, 128):
+        for start in range(0, faces, 128):
             batch = make(some, rows[start : start + 128], mirror, rng)
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
                 out, _ = network.looks(batch.pictures.contiguous(memory_format=torch.channels_last))
@@ -78,11 +80,11 @@ def file_features(network: FaceNet, some: Targets, make: Maker, number: int, poi
     return {name: torch.cat(values).numpy() for name, values in parts.items()}
 
 
-def write_features(network: FaceNet, some: Targets, make: Maker, files: list[Path]) -> None:
+def write_features(network: FaceNet, some: Targets, make: Maker, files: list[Path], faces: int = FACES) -> None:
     """Write the features of changed faces to those of the files that are not there yet."""
     for number, file in enumerate(files):
         if not file.exists():
-            arrays = file_features(network, some, make, number, number < POINT_FILES)
+            arrays = file_features(network, some, make, number, number < POINT_FILES, faces)
             np.savez(file.with_suffix(".new.npz"), **arrays)
             file.with_suffix(".new.npz").replace(file)
             print(file.name, flush=True)
@@ -189,6 +191,7 @@ def main() -> None:
     parser.add_argument("--body", action="store_true", help="start from WORK/body.safetensors")
     parser.add_argument("--votes", action="store_true", help="fit the votes' layer too")
     parser.add_argument("--files", type=int, nargs=2, default=(4, 0), help="of features: of crops, of photographs")
+    parser.add_argument("--faces", type=int, default=FACES, help="faces a file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
@@ -201,7 +204,7 @@ def main() -> None:
         if name == "wild":
             prepare_start(args)
         some = read_all(args)[1][1] if name == "wild" else read_crops(args)[1]
-        write_features(network, some, make, files)
+        write_features(network, some, make, files, args.faces)
     embedding, photographs = read_features(args.work, ("embedding", "photographs"))
     fit_expressions(network.photographs, embedding, photographs[:, :7], args.seed)
     if args.votes:

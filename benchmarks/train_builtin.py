@@ -198,7 +198,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     model = start_network(args.start).to(memory_format=torch.channels_last)
     model.requires_grad_(True)
     state = State(model, optimizer_of(model, args))
-    if args.resume:
+    if args.resume and (args.work / "state.safetensors").exists():
         state.load(args.work / "state.safetensors")
     end = time.monotonic() + 60 * args.minutes
     going = torch.ones(1)
@@ -237,7 +237,9 @@ def prepare_start(args: argparse.Namespace) -> None:
         said = starting_posteriors(network.eval(), everything, args.start_temperature)
     else:
         said = photos.geometric_mean((0.5, some.expression), (0.5, some.emotion))
-    np.save(file, said.numpy())
+    scratch = file.with_suffix(".new.npy")
+    np.save(scratch, said.numpy())
+    scratch.replace(file)
 
 
 def options() -> argparse.ArgumentParser:
@@ -269,7 +271,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     parser.add_argument("--port", type=int, default=29517)
     parser.add_argument("--float32", action="store_true", help="without bfloat16")
-    parser.add_argument("--resume", action="store_true", help="continue from WORK/state.safetensors")
+    parser.add_argument("--resume", action="store_true", help="continue from WORK/state.safetensors, if it is there")
     return parser
 
 

@@ -142,12 +142,14 @@ def check_not_the_set(refined: RefinedSet, out: Path) -> None:
 
 
 def _say_escaped(rows: int) -> None:
+    from fercleaner.core.text import counted
+
     from .console import note
 
     if rows:
         note(
-            f"{rows:,} rows hold text that a spreadsheet would run or a reader would change; it is written as JSON "
-            "strings, and fercleaner reads it back as it was."
+            f"{counted(rows, 'row holds', 'rows hold')} text that a spreadsheet would run or a reader would change; it "
+            "is written as JSON strings, and fercleaner reads it back as it was."
         )
 
 

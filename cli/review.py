@@ -202,6 +202,7 @@ def _list_first(refined: RefinedSet, file: Path, by: str, top: int, out: Path | 
 def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None:
     from fercleaner.core.errors import InputError
     from fercleaner.core.files import replacing
+    from fercleaner.core.text import counted
     from fercleaner.results.export import label_studio
     from fercleaner.review import exchange
 
@@ -223,7 +224,8 @@ def _write_list(refined: RefinedSet, rows: Ints, out: Path, force: bool) -> None
     with replacing(out, force) as stream:
         stream.write(text.encode())
     if escaped:
-        note(f"{escaped:,} rows hold text that a spreadsheet would run or change; it is written as JSON strings.")
+        held = counted(escaped, "row holds", "rows hold")
+        note(f"{held} text that a spreadsheet would run or change; it is written as JSON strings.")
     note(f"Wrote {out}: {len(rows):,} faces.\nNext, once filled in: fercleaner refine SET {words('--decisions', out)}")
 
 

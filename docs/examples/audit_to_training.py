@@ -95,7 +95,7 @@ def main(work: Path, faces: int = 700) -> dict[str, float]:
     fercleaner.write(refined, work / "refined.parquet")
     export_to(refined, "folders", work / "clean", label="refined")
 
-    test = draw_dataset(work / "new", faces=400, noise_rate=0.0, seed=2)
+    test = draw_dataset(work / "new", faces=faces // 2, noise_rate=0.0, seed=2)
     new = fercleaner.read(test.folder, classes=samples.classes)
     return {
         "given": trained(pictures, new),

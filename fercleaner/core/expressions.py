@@ -81,7 +81,7 @@ _NEAR = 0.7
 _LONGEST_NAME = 100
 
 _GAPS = re.compile(r"[\s_-]+")
-_WHOLE = re.compile(r"[+-]?\d{1,15}(?:\.\d{0,20})?(?:e[+-]?\d{1,2})?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:e[+-]?\d{1,2})?", re.IGNORECASE)
 #: Numbers up to this are whole or not beyond doubt (float64).
 _LARGEST_WHOLE = 2**53
 
@@ -95,18 +95,20 @@ def spelling_key(text: str) -> str:
     """Return what two spellings of one word have in common: case, blanks, hyphens, underscores, normal form aside.
 
     Invisible characters (zero-width blanks, direction marks, a byte-order mark, the selectors of an emoji's look) do
-    not count either. Whole numbers are one however they are written: 3, 3.0, 03.
+    not count either. Numbers are one however they are written (3, 3.0, 03), and keep their sign.
 
+    >>> spelling_key("-0.50"), spelling_key("0.5")
+    ('-0.5', '0.5')
     >>> spelling_key(" Not_Sure "), spelling_key("cafe\u0301") == spelling_key("CAF\u00c9"), spelling_key("-03.0")
     ('not sure', True, '-3')
     """
     if not text.isascii():
         text = without_invisible(unicodedata.normalize("NFKC", text))
     number = text.strip()  # float() alone does not take the separators \x1c to \x1f for blanks
-    if _WHOLE.fullmatch(number):
+    if _NUMBER.fullmatch(number):
         value = float(number)
-        if value.is_integer() and abs(value) <= _LARGEST_WHOLE:
-            return str(int(value))
+        if abs(value) <= _LARGEST_WHOLE:
+            return str(int(value) if value.is_integer() else value)
     folded = _GAPS.sub(" ", text).strip().casefold()
     return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
 

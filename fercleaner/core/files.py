@@ -19,6 +19,8 @@ from .text import shown
 WAY_OUT = "Choose another name."
 #: Beginning and end of the names of temporary files and folders, which lie beside what they become.
 TEMPORARY = (".fercleaner-", ".tmp")
+#: How a pointer of Git LFS begins, and what is said of one.
+POINTER, IS_POINTER = b"version https://git-lfs", "a pointer of Git LFS, not the file itself. Fetch it: git lfs pull"
 #: Those of a killed run are removed when older than this.
 STALE_SECONDS = 24 * 3600.0
 
@@ -208,6 +210,15 @@ def write_error(target: Path, error: OSError) -> StoreError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(f"{target}: the folder cannot be written ({error.strerror}). {WAY_OUT}")
     return StoreError(f"{target} cannot be written: {error.strerror or error}. {WAY_OUT}")
+
+
+def pointed(path: str | os.PathLike[str]) -> str:
+    """Return that a file is a pointer of Git LFS and the way out; "" where it is something else or cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return f"is {IS_POINTER}" if stream.read(len(POINTER)) == POINTER else ""
+    except OSError:
+        return ""
 
 
 def named_alike(path: str) -> str:

@@ -37,6 +37,15 @@ def shown(value: object, most: int = SHOWN) -> str:
     return plain(cut).replace("\n", "\\n")
 
 
+def counted(count: int, one: str, more: str) -> str:
+    """Return a number before the words for one or for more.
+
+    >>> counted(1, "row repeats", "rows repeat"), counted(2000, "row repeats", "rows repeat")
+    ('1 row repeats', '2,000 rows repeat')
+    """
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def read_json(data: str | bytes) -> Any:
     """Return what JSON from outside says; ValueError where it is none, not UTF-8, or nested deeper than can be read."""
     try:

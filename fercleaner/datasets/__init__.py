@@ -125,6 +125,10 @@ def read(
             f"read takes the name of a folder or file; it was given {kind_of(path)}. Write a table to a file first "
             "(DataFrame.to_csv or to_parquet), or make fercleaner.Samples of arrays."
         )
+    if not isinstance(layout, str):
+        raise InputError(f"layout is {kind_of(layout)}; expected one of {', '.join(LAYOUTS)}, or 'auto'.")
+    if images is not None and not isinstance(images, str | os.PathLike):
+        raise InputError(f"images is {kind_of(images)}; expected the name of a folder.")
     path = Path(path)
     options = ReadOptions(
         classes=classes,

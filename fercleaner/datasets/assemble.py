@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.arrays import Bools, Floats, Ints, Strings
 from ..core.errors import InputError
-from ..core.text import shown
+from ..core.text import counted, shown
 from ..core.types import ImageSource, Samples
 from ..extraction.images import SelectedImages
 from .labels import CodedLabels
@@ -152,9 +152,9 @@ def _check_unique(ids: Sequence[str], where: Where) -> None:
     for i, name in enumerate(ids):
         if name in seen:
             raise InputError(
-                f"{where(i)}: id '{shown(name)}' stands already in {where(seen[name])}; {again:,} rows repeat an id, "
-                f"and "
-                "one row a face is needed. Where each row is one annotator's label, count them: a column a class "
+                f"{where(i)}: id '{shown(name)}' stands already in {where(seen[name])}; "
+                f"{counted(again, 'row repeats', 'rows repeat')} an id, and one row a face is needed. Where each row "
+                "is one annotator's label, count them: a column a class "
                 "(image,anger,happiness,...). Where a picture holds several faces, add a column id. Else remove the "
                 "repeats."
             )

@@ -20,14 +20,14 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.expressions import CLASS_SETS
-from ..core.text import shown
+from ..core.text import counted, shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .boxes import check_edges
 from .folders import PICTURES
 from .labels import resolve
-from .lines import read_lines, split_line
+from .lines import read_list, split_line
 from .options import ReadOptions
 from .table import numbers
 
@@ -46,7 +46,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
     labels = expw_list(path)
     if labels is None:
         raise InputError(f"{path} has no {LIST}, which ExpW keeps its labels in.")
-    lines = read_lines(labels)
+    lines = read_list(labels, PICTURES)
 
     def where(i: int) -> str:
         return f"{labels.name} line {lines[i][0]}"
@@ -68,7 +68,11 @@ def read(path: Path, options: ReadOptions) -> Samples:
         codes.append(fields[6])
         further += len(fields) > 7
     if further:
-        _LOG.warning("%s: %d lines hold more than 8 fields; those behind the label are left out.", labels.name, further)
+        _LOG.warning(
+            "%s: %s more than 8 fields; those behind the label are left out.",
+            labels.name,
+            counted(further, "line holds", "lines hold"),
+        )
     check_edges(boxes, labels.name)
     root = labels.parent.parent if labels.parent.name == "label" else labels.parent
     places = (root / "image" / "origin", root / "origin", root / "image", root)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.arrays import Ints, Strings
 from ..core.errors import InputError
-from ..core.text import shown
+from ..core.text import counted, shown
 from .options import FACE_COLUMNS, spelled
 from .table import Table, listed
 
@@ -72,8 +72,8 @@ def check_unique(written: Sequence[str], source: str, where: Callable[[int], str
         if name in first:
             again = len(names) - len(set(names))
             raise InputError(
-                f"{source}: '{shown(name)}' stands in {where(first[name])} and {where(row)} ({again:,} rows repeat a "
-                f"face). {how}"
+                f"{source}: '{shown(name)}' stands in {where(first[name])} and {where(row)} ("
+                f"{counted(again, 'row repeats', 'rows repeat')} a face). {how}"
             )
         if name:
             first[name] = row

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..core.errors import InputError
 from ..core.expressions import is_expression
-from ..core.text import shown
+from ..core.text import counted, shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
@@ -157,7 +157,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         rows += _with_splits([(file, label, "") for file, label in _of_classes(find, path, folders)])
     if not rows:
         left = sum(find.left_out.files.values())
-        passed = f" It passed by {left:,} files ({_reasons(find.left_out.files)})." if left else ""
+        passed = f" It passed by {counted(left, 'file', 'files')} ({_reasons(find.left_out.files)})." if left else ""
         raise InputError(f"{path} holds no pictures ({', '.join(PICTURES)}) in folders named after classes.{passed}")
     if options.classes is None and not any(row[1] for row in rows):
         raise InputError(

@@ -150,7 +150,8 @@ def resolve(
         key = key if key in column else spelling_key(canonical(names[text]))
         if names[text] and key not in column:
             check_single(text, where(i), column)
-            raise InputError(_unknown(text, names[text], where(i), classes, closed=named is not None))
+            aliased = _aliased(text, options) is not None
+            raise InputError(_unknown(text, names[text], where(i), classes, closed=named is not None, aliased=aliased))
         found[text] = column[key] if names[text] else -1
     _tell_synonyms({text: classes[c] for text, c in found.items() if c >= 0 and _aliased(text, options) is None})
     return CodedLabels(
@@ -351,12 +352,17 @@ def _follow(names: list[str], where: Where, rows: int) -> tuple[str, ...]:
     return tuple(sorted({spelling_key(name): name for name in names}.values()))
 
 
-def _unknown(text: str, name: str, where: str, classes: Sequence[str], *, closed: bool) -> str:
+def _unknown(text: str, name: str, where: str, classes: Sequence[str], *, closed: bool, aliased: bool) -> str:
     """Return the message on a label outside the class set; one that follows from the labels is not closed."""
     near = closest_class(name, classes if closed else {*classes, *BASIC}) or translated(name)
     if near is None:
         core = canonical(_NUMBERED.sub("", name))
         near = core if core in classes or (not closed and is_expression(core)) else None
+    if near is None and aliased:
+        return (
+            f"{where}: label '{shown(text)}' is to be '{shown(name)}', as --alias says, which is not in the class set "
+            f"({listed(classes, 40)}). Write a class of it behind --alias, or name all classes: --classes A,B,..."
+        )
     spelling = name if number(text).is_integer() else text
     called = f"'{shown(text)}'" if name == text else f"'{shown(text)}' ({shown(name)})"
     question = f" Did you mean '{near}'?" if near else ""

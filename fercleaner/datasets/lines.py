@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import InputError
+from ..core.text import shown
 from .table import opened
 
+_LOG = logging.getLogger(__name__)
 _LINE_ENDS = re.compile(r"\r\n|\n|\r")
 
 
@@ -20,6 +23,22 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         if "\0" in line:
             raise InputError(f"{path.name} line {k} holds a NUL byte; this is no text file, or a damaged one.")
     return [(k, line) for k, line in lines if line]
+
+
+def read_list(path: Path, endings: Sequence[str]) -> list[tuple[int, str]]:
+    """Return `read_lines` without a first line that names the columns, which is said.
+
+    Such a line holds neither a number nor a picture's name, and the line below it both.
+    """
+    lines = read_lines(path)
+
+    def has_both(line: str) -> tuple[bool, bool]:
+        return re.search(r"\d", line) is not None, any(ending in line.lower() for ending in endings)
+
+    if len(lines) > 1 and has_both(lines[0][1]) == (False, False) and has_both(lines[1][1]) == (True, True):
+        _LOG.warning("%s line %d ('%s') names the columns and is left out.", path.name, lines[0][0], shown(lines[0][1]))
+        return lines[1:]
+    return lines
 
 
 def split_line(line: str, endings: Sequence[str]) -> tuple[str, list[str]]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..core.errors import InputError
 from ..core.expressions import canonical, is_expression, spelling_key, whole_number
-from ..core.text import shown
+from ..core.text import counted, shown
 from ..core.types import ImageSource, Samples
 from ..extraction.stores import pictures_at
 from .assemble import assemble
@@ -180,11 +180,11 @@ def _names(table: Table, column: str | None, what: str) -> list[str] | None:
     none = {cell for cell in set(cells) if cell and what != "Splits" and _says_none(cell)}
     if none:
         _LOG.warning(
-            "%s: %s in the column '%s' is read as none (%d rows).",
+            "%s: %s in the column '%s' is read as none (%s).",
             table.name,
             listed(sorted(f"'{cell}'" for cell in none), 4),
             shown(column),
-            sum(cell in none for cell in cells),
+            counted(sum(cell in none for cell in cells), "row", "rows"),
         )
     return ["" if cell in none or is_missing(cell) else spelling[cell] for cell in cells]
 
@@ -304,20 +304,22 @@ def _check_repeats(table: Table, found: Mapping[str, str | None], key: str) -> N
         before = table.where(first[pictures[row]])
         raise InputError(
             f"{table.where(row)}: picture '{shown(pictures[row])}' stands in {before}, "
-            f"too; {twice:,} rows repeat a picture, and one row a face is needed. Where each row is one "
-            f"annotator's label, as '{shown(people)}' says, count them: a column a class (image,anger,happiness,...). "
-            "Or give the table beside a set that names each face once: refine SET --annotators FILE"
+            f"too; {counted(twice, 'row repeats', 'rows repeat')} a picture, and one row a face is needed. Where each "
+            f"row is one annotator's label, as '{shown(people)}' says, count them: a column a class "
+            "(image,anger,happiness,...). Or give the table beside a set that names each face once: "
+            "refine SET --annotators FILE"
         )
     if again and not twice:
         raise InputError(
-            f"{table.name}: {again:,} rows repeat an id ('{shown(key)}'), while '{shown(image)}' names each row once. "
-            f"--column id= takes that; where '{shown(key)}' names the person shown, --column group={shown(key)} beside."
+            f"{table.name}: {counted(again, 'row repeats', 'rows repeat')} an id ('{shown(key)}'), while "
+            f"'{shown(image)}' names each row once. --column id= takes that; where '{shown(key)}' names the person "
+            f"shown, --column group={shown(key)} beside."
         )
     if twice and not again and not boxed:
         _LOG.warning(
-            "%s: %d rows show a picture that another row shows, and there are no boxes: such faces look the same.",
+            "%s: %s a picture that another row shows, and there are no boxes: such faces look the same.",
             table.name,
-            twice,
+            counted(twice, "row shows", "rows show"),
         )
 
 

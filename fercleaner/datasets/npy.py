@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.files import pointed
 from ..core.text import shown
 from .table import check_regular, listed, unreadable
 
@@ -44,6 +45,8 @@ def numpy_errors(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
+    if why := pointed(path):
+        return InputError(f"{path} {why}")
     reason = shown(" ".join(str(error).split()) or type(error).__name__, 200).rstrip(".")
     return InputError(f"{path} cannot be read as a NumPy array of numbers: {reason}.")
 

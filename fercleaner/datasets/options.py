@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core.checks import kind_of
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import CLASS_SETS, ClassSet, spelling_key
 from .votes import VoteRules
@@ -114,6 +115,9 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if isinstance(self.classes, str):
             object.__setattr__(self, "classes", tuple(name.strip() for name in self.classes.split(",")))
+        for name, words in (("classes", self.classes), ("split", self.split)):
+            if words is not None and (isinstance(words, Mapping) or not isinstance(words, Iterable)):
+                raise InputError(f"{name} is {kind_of(words)}; expected text, or a list of texts.")
         if self.images is not None:
             object.__setattr__(self, "images", Path(self.images))
             if not Path(self.images).is_dir():
@@ -123,6 +127,7 @@ class ReadOptions:
             "classes": () if self.classes is None else tuple(self.classes),
             "alias": (*self.alias, *self.alias.values()),
         }
+        texts["split"] = self.splits or ()
         texts["columns"] = tuple(name for name in self.columns.values() if name is not None)
         for name, values in texts.items():
             odd = [value for value in values if not isinstance(value, str)]

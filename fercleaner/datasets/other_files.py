@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import InputError
+from ..core.files import IS_POINTER, POINTER
 from ..core.text import shown
 
 #: Endings of packed files.
@@ -28,7 +29,7 @@ NO_TEXT = (
     (b"\xd0\xcf\x11\xe0", "is an Excel workbook. Save the sheet as CSV."),
     (b"PAR1", "is a Parquet file. Give it that ending: .parquet"),
     (b"SQLi", "is an SQLite database. Write the table as CSV."),
-    (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself. Fetch it: git lfs pull"),
+    (POINTER, f"is {IS_POINTER}"),
     (b"<!doctype html", "is a web page: a download that failed, or a log-in. Fetch the file itself."),
     (b"<html", "is a web page: a download that failed, or a log-in. Fetch the file itself."),
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.errors import InputError, MissingDependency
+from ..core.files import pointed
 from ..core.text import shown
 from .options import COLUMN_NAMES, spelled
 from .table import Keep, Table, check_regular, listed, unreadable
@@ -54,6 +55,8 @@ def arrow_errors(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
+    if why := pointed(path):
+        return InputError(f"{path} {why}")
     reason = shown((str(error).splitlines() or [type(error).__name__])[0], 200)
     return InputError(f"{path} is not a Parquet file that can be read: {reason.rstrip('.')}.")
 

@@ -20,6 +20,7 @@ import numpy as np
 from ..core.arrays import Bools, Doubles
 from ..core.errors import InputError
 from ..core.expressions import canonical
+from ..core.files import pointed
 from ..core.types import Posteriors, Samples
 from . import npy
 from .faces import check_unique, face_column, match
@@ -223,6 +224,8 @@ def _read(where: str, file: Path, samples: Samples) -> PosteriorTable:
         try:
             values, ids, labels = read_predictions(where, file)
         except (OSError, ValueError) as error:
+            if why := pointed(file):
+                raise InputError(f"{where} {why}") from error
             raise InputError(f"{where} cannot be read: {' '.join(str(error).split())}.") from error
         return PosteriorTable(values, ids.tolist(), labels)
     if suffix in ENDINGS:

@@ -20,13 +20,13 @@ import numpy as np
 from ..core.arrays import Floats
 from ..core.errors import InputError
 from ..core.expressions import CLASS_SETS
-from ..core.text import shown
+from ..core.text import counted, shown
 from ..core.types import Samples
 from ..extraction.images import FileImages
 from .assemble import assemble, one_hot
 from .folders import PICTURES, not_listed
 from .labels import resolve
-from .lines import read_lines, split_line
+from .lines import read_lines, read_list, split_line
 from .options import ReadOptions
 from .table import number, numbers, unreadable
 
@@ -84,7 +84,7 @@ def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:
     labels = rafdb_list(path)
     if labels is None:
         raise InputError(f"{path} has no {LIST.as_posix()}, which RAF-DB keeps its labels in.")
-    lines = read_lines(labels)
+    lines = read_list(labels, PICTURES)
 
     def where(i: int) -> str:
         return f"{labels.name} line {lines[i][0]}"
@@ -109,10 +109,9 @@ def read(path: Path, options: ReadOptions, layout: str = "rafdb") -> Samples:
         further += len(fields) > 1
     if further:
         _LOG.warning(
-            "%s: %d lines hold more than a name and a code; the code is what stands right behind the name, the rest is "
-            "left out.",
+            "%s: %s more than a name and a code; the code is what stands right behind the name, the rest is left out.",
             labels.name,
-            further,
+            counted(further, "line holds", "lines hold"),
         )
     root = _root(labels)
     folder = options.images or next(

@@ -24,7 +24,7 @@ from ..core.arrays import Doubles
 from ..core.cells import ESCAPED, kept_text, restored, unquoted
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import is_expression, spelling_key
-from ..core.text import shown
+from ..core.text import counted, shown
 from .other_files import check_table, no_text
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
@@ -354,7 +354,11 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
     if not rows:
         raise InputError(f"{path} has a header but no rows.")
     if repeated:
-        _LOG.warning("%s: %d rows repeat the header and are left out.", path.name, repeated)
+        _LOG.warning(
+            "%s: %s left out.",
+            path.name,
+            counted(repeated, "row repeats the header and is", "rows repeat the header and are"),
+        )
     left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted) and not (unnamed and i == 0))
     left += tuple(f"column {i + 1} (without a name)" for i in sorted(filled))
     held = restored({header[i]: unquoted(c) for i, c in zip(wanted, columns, strict=True)})

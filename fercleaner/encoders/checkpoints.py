@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FeatureError
+from ..core.files import pointed
 
 if TYPE_CHECKING:
     import torch
@@ -142,6 +143,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         else:
             held = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise whatever damaged bytes lead them to
+        if pointer := pointed(path):
+            raise FeatureError(f"{path} {pointer}") from error
         why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
         if type(error).__name__ == "UnpicklingError":  # torch advises to load it anyway, which can run its code
             why = "it holds more than tensors, or is no PyTorch file"

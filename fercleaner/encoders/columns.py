@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Bools, Floats, Ints
 from ..core.types import Samples
+from ..similarity.whitening import row_blocks, unit_rows
 
 #: Faces below which a column may repeat the labels, or count rows, by chance.
 FEW_FACES = 20
@@ -24,6 +25,9 @@ MOST_ROWS, MOST_VALUES = 1000, 64
 FIRST_ROWS, STEADY = 20, 0.9999
 #: Numbered columns (f0, f1, ...) of one name from which on they are the vector, and columns of other names are not.
 MANY_NUMBERED = 8
+
+#: Part of how vectors differ that labels explain where each class has one vector, but for rounding.
+ALL_OF_IT = 1 - 1e-6
 
 COUNTS = "it counts the rows"
 IDS = "it repeats the ids"
@@ -89,6 +93,40 @@ def left_out(values: Floats, found: Bools, samples: Samples) -> dict[int, str]:
         codes = (int(c) for c in few if int(c) not in out)
         out.update({column: NEARLY_LABELS for column in codes if _nearly(chosen[:, column], label)})
     return out if len(out) < values.shape[1] else {}
+
+
+def repeat_labels(values: Floats, found: Bools, samples: Samples) -> bool:
+    """Return whether vectors (N, D) are the given labels in other words: one for each class, or near enough."""
+    if explained_by_labels(values, found, samples) >= ALL_OF_IT:
+        return True
+    there = values[found]
+    columns = len(_repeat_labels(there, samples.label[found]))
+    return bool(0 < columns == there.shape[1])
+
+
+def explained_by_labels(values: Floats, found: Bools, samples: Samples) -> float:
+    """Return the part of the variance of directions (N, D) that the given labels explain, 0 to 1, by unbiased sums.
+
+    With u_i the rows of length 1, m their mean and m_c that of the n_c faces of class c,
+
+        1 - [sum_i |u_i - m_c(i)|^2 / (n - C)] / [sum_i |u_i - m|^2 / (n - 1)]
+
+    0 where too few faces have a label and a vector (`FEW_FACES` beyond one a class). Cost: two passes.
+    """
+    rows = np.flatnonzero(found & (samples.label >= 0))
+    classes, of_row, counts = np.unique(samples.label[rows], return_inverse=True, return_counts=True)
+    free = len(rows) - len(classes)
+    if free < FEW_FACES or len(classes) < 2:
+        return 0.0
+    sums = np.zeros((len(classes), values.shape[1]))
+    for part in row_blocks(len(rows)):
+        np.add.at(sums, of_row[part], unit_rows(values, rows[part]))
+    means, middle = sums / counts[:, None], sums.sum(0) / len(rows)
+    within = 0.0
+    for part in row_blocks(len(rows)):
+        within += float(np.square(unit_rows(values, rows[part]) - means[of_row[part]]).sum())
+    total = within + float((counts * np.square(means - middle).sum(1)).sum())
+    return max(0.0, 1 - (within / free) / (total / (len(rows) - 1))) if total > 0 else 0.0
 
 
 def _steady(values: Floats, rows: Ints) -> list[int]:

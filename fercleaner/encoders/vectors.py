@@ -31,7 +31,8 @@ from ..datasets.options import FACE_COLUMNS, INDEX_COLUMNS, NO_FEATURES, spelled
 from ..datasets.parquet import arrow_errors, read_columns, texts
 from ..datasets.table import PARQUET, Table, listed, number
 from . import checkpoints
-from .columns import left_out, numbered
+from .columns import left_out, numbered, repeat_labels
+from .empty_rows import ALL_NAN, ALL_ZERO, CONSTANT, SHARED, empty_rows
 
 #: How files of other kinds are opened.
 FRAMES = {
@@ -52,21 +53,10 @@ OTHER_FILES = {
 
 #: Rows looked at together, so that a file larger than memory is converted piece by piece.
 BLOCK_ROWS = 8192
-#: A row shared by at least so many faces, and by this part of all, while most others have one of their own, says
-#: nothing about a face. Near-duplicates of one picture are fewer.
-MANY, LARGE_PART = 10, 0.02
-#: Part of the other faces that must have a row of their own.
-DISTINCT = 0.5
-#: Rows are alike where no column differs by more than its spread divided by this, about; rows that tell the spread.
-STEPS, SPREAD_ROWS = 1000, 1024
-#: A row of one number throughout is no vector from this many dimensions on.
-FEW_COLUMNS = 8
+#: The largest number of float32, by which vectors are held.
+LARGEST = float(np.finfo(np.float32).max)
 
 NO_ID = "no row with this id in the view's file"
-ALL_NAN = "the view's row is NaN throughout"
-ALL_ZERO = "the view's row is zero throughout"
-CONSTANT = "the view's row is one number throughout"
-SHARED = "the view's row is shared by many faces"
 
 #: Columns that hold codes of a label, or of who is shown, who labeled and when.
 _BESIDE = re.compile(
@@ -105,7 +95,7 @@ def read_view(name: str, file: Path, samples: Samples) -> Features:
     ------
     InputError
         The file is missing, of another kind, has the wrong number of rows or no known id, holds objects, NaN
-        or infinity within a row, numbers as text, or the same vector for every face.
+        or infinity within a row, numbers as text, the same vector for every face, or the given labels themselves.
     """
     if not file.is_file():
         raise InputError(f"view '{name}': {file} {'is a folder' if file.is_dir() else 'does not exist'}.")
@@ -119,13 +109,13 @@ def read_view(name: str, file: Path, samples: Samples) -> Features:
         raise InputError(f"view '{name}': {error}") from error
     aligned = _aligned(values, rows)
     notes = np.where(rows < 0, NO_ID, "").astype(f"U{max(map(len, (NO_ID, ALL_NAN, CONSTANT, SHARED)))}")
-    for reason, empty in _empty_rows(aligned).items():
+    for reason, empty in empty_rows(aligned).items():
         notes[empty & (notes == "")] = reason
     found = notes == ""
     if not found.all():
         aligned = aligned if aligned.flags.writeable else aligned.copy()
         aligned[~found] = 0
-    _check_finite(name, file, aligned, found, rows)
+    _check_finite(name, file, aligned, found, rows, values)
     _check_any(name, file, found, notes)
     out = left_out(aligned, found, samples)
     if out:
@@ -135,6 +125,11 @@ def read_view(name: str, file: Path, samples: Samples) -> Features:
         aligned = np.ascontiguousarray(aligned[:, kept])
     _LOG.info("view '%s': %d columns of %s.", name, aligned.shape[1], file)
     _check_different(name, file, aligned, found)
+    if repeat_labels(aligned, found, samples):
+        raise InputError(
+            f"view '{name}': {file} holds the given labels themselves, in numbers: it would say that each of them is "
+            "right. Give vectors that were made of the pictures, or leave this view out."
+        )
     aligned.flags.writeable = False  # so that Features takes it as it is
     spec = {"kind": "vectors", "sha256": checkpoints.sha256(file), "shape": [int(side) for side in values.shape]}
     if out:
@@ -280,7 +275,7 @@ def _check_text(file: Path, table: Any, columns: list[str]) -> None:
         )
 
 
-def _stack(file: Path, column: Any) -> Floats:
+def _stack(file: Path, column: Any) -> NDArray[Any]:
     """Return lists of one length as (M, D); a missing list is a row of NaN."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -296,9 +291,10 @@ def _stack(file: Path, column: Any) -> Floats:
     flat = pc.list_flatten(column)
     if not _is_number(flat.type) and not pa.types.is_boolean(flat.type):
         raise InputError(f"{file} row {int(np.flatnonzero(there)[0])}: not a list of numbers but of {flat.type}.")
-    stacked: Floats = np.full((len(lengths), width), np.nan, dtype=np.float32)
-    with np.errstate(over="ignore"):
-        stacked[there] = _plain(flat).reshape(-1, width)
+    plain = _plain(flat).reshape(-1, width)
+    beyond = bool((np.isfinite(plain) & (np.abs(plain) > LARGEST)).any())  # kept for the message
+    stacked: NDArray[Any] = np.full((len(lengths), width), np.nan, dtype=np.float64 if beyond else np.float32)
+    stacked[there] = plain
     return stacked
 
 
@@ -321,66 +317,25 @@ def _aligned(values: NDArray[Any], rows: NDArray[np.int64]) -> Floats:
     return aligned
 
 
-def _empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
-    """Return reason -> which rows (N,) are no vector for it."""
-    kinds = (ALL_NAN, ALL_ZERO, CONSTANT) if values.shape[1] >= FEW_COLUMNS else (ALL_NAN, ALL_ZERO)
-    empty = {kind: np.zeros(len(values), dtype=np.bool_) for kind in kinds}
-    for start in range(0, len(values), BLOCK_ROWS):
-        block = values[start : start + BLOCK_ROWS]
-        found = {ALL_NAN: np.isnan(block).all(1), ALL_ZERO: ~block.any(1), CONSTANT: (block == block[:, :1]).all(1)}
-        for kind in kinds:
-            empty[kind][start : start + BLOCK_ROWS] = found[kind]
-    rest = np.flatnonzero(~np.any(list(empty.values()), axis=0))
-    digests = np.zeros(len(rest), dtype=np.int64)
-    step = _step(values, rest)
-    for start in range(0, len(rest), BLOCK_ROWS):
-        block = values[rest[start : start + BLOCK_ROWS]]
-        rounded = _rounded(block, step) if values.shape[1] >= FEW_COLUMNS else block
-        digests[start : start + BLOCK_ROWS] = [hash(row.tobytes()) for row in rounded]
-    _, of_row, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    many = counts >= max(MANY, LARGE_PART * len(values))
-    others = int(counts[~many].sum())
-    shared = np.zeros(len(values), dtype=np.bool_)
-    if many.any() and others and (~many).sum() >= DISTINCT * others:
-        shared[rest[many[of_row]]] = True
-    empty[SHARED] = shared
-    return empty
-
-
-def _step(values: Floats, rows: NDArray[np.int64]) -> Floats:
-    """Return a small part of how far each column spreads, (D,), over `SPREAD_ROWS` rows from the whole file.
-
-    From the 5 % to the 95 % quantile, so that a broken row does not count; the standard deviation where that is 0, as
-    in a column of few values beside 0; 1 where both are, or no number.
-    """
-    some = values[rows[:: max(1, len(rows) // SPREAD_ROWS)]].astype(np.float64)
-    if not len(some):
-        return np.ones(values.shape[1], dtype=np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):
-        low, high = np.quantile(some, [0.05, 0.95], axis=0)
-        step: Floats = (np.where(high > low, high - low, some.std(0)) / STEPS).astype(np.float32)
-    step[~np.isfinite(step) | (step == 0)] = 1.0
-    return step
-
-
-def _rounded(rows: Floats, step: Floats) -> Floats:
-    """Return rows (N, D) in whole steps (D,): what a network says of one picture varies by less than these."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        steps: Floats = np.divide(rows, step, dtype=np.float32)
-        np.rint(steps, out=steps)
-        steps += 0.0  # so that there is no -0
-    return steps
-
-
-def _check_finite(name: str, file: Path, values: Floats, found: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
-    if first_not_finite(values) is not None:
-        bad = ~np.isfinite(values)
-        face, column = (int(i) for i in np.argwhere(bad)[0])
+def _check_finite(
+    name: str, file: Path, aligned: Floats, found: NDArray[np.bool_], rows: NDArray[np.int64], values: NDArray[Any]
+) -> None:
+    if first_not_finite(aligned) is None:
+        return
+    bad = ~np.isfinite(aligned)
+    face, column = (int(i) for i in np.argwhere(bad)[0])
+    number = np.asarray(values[int(rows[face])]).reshape(-1)[column]
+    count = int(bad.any(1).sum())
+    hold = "1 row holds such a number" if count == 1 else f"{count:,} rows hold such numbers"
+    where = f"view '{name}': {file} row {int(rows[face])}, column {column} is {number}"
+    if np.isfinite(number):
         raise InputError(
-            f"view '{name}': {file} row {int(rows[face])}, column {column} is {values[face, column]}; "
-            f"{int(bad.any(1).sum()):,} rows hold such numbers (rows count from 0). Mend them, or make a row "
-            "NaN throughout where a face has no vector."
+            f"{where}, beyond the largest number of float32 ({LARGEST:.2g}); {hold} (rows count from 0). Divide the "
+            "view by a number: only directions are compared."
         )
+    raise InputError(
+        f"{where}; {hold} (rows count from 0). Mend them, or make a row NaN throughout where a face has no vector."
+    )
 
 
 def _check_any(name: str, file: Path, found: NDArray[np.bool_], notes: NDArray[np.str_]) -> None:

@@ -199,7 +199,9 @@ class Framing:
         return frame
 
 
-def choose_framing(crop: str = "auto", detector_weights: str | None = None) -> tuple[Framing, str]:
+def choose_framing(
+    crop: str = "auto", detector_weights: str | None = None, option: str = "--weights yunet=FILE"
+) -> tuple[Framing, str]:
     """Return the framing for ``--crop`` and a line that says which was taken and why.
 
     Parameters
@@ -210,6 +212,8 @@ def choose_framing(crop: str = "auto", detector_weights: str | None = None) -> t
         `SMALL`.
     detector_weights : str, optional
         YuNet's ONNX file, or the folder that holds it; FERCLEANER_MODELS is looked at otherwise.
+    option : str
+        How the user gives that file.
 
     Raises
     ------
@@ -226,15 +230,14 @@ def choose_framing(crop: str = "auto", detector_weights: str | None = None) -> t
         return Framing(), "pictures are taken whole (--crop none)"
     if crop == "box":
         return Framing(), "pictures are cropped to the dataset's boxes (--crop box)"
-    path = _locate(detector_weights)
+    path = _locate(detector_weights, option)
     if path is None:
         return Framing(), (
-            f"pictures are taken whole: no face detector here ({DETECTOR_FILES[0]} in {MODELS_VARIABLE} or "
-            "--weights yunet=FILE)"
+            f"pictures are taken whole: no face detector here ({DETECTOR_FILES[0]} in {MODELS_VARIABLE} or {option})"
         )
     if importlib.util.find_spec("cv2") is None:
         if detector_weights:
-            raise MissingDependency("opencv-python-headless", "--weights yunet=FILE")
+            raise MissingDependency("opencv-python-headless", option)
         return Framing(), "pictures are taken whole: OpenCV, which runs the face detector, is not installed"
     done = f"faces are looked for with YuNet ({path.name}) in pictures larger than {SMALL} pixels"
     return Framing(str(path)), done
@@ -285,13 +288,14 @@ def _detector(weights: str) -> Any:
         ) from error
 
 
-def _locate(weights: str | None) -> Path | None:
+def _locate(weights: str | None, option: str) -> Path | None:
     if weights:
         given = Path(weights).expanduser()
         for file in (given, *(given / name for name in DETECTOR_FILES)):
             if file.is_file():
                 return file
-        raise FeatureError(f"--weights yunet={weights}: no such file, nor a folder with {' or '.join(DETECTOR_FILES)}.")
+        said = option.replace("FILE", weights)
+        raise FeatureError(f"{said}: no such file, nor a folder with {' or '.join(DETECTOR_FILES)}.")
     folder = os.environ.get(MODELS_VARIABLE)
     files = [Path(folder).expanduser() / name for name in DETECTOR_FILES] if folder else []
     return next((file for file in files if file.is_file()), None)

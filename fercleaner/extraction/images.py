@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.arrays import Bytes, Ints
 from ..core.errors import FeatureError, FercleanerError, InputError
+from ..core.files import IS_POINTER, POINTER
 from ..core.text import shown
 from ..core.types import ImageSource, Samples
 
@@ -251,6 +252,8 @@ def decode(data: bytes) -> Image:
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
+        if data.startswith(POINTER):
+            raise UnreadableImage(IS_POINTER) from error
         cut = data.startswith(_SIGNATURES)
         raise UnreadableImage("truncated image" if cut else "not an image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -105,11 +105,16 @@ def participants(
         own = select(samples, chosen).replacing(site=None)
         of_rows = sources_of_rows(sources, chosen)
         try:
-            found.append(Participant(name, own, method, of_rows, resources, callbacks, conditions))
+            found.append(Participant(name, own, method, of_rows, resources, _named(callbacks, name), conditions))
         except (InputError, FeatureError) as error:
             raise SiteError(f"Site '{name}' ({len(chosen):,} faces): {error}") from error
     callbacks.progress("sites", len(rows), len(rows))
     return found
+
+
+def _named(callbacks: Callbacks, site: str) -> Callbacks:
+    """Return callbacks whose notes say which site they are of."""
+    return replace(callbacks, note=lambda text: callbacks.note(f"Site '{site}': {text}"))
 
 
 def sources_of_rows(sources: Sources, rows: Ints) -> Sources:

@@ -6,9 +6,15 @@ from collections import Counter
 from typing import Any
 
 from ..core.arrays import Bools
-from ..core.types import Samples
+from ..core.text import counted
+from ..core.types import Features, Samples
+from ..encoders.columns import explained_by_labels
 from ..extraction.run import RunLog
 from .inputs import Callbacks
+
+#: Part of how a view's vectors differ from which on they are said to follow the given labels. Of well parted clusters
+#: with one wrong label in a hundred it is .974 at most; of FER2013's views under .3.
+FOLLOWS = 0.99
 
 
 def note_run(done: RunLog, callbacks: Callbacks) -> None:
@@ -20,9 +26,18 @@ def note_run(done: RunLog, callbacks: Callbacks) -> None:
     )
     if done.unreadable:
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.unreadable.items()))
+        count = counted(sum(done.unreadable.values()), "picture gives", "pictures give")
+        callbacks.note(f"{done.view}: {count} no vector ({why}); first: {done.first_unreadable}")
+
+
+def note_view(view: Features, samples: Samples, callbacks: Callbacks) -> None:
+    """Say how many faces a view misses, and where it seems to be made of the given labels."""
+    note_missing(view.view, view.found, view.notes, samples, callbacks)
+    share = explained_by_labels(view.values, view.found, samples)
+    if share >= FOLLOWS:
         callbacks.note(
-            f"{done.view}: {sum(done.unreadable.values()):,} pictures give no vector ({why}); "
-            f"first: {done.first_unreadable}"
+            f"View '{view.view}': the given labels explain {100 * share:.3g} % of how its vectors differ. Vectors made "
+            "of these labels, or by a model trained on them, find no label wrong; give others, or leave it out."
         )
 
 

@@ -28,7 +28,7 @@ from .inputs import Callbacks, Resources, Sources, encoder_names
 from .memory import check_memory, check_promise
 from .mirror import mirror_encoders, mirrored_views
 from .neighborhoods import keep_apart, nearest_of, search
-from .notes import note_missing, note_run
+from .notes import note_missing, note_run, note_view
 
 if TYPE_CHECKING:
     from ..encoders.builtin import BuiltinExtractor
@@ -340,7 +340,7 @@ def _views(
     views: dict[str, Features] = {}
 
     def add(view: Features) -> None:
-        note_missing(view.view, view.found, view.notes, samples, callbacks)
+        note_view(view, samples, callbacks)
         views[view.view] = view
 
     for view in sources.views:

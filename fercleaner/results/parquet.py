@@ -21,7 +21,7 @@ import numpy as np
 from ..core.arrays import Bools, Floats
 from ..core.checks import expect_kind, kind_of
 from ..core.errors import InputError, StoreError
-from ..core.files import replacing, target_of
+from ..core.files import pointed, replacing, target_of
 from ..core.refined import RefinedSet, to_json
 from ..core.text import read_json, shown
 from ..datasets.other_files import ARRAYS, FRAMES, WORKBOOKS
@@ -131,6 +131,8 @@ def load(path: str | os.PathLike[str]) -> RefinedSet:
     except InputError as error:
         raise StoreError(str(error)) from error
     except (OSError, pa.ArrowException, ValueError, OverflowError, MemoryError) as error:
+        if why := pointed(path):
+            raise StoreError(f"{path} {why}") from error
         if not _has_parquet_magic(path):
             raise StoreError(
                 f"{path} is not a Parquet file. Name a file that fercleaner refine has written."

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..core.errors import InputError, StoreError
 from ..core.files import sync_folder
-from ..core.text import read_json
+from ..core.text import counted, read_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -180,7 +180,9 @@ class DecisionLog:
                 new = not self.path.exists()
                 again = self._known if new else []
                 if again:
-                    _LOG.warning("%s was removed; %d lines are written again.", self.path, len(again))
+                    _LOG.warning(
+                        "%s was removed; %s written again.", self.path, counted(len(again), "line is", "lines are")
+                    )
                 data = "".join(entry.to_line() + "\n" for entry in (*again, *entries)).encode()
                 with open(self.path, "ab+", buffering=0) as stream, _locked(stream):
                     if _torn(stream):

@@ -275,9 +275,9 @@ def drawn_targets(count: int = 96) -> batches.Targets:
 def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readouts, "FACES", 64)
-    monkeypatch.setattr(readouts, "BATCH", 32)
-    monkeypatch.setattr(readouts, "JAW_BATCH", 32)
+    monkeypatch.setattr(readouts, "FACES", 24)
+    monkeypatch.setattr(readouts, "BATCH", 12)
+    monkeypatch.setattr(readouts, "JAW_BATCH", 12)
     crops = drawn_targets(48)
     crops.points[:, :17] = torch.tensor([0.3, 0.9])
     wild = dataclasses.replace(crops, frames=torch.eye(3)[:2].repeat(48, 1, 1))
@@ -291,7 +291,7 @@ def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
         assert set(stored.files) == set(again) >= {"mix", "shape", "places", "there"}
         assert all((stored[name] == again[name]).all() for name in again)
     embedding, target = readouts.read_features(tmp_path, ("embedding", "photographs"))
-    assert embedding.shape == (3 * 64, 256)
+    assert embedding.shape == (3 * 24, 256)
     readouts.fit_expressions(network.photographs, embedding, target[:, :7], 0, passes=60)
     features = readouts.read_features(tmp_path, ("mix", "shape", "places", "there"))
     readouts.fit_jaw(network, features, 0, passes=60)

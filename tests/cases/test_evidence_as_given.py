@@ -68,9 +68,30 @@ def test_a_label_under_any_name_is_left_out_of_a_view(tmp_path: Path, caplog) ->
     assert "left out: the arrays label" in caplog.text
 
 
-def test_views_that_separate_classes_without_a_rest_are_taken_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["one-hot", "codes", "smoothed", "scaled", "beside ids", "nearly"])
+def test_a_view_that_is_the_given_labels(tmp_path: Path, kind: str) -> None:
     set_ = faces()
-    np.save(tmp_path / "v.npy", np.eye(3)[set_.label])
+    exact, random = np.eye(3)[set_.label], np.random.default_rng(3)
+    ways = {
+        "one-hot": exact,
+        "codes": np.stack([set_.label + 1, (set_.label + 1) ** 2], axis=1),
+        "smoothed": exact * 0.9 + 0.05,
+        "scaled": exact * random.uniform(1, 9, (N, 1)),
+        "beside ids": np.column_stack([exact * 7, np.arange(N)]),
+        "nearly": exact + random.normal(size=(N, 3)) * 1e-5,
+    }
+    np.save(tmp_path / "v.npy", ways[kind].astype(np.float32))
+    with pytest.raises(InputError, match=r"view 'v': .*v\.npy holds the given labels themselves"):
+        read_view("v", tmp_path / "v.npy", set_)
+
+
+def test_views_that_separate_classes_are_taken_as_they_are(tmp_path: Path) -> None:
+    set_ = faces()
+    noise = np.random.default_rng(4).normal(size=(N, 3))
+    np.save(tmp_path / "v.npy", np.eye(3)[set_.label] + 0.05 * noise)
+    assert read_view("v", tmp_path / "v.npy", set_).values.shape == (N, 3)
+    wrong = np.where(np.isin(np.arange(N), (7, 8, 9)), (set_.label + 1) % 3, set_.label)  # of each class one is wrong
+    np.save(tmp_path / "v.npy", np.eye(3)[wrong])
     assert read_view("v", tmp_path / "v.npy", set_).values.shape == (N, 3)
 
 
@@ -82,6 +103,12 @@ def test_text_in_a_view(tmp_path: Path, caplog) -> None:
     view = read_view("v", parquet(tmp_path, **columns, note=["x"] * N, ok=[True] * N), faces())
     assert view.values.shape == (N, 8)
     assert "left out: the columns note, ok." in caplog.text
+
+
+def test_rows_of_very_different_lengths_are_vectors(tmp_path: Path) -> None:
+    lengths = np.where(np.arange(200) % 3 == 0, 1e-6, 1e3)[:, None]
+    np.save(tmp_path / "v.npy", vectors(200) * lengths)
+    assert read_view("v", tmp_path / "v.npy", faces([f"{i}.png" for i in range(200)])).found.all()
 
 
 def test_rows_that_are_no_vector(tmp_path: Path) -> None:

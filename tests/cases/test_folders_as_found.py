@@ -130,6 +130,22 @@ def test_gray_maps_are_scaled_by_the_white_they_state(white: int) -> None:
     assert np.abs(picture.astype(int) - gray).max() <= (1 if white == 511 else 0)
 
 
+@pytest.mark.parametrize("header", ["image label", "file name,label", "name\temotion"])
+def test_a_list_whose_first_line_names_the_columns(tmp_path: Path, caplog, header: str) -> None:
+    root = build.rafdb(tmp_path / "raf", [4, 5, 6])
+    file = root / "EmoLabel" / "list_patition_label.txt"
+    file.write_text(f"{header}\n{file.read_text()}")
+    samples = read(root)
+    assert [samples.classes[c] for c in samples.label] == ["happiness", "sadness", "anger"]
+    assert caplog.text.count("names the columns and is left out") == 1
+    file.write_text(f"train_a.jpg\n{file.read_text().splitlines()[1]}\n")  # a face without its code
+    with pytest.raises(InputError, match=r"line 1: 'train_a.jpg' is not a file name and a code"):
+        read(root)
+    lines = "image_name face_id box_top box_left box_right box_bottom confidence label\na.jpg 0 1 2 3 4 60.5 3\n"
+    build.text(tmp_path / "expw" / "label.lst", lines)
+    assert read(tmp_path / "expw").ids.tolist() == ["a.jpg#0"]
+
+
 def test_lists_with_further_fields(tmp_path: Path, caplog) -> None:
     root = build.rafdb(tmp_path / "raf", [4, 5, 6])
     file = root / "EmoLabel" / "list_patition_label.txt"

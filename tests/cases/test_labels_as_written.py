@@ -234,7 +234,7 @@ def test_what_was_read_is_in_provenance(tmp_path: Path) -> None:
         ("image label\na0.jpg 3\n", "Blanks do not separate columns"),
         (
             "image,worker,label\nb,1,happy\na,1,happy\na,2,sad\n",
-            "row 4: picture 'a' stands in .* row 3, too; 1 rows repeat .* one row a face is needed. Where each row is",
+            "row 4: picture 'a' stands in .* row 3, too; 1 row repeats .* one row a face is needed. Where each row is",
         ),
     ],
 )
@@ -263,7 +263,7 @@ def test_parquet_with_further_columns_and_a_named_index(tmp_path: Path) -> None:
 def test_lists_put_together_with_their_headers(tmp_path: Path, caplog) -> None:
     samples = read(table(tmp_path, "image,label\na,happy\nimage,label\nb,sad\n"))
     assert samples.ids.tolist() == ["a", "b"]
-    assert caplog.messages == ["s.csv: 1 rows repeat the header and are left out."]
+    assert caplog.messages == ["s.csv: 1 row repeats the header and is left out."]
 
 
 def test_label_columns_that_differ_in_case_alone_are_asked_about(tmp_path: Path) -> None:
@@ -309,3 +309,24 @@ def test_votes_for_no_class_are_named_among_the_columns(tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("image,anger,fear,unknown,NF\na,3,1,1,0\nb,1,4,0,0\nc,0,1,0,5\n", encoding="utf-8")
     said = " ".join(sentences(read(tmp_path / "s.csv")))
     assert "classes from 'anger', 'fear'; votes for no class from 'unknown', 'NF'." in said
+
+
+def test_an_alias_whose_target_is_no_class_says_which_side_to_mend(tmp_path: Path) -> None:
+    file = column(tmp_path, ["anger", "happy", "sad", "fear"])
+    match = (
+        r"label 'anger' is to be 'fury', as --alias says, which is not in the class set .* Write a class of it behind"
+    )
+    with pytest.raises(InputError, match=match) as said:
+        read(file, alias={"anger": "fury"})
+    assert "--alias anger=" not in str(said.value)
+    assert read(file, alias={"anger": "fury"}, classes=["fury", "happy", "sad", "fear"]).classes[0] == "fury"
+
+
+def test_numbers_of_other_signs_are_two_labels(tmp_path: Path) -> None:
+    file = column(tmp_path, ["-0.5", "0.5", "0.50", "-.5"])
+    assert given(file, alias={"-0.5": "sadness", "0.5": "happiness"}) == [
+        "sadness",
+        "happiness",
+        "happiness",
+        "sadness",
+    ]

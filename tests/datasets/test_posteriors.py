@@ -76,7 +76,7 @@ def test_what_is_wrong_is_named(tmp_path):
     for message, rows, ids in (
         ("3 rows, the set 4", ROWS[:3], None),
         ("none of its 4 names belongs to a face of the set", ROWS, np.array(list("abcd"))),
-        ("1 rows repeat a face", ROWS, np.array(list("aabc"))),
+        ("1 row repeats a face", ROWS, np.array(list("aabc"))),
         ("says nothing of any face", np.full((4, 3), np.nan), SAMPLES.ids),
         (f"its column {SAMPLES.classes[1]} is empty", np.tile([0.5, np.nan, 0.5], (4, 1)), SAMPLES.ids),
     ):

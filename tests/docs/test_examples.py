@@ -15,7 +15,7 @@ def test_from_a_folder_of_pictures_to_a_better_classifier(tmp_path):
     spec = importlib.util.spec_from_file_location("audit_to_training", EXAMPLES / "audit_to_training.py")
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    found = example.main(tmp_path)
+    found = example.main(tmp_path, faces=400)
     assert len(read_log(tmp_path / "me.jsonl").entries) == found["decided"] == example.LOOKS
     assert found["changed"] > 50
     assert "What else is wrong with the set" in (tmp_path / "audit" / "index.html").read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fercleaner.core.errors import InputError
@@ -131,7 +132,9 @@ def test_a_row_of_nan_or_of_zeros_is_no_vector(tmp_path: Path, faces: Samples) -
 def test_nan_or_infinity_within_a_row(tmp_path: Path, faces: Samples, value: float, word: str) -> None:
     array = numbers()
     array[2, 1] = value
-    with pytest.raises(InputError, match=rf"view 'mine': .*v\.npy row 2, column 1 is {word}; 1 rows"):
+    with pytest.raises(
+        InputError, match=rf"view 'mine': .*v\.npy row 2, column 1 is {word}; 1 row holds such a number"
+    ):
         read_view("mine", saved(tmp_path, array), faces)
 
 
@@ -146,8 +149,12 @@ def test_the_row_named_is_that_of_the_file(tmp_path: Path, faces: Samples) -> No
 def test_float64_beyond_float32(tmp_path: Path, faces: Samples) -> None:
     array = numbers().astype(np.float64)
     array[0, 2] = 1e300
-    with pytest.raises(InputError, match="row 0, column 2 is inf"):
+    match = r"row 0, column 2 is 1e\+300, beyond the largest number of float32 \(3.4e\+38\); 1 row holds"
+    with pytest.raises(InputError, match=match):
         read_view("mine", saved(tmp_path, array), faces)
+    pd.DataFrame({"id": IDS, "values": list(array)}).to_parquet(tmp_path / "v.parquet")
+    with pytest.raises(InputError, match=match):
+        read_view("mine", tmp_path / "v.parquet", faces)
 
 
 def test_files_that_do_not_fit(tmp_path: Path, faces: Samples) -> None:

@@ -89,8 +89,11 @@ def test_choosing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "no face detector here" in note
     with pytest.raises(InputError, match="--crop face is none of auto, none, box"):
         choose_framing("face")
-    with pytest.raises(FeatureError, match="no such file, nor a folder with yunet"):
-        choose_framing("auto", str(tmp_path / "nothing.onnx"))
+    nothing = str(tmp_path / "nothing.onnx")
+    with pytest.raises(FeatureError, match=f"^--weights yunet={nothing}: no such file, nor a folder with yunet"):
+        choose_framing("auto", nothing)
+    with pytest.raises(FeatureError, match=f"^--detector-weights {nothing}: no such file"):
+        choose_framing("auto", nothing, "--detector-weights FILE")
 
 
 def test_damaged_detector_weights(tmp_path: Path) -> None:

@@ -157,6 +157,17 @@ def test_a_view_of_landmarks_alone_is_refused():
         Participant("a", samples, build("consensus", {}), alone, QUIET, Callbacks())
 
 
+def test_notes_say_which_site_they_are_of():
+    samples, view, _ = faces("all", 120)
+    where = np.array(["north", "south"])[np.arange(120) % 2]
+    missing = replace(view, found=np.arange(120) != 2, values=np.where(np.arange(120)[:, None] != 2, view.values, 0))
+    said: list[str] = []
+    sources = Sources(views=(missing,))
+    participants(samples.replacing(site=where), build("consensus", {}), sources, QUIET, Callbacks(note=said.append))
+    assert any(text.startswith("Site 'north': v: 1 of 60 faces have none") for text in said)
+    assert all(text.startswith(("Site 'north': ", "Site 'south': ")) for text in said)
+
+
 def test_each_site_of_a_set_sees_its_own_rows_alone():
     samples, view, _ = faces("all", 150)
     where = np.array(["north", "south", ""])[np.arange(150) % 3]

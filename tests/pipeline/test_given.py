@@ -5,6 +5,7 @@ import pytest
 
 from fercleaner import (
     ActionUnits,
+    Callbacks,
     Features,
     Landmarks,
     Posteriors,
@@ -117,3 +118,21 @@ def test_evaluate_says_what_it_takes():
     refined = refine(SET, METHOD, Sources(views=[view()]))
     with pytest.raises(InputError, match=r"in this order; it was given a RefinedSet and a str"):
         evaluate(refined, "truth.csv")
+
+
+def test_a_view_made_of_the_given_labels_is_said_to_be():
+    rows, names = 120, tuple(f"g{row}" for row in range(120))
+    label, noise = np.arange(rows) % 3, np.random.default_rng(5).normal(size=(rows, 3))
+    faces = Samples(names, ("a", "b", "c"), np.eye(3)[label], np.ones(rows, bool), [""] * rows)
+
+    def notes(values):
+        said: list[str] = []
+        sources = Sources(views=[Features("v", names, values, np.ones(rows, bool))])
+        refine(faces, METHOD, sources, callbacks=Callbacks(note=said.append))
+        return [text for text in said if "labels explain" in text]
+
+    assert notes(np.eye(3)[label] + 0.03 * noise)[0].startswith("View 'v': the given labels explain 99")
+    assert notes(np.eye(3)[label])[0].startswith("View 'v': the given labels explain 100 %")
+    wrong = label.copy()
+    wrong[::50] = (wrong[::50] + 1) % 3
+    assert not notes(np.eye(3)[wrong] + 0.01 * noise)
