@@ -171,7 +171,7 @@ def gather_for(
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
     resources.check_search(methods)
     _check_names(sources)  # before the first picture is read
-    encoders = mirror_encoders(sources) if "posteriors" in wanted else ()
+    encoders = mirror_encoders(sources, "posteriors" in wanted)
     sources, landmarks, views = _seen(samples, sources, resources, callbacks)
     check_memory(resources.memory, methods, samples, views)
     k = max(_k(method) for method in methods)
@@ -187,6 +187,8 @@ def gather_for(
             mirrored = mirrored_views(samples, encoders, resources, callbacks)
             posteriors[MIRROR] = _mirror(samples, views, mirrored, resources)
     units = _action_units(sources, landmarks, views) if "action_units" in wanted else None
+    if units is None and sources.action_units is not None:
+        callbacks.note("The action units given are not used: of the methods here, au-prior alone looks at any.")
     return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device, mirrored)
 
 
