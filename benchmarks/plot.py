@@ -3,8 +3,9 @@
     python benchmarks/plot.py --results benchmarks/results
 
 Writes quality-SET.svg beside the results: a panel a noise, a row a tool (best mean on top), ours filled, others hollow;
-the bar is ± the standard deviation over seeds. From results/speed.json it draws ../docs/images/speed.svg: CPU seconds
-over faces, a panel a number of views. The same results give the same bytes under one version of matplotlib.
+the bar is ± the standard deviation over seeds. From results/speed_float32.json it draws ../docs/images/speed.svg: CPU
+seconds over faces, a panel a number of views; it holds rows of one processor alone. The same results give the same
+bytes under one version of matplotlib.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ MEASURE, LABEL = "average_precision", "average precision"
 #: Tools that judge nothing.
 LEFT_OUT = ("given label",)
 SPEED = Path(__file__).parents[1] / "docs" / "images" / "speed.svg"
+#: Results that it is drawn from: those of one processor of which there are most tools at most sizes.
+SPEED_RESULTS = "speed_float32.json"
 #: Panels side by side; inches of a panel and of a row of it.
 PANELS, WIDTH, ROW = 5, 2.3, 0.2
 OURS, PEERS = "#1b5e9e", "#7a7a7a"
@@ -152,13 +155,13 @@ def speed_lines(runs: Sequence[dict[str, Any]], views: int) -> dict[str, list[tu
 
 
 def speed_digest(content: dict[str, Any]) -> str:
-    """Return what a figure of speed.json carries, to tell of which results it is."""
+    """Return what the figure of speed carries, to tell of which results it is."""
     lines = [speed_lines(content["runs"], views) for views in VIEWS]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
 def draw_speed(content: dict[str, Any], file: Path) -> None:
-    """Draw speed.json into an SVG file: CPU seconds over faces, both in logarithms, beside a line of exponent 1."""
+    """Draw results of speed.py into an SVG file: CPU seconds over faces, in logarithms, beside a line of exponent 1."""
     import matplotlib as mpl
 
     settings: Any = {"svg.hashsalt": "fercleaner", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9}
@@ -200,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     contents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     for file in write_plots(contents, args.results, lambda sentence: print(sentence, file=sys.stderr)):
         print(f"Wrote {file}.", file=sys.stderr)
-    speed = args.results / "speed.json"
+    speed = args.results / SPEED_RESULTS
     if speed.is_file() and importlib.util.find_spec("matplotlib") is not None:
         draw_speed(json.loads(speed.read_text(encoding="utf-8")), SPEED)
         print(f"Wrote {SPEED}.", file=sys.stderr)

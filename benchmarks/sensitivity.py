@@ -1,13 +1,14 @@
 """Which figure moves when a named number of a method is changed: each at half and at twice its value.
 
-    python benchmarks/sensitivity.py --data ../shared/ferplus
+    python benchmarks/sensitivity.py --data ../shared/ferplus [--images FOLDER]
 
 Numbers are those of the manual's table of constants (docs/pages.py) on the path of `consensus` and `hypergraph`; a
 tuple's entries are changed one at a time, a whole number stays one, a share moves half way to 1, not twice. Beds:
 2,000 faces of one half of FER2013's groups under their own labels, and 2,000 of the judged ones with 20 % of the true
-labels flipped at random; outside views. Written for each number: the largest change of average precision and of refined
-accuracy over methods and beds, and what it was changed to. A run takes some twenty minutes of one core; it goes on
-where it was broken off.
+labels flipped at random; outside views. With --images, where the paths of labels.csv start, numbers of `consensus` are
+also changed on faces held back from the builtin model, seen by it and with its posteriors, under their own labels.
+Written for each number: the largest change of average precision and of refined accuracy over methods and beds, and what
+it was changed to. A run takes some thirty minutes of one core; it goes on where it was broken off.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from beds import Bed, open_bed
+from by_set import heldback
 from case import relabeled
 from stamp import as_written, command, stamp, tell, write_json
 
 from fercleaner import methods
 from fercleaner.core.errors import FercleanerError
 from fercleaner.core.groups import group_numbers
+from fercleaner.core.types import Posteriors, Samples
 from fercleaner.evaluation.metrics import average_precision
 from fercleaner.noise.injection import parse
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
@@ -38,6 +42,8 @@ from fercleaner.pipeline.refine import refine
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "sensitivity.json"
 METHODS = ("consensus", "hypergraph")
+#: The bed with posteriors, on which numbers of `consensus` alone are changed.
+HELD = "held back, builtin posteriors"
 FACES, VOTES = 2000, 6
 #: Folders whose numbers are on the path, and those of them that only cut work into blocks or bound a search.
 FOLDERS = ("similarity", "classifiers", "noise", "methods/consensus", "methods/hypergraph")
@@ -47,28 +53,57 @@ ELSEWHERE = (
 )
 
 
-def beds(data: str) -> dict[str, tuple[Bed, Any]]:
-    """Return each bed with the samples that are refined."""
-    whole = open_bed(data)
+@dataclass(frozen=True)
+class Asked:
+    """A method, and what it is asked: faces under some labels, and posteriors beside their views."""
+
+    bed: Bed
+    samples: Samples
+    method: str
+    posteriors: tuple[Posteriors, ...] = ()
+
+
+def asked_of(options: argparse.Namespace) -> dict[str, Asked]:
+    """Return what each method is asked, by its name and that of the bed."""
+    whole = open_bed(str(options.data))
     group = group_numbers(whole.samples.ids, whole.samples.group)
     half = whole.subset(np.flatnonzero(np.random.default_rng(0).integers(0, 2, int(group.max()) + 1)[group] == 0))
     own, judged = half.sample(FACES), half.sample(FACES, VOTES)
     vectors = np.concatenate([view.values for view in judged.views], axis=1)
-    return {
+    beds = {
         "own labels": (own, own.samples),
         "a fifth at random": (judged, relabeled(judged, parse("symmetric:0.2"), 0, vectors)),
     }
+    asked = {f"{method}, {name}": Asked(*bed, method) for name, bed in beds.items() for method in METHODS}
+    if options.images is not None:
+        held, posteriors = heldback(
+            whole, argparse.Namespace(half="choose", ferplus=options.data, images=options.images)
+        )
+        assert posteriors is not None
+        asked[f"consensus, {HELD}"] = Asked(held, held.samples, "consensus", (posteriors,))
+    return asked
 
 
-def figures(bed: Bed, samples: Any, method: str) -> dict[str, float]:
+def figures(asked: Asked) -> dict[str, float]:
     """Return average precision of 1 - quality, and refined accuracy, on judged faces."""
-    sources = Sources(views=list(bed.views), landmarks=bed.landmarks)
-    answer = refine(samples, methods.build(method), sources, Resources(), Callbacks())
+    bed, samples = asked.bed, asked.samples
+    sources = Sources(views=list(bed.views), landmarks=bed.landmarks, posteriors=list(asked.posteriors))
+    answer = refine(samples, methods.build(asked.method), sources, Resources(), Callbacks())
     rows = np.flatnonzero(bed.judged(VOTES))
     wrong = samples.label[rows] != bed.label[rows]
     return {
         "AP": float(average_precision(1 - answer.quality[rows], wrong)),
         "accuracy": float(np.mean(answer.label[rows] == bed.label[rows])),
+    }
+
+
+def wanted(file: str, asked: dict[str, Asked]) -> dict[str, Asked]:
+    """Return those that a number of this file may move."""
+    folder = file.split("/")
+    return {
+        key: one
+        for key, one in asked.items()
+        if (one.method in folder or folder[0] != "methods") and (not one.posteriors or "consensus" in folder)
     }
 
 
@@ -142,15 +177,15 @@ def numbers() -> Iterator[tuple[str, str, Any]]:
                 yield constant.file, name, getattr(module, name)
 
 
-def measured(name: str, old: Any, asked: dict[str, Any], base: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+def measured(name: str, old: Any, asked: dict[str, Asked], base: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
     """Return, for each thing that a number is changed to, the largest changes of the figures, or why it was refused."""
     found = []
     for word, new in variants(old):
         row: dict[str, Any] = {"to": word, "AP": 0.0, "accuracy": 0.0}
         with changed(name, old, new):
-            for key, (bed, samples, method) in asked.items():
+            for key, one in asked.items():
                 try:
-                    now = figures(bed, samples, method)
+                    now = figures(one)
                 except (FercleanerError, ValueError, ArithmeticError, IndexError) as error:
                     row["refused"] = str(error).partition("\n")[0][:100]
                     break
@@ -166,24 +201,20 @@ def measured(name: str, old: Any, asked: dict[str, Any], base: dict[str, dict[st
 def main(arguments: Sequence[str] | None) -> None:
     """Change every number in turn and keep what moved."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--images", type=Path)
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(arguments)
-    asked = {
-        f"{method}, {name}": (bed, samples, method)
-        for name, (bed, samples) in beds(args.data).items()
-        for method in METHODS
-    }
+    asked = asked_of(args)
     done = json.loads(args.results.read_text(encoding="utf-8")) if args.results.is_file() else {}
-    base = {key: figures(*what) for key, what in asked.items()}
+    base = {key: figures(one) for key, one in asked.items()}
     if done.get("base") != as_written(base):
         done = {"base": base, "numbers": []}
     there = {(one["file"], one["name"], one["value"]) for one in done["numbers"]}
     for file, name, value in numbers():
         if (file, name, repr(value)) in there:
             continue
-        only = {k: v for k, v in asked.items() if not file.startswith("methods/") or v[2] in file.split("/")}
-        rows = measured(name, value, only, base)
+        rows = measured(name, value, wanted(file, asked), base)
         tell(f"{file} {name}: " + "; ".join(f"{r['to']} AP {r['AP']:+.4f} accuracy {r['accuracy']:+.4f}" for r in rows))
         done["numbers"].append({"file": file, "name": name, "value": repr(value), "changes": rows})
         write_json(args.results, {**done, **stamp()})

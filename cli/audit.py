@@ -102,7 +102,7 @@ def audit(
     Examples: fercleaner audit rafdb.refined.parquet --out audit; fercleaner audit faces/ --out audit --by age
     """
     from fercleaner.core.errors import InputError
-    from fercleaner.core.files import check_folder_apart
+    from fercleaner.core.files import check_folder_apart, check_writable
     from fercleaner.core.text import shown
     from fercleaner.report import Options, check_folder
     from fercleaner.report import audit as make
@@ -121,6 +121,8 @@ def audit(
     for name in FILES if is_file else (*FILES, REFINED):
         set_options.check_apart(out / name, file, dataset, columns, truth)
     check_folder(out, force)
+    if not is_file and out.is_dir():
+        check_writable(out / REFINED, force)
     search_options.check(file, set_options)
     if is_file and search_options.words:
         raise InputError(

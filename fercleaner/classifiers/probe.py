@@ -201,14 +201,14 @@ def side_by_side(
     _check_order(samples, features)
     rows = np.arange(len(samples)) if order is None else order
     again = repeated({name: (view.values, view.found) for name, view in features.items()})
-    views = [features[name] for name in sorted(features) if name not in again and features[name].found.any()]
+    views = {name: features[name] for name in sorted(features) if name not in again and features[name].found.any()}
     any_found = np.zeros(len(rows), dtype=np.bool_)
-    width = sum(view.values.shape[1] + (not view.found.all()) for view in views)
+    width = sum(view.values.shape[1] + (not view.found.all()) for view in views.values())
     design: Floats = np.zeros((len(rows), max(1, width)), dtype=np.float32)
     column = 0
-    for view in views:
-        shown = (instead or {}).get(view.view, view)
-        check_mapped(shown.values, f"View '{view.view}'")
+    for name, view in views.items():
+        shown = (instead or {}).get(name, view)
+        check_mapped(shown.values, f"View '{name}'")
         found = shown.found[rows]
         end = column + view.values.shape[1]
         _standardize(shown.values, rows, found, view, design[:, column:end])

@@ -43,7 +43,7 @@ class RefinedSet:
         NaN where the method had none.
     metadata : mapping
         About the run (method, params, views, versions, seed, input digest); JSON types, string keys. The keys
-        "schema" and "classes" are the file's own.
+        of `RESERVED_KEYS` are the file's own.
     """
 
     ids: Strings

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Floats
+from ..core.arrays import Bools, Floats, Ints
 from ..similarity.whitening import unit_rows
 
 #: Rows looked at together.
@@ -45,23 +47,37 @@ def empty_rows(values: Floats) -> dict[str, NDArray[np.bool_]]:
         for kind in kinds:
             empty[kind][start : start + BLOCK_ROWS] = found[kind]
     rest = np.flatnonzero(~np.any(list(empty.values()), axis=0))
-    digests = np.zeros(len(rest), dtype=np.int64)
     some = values[rest[:: max(1, len(rest) // SPREAD_ROWS)]]
-    step, turn = _step(some), _step(_directions(some))
-    for start in range(0, len(rest), BLOCK_ROWS):
-        block = values[rest[start : start + BLOCK_ROWS]]
-        rounded = block
-        if values.shape[1] >= FEW_COLUMNS:
-            rounded = np.hstack([_rounded(block, step), _rounded(_directions(block), turn)])
-        digests[start : start + BLOCK_ROWS] = [hash(row.tobytes()) for row in rounded]
-    _, of_row, counts = np.unique(digests, return_inverse=True, return_counts=True)
-    many = counts >= max(MANY, LARGE_PART * len(values))
-    others = int(counts[~many].sum())
-    shared = np.zeros(len(values), dtype=np.bool_)
-    if many.any() and others and (~many).sum() >= DISTINCT * others:
-        shared[rest[many[of_row]]] = True
-    empty[SHARED] = shared
+    if values.shape[1] >= FEW_COLUMNS:
+        step, turn = _step(some), _step(_directions(some))
+        digests = _digests(values, rest, lambda block: _rounded(block, step))
+        alike = _often(digests, len(values))
+        digests[alike] = _digests(values, rest[alike], lambda block: _rounded(_directions(block), turn))
+    else:
+        digests = _digests(values, rest, lambda block: block)
+    empty[SHARED] = np.zeros(len(values), dtype=np.bool_)
+    empty[SHARED][rest[_often(digests, len(values))]] = True
     return empty
+
+
+def _digests(values: Floats, rows: Ints, made: Callable[[Floats], Floats]) -> Ints:
+    """Return a number for what is made of each of these rows, (len(rows),) int64."""
+    digests = np.zeros(len(rows), dtype=np.int64)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = made(values[rows[start : start + BLOCK_ROWS]])
+        digests[start : start + BLOCK_ROWS] = [hash(row.tobytes()) for row in block]
+    return digests
+
+
+def _often(digests: Ints, faces: int) -> Bools:
+    """Return which entries very many share, while most of the others are alone, shape of `digests`."""
+    _, of_row, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    many = counts >= max(MANY, LARGE_PART * faces)
+    others = int(counts[~many].sum())
+    if not (many.any() and others and (~many).sum() >= DISTINCT * others):
+        return np.zeros(len(digests), dtype=np.bool_)
+    often: Bools = many[of_row]
+    return often
 
 
 def _step(rows: Floats) -> Floats:

@@ -175,7 +175,7 @@ class Cover:
 
     def __init__(self, site: Participant, link: Link, log: MessageLog, noise: float, terms: Terms) -> None:
         self._site, self._link, self._log, self._noise, self._terms = site, link, log, noise, terms
-        self._keys, self._answered = Keys(), set[str]()
+        self._keys, self._answered, self._given = Keys(), set[str](), False
 
     def step(self, stands: Mapping[str, Any]) -> bool:
         """Do what is asked of the site as things stand; return whether anything was.
@@ -183,9 +183,10 @@ class Cover:
         SiteError where the coordinator asks for the same attempt again, which would show what masks hide, or its list
         of sites would.
         """
-        if not stands["key"]:
+        if not (self._given and stands["key"]):  # the coordinator may have the key of a run that was killed
             key = Message("key", {"site": self._site.name, "public": self._keys.public.hex()})
             self._link.post("/key", self._log.keep(key, "key.msg"))
+            self._given = True
             return True
         if not stands["asked"]:
             return False

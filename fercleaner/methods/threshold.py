@@ -201,7 +201,7 @@ def consistency(first: Doubles, second: Doubles) -> Doubles:
 def choose_posteriors(evidence: Evidence, name: str, view: str) -> Posteriors:
     """Return the posteriors called `name`, else the first other than `view` in alphabetical order."""
     names = sorted(set(evidence.posteriors) - {view}) or sorted(evidence.posteriors)
-    return evidence.posteriors[name if name in names else names[0]]
+    return evidence.posteriors[name if name in evidence.posteriors else names[0]]
 
 
 def relative_margin(given: Doubles, posterior: Doubles) -> Doubles:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Bools, Doubles, Floats
+from ..core.arrays import Bools, Doubles, Floats, Strings
 from ..core.errors import InputError, did_you_mean
 from ..core.evidence import Evidence
 from ..core.numeric import row_stochastic
@@ -17,7 +17,9 @@ from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
 from ..methods.base import leading
 from ..noise.estimate import decided_joint, held_wrong
+from ..results.assemble import unknown_to_views
 from ..results.named_neighbors import named_neighbors, nearest_overall
+from ..results.reasons import reasons
 
 _T = TypeVar("_T", bound=np.generic)
 Names = tuple[tuple[str, ...], ...]
@@ -108,10 +110,8 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence, answ
         stays = ~flagged & held_wrong(given, read)
         read[stays] = leading(read[stays], given[stays])
     changed = held_wrong(given, read)
-    reason = refined.reason.astype(object)
-    reason[np.flatnonzero(rows)[~(flagged | changed)]] = ""
     neighbors = _named(refined, samples, evidence, rows)
-    return replace(
+    judged = replace(
         refined,
         labeled=samples.labeled,
         given=_put(refined.given, rows, samples.given[rows]),
@@ -120,10 +120,10 @@ def judge_hidden(refined: RefinedSet, samples: Samples, evidence: Evidence, answ
         quality=_put(refined.quality, rows, quality),
         flagged=_put(refined.flagged, rows, flagged),
         changed=_put(refined.changed, rows, changed),
-        reason=reason.astype(np.str_),
         neighbors_for=neighbors[0],
         neighbors_against=neighbors[1],
     )
+    return replace(judged, reason=_reasons(judged, evidence, answer, rows))
 
 
 def transition(samples: Samples, distribution: Floats) -> Doubles:
@@ -169,6 +169,29 @@ def _named(
         return tuple(new if it else old for old, new, it in zip(before, after, hidden, strict=True))
 
     return merged(refined.neighbors_for, found[0]), merged(refined.neighbors_against, found[1])
+
+
+def _reasons(judged: RefinedSet, evidence: Evidence, answer: Refinement, rows: Bools) -> Strings:
+    """Return the reasons, (N,), those of hidden labels anew: they are judged by now, and still no neighbor's vote."""
+    known, table = evidence.samples, None
+    if evidence.neighbors:
+        table = nearest_overall(evidence.neighbors)
+        table = np.where((table >= 0) & ~rows[table], table, -1)
+    seen = replace(evidence, samples=known.replacing(given=judged.given, labeled=judged.labeled))
+    final = replace(
+        answer,
+        distribution=judged.distribution,
+        weight=judged.weight,
+        quality=judged.quality,
+        flagged=judged.flagged,
+        params=judged.metadata["params"],
+    )
+    found, texts = reasons(seen, final, table, unknown_to_views(evidence)), judged.reason.astype(object)
+    for row in np.flatnonzero(rows).tolist():
+        first = f"labeled {judged.classes[judged.given_label[row]]}"
+        note = "" if known.notes is None or not found[row] else str(known.notes[row])
+        texts[row] = note + found[row].removeprefix(first)
+    return texts.astype(np.str_)
 
 
 def _put(values: NDArray[_T], rows: Bools, new: NDArray[_T]) -> NDArray[_T]:

@@ -23,7 +23,7 @@ from ..results.checks import (
     table_of,
 )
 from ..results.near_duplicates import find_duplicates
-from ..results.pixels import look
+from ..results.pixels import NO_PICTURE, look
 from .material import Material
 from .pictures import Sprite
 from .rates import rate
@@ -69,7 +69,8 @@ def check_set(
         checks.append(_unseen(pictures))
     if detector and faces.images is not None:
         counts = count_faces(faces, detector, callbacks.stage("faces"))
-    checks += face_checks(refined, material.features, material.landmarks, counts)
+    unreadable = None if seen is None else ~seen.found & (seen.why != NO_PICTURE)
+    checks += face_checks(refined, material.features, material.landmarks, counts, unreadable)
     outliers, nearness = outlier_check(refined, joint)
     checks.append(outliers)
     if seen is not None:

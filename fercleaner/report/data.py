@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Bools, Ints, Strings
+from ..core.arrays import Ints, Strings
 from ..core.numeric import row_stochastic
 from ..core.refined import RefinedSet
 from ..core.types import Samples
 from ..datasets.truth import Truth
 from ..evaluation.against_truth import evaluate
-from ..evaluation.metrics import confusion_matrix
 from ..noise.estimate import decided_joint
 from ..results.summary import summarize, unseen
 from .material import Material, ambiguous
@@ -97,19 +96,11 @@ def _transition(refined: RefinedSet) -> dict[str, Any]:
 
 
 def _pairs(refined: RefinedSet) -> list[dict[str, Any]]:
-    rows, c = refined.labeled, len(refined.classes)
-    counts = confusion_matrix(refined.given_label[rows], refined.label[rows], c)
-    totals = counts.sum(1)
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
+    found = summarize(refined, top=PAIRS)
+    totals = {counted.name: counted.given for counted in found.classes}
     return [
-        {
-            "given": refined.classes[cell // c],
-            "refined": refined.classes[cell % c],
-            "of_given": rate(int(counts.flat[cell]), int(totals[cell // c])),
-        }
-        for cell in order.tolist()
-        if counts.flat[cell]
+        {"given": pair.given, "refined": pair.refined, "of_given": rate(pair.count, totals[pair.given])}
+        for pair in found.confused
     ]
 
 
@@ -259,8 +250,3 @@ def filter_columns(refined: RefinedSet, faces: Samples, material: Material) -> d
     if faces.group is not None:
         found["group"] = faces.group
     return found
-
-
-def everything(refined: RefinedSet) -> Bools:
-    """Return True for every face, (N,)."""
-    return np.ones(len(refined), dtype=np.bool_)

@@ -14,7 +14,7 @@ from ..core.refined import RefinedSet, rows_of
 from ..core.types import Samples
 from ..methods.base import Method, parameters, require_labels
 from ..pipeline.inputs import Callbacks, Resources, Sources
-from ..pipeline.refine import gather, run
+from ..pipeline.refine import emptied_classes, gather, run
 from ..results.assemble import assembled
 from .material import Material
 
@@ -34,7 +34,12 @@ def refine_and_gather(
     require_labels(samples, method.name)
     evidence = gather(samples, method, sources, resources, callbacks)
     refinement = replace(run(method, evidence, resources.seed), params=parameters(method))
-    refined = assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed)
+    for sentence in refinement.notes:
+        callbacks.note(sentence)
+    for name in emptied_classes(evidence.samples, refinement):
+        callbacks.note(f"No face is refined to {name}: the method holds all labels of that class to be wrong.")
+    about = {"notes": list(refinement.notes)}
+    refined = assembled(evidence.samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
     return refined, _material(samples, evidence, {**evidence.posteriors, **refinement.posteriors})
 
 

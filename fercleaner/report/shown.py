@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Ints, Progress, Strings
+from ..core.arrays import Ints, Progress
 from ..core.refined import RefinedSet
 from ..core.types import Posteriors, Samples
 from .material import NEIGHBORS, Material, ambiguous
@@ -24,6 +24,8 @@ REASONS = (
     ("no view of the face", re.compile(r"^no view of this face")),
     ("in doubt", re.compile(r"^in doubt")),
 )
+#: Kinds of landmarks (`Landmarks.spec`) in pixels of the whole picture; detectors see the face that its box cuts out.
+OF_PICTURE = ("dataset", "points-file")
 #: "builtin says happiness (0.97)", "probe gives sad 0.02".
 EXPERT = re.compile(r"^(?:but )?(\S+) (?:says|gives) ")
 
@@ -89,7 +91,7 @@ def shown_faces(
                 for name, values in sorted(refined.evidence.items())
                 if not np.isnan(values[row])
             },
-            "experts": _experts(refined, row, faces.ids, material.posteriors),
+            "experts": _experts(refined, row, material.posteriors),
         }
         for row in rows.tolist()
     ]
@@ -122,7 +124,7 @@ def _named(names: Sequence[str], at: Mapping[str, int], given: Ints, small: Spri
     ]
 
 
-def _experts(refined: RefinedSet, row: int, ids: Strings, posteriors: Mapping[str, Posteriors]) -> list[dict[str, Any]]:
+def _experts(refined: RefinedSet, row: int, posteriors: Mapping[str, Posteriors]) -> list[dict[str, Any]]:
     """Return the distributions of the experts that know a face; of those over the same classes."""
     return [
         {"name": name, "distribution": _rounded(table.values[row])}
@@ -134,6 +136,7 @@ def _experts(refined: RefinedSet, row: int, ids: Strings, posteriors: Mapping[st
 def _marks(faces: Samples, rows: Ints, tiles: Sprite, material: Material) -> dict[int, list[list[float]]]:
     """Return the landmarks of the shown faces in pixels of their tiles, by row."""
     landmarks = material.landmarks
+    whole = landmarks is None or landmarks.spec.get("kind", OF_PICTURE[0]) in OF_PICTURE
     marks: dict[int, list[list[float]]] = {}
     for row in tiles.tiles:
         if landmarks is not None and landmarks.found[row]:
@@ -142,7 +145,8 @@ def _marks(faces: Samples, rows: Ints, tiles: Sprite, material: Material) -> dic
             points = faces.points[row]
         else:
             continue
-        if faces.boxes is not None and not np.isnan(faces.boxes[row]).any() and np.abs(points).max() > 2:
+        boxed = faces.boxes is not None and not np.isnan(faces.boxes[row]).any()
+        if whole and boxed and faces.boxes is not None and np.abs(points).max() > 2:
             points = points - np.maximum(np.rint(faces.boxes[row, :2]), 0)
         marks[row] = points_in_tile(points, tiles.place[row])
     return marks

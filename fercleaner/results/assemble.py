@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Floats
+from ..core.arrays import Bools, Floats
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
 from ..core.types import Refinement, Samples
@@ -35,16 +35,13 @@ def assembled(
     `about` goes into the metadata beside what always stands there.
     """
     n = len(samples)
-    no_evidence = ~np.logical_or.reduce(
-        [np.zeros(n, dtype=np.bool_), *(view.found for view in evidence.features.values())]
-    )
     if evidence.neighbors:
         table = nearest_overall(evidence.neighbors)
         spoke_for, spoke_against = named_neighbors(samples, refinement, table)
     else:
         table = None
         spoke_for = spoke_against = ((),) * n
-    reason = np.array(reasons(evidence, refinement, table, no_evidence), dtype=np.str_)
+    reason = np.array(reasons(evidence, refinement, table, unknown_to_views(evidence)), dtype=np.str_)
     reason.flags.writeable = False  # so that the set takes it as it is: a fixed width for all is much
     split = samples.split if samples.split is not None else np.full(n, "")
     return RefinedSet(
@@ -83,6 +80,13 @@ def assembled(
             **(about or {}),
         },
     )
+
+
+def unknown_to_views(evidence: Evidence) -> Bools:
+    """Return which faces no view has a vector of, (N,)."""
+    seen = [np.zeros(len(evidence.samples), dtype=np.bool_), *(view.found for view in evidence.features.values())]
+    unknown: Bools = ~np.logical_or.reduce(seen)
+    return unknown
 
 
 def _are_parts(boxes: Floats | None) -> bool:

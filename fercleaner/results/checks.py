@@ -163,7 +163,11 @@ def duplicate_checks(refined: RefinedSet, found: Duplicates) -> list[Check]:
 
 
 def face_checks(
-    refined: RefinedSet, views: Mapping[str, Features], landmarks: Landmarks | None, counts: Ints | None
+    refined: RefinedSet,
+    views: Mapping[str, Features],
+    landmarks: Landmarks | None,
+    counts: Ints | None,
+    unreadable: Bools | None = None,
 ) -> list[Check]:
     """Return the checks "no face" and "several faces", as far as a detector was at work.
 
@@ -174,8 +178,12 @@ def face_checks(
         What their detectors noted of faces that they did not take. Pictures taken whole have no detector.
     counts : (N,) int64, optional
         Faces in each picture (`count_faces`), -1 where it cannot be read.
+    unreadable : (N,) bool, optional
+        Pictures that cannot be read: nobody knows what they show, and they are not judged.
     """
     n = len(refined)
+    shut = np.zeros(n, dtype=np.bool_) if unreadable is None else unreadable
+    shut = shut if counts is None else shut | (counts < 0)
     none, several = np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
     sources: list[Features | Landmarks] = [*views.values(), *([] if landmarks is None else [landmarks])]
     detected = [source for source in sources if not _whole(source.spec)]
@@ -192,13 +200,14 @@ def face_checks(
         none |= counts == 0
         several |= counts > 1
     by += ["crop"] if framed else []
+    none, judged = none & ~shut, n - int(shut.sum())
     absent = "Not checked: pictures were taken whole, and no detector looked at them (--find-faces)."
     order = refined.quality
     return [
         _checked("no_face", "No face found", "Not a face, turned away, hidden, or too small for the detector.", none,
-                 order, n if by or looked else 0, f"By: {', '.join(by + looked)}." if by or looked else absent),
+                 order, judged if by or looked else 0, f"By: {', '.join(by + looked)}." if by or looked else absent),
         _checked("several_faces", "Several faces", "It is not plain whose expression the label means.", several, order,
-                 n if framed or looked else 0,
+                 judged if framed or looked else 0,
                  f"By: {', '.join([*(['crop'] if framed else []), *looked])}." if framed or looked else absent),
     ]  # fmt: skip
 

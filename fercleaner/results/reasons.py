@@ -93,7 +93,8 @@ def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, no_e
     evidence : Evidence
     refinement : Refinement
     table : (N, k) int64, optional
-        Neighbors, as `explain.nearest_overall` gives them.
+        Neighbors, as `named_neighbors.nearest_overall` gives them.
+
     no_evidence : (N,) bool
         Faces for which no view had anything to say. Where the views say why, so does the sentence: "no view of this
         face (truncated image)".

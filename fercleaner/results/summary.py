@@ -40,7 +40,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Faces given one class and refined to another; `share` is of the faces given the first."""
+    """Changed faces, given one class and refined to another; `share` is of the faces given the first."""
 
     given: str
     refined: str
@@ -187,10 +187,9 @@ def _class_counts(refined: RefinedSet) -> tuple[ClassCount, ...]:
 
 
 def _confused(refined: RefinedSet, top: int) -> tuple[ConfusedPair, ...]:
-    rows, c = refined.labeled, len(refined.classes)
+    rows, c = refined.changed, len(refined.classes)
     counts = confusion_matrix(refined.given_label[rows], refined.label[rows], c)
-    totals = counts.sum(1)
-    np.fill_diagonal(counts, 0)
+    totals = np.bincount(refined.given_label[refined.labeled], minlength=c)
     order = np.argsort(-counts, axis=None, kind="stable")[:top]
     return tuple(
         ConfusedPair(

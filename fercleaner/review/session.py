@@ -68,6 +68,7 @@ class Session:
         self.unreadable = contents.unreadable
         self._mine: dict[int, Decision] = {}
         self._older: dict[int, list[Decision | None]] = {}
+        self._at: dict[int, str] = {}  # of the last line about each face by this person
         self._closed = np.zeros(len(refined), dtype=np.bool_)
         decided = np.array(refined.decided)
         strangers = 0
@@ -75,7 +76,10 @@ class Session:
             row = self._row_of.get(name)
             if row is None:
                 strangers += 1
-            elif entry.after is not None:
+                continue
+            if person == self.who:
+                self._at[row] = entry.at
+            if entry.after is not None:
                 self._closed[row] = True
                 decided[row] |= entry.after.kind != SKIP
                 if person == self.who:
@@ -208,7 +212,10 @@ class Session:
                     raise InputError(f"Review: '{name}' is not a class ({', '.join(classes)}).")
         with self._lock:
             at = now()
-            self.log.append([self._entry(item, action, at) for item in items])
+            # a clock that was set back must not put a line before the one that it follows
+            entries = [self._entry(item, action, max(at, self._at.get(item.row, ""))) for item in items]
+            self.log.append(entries)
+            self._at |= {item.row: entry.at for item, entry in zip(items, entries, strict=True)}
             for item in items:
                 if action != UNDO:
                     self._older.setdefault(item.row, []).append(self._mine.get(item.row))

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.arrays import Ints, Strings
 from ..core.groups import first_connected, group_numbers
 from ..core.types import Features, Neighbors
-from .neighbors import EXACT_UP_TO, TELLING, Searcher, nearest, searcher, use_gpu
+from .neighbors import TELLING, Searcher, nearest, searcher, use_gpu
 from .neighbors.pairs import pairs_alike
 from .neighbors.side import cosines_of
 from .whitening import join, unit_rows
@@ -23,6 +23,8 @@ ALIKE, ALIKE_ALONE = 0.85, 0.95
 ONE_PERSON = 0.6
 #: Nearest faces that are looked at.
 LOOKED_AT = 10
+#: Faces up to which all pairs are compared, which a fraction of a search does without indexes (`neighbors.pairs`).
+COMPARED_UP_TO = 50_000
 #: Pairs above which those that connect nothing new are dropped.
 CONNECTED_FROM = 1 << 22
 
@@ -52,8 +54,8 @@ def alike_pairs(
         Indexes of the views, where they are made already; those of lists are used.
 
     Cost: where no table is given, each pair is compared once (`neighbors.pairs`), a fraction of a search; on a GPU
-    neighbors are searched. In sets of more than `EXACT_UP_TO` faces each is compared with those of a few lists of each
-    view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
+    neighbors are searched. In sets of more than `COMPARED_UP_TO` faces each is compared with those of a few lists of
+    each view (`neighbors.mutual.pairs_in_lists`), and enough pairs are returned to connect what all would.
     """
     telling = {name: view for name, view in views.items() if view.values.shape[1] >= TELLING}
     if not telling:
@@ -61,7 +63,7 @@ def alike_pairs(
     least = ALIKE if len(telling) > 1 else ALIKE_ALONE
     if table is None or len(telling) < len(views):
         several, on_gpu = np.logical_or.reduce([view.found for view in telling.values()]), use_gpu(device)
-        if several.sum() > EXACT_UP_TO and not on_gpu:
+        if several.sum() > COMPARED_UP_TO and not on_gpu:
             return _pairs_by_lists(telling, lists or {}, least, apart)
         side = join(telling) if len(telling) > 1 else next(iter(telling.values()))
         if not on_gpu:

@@ -128,7 +128,8 @@ def load_network(path: str | Path) -> tuple[Classifier, dict[str, Any]]:
     backbone = Backbone(about["backbone"], about["size"], NONE if about["backbone"] != "builtin" else str(path))
     from . import RECIPES, build
 
-    names = [f.name for f in fields(RECIPES[about["recipe"]])]
+    # numbers alone shape a network; a text may name a file that is not here (poi's table)
+    names = [f.name for f in fields(RECIPES[about["recipe"]]) if not isinstance(f.default, str)]
     network = build(about["recipe"], {name: about[name] for name in names}).network(backbone, len(about["classes"]))
     network.load_state_dict(loaded.tensors)
     return network.eval(), about

@@ -42,7 +42,7 @@ class KeyQueue(nn.Module):
         """Put keys (B, 64) in place of the oldest."""
         keys, pseudo = keys[-len(self.keys) :], pseudo[-len(self.keys) :]
         places = (self.at + torch.arange(len(keys), device=self.at.device)) % len(self.keys)
-        self.keys[places], self.pseudo[places] = keys, pseudo
+        self.keys[places], self.pseudo[places] = keys.to(self.keys.dtype), pseudo
         self.at.copy_((self.at + len(keys)) % len(self.keys))
 
 

@@ -32,8 +32,8 @@ def top_gates(logits: Tensor, kept: int) -> Tensor:
     [0.7311, 0.2689, 0.0]
     """
     best = logits.topk(min(kept, logits.shape[1]), 1)
-    gates = torch.zeros_like(logits)
-    return gates.scatter(1, best.indices, best.values.softmax(1))
+    shares = best.values.softmax(1)  # float32 where autocast gives logits of bfloat16
+    return torch.zeros_like(logits, dtype=shares.dtype).scatter(1, best.indices, shares)
 
 
 class Experts(nn.Module):

@@ -216,6 +216,9 @@ def described(recipe: Recipe, backbone: Backbone, train: TrainingSet, test: Trai
         labels.update("\0".join(part.ids.tolist()).encode())
         if part.points is not None and recipe.needs_landmarks:
             labels.update(part.points.tobytes())
+        if part.units is not None and recipe.needs_units:
+            labels.update(part.units.tobytes())
+            labels.update("\0".join(part.unit_names).encode())
     given = None if backbone.weights in (None, NONE) else _digest(Path(str(backbone.weights)))
     return {
         **recipe.settings(),

@@ -220,8 +220,8 @@ def quality(bed: str, noise: str, figures: dict[str, tuple[bool, float | None]])
 
 
 def test_the_figure_of_speed_is_of_the_results(tmp_path: Path) -> None:
-    """Drawn from speed.json as it is; `python benchmarks/plot.py` draws it again."""
-    content = json.loads((Path(plot.__file__).parent / "results" / "speed.json").read_text(encoding="utf-8"))
+    """Drawn from the results as they are; `python benchmarks/plot.py` draws it again."""
+    content = json.loads((Path(plot.__file__).parent / "results" / plot.SPEED_RESULTS).read_text(encoding="utf-8"))
     assert plot.speed_digest(content) in plot.SPEED.read_text(encoding="utf-8")
     lines = plot.speed_lines(content["runs"], 2)
     runs = [run for run in content["runs"] if run["tool"] == "hypergraph" and run["views"] == 2]

@@ -68,7 +68,8 @@ def test_contempt_in_a_csv_of_fer2013s_layout_is_asked_about_with_ways_that_work
 
 def test_an_alias_to_a_known_expression_widens_a_closed_class_set(tmp_path: Path) -> None:
     pd.DataFrame({"emotion": np.arange(40) % 8, "pixels": PIXELS}).to_csv(tmp_path / "a.csv", index=False)
-    assert "'7' (contemt) is not in the class set" in refused(tmp_path / "a.csv", alias={"7": "contemt"})
+    said = refused(tmp_path / "a.csv", alias={"7": "contemt"})
+    assert "label '7' is to be 'contemt', as --alias says, which is not in the class set" in said
 
 
 def test_names_beside_codes_are_told_and_may_not_contradict_them(tmp_path: Path, caplog) -> None:

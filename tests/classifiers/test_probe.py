@@ -390,6 +390,14 @@ def test_the_mirror_is_what_the_same_heads_say_of_other_vectors() -> None:
     assert mirror_fit(samples, views, {"a": half}, device="cpu").found.tolist() == (np.arange(300) < 150).tolist()
 
 
+def test_mirrored_vectors_are_found_by_the_name_that_they_are_given_under() -> None:
+    samples, views, _ = _faces(90, 3)
+    moved = replace(views["a"], values=views["a"].values + np.float32(0.3))
+    named = mirror_fit(samples, views, {"a": moved}, device="cpu").values
+    other = mirror_fit(samples, {"b": views["a"]}, {"b": moved}, device="cpu").values
+    np.testing.assert_array_equal(other, named)
+
+
 def test_the_mirror_is_out_of_fold() -> None:
     """A label that is learned by heart by a head that saw it is not known to the one that is asked."""
     rng = np.random.default_rng(0)

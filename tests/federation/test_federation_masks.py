@@ -22,7 +22,6 @@ from fercleaner.federation.messages import (
     MessageLog,
     check_leaving,
     decode,
-    encode,
     of_heads,
     of_hello,
     of_update,
@@ -133,14 +132,15 @@ def test_a_coordinator_that_was_killed_asks_for_keys_again(begun, tmp_path):
     assert again.round == 2
 
 
-def test_a_site_that_was_killed_ends_the_attempt_that_had_its_key(begun, tmp_path):
+@pytest.mark.parametrize("answered", [(), ("one", "two"), ("one", "three", "two")])
+def test_a_site_that_was_killed_gives_its_new_key_and_ends_the_attempt_that_had_the_old_one(begun, tmp_path, answered):
     coordinator, _, _, covers = begun
     do(coordinator, covers, *NAMES)
-    do(coordinator, covers, "one", "two")
-    first = coordinator.status("three")["asked"]
+    do(coordinator, covers, *answered)
+    first = coordinator._attempts.roster.attempt
     old = covers["three"]
     covers["three"] = Cover(old._site, old._link, MessageLog(tmp_path / "again"), 0.0, coordinator.terms)
-    old._link.post("/key", encode(Message("key", {"site": "three", "public": covers["three"]._keys.public.hex()})))
+    assert do(coordinator, covers, "three") == [True]
     assert coordinator.status("three")["asked"] not in ("", first)
     do(coordinator, covers, *NAMES)
     assert coordinator.round == 1

@@ -113,6 +113,18 @@ def test_weights_are_found_where_a_whole_step_leads_too_far(seed):
     assert loss <= less * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("seed", [7, 24, 32, 50, 71])
+def test_weights_do_not_stop_at_a_limit_that_a_whole_step_leads_beyond(seed):
+    """Of 150 draws of two terms alike, some of 48 in which the loss falls along a limit but Newton's step leaves it."""
+    rng = np.random.default_rng(seed)
+    target = np.eye(3)[rng.integers(3, size=60)]
+    a = rng.uniform(0, 2) * target + rng.normal(size=(60, 3))
+    terms = {"a": a, "b": rng.uniform(0.2, 1.5) * a + rng.uniform(0, 0.5) * rng.normal(size=(60, 3))}
+    prior = class_frequencies(target)
+    loss, less = searched(terms, target, prior, fit_stack(terms, target, prior))
+    assert loss <= less * (1 + 1e-9)
+
+
 def test_fixed_weights_stay_and_joined_ratios_add_up():
     rng = np.random.default_rng(1)
     target = soft_labels(rng, 40, 3)
@@ -185,6 +197,16 @@ def test_the_gain_of_a_second_round_by_hand():
         for a, b in ((-9.0, -7.0), (-5.0, -8.0))
     )
     assert before.gained(after, labels_of(given)) == pytest.approx(0.5 / (10 * np.log(2)))
+
+
+@pytest.mark.parametrize("shape", [BY_CLASS, EVEN, RIGHT])
+def test_sharpness_of_all_but_certain_faces_does_not_hang_on_their_order(shape):
+    rng = np.random.default_rng(0)
+    given = np.eye(2)[np.arange(14) % 2]
+    ratios = 18 * given + rng.normal(size=(14, 2))
+    order = rng.permutation(14)
+    here, there = (fit_random(ratios[rows], labels_of(given[rows]), shape) for rows in (np.arange(14), order))
+    assert there.sharpness == pytest.approx(here.sharpness, abs=1e-9)
 
 
 def test_known_frequencies_say_which_class_a_frequent_label_flips_to():

@@ -25,6 +25,19 @@ def test_far_from_the_wild_frequencies_are_those_last_learned(prior, wild, expec
     np.testing.assert_allclose(np.exp(reader.log_frequencies()), expected)
 
 
+@pytest.mark.parametrize(("near", "expected"), [(0.0, [0.8, 0.2]), (0.5, [2 / 3, 1 / 3]), (1.0, [0.5, 0.5])])
+def test_without_base_rates_a_source_says_frequencies_as_far_as_it_is_near(near, expected):
+    """Where it is far, or says none, they are those last learned, as without it; half way, the geometric mean."""
+    given = np.eye(2)[np.arange(6) % 2]
+    labels = Labels(given, np.ones(6, dtype=bool), np.array([0.3, 0.7]), np.zeros(6, dtype=np.int64), None)
+    nothing = Expert(np.zeros((6, 2)), lambda _: np.zeros((6, 2)), np.ones(6, dtype=bool))
+    learned = np.array([0.8, 0.2])
+    for frequencies, wanted in ((np.full(2, 0.5), expected), (None, learned)):
+        there = Source(nothing, np.zeros((6, 2)), np.full(6, near), frequencies, ())
+        reader = Reader(labels, Noise(0.0, 0.0, ()), {"a": there}, None, 1.0, learned)
+        np.testing.assert_allclose(np.exp(reader.log_frequencies()), wanted)
+
+
 @pytest.mark.parametrize("near", [0.0, 0.4, 1.0])
 def test_a_source_near_its_home_need_not_prove_labels(near):
     """What is believed of refined labels weighs 1 - near: by nothing beside a source at its home."""

@@ -25,7 +25,7 @@ from fercleaner.methods.au_prior.inference import (
     unit_evidence,
 )
 from fercleaner.methods.au_prior.tables import AuTable, prior, read_prior, unit_name
-from fercleaner.methods.generated import make_evidence
+from fercleaner.methods.generated import make_evidence, with_class_order
 
 EIGHT = ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")
 UNITS = tuple(f"AU{unit}" for unit in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26))
@@ -339,6 +339,19 @@ def test_adaptation_helps_where_the_set_differs_from_the_table():
     adapted = AuPrior().infer(evidence).table
     assert adapted.rates[0, column] < 0.70
     assert adapted.rates[0, column] >= 0.85 - 0.25 - 1e-9
+
+
+@pytest.mark.parametrize("name", ["contempt", "Contempt"])
+def test_a_label_level_with_contempt_is_left_alone_in_any_order_of_classes(name):
+    evidence = replace(make_evidence(np.random.default_rng(9), 80, ("anger", "fear", name)).evidence, posteriors={})
+    given = np.eye(3)[np.zeros(80, dtype=np.int64)]
+    given[:9], given[9:18] = [0.5, 0, 0.5], [0.5, 0.5, 0]
+    evidence = replace(evidence, samples=evidence.samples.replacing(given=given, labeled=np.ones(80, dtype=bool)))
+    moved = AuPrior().infer(evidence).judged
+    assert not moved[:9].any()
+    assert (moved[9:] == evidence.action_units.found[9:]).all()
+    turned = AuPrior().infer(with_class_order(evidence, np.array([2, 1, 0]))).judged
+    np.testing.assert_array_equal(turned, moved)
 
 
 def test_who_is_left_to_the_label():

@@ -156,6 +156,34 @@ def test_flipped_labels_are_found():
     assert result.quality[wrong].mean() + 0.3 < result.quality[~wrong].mean()
 
 
+def test_learned_scores_do_not_hang_on_faces_without_vector():
+    from fercleaner.methods.landmark.pair_scores import fit_pair_scores
+
+    rng = np.random.default_rng(2)
+    n, truth = 60, np.arange(60) % 3
+    values = (5 + np.eye(3)[truth] + 0.3 * rng.normal(size=(n, 3))).astype(np.float32)
+    near = np.stack([rng.permutation(np.setdiff1d(np.arange(n), [i]))[:5] for i in range(n)])
+    p = rng.dirichlet(np.ones(3), n).astype(np.float32)
+
+    def scores(absent: int) -> np.ndarray:
+        def more(rows: np.ndarray, value: float) -> np.ndarray:
+            return np.concatenate([rows, np.full((absent, *rows.shape[1:]), value, dtype=rows.dtype)])
+
+        return fit_pair_scores(
+            [more(values, 0)],
+            [more(near, -1)],
+            more(p, 0),
+            more(np.ones(n, dtype=bool), False),
+            more(np.eye(3)[truth], 1 / 3),
+            share=np.full(n + absent, 0.8),
+            order=np.arange(n + absent),
+            rng=np.random.default_rng(0),
+            names=["emotion"],
+        )["emotion"][:n]
+
+    np.testing.assert_allclose(scores(40), scores(0), atol=1e-5)
+
+
 def test_learned_scores_trust_the_neighbors_that_agree():
     """A third of the neighbors come from elsewhere and can be told by their vector: they lose their say."""
     rng = np.random.default_rng(0)

@@ -166,6 +166,12 @@ def test_faces_without_label_or_posterior() -> None:
     assert not result.flagged[1:].any()
 
 
+def test_the_mirror_can_be_the_posterior_that_is_named() -> None:
+    rng = np.random.default_rng(0)
+    named = Threshold(posterior="mirror").refine(_evidence(WEAK, GIVEN, mirror=STRONG), rng)
+    np.testing.assert_array_equal(named.distribution, Threshold().refine(_evidence(STRONG, GIVEN), rng).distribution)
+
+
 def test_another_posterior_where_there_is_no_probe() -> None:
     evidence = _evidence(WEAK, GIVEN)
     other = Evidence(evidence.samples, posteriors={"zeta": evidence.posteriors["probe"]})

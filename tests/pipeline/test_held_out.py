@@ -88,8 +88,29 @@ def test_hidden_labels_are_judged_by_what_was_learned():
         assert not set(named) & set(samples.ids[test])
         label = dict(zip(samples.ids, samples.label, strict=True))
         assert all(label[face] == samples.label[row] for face in refined.neighbors_for[row])
+        head = f"labeled {given}, not learned from (split test); refined to {NAMES[refined.label[row]]}"
+        assert refined.reason[row].startswith(f"{head} ({refined.distribution[row].max():.2f})")
     assert not refined.reason[test & ~refined.flagged & ~refined.changed].astype(bool).any()
     assert not (refined.changed & ~refined.flagged)[test].any()
+
+
+def test_the_reason_of_a_hidden_label_is_of_what_was_decided():
+    """Not of what the method says without the label; a face that nobody knows keeps its reason."""
+    samples, _, evidence = make_set()
+    blind, rng, views = np.arange(N) == N - 3, np.random.default_rng(0), []
+    for view in evidence.views:
+        weak = np.where(blind[:, None], 0, view.values + 3 * rng.normal(size=view.values.shape))
+        views.append(Features(view.view, view.ids, weak, ~blind, {}, np.where(blind, "torn", "")))
+    refined = refine(samples, methods.build("threshold"), Sources(views=views), CPU, QUIET, learn_from=["train"])
+    changed = np.flatnonzero((samples.split == "test") & refined.changed)
+    assert len(changed)
+    for row in changed:
+        share = f"{NAMES[refined.label[row]]} ({refined.distribution[row].max():.2f})"
+        assert f"(split test); refined to {share}" in refined.reason[row]
+    given = NAMES[samples.label[N - 3]]
+    assert refined.reason[N - 3] == (
+        f"labeled {given}, not learned from (split test); no view of this face (torn): the label is kept"
+    )
 
 
 def test_hidden_labels_by_loops():

@@ -208,6 +208,13 @@ def test_outliers_and_faces_that_no_detector_found() -> None:
     counted[[3, 5]] = 0, 2
     none, several = face_checks(refined, {}, None, counted)
     assert (none.rows.tolist(), several.rows.tolist(), several.judged) == ([3], [5], 60)
+    counted[9], shut = -1, np.arange(60) == 3
+    for none, several in (
+        face_checks(refined, {}, marks, counted, shut),  # pictures that cannot be read show neither
+        face_checks(refined, {}, marks, np.where(shut, -1, counted)),
+    ):
+        assert (none.rows.tolist(), none.judged) == ([], 58)
+        assert (several.rows.tolist(), several.judged) == ([5], 58)
     whole = Features("b", refined.ids, values, np.ones(60, bool), {"framing": {"crop": "whole"}})
     assert face_checks(refined, {"b": whole}, None, None)[0].judged == 0
 

@@ -56,6 +56,35 @@ def test_a_set_is_refined_and_shown(folder) -> None:
     assert printed["counts"]["flagged"]["count"] == refined.flagged.sum()
 
 
+def test_the_file_beside_the_page_is_what_refine_writes(folder) -> None:
+    """With the groups that are found, and what the method says of the set."""
+    labels = ["anger", "fear"] * 18 + ["neutral", "happiness"] * 6
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(48, 60)).astype(np.float32)
+    wide[:, 0] += 20 * (np.arange(48) % 2)  # labels of a third of the faces follow no vector
+    wide[1:7:2] = wide[7:13:2]
+    np.save("wide.npy", wide)
+    manifest(folder / "few.csv", labels, [f"{i}.png" for i in range(48)])
+    few = ("few.csv", "--view", "v=wide.npy", "--device", "cpu")
+    made, alone = run("audit", *few, "--out", "out"), run("refine", *few, "--out", "alone.parquet")
+    first, second = load("out/refined.parquet"), load("alone.parquet")
+    assert first.metadata == second.metadata
+    assert first.metadata["grouped"]
+    assert first.metadata["notes"]
+    for note in first.metadata["notes"]:
+        assert note in made.stderr
+        assert note in alone.stderr
+
+
+def test_a_refined_file_there_is_seen_before_any_work(folder) -> None:
+    run("audit", *SET, *RULE, "--out", "out", "--no-checks")
+    (folder / "out" / "index.html").unlink()
+    (folder / "out" / "audit.json").unlink()
+    (folder / "out" / "checks.parquet").unlink()
+    assert "refined.parquet exists already" in fails("audit", *SET, *RULE, "--out", "out", "--no-checks")
+    assert not (folder / "out" / "index.html").exists()
+
+
 def test_a_refined_file_alone_and_with_its_set(folder) -> None:
     run("refine", *SET, *RULE, "--out", "a.parquet")
     run("audit", "a.parquet", "--out", "alone", "--faces", "20")

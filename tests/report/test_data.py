@@ -66,6 +66,25 @@ def test_the_data_of_a_full_audit_follows_its_schema(tmp_path) -> None:
     assert all(face["row"] % 9 for face in with_points)
 
 
+@pytest.mark.parametrize("kind", ["builtin", "dataset"])
+def test_landmarks_lie_in_the_face_that_a_box_cuts_out(tmp_path, kind) -> None:
+    """A detector sees the face cut out; points that come with a set are those of the whole picture."""
+    refined = refined_set(tmp_path)
+    n, corner = len(refined), np.array([20.0, 10.0])
+    boxes = np.tile(np.array([*corner, 52, 42], np.float32), (n, 1))
+    samples = Samples(
+        refined.ids, refined.classes, refined.given, refined.labeled, refined.paths, boxes=boxes,
+        images=FileImages(refined.paths.tolist()),
+    )  # fmt: skip
+    at = np.array([8.0, 16.0])
+    points = np.tile(at if kind == "builtin" else at + corner, (n, 68, 1)).astype(np.float32)
+    found = np.ones(n, bool)
+    marks = Landmarks(refined.ids, points, found, found.astype(np.float32), spec={"kind": kind})
+    data = audit(refined, Material(samples=samples, landmarks=marks)).data
+    side = data["sprites"]["faces"]["side"]
+    assert all(face["points"][0] == (at * side / 32).tolist() for face in data["shown"])
+
+
 def test_counts_against_plain_loops() -> None:
     refined = refined_set(None)
     data = overview(refined)

@@ -11,10 +11,15 @@ from dataclasses import replace
 import dataset_builders as build
 import numpy as np
 import pytest
+from PIL import Image
 from review_cases import CLASSES, HOSTILE, refined_set, with_pictures
 
 from fercleaner import read
 from fercleaner.core.errors import InputError, StoreError
+from fercleaner.core.files import TEMPORARY
+from fercleaner.datasets.folders import PICTURES
+from fercleaner.datasets.lines import split_line
+from fercleaner.extraction.images import open_face
 from fercleaner.results.assemble import _are_parts
 from fercleaner.results.export import FORMATS, MARK, Selection, export, export_to
 from fercleaner.results.export.folders import NAMES as NAMES_FILE
@@ -205,6 +210,49 @@ def test_a_table_of_any_program_comes_back(tmp_path, name, how):
     check_same(before, back(refined_of(before, changed), "own", tmp_path / "new", source), changed)
 
 
+@pytest.mark.parametrize("how", ["tabs", "commas", "quoted", "further fields"])
+@pytest.mark.parametrize("name", ["rafdb", "expw"])
+def test_a_list_of_any_writing_comes_back(tmp_path, name, how):
+    """Whatever stands between name and fields, as far as it is read."""
+    source = SETS[name](tmp_path / "in")
+    file = next(path for path in source.rglob("l*.*") if path.suffix in (".txt", ".lst"))
+    written = []
+    for line in file.read_text().splitlines():
+        face, fields = split_line(line, PICTURES)
+        between = {"tabs": "\t", "commas": ", "}.get(how, " ")
+        last = ["7"] if how == "further fields" else []
+        written.append(between.join([f'"{face}"' if how == "quoted" else face, *fields, *last]))
+    file.write_text("\n".join(written) + "\n")
+    before = read(source)
+    check_same(before, back(refined_of(before), "own", tmp_path / "same", source))
+    changed = [0, len(before) - 1]
+    check_same(before, back(refined_of(before, changed), "own", tmp_path / "new", source), changed)
+    after = next((tmp_path / "new").rglob(file.name)).read_text().splitlines()
+    assert after[1:-1] == written[1:-1]
+
+
+@pytest.mark.parametrize("quotes", ['="{}"', "'{}'"])
+def test_a_list_of_affectnet_whose_names_are_quoted_comes_back(tmp_path, quotes):
+    source = SETS["affectnet"](tmp_path / "in")
+    for file in source.rglob("*.csv"):
+        header, *rows = file.read_text().splitlines()
+        cells = [row.partition(",") for row in rows]
+        quoted = [f"{quotes.format(name)},{rest}" for name, _, rest in cells]
+        file.write_text("\n".join([header, *quoted]) + "\n")
+    before = read(source)
+    assert "'" not in before.ids[0]
+    check_same(before, back(refined_of(before, [0]), "own", tmp_path / "new", source), [0])
+
+
+@pytest.mark.parametrize("name", ["Emotion", "label"])
+def test_fer2013_with_another_name_of_its_labels_comes_back(tmp_path, name):
+    source = SETS["fer2013"](tmp_path / "in")
+    file = source / "fer2013.csv"
+    file.write_text(file.read_text().replace("emotion", name, 1))
+    before = read(source)
+    check_same(before, back(refined_of(before, [0, 4]), "own", tmp_path / "new", source), [0, 4])
+
+
 def test_a_header_in_the_middle_of_a_manifest_is_left_out(tmp_path):
     source = SETS["manifest"](tmp_path / "in")
     lines = (source / "labels.csv").read_text().splitlines()
@@ -253,6 +301,42 @@ def test_a_parquet_manifest(tmp_path):
     assert after["label"].tolist() == ["fear", "fear", "fear"]
     assert after["age"].tolist() == [3, 4, 5]
     assert after["age"].dtype == frame["age"].dtype
+
+
+@pytest.mark.parametrize("label", ["flagged", "given", "distribution"])
+def test_a_parquet_manifest_keeps_types_and_cells(tmp_path, label):
+    """Codes stay whole numbers, large numbers beside a gap stay whole, columns that are not read stay at all."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.table(
+        {
+            "image": ["a.png", "b.png", "c.png", "d.png"],
+            "label": pa.array([0, 1, 0, 1], pa.int32()),
+            "label_name": pa.array(["fear", "anger", "fear", "anger"]).dictionary_encode(),
+            "frame": pa.array([2**60 + 1, None, 3, 4], pa.int64()),
+            "vector": pa.array([[1.0, 2.0]] * 4, pa.list_(pa.float16(), 2)),
+            "about": [{"by": "x", "at": 1}] * 4,
+            "thumb": [b"\xff\x00"] * 4,
+            "price": pa.array([1, 2, 3, 4], pa.decimal128(10, 2)),
+            "note": [None, "", "nan", "x"],
+        }
+    ).replace_schema_metadata({b"mine": b"kept"})
+    file = tmp_path / "faces.parquet"
+    pq.write_table(table, file)
+    samples = read(file)
+    export_to(refined_of(samples, [1]), "own", tmp_path / "out", source=file, samples=samples, label=label)
+    after = pq.read_table(tmp_path / "out" / file.name)
+    assert after.schema.metadata[b"mine"] == b"kept"
+    changed = label != "given"
+    for field in table.schema:
+        assert after.schema.field(field.name).type == field.type, field.name
+        if not (changed and field.name in ("label", "label_name")):
+            assert after.column(field.name).equals(table.column(field.name)), field.name
+    assert after.column("label").to_pylist() == [0, 0 if changed else 1, 0, 1]
+    assert after.column("label_name").to_pylist() == ["fear", "fear" if changed else "anger", "fear", "anger"]
+    again = read(tmp_path / "out" / file.name)
+    assert again.ids.tolist() == samples.ids.tolist()
+    if changed:
+        assert again.label.tolist() == [0, 0, 0, 1]
 
 
 def test_pictures_outside_a_manifests_folder_are_refused(tmp_path):
@@ -312,6 +396,20 @@ def test_folders_of_pictures_inside_a_csv(tmp_path):
     assert len(read(tmp_path / "out")) == 3
     with pytest.raises(StoreError, match=r"has no picture file. Name the set that holds it, --dataset SET"):
         export_to(refined_of(samples), "folders", tmp_path / "again")
+
+
+def test_folders_hold_faces_cut_out_without_loss(tmp_path):
+    source = SETS["rafdb with boxes"](tmp_path / "in")
+    samples = read(source)
+    for seed, path in enumerate(samples.paths):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path, "JPEG")
+    export_to(refined_of(samples), "folders", tmp_path / "out", source=source, samples=samples)
+    after = read(tmp_path / "out")
+    assert sorted(after.ids) == sorted(samples.ids)
+    for row, name in enumerate(after.ids.tolist()):
+        own = samples.ids.tolist().index(name)
+        assert np.array_equal(open_face(after, row), open_face(samples, own))
 
 
 def test_folders_that_cannot_be_are_refused_and_nothing_is_left(tmp_path):
@@ -393,6 +491,29 @@ def test_huggingface(tmp_path, label):
         elif refined.labeled[row]:
             assert after.label[own] == (refined.label if label == "refined" else refined.given_label)[row]
         assert after.images.read(own)
+
+
+def test_huggingface_keeps_faces_without_a_split_beside_a_split_called_all(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the extra huggingface is not installed")
+    refined = with_pictures(tmp_path / "set", n=6, split=np.array(["all", "", "train"] * 2))
+    assert export_to(refined, "huggingface", tmp_path / "out") == 6
+    loaded = datasets.load_from_disk(str(tmp_path / "out"))
+    assert {name: part["id"] for name, part in loaded.items()} == {
+        name: refined.ids[k::3].tolist() for k, name in enumerate(("all", "all_", "train"))
+    }
+
+
+def test_what_a_killed_huggingface_export_leaves_is_swept(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="the extra huggingface is not installed")
+    made = []
+    monkeypatch.setattr(
+        datasets.Dataset, "from_generator", lambda *_, cache_dir, **more: made.append(cache_dir) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        export_to(with_pictures(tmp_path / "set", n=6), "huggingface", tmp_path / "out")
+    name = os.path.basename(made[0])
+    assert name.startswith(TEMPORARY[0])
+    assert name.endswith(TEMPORARY[1])
 
 
 # What is asked for

@@ -72,6 +72,17 @@ def test_confused_pairs_come_most_frequent_first():
     assert len(summarize(make(), top=1).confused) == 1
 
 
+def test_pairs_add_up_to_the_changed_labels_where_annotators_are_even():
+    """A label that half of the annotators chose stands, whichever of the two comes first."""
+    even = np.zeros((8, 4), np.float32)
+    even[:, :2] = 0.5
+    even[6] = 0
+    refined = replace(make(), given=even, changed=np.array(LABEL) == 2)
+    summary = summarize(refined)
+    assert summary.confused == (ConfusedPair("anger", "happiness", 3, 3 / 7),)
+    assert sum(pair.count for pair in summary.confused) == summary.changed
+
+
 def test_weight_deciles_are_weights_of_the_set():
     deciles = summarize(make()).weight_deciles
     ordered = np.sort(np.array(WEIGHT, np.float32))

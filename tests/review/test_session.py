@@ -116,6 +116,19 @@ def test_undo_puts_back_what_stood_before_also_after_a_restart(log):
     assert log.read().entries[2].before == Decision("not a face")
 
 
+def test_a_clock_that_is_set_back_loses_no_decision(log, monkeypatch):
+    clock = iter(["2026-03-01T10:00:02.000Z", "2026-03-01T10:00:01.000Z", "2026-03-01T09:00:00.000Z"])
+    monkeypatch.setattr("fercleaner.review.session.now", lambda: next(clock))
+    session = Session(refined_set(), log, "ann")
+    row = session.next("w")["face"]["row"]
+    session.decide([Item(row, FEAR)], "label")
+    session.undo([row])
+    again = Session(refined_set(), log, "ann")
+    assert again.face(row)["decision"] is None
+    again.decide([Item(row, Decision("not a face"))], "not a face")
+    assert Session(refined_set(), log, "ann").face(row)["decision"]["kind"] == "not a face"
+
+
 def test_a_grid_is_of_one_kind_and_decided_at_once(log):
     session = Session(refined_set(400), log, "ann")
     answer = session.grid("w")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,23 @@ def test_a_scan_of_everything_names_all_true_neighbors(half, want):
     assert (near >= 0).sum(1).mean() < 1.5 * want + 12
     named = [[j for j in row if j >= 0] for row in near.tolist()]
     assert all(len(set(row)) == len(row) for row in named)
+
+
+def test_torch_is_loaded_only_where_the_system_does_not_deny_bfloat16(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(scan, "PROCESSOR", tmp_path / "cpuinfo")
+    with pytest.raises(ImportError, match="torch"):
+        scan.multiplies_bfloat16()
+    for able in scan.BFLOAT16:
+        scan.PROCESSOR.write_text(f"flags\t\t: avx2 {able} fma\n", encoding="utf-8")
+        with pytest.raises(ImportError, match="torch"):
+            scan.multiplies_bfloat16()
+    scan.PROCESSOR.write_text("flags\t\t: avx2 fma\n", encoding="utf-8")
+    vectors = unit()
+    made = Scan(vectors)
+    assert missed(made.find(vectors[:9], 12, made.lists), true_nearest(vectors, np.arange(9), 12)) == 0
+    features = Features("v", np.array([f"f{i:04d}" for i in range(3000)]), vectors, np.ones(3000, dtype=bool))
+    assert nearest(features, 8, index="ivf", center=False, device="cpu").search["index"] == "ivf"
 
 
 @pytest.mark.parametrize("half", [True, False])

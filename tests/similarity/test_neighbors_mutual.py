@@ -11,6 +11,7 @@ from fercleaner.similarity.groups import ALIKE, alike_pairs, grouped
 from fercleaner.similarity.neighbors import mutual, nearest, places, scan, searcher
 from fercleaner.similarity.neighbors.among import Ready, nearest_among
 from fercleaner.similarity.neighbors.ivf import ivf
+from fercleaner.similarity.neighbors.tuning import tune
 
 N = 1500
 
@@ -93,6 +94,15 @@ def test_steps_are_the_first_depth_at_which_two_faces_see_one_another():
         assert np.array_equal(steps <= depth, sees & (near >= 0))
 
 
+def test_the_depth_is_the_least_that_exceeds_the_recall_by_a_quarter_of_what_is_missing():
+    vectors, backend = made(n=2000, dims=12)
+    tune(backend, Ready(vectors, np.arange(2000), np.arange(2000), False), 10, 0.99)
+    half = np.arange(0, 2000, 2)  # the other half is what the recall is measured on
+    near = np.argsort(-(vectors @ vectors.T) + 2 * np.eye(2000), axis=1)[half, :10]
+    steps = mutual.steps_to(backend.scan, half, near)
+    assert (steps <= backend.depth).mean() >= 0.9925 > (steps < backend.depth).mean()
+
+
 def test_many_equal_faces_are_still_found():
     """More copies of one vector than candidates are held: rows that cannot be settled are searched again, wider."""
     vectors, _ = made(n=600)
@@ -145,7 +155,7 @@ def test_pairs_by_lists_connect_what_all_pairs_connect(monkeypatch, names):
     for known in (None, apart):
         every = alike_pairs(views, apart=known, device="cpu")
         with monkeypatch.context() as smaller:
-            smaller.setattr(groups, "EXACT_UP_TO", 100)
+            smaller.setattr(groups, "COMPARED_UP_TO", 100)
             smaller.setattr(groups, "CONNECTED_FROM", 50)
             found = alike_pairs(views, apart=known, device="cpu")
             there = {name: searcher(view, center=False, index="ivf") for name, view in views.items()}

@@ -100,6 +100,14 @@ def test_gates_and_experts_by_hand():
     assert torch.allclose(TwoLevels(6, 3, 2).double().contrasted(x).norm(dim=1), torch.ones(4).double())
 
 
+def test_gates_take_a_softmax_that_is_more_exact_than_their_logits(monkeypatch):
+    """As under autocast on a GPU, which has softmax in float32."""
+    softmax = torch.Tensor.softmax
+    monkeypatch.setattr(torch.Tensor, "softmax", lambda x, dim: softmax(x.float(), dim))
+    gates = top_gates(torch.tensor([[2.0, 1.0, 0.5]], dtype=torch.bfloat16), 2)
+    np.testing.assert_allclose(gates[0], [0.7311, 0.2689, 0], atol=1e-4)
+
+
 def test_gradients_of_leaf_are_those_of_finite_differences():
     torch.manual_seed(2)
     mask = torch.tensor([[True, False, True, False], [False, True, False, False]])

@@ -175,6 +175,12 @@ def test_half_precision_learns_too(tmp_path: Path) -> None:
     assert {t.dtype for t in tensors(tmp_path / "out").values()} <= {torch.float32, torch.int64}
 
 
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_runs_in_half_precision(name: str, tmp_path: Path) -> None:
+    figures = trained(build(name, {"batch": 32, "epochs": 1} | FEW[name]), tmp_path / "out", half=True)
+    assert np.isfinite(figures["last"]["loss"])
+
+
 @pytest.mark.parametrize(
     ("tag", "size", "shapes"),
     [

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_cases import SMALL, check_gradient, drawn_faces
+from training_cases import SMALL, check_gradient, drawn_faces, trained
 
-from fercleaner.core.errors import InputError
+from fercleaner.core.errors import InputError, StoreError
 from fercleaner.methods.au_prior import inference
-from fercleaner.training import Amy, Faces, Poi, build, collate, fit
+from fercleaner.training import Amy, Faces, Poi, build, collate, fit, load_network
 from fercleaner.training.amy import operator, propagated, rank_loss
 from fercleaner.training.heatmaps import Heatmaps
 from fercleaner.training.poi import entropies, log_evidence, mixed_regions, mutual, ramp_up, transfer
@@ -111,6 +111,20 @@ def test_a_class_that_the_table_lacks_keeps_its_labels(tmp_path):
 H1 = torched([[0], [1], [3], [4]])
 #: Case H2: 0, 1, 3, 7.
 H2 = torched([[0], [1], [3], [7]])
+
+
+def test_a_training_goes_on_with_its_own_units_and_its_network_needs_no_table(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("expression,AU4,AU12\nhappiness,.1,.9\nsadness,.8,.1\nanger,.9,.1\n")
+    recipe, faces = Poi(epochs=1, batch=32, table=str(table)), drawn_faces()
+    trained(recipe, tmp_path / "out", faces)
+    trained(recipe, tmp_path / "out", faces)  # nothing is left to do
+    for other in (replace(faces, units=1 - faces.units), replace(faces, unit_names=faces.unit_names[::-1])):
+        with pytest.raises(StoreError, match="holds a training with another labels"):
+            trained(recipe, tmp_path / "out", other)
+    table.unlink()
+    _, about = load_network(tmp_path / "out" / "model.safetensors")
+    assert about["table"] == str(table)
 
 
 def test_case_h1_of_the_operator():

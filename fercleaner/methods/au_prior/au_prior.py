@@ -10,6 +10,7 @@ import numpy as np
 from ...core.arrays import Bools, Doubles, Floats
 from ...core.errors import InputError
 from ...core.evidence import Evidence
+from ...core.expressions import canonical
 from ...core.numeric import fit_temperature, softmax
 from ...core.types import Refinement, Samples
 from ..base import keep_given, own_share, parameters, require
@@ -64,8 +65,8 @@ class AuPrior:
     the inference is decided, and another class much more plausible than the label. A face without AUs is left
     to its label; its quality is <y, d>, or the mean of its class where it has no posterior either. Faces
     labeled with a class that the table does not know, or with contempt unless `contempt` is set (nobody
-    measured its units), are left to their labels too, and no face is moved to such a class by its units. An
-    unlabeled face gets f.
+    measured its units), alone or level with others, are left to their labels too, and no face is moved to such
+    a class by its units. An unlabeled face gets f.
 
     Parameters
     ----------
@@ -193,7 +194,8 @@ class AuPrior:
         known, rates, units, p, found = self._inputs(evidence, table)
         given = keep_given(samples)[:, known]
         unlabeled = ~samples.labeled
-        top = np.where(unlabeled, True, known[keep_given(samples).argmax(1)])
+        first = samples.given >= samples.given.max(1, keepdims=True)
+        top = unlabeled | (known | ~first).all(1)
         judged = found & top
         learned = judged & samples.labeled
         quality = np.zeros(len(samples))
@@ -245,7 +247,7 @@ class AuPrior:
         samples = evidence.samples
         rates, known = table.rows(samples.classes)
         if not self.contempt:
-            known = known & (np.array(samples.classes) != "contempt")
+            known = known & np.array([canonical(name) != "contempt" for name in samples.classes])
         if known.sum() < 2:
             raise InputError(
                 f"au-prior: AU table '{table.name}' judges fewer than two of the classes "

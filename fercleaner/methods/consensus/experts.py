@@ -171,10 +171,7 @@ def _newton(
     low, high = limits
     value, slope = loss(at)
     for _ in range(NEWTON_STEPS):
-        free = np.flatnonzero(~((at <= low) & (slope > 0)) & ~((at >= high) & (slope < 0)))
-        bent = curvature(at)[np.ix_(free, free)]
-        step = np.zeros_like(at)
-        step[free] = -np.linalg.solve(bent + RIDGE * np.trace(bent) * np.eye(len(free)), slope[free])
+        step = _within(at, slope, curvature(at), limits)
         limit = np.where(step < 0, low, high)
         room = np.where(step != 0, (limit - at) / np.where(step != 0, step, 1.0), np.inf)
         share, gain = min(1.0, float(room.min())), -float(slope @ step)
@@ -188,3 +185,18 @@ def _newton(
             break
         at, value, slope = there, less, slope_there
     return at
+
+
+def _within(at: Doubles, slope: Doubles, curvature: Doubles, limits: tuple[Doubles, Doubles]) -> Doubles:
+    """Return Newton's step of the numbers that it does not lead out of their limits, 0 for the others."""
+    low, high = limits
+    free = ~((at <= low) & (slope > 0)) & ~((at >= high) & (slope < 0))
+    while True:
+        some = np.flatnonzero(free)
+        bent = curvature[np.ix_(some, some)]
+        step = np.zeros_like(at)
+        step[some] = -np.linalg.solve(bent + RIDGE * np.trace(bent) * np.eye(len(some)), slope[some])
+        outward = ((at <= low) & (step < 0)) | ((at >= high) & (step > 0))
+        if not outward.any():
+            return step
+        free &= ~outward  # each would fall by itself, but not beside the others

@@ -149,15 +149,15 @@ class Source:
         log p, of the true classes, for this set's class frequencies.
     near : (N,) float64 in [0, 1]
         How far p may overrule labels.
-    frequencies : (C,) float64
-        Of the true classes, by p.
+    frequencies : (C,) float64, optional
+        Of the true classes, by p, where it tells (`shifted`).
     notes : tuple of str
     """
 
     expert: Expert
     truth: Doubles
     near: Doubles
-    frequencies: Doubles
+    frequencies: Doubles | None
     notes: tuple[str, ...]
 
 
@@ -267,7 +267,7 @@ def external_sources(
         distance = distance_from_home(evidence) if name == BUILTIN else None
         near = nearness(distance) if table.near is None else table.near
         near *= trust(table, given, samples.labeled, joined, prior)
-        frequencies = known
+        frequencies = None
         if name == BUILTIN and near > 0 and all(canonical(c) in home().classes for c in samples.classes):
             at = [home().classes.index(canonical(c)) for c in samples.classes]
             p[table.found], frequencies = shifted(p[table.found], normalized(home().posterior[at]), known)

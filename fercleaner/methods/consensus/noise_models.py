@@ -230,12 +230,15 @@ class _Em:
         true = LabelModel(transition, sharpness).posterior(rows, self.given)
         wanted = (true.mean(0) + RIGHT_SHARE * self.known) / (1 + RIGHT_SHARE)
         bias = bias + PACE * np.log(np.maximum(wanted, 1e-9) / np.maximum(rows.mean(0), 1e-9))
-        moved = rows * self.ratios
-        mean = class_sums(moved)
-        slope = float(np.vdot(true, self.ratios)) - float(mean.sum())
-        curve = float(np.vdot(moved, self.ratios)) - float(np.vdot(mean, mean))
+        counts = true.T @ self.given + self.pseudo
+        # about the mean of each face: differences of large sums lose what is left of nearly certain rows
+        apart = self.ratios - class_sums(rows * self.ratios)
+        true -= rows
+        slope = float(np.vdot(true, apart))
+        apart *= apart
+        curve = float(np.vdot(rows, apart))
         sharpness = float(np.clip(sharpness + PACE * slope / max(curve, 1e-9), *SHARPNESS))
-        return true.T @ self.given + self.pseudo, bias, sharpness
+        return counts, bias, sharpness
 
     def likelihood(self, transition: Doubles, bias: Doubles, sharpness: float) -> float:
         """Return the log-likelihood of the labels, in nats."""

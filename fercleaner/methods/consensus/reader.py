@@ -54,7 +54,9 @@ class Reader:
         prior = self.labels.prior if self.prior is None else self.prior
         rates = None if self.rates is None else pooled_priors(self.rates, prior, self.wild)
         for source in self.sources.values():
-            rates = pooled_priors(source.frequencies, rates, float(source.near.max(initial=0.0)))
+            if source.frequencies is not None:
+                near = float(source.near.max(initial=0.0))
+                rates = pooled_priors(source.frequencies, prior if rates is None else rates, near)
         return np.log(pooled_priors(prior, rates, self.noise.explained**TRUST))
 
     def in_run(self, fold: int) -> Reader:

@@ -168,7 +168,8 @@ def fit_projection(
     Source
     ------
     Wu and Cui, LA-Net, ICCV 2023, equation of L_EL and its public code (temperature .1, queue 8,192, confidence
-    .7). Differs from it in: networks of frozen vectors; this loss alone; key momentum .99.
+    .7). Differs from it in: networks of frozen vectors; this loss alone; key momentum .99; the batch's own keys
+    are in the queue already, which starts empty.
 
     Cost: about 20 s an epoch for 30,000 faces of 1,024 dimensions on two cores.
     """

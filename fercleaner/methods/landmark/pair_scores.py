@@ -48,7 +48,8 @@ def fit_pair_scores(
     Parameters
     ----------
     features, indices : V arrays (N, D_v) and (N, k_v)
-        Vectors (centered and scaled to length 1 here) and neighbors of each view, -1 padding.
+        Vectors, zero where a face has none, and neighbors of each view, -1 padding. Vectors are centered on their mean
+        and scaled to length sqrt(D) here.
     values, found, given : (N, C), (N,), (N, C)
         Posteriors p and where they are, given distributions y.
     share : (N,)
@@ -69,7 +70,7 @@ def fit_pair_scores(
         return {}
     torch = import_torch("Learned pair scores")
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    inputs = [torch.from_numpy(centered_rows(x, x.mean(0))) for x in features]
+    inputs = [torch.from_numpy(centered_rows(x, _mean_vector(x))) for x in features]
     near = [torch.from_numpy(i.copy()) for i in indices]
     p = torch.from_numpy(values.copy())
     has = torch.from_numpy(found.copy())
@@ -151,6 +152,12 @@ def _pair_network(torch: Any, dimensions: int, generator: Any) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         return PairNetwork()
+
+
+def _mean_vector(values: Floats) -> Floats:
+    """Return the mean of the rows of `values` (N, D) that are not zero, (D,)."""
+    count = max(1, int(values.any(1).sum()))
+    return np.asarray(values.sum(0, dtype=np.float64) / count, dtype=np.float32)
 
 
 def centered_rows(values: Floats, mean: Floats) -> Floats:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets import affectnet
-from ...datasets.table import read_rows
+from ...datasets.table import read_rows, read_table
 from .job import Job, codes_of, mirror, place, write_array, write_text
 
 CSV_LAYOUTS, NPY_LAYOUTS = ("affectnet",), ("affectnet-npy",)
@@ -26,16 +26,17 @@ def write_csv(job: Job, folder: Path) -> None:
     root = root.parent if root.name in affectnet.LIST_FOLDERS[1:] else root
     rewritten = []
     for file in lists:
-        rows = [cells for _, cells in read_rows(file)]
-        names = [cell.strip() for cell in rows[0]]
-        key, expression = names.index(affectnet.KEY_COLUMN), names.index("expression")
-        kept = [rows[0]]
-        for cells in rows[1:]:
-            m = place_of.get(cells[key].strip()) if len(cells) > key else None
+        table, held = read_table(file, affectnet.KEY_COLUMN.__eq__), dict(read_rows(file))
+        assert table.rows is not None  # it is a file of text
+        header = next(iter(held.values()))
+        expression = [cell.strip() for cell in header].index("expression")
+        kept = [header]
+        for name, number in zip(table.columns[affectnet.KEY_COLUMN], table.rows, strict=True):
+            m = place_of.get(name)
             if m is not None:
                 if job.labels.replaced[m]:
-                    cells[expression] = str(codes[job.name(m)])
-                kept.append(cells)
+                    held[number][expression] = str(codes[job.name(m)])
+                kept.append(held[number])
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(kept)
         name = file.relative_to(root).as_posix()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...datasets import expw
-from ...datasets.lines import read_lines
-from .job import Job, codes_of, mirror, write_text
+from ...datasets.folders import PICTURES
+from ...datasets.lines import read_lines, split_line
+from .job import Job, codes_of, mirror, with_field, write_text
 
 LAYOUTS = ("expw",)
+#: Fields behind a picture's name: the number of the face comes first, the code of its expression seventh.
+FACE, CODE = 0, 6
 
 
 def write(job: Job, folder: Path) -> None:
@@ -21,11 +24,10 @@ def write(job: Job, folder: Path) -> None:
     place_of = {name: m for m, name in enumerate(job.ids)}
     lines = []
     for _, line in read_lines(labels):
-        parts = line.rsplit(maxsplit=7)
-        m = place_of.get(f"{parts[0]}#{parts[1]}")
+        name, fields = split_line(line, PICTURES)
+        m = place_of.get(f"{name}#{fields[FACE]}")
         if m is not None:
-            head = line[: len(line.rstrip()) - len(parts[7])]
-            lines.append(f"{head}{codes[job.name(m)]}" if job.labels.replaced[m] else line)
+            lines.append(with_field(line, CODE, str(codes[job.name(m)])) if job.labels.replaced[m] else line)
     inside = labels.parent.name == "label"
     root = labels.parent.parent if inside else labels.parent
     target = f"label/{labels.name}" if inside else labels.name

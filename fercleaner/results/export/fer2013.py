@@ -1,4 +1,4 @@
-"""FER2013's csv with other codes in the column emotion; pixels and usage as they are."""
+"""FER2013's csv with other codes in the column of labels; pixels and usage as they are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...core.errors import InputError
 from ...datasets import fer2013
+from ...datasets.options import COLUMN_NAMES, spelled
 from ...datasets.table import read_rows
 from .job import Job, codes_of
 
@@ -26,10 +27,11 @@ def write(job: Job, folder: Path) -> None:
         stream, writer = read_rows(file), csv.writer(out, lineterminator="\n")
         _, header = next(stream)
         writer.writerow(header)
-        names = [cell.strip() for cell in header]
-        if "emotion" not in names:
+        names = [spelled(cell) for cell in header]
+        label = next((name for name in ("emotion", *COLUMN_NAMES["label"]) if name in names), None)
+        if label is None:
             raise InputError(f"{file} has no column 'emotion' to write labels into.")
-        emotion = names.index("emotion")
+        emotion = names.index(label)
         for number, (_, cells) in enumerate(stream):
             m = place_of.get(f"{number:05d}")
             if m is not None:

@@ -1,7 +1,8 @@
 """A folder per class, with or without folders per split, of links to the pictures or copies of them.
 
 Faces of a set of folders keep their names. Other ids become file names, with the characters that a file name cannot
-hold as %XX. `NAMES` says which file is which face: `datasets.folders` reads the ids from it.
+hold as %XX; faces cut out of their pictures are PNG, so that nothing is lost. `NAMES` says which file is which face:
+`datasets.folders` reads the ids from it.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def write(job: Job, folder: Path) -> None:
     for m, (row, name) in enumerate(zip(job.rows.tolist(), job.ids, strict=True)):
         split = str(job.refined.split[row])
         top = f"{split}/" if split else ""
-        file = top + (job.name(m) or UNLABELED) + "/" + _file_name(name, split, layout, str(job.refined.paths[row]))
+        path = "" if _own_box(job, row) else str(job.refined.paths[row])
+        file = top + (job.name(m) or UNLABELED) + "/" + _file_name(name, split, layout, path)
         if file in names:
             raise InputError(f"--to folders: '{names[file]}' and '{name}' would both be {file}.")
         names[file] = name
@@ -71,12 +73,17 @@ def _file_name(name: str, split: str, layout: object, path: str) -> str:
     return whole
 
 
+def _own_box(job: Job, row: int) -> bool:
+    """Return whether the set says by a box where in its picture a face is."""
+    return job.samples is not None and job.own is not None and known_box(job.samples, int(job.own[row])) is not None
+
+
 def _put(job: Job, row: int, target: Path) -> None:
     """Put a face's picture at `target`: its file, or, where it has a box or lies inside a table, the face itself."""
     path = str(job.refined.paths[row])
     if job.samples is not None and job.own is not None:
         own = int(job.own[row])
-        if job.samples.images is not None and (not job.samples.paths[own] or known_box(job.samples, own) is not None):
+        if job.samples.images is not None and (not job.samples.paths[own] or _own_box(job, row)):
             _save(job.samples, own, target)
             return
         path = path if os.path.isfile(path) else str(job.samples.paths[own])
@@ -88,6 +95,6 @@ def _put(job: Job, row: int, target: Path) -> None:
 def _save(samples: Samples, row: int, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        open_face(samples, row).save(target, "PNG" if target.suffix == ".png" else None)
+        open_face(samples, row).save(target, "PNG")
     except UnreadableImage as error:
         raise StoreError(f"'{samples.ids[row]}': its picture cannot be read ({error}).") from error

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError, MissingDependency, StoreError
+from ...core.files import TEMPORARY
 from ...extraction.images import FileImages, UnreadableImage, known_box, open_face, read_bytes
 from .job import Job, check_pictures
 
 #: Columns that every row has.
 COLUMNS = ("id", "image", "label", "given_label", "distribution", "weight", "quality", "flagged")
+#: Split of faces that have none, beside others that have one; with "_" behind it where a split is called so.
+REST = "all"
 
 
 def write(job: Job, folder: Path) -> None:
@@ -50,16 +53,17 @@ def write(job: Job, folder: Path) -> None:
     shown = quiet.is_progress_bar_enabled() if hasattr(quiet, "is_progress_bar_enabled") else True
     datasets.disable_progress_bars()
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        with tempfile.TemporaryDirectory(TEMPORARY[1], TEMPORARY[0], folder.parent) as scratch:
             parts = {
                 name: datasets.Dataset.from_generator(
                     _rows, features=features, cache_dir=scratch, gen_kwargs={"work": _Work(job, name, soft)}
                 )
                 for name in dict.fromkeys(splits.tolist())
             }
-            whole = (
-                parts[""] if list(parts) == [""] else datasets.DatasetDict({n or "all": p for n, p in parts.items()})
-            )
+            rest = REST
+            while rest in parts:
+                rest += "_"
+            whole = parts[""] if list(parts) == [""] else datasets.DatasetDict({n or rest: p for n, p in parts.items()})
             whole.save_to_disk(str(folder))
     except UnreadableImage as error:
         raise StoreError(str(error)) from error

@@ -20,6 +20,8 @@ from ...core.expressions import CLASS_SETS
 from ...core.refined import RefinedSet
 from ...core.text import shown
 from ...core.types import Samples
+from ...datasets.folders import PICTURES as PICTURE_ENDINGS
+from ...datasets.lines import split_line
 from ...extraction.images import FileImages
 from ...extraction.stores import is_address
 from .selection import ExportedLabels
@@ -97,6 +99,16 @@ def codes_of(classes: Iterable[str], class_set: str) -> dict[str, int]:
             raise InputError(f"Class '{name}' has no code in {CLASS_SETS[class_set].title} ({', '.join(known)}).")
         codes[name] = known[name]
     return codes
+
+
+def with_field(line: str, number: int, text: str) -> str:
+    """Return a line of a list with one of the fields behind the name (`lines.split_line`) replaced."""
+    name, fields = split_line(line, PICTURE_ENDINGS)
+    end = line.index(name) + len(name)
+    for field in fields[: number + 1]:
+        start = line.index(field, end)
+        end = start + len(field)
+    return line[:start] + text + line[end:]
 
 
 def check_pictures(job: Job, more: str = "") -> None:

@@ -15,6 +15,7 @@ from ...core.expressions import canonical
 from ...datasets import manifest
 from ...datasets.label_column import called_alike
 from ...datasets.marks import contradictions
+from ...datasets.parquet import as_text
 from ...datasets.table import Table, number, read_header, read_rows, read_table, separator
 from .csv_file import Number
 from .job import Job, mirror
@@ -62,30 +63,51 @@ def _write_text(job: Job, file: Path, folder: Path) -> None:
 
 
 def _write_parquet(job: Job, file: Path, folder: Path) -> None:
-    import pandas as pd
+    """Write the rows kept of a Parquet table; cells that do not change stay as they are, and so do types."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    frame = pd.read_parquet(file)
-    if not isinstance(frame.index, pd.RangeIndex):  # the names of rows are columns, as they are read
-        names = [name or f"__index_level_{k}__" for k, name in enumerate(frame.index.names)]
-        frame = frame.reset_index(names=names)
     table = read_table(file)
-    before = {str(name): list(table.columns[str(name).strip()]) for name in frame.columns}
-    after = _changed(job, table, dict(before))
+    with open(file, "rb") as stream:
+        held = pq.ParquetFile(stream).read()
     keep = _kept(job, table)
-    frame = frame.iloc[keep].reset_index(drop=True)
-    for name, cells in after.items():
-        if name not in before or cells != [before[name][row] for row in keep]:
-            old = frame[name] if name in frame.columns else None
-            numeric = name in (WEIGHT, QUALITY) or name in job.refined.classes
-            values = [number(cell) for cell in cells] if numeric or _is_numeric(old) else cells
-            frame[name] = values
+    about, written = dict(held.schema.metadata or {}), held.take(keep)
+    names = {name.strip(): name for name in held.column_names}
+    for name, cells in _changed(job, table, {name: list(cells) for name, cells in table.columns.items()}).items():
+        before = [table.columns[name][row] for row in keep] if name in table.columns else None
+        if cells == before:
+            continue
+        if before is None:
+            column = _numbers(cells) if _holds_numbers(job, name) else pa.array(cells, pa.string())
+            written = written.append_column(name, column)
+            continue
+        place = written.schema.get_field_index(names[name])
+        old = written.schema.field(place)
+        if _holds_numbers(job, name):
+            column = _numbers(cells)
+        else:
+            spelled = {as_text(value): value for value in held.column(place).to_pylist()} | {"": None}
+            rows = zip(cells, before, written.column(place).to_pylist(), strict=True)
+            values = [value if cell == was else spelled.get(cell, cell) for cell, was, value in rows]
+            column = pa.array(values, old.type)
+        written = written.set_column(place, old.with_type(column.type).with_nullable(True), column)
+        if column.type != old.type:
+            about.pop(b"pandas", None)  # what pandas noted of the column's type is no longer so
     folder.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(folder / file.name, index=False)
+    with open(folder / file.name, "wb") as out:
+        pq.write_table(written.replace_schema_metadata(about), out)
 
 
-def _is_numeric(column: object) -> bool:
-    kind = getattr(getattr(column, "dtype", None), "kind", "")
-    return kind in ("i", "u", "f")
+def _holds_numbers(job: Job, name: str) -> bool:
+    """Return whether a column that changed was filled with weights, qualities or shares."""
+    share = job.labels.which == "distribution" and canonical(name) in job.refined.classes
+    return name in (WEIGHT, QUALITY) or (share and name != _label_of(job))
+
+
+def _numbers(cells: list[str]) -> Any:
+    import pyarrow as pa
+
+    return pa.array([number(cell) if cell else None for cell in cells], pa.float64())
 
 
 def _changed(job: Job, table: Table, columns: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -94,8 +116,7 @@ def _changed(job: Job, table: Table, columns: dict[str, list[str]]) -> dict[str,
     place_of = {name: m for m, name in enumerate(job.ids)}
     faces = [place_of[_ids(job, table)[row]] for row in keep]
     columns = {name: [cells[row] for row in keep] for name, cells in columns.items()}
-    roles = _read_from(job)
-    label = str(roles.get("label") or "label")
+    roles, label = _read_from(job), _label_of(job)
     votes = [name for name in columns if canonical(name) in job.refined.classes and name != label]
     counted = [name for name in columns if name in roles.get("classes", ())]
     alike = [name for name in called_alike(list(columns)) if name not in (label, *votes) and label in table.columns]
@@ -126,6 +147,11 @@ def _read_from(job: Job) -> dict[str, Any]:
     """Return role -> column of the set as it was read."""
     assert job.samples is not None  # own_source says so
     return dict(job.samples.provenance["columns"])
+
+
+def _label_of(job: Job) -> str:
+    """Return the column of labels, as it is or will be."""
+    return str(_read_from(job).get("label") or "label")
 
 
 def _ids(job: Job, table: Table) -> list[str]:

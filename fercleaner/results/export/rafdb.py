@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...datasets import rafdb
-from ...datasets.lines import read_lines
-from .job import Job, codes_of, mirror, write_text
+from ...datasets.folders import PICTURES
+from ...datasets.lines import read_lines, split_line
+from .job import Job, codes_of, mirror, with_field, write_text
 
 LAYOUTS = ("rafdb", "rafdb-compound")
 
@@ -22,10 +23,9 @@ def write(job: Job, folder: Path) -> None:
     place_of = {name: m for m, name in enumerate(job.ids)}
     lines = []
     for _, line in read_lines(labels):
-        name = line.rpartition(" ")[0]
-        m = place_of.get(name.strip())
+        m = place_of.get(split_line(line, PICTURES)[0])
         if m is not None:
-            lines.append(f"{name} {codes[job.name(m)]}" if job.labels.replaced[m] else line)
+            lines.append(with_field(line, 0, str(codes[job.name(m)])) if job.labels.replaced[m] else line)
     inside = labels.parent.name == rafdb.LIST.parent.name
     target = folder / rafdb.LIST if inside else folder / labels.name
     write_text(target, "\n".join(lines) + "\n")

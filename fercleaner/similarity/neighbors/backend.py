@@ -16,9 +16,10 @@ from .scoring import EDGE
 Index = Literal["auto", "exact", "hnsw", "ivf"]
 INDEXES: tuple[Index, ...] = ("auto", "exact", "hnsw", "ivf")
 
-#: Faces up to which all pairs are compared where the user names no index: lists at `RECALL` take less time from about
-#: 30,000 half-whitened views of real faces on, and by here it is felt (docs/speed.md).
-EXACT_UP_TO = 50_000
+#: Faces up to which all pairs are compared where the user names no index. Lists at `RECALL` take less time from about
+#: 30,000 half-whitened views of real faces on where products of bfloat16 are fast, from fewer than 20,000 on where they
+#: are not; one limit, so that a set gets one answer on all processors (docs/speed.md).
+EXACT_UP_TO = 30_000
 #: Share of the true nearest neighbors that an approximate index must find, by default.
 RECALL = 0.99
 

@@ -150,7 +150,7 @@ def _compared(scan: Scan, seen: Sight, part: slice, least: Floats, group: Ints) 
         at_once = max(1, HELD // max(1, columns.stop - columns.start))
         for start in range(0, len(rows) if columns.stop > columns.start else 0, at_once):
             some = rows[start : start + at_once] + part.start
-            keys = scan.products(scan.at(some), scan.stored, columns)
+            keys = scan.products(scan.stored[some], scan.stored, columns)
             row_bound, column_bound = keys_of(least[some], scan.half), keys_of(least[columns], scan.half)
             hits = np.flatnonzero(keys >= np.minimum(row_bound[:, None], column_bound[None, :]))
             own, other = np.divmod(hits, keys.shape[1])

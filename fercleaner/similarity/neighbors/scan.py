@@ -8,8 +8,10 @@ is below it is passed over.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,9 @@ MOST = 4
 #: The smallest key of bfloat16 bits read as int16: all pass it.
 LOWEST = np.iinfo(np.int16).min
 
+#: Where Linux says what a processor can do, and the words for instructions that torch multiplies bfloat16 by.
+PROCESSOR, BFLOAT16 = Path("/proc/cpuinfo"), ("avx512_bf16", "amx_tile")
+
 Packed = NDArray[np.uint64]
 
 
@@ -54,21 +59,14 @@ class Scan:
     """
 
     def __init__(self, vectors: Floats, *, sure: bool = True, half: bool | None = None) -> None:
-        import torch
-
         own, centers = places(vectors)
         self.order = np.argsort(own, kind="stable")
         self.starts = np.searchsorted(own[self.order], np.arange(len(centers) + 1))
         self.half = multiplies_bfloat16() if half is None else half
-        self.stored = torch.empty(vectors.shape, dtype=torch.bfloat16 if self.half else torch.float32)
-        self.centers = torch.from_numpy(centers).to(self.stored.dtype)
+        self.stored: Any
+        self.stored, lost = _in_bfloat16(vectors, self.order) if self.half else (vectors[self.order], 0.0)
+        self.centers = self.ready(centers)
         self.lists = len(centers)
-        lost = 0.0
-        for start in range(0, len(vectors), QUERIES):
-            part = slice(start, start + QUERIES)
-            exact = torch.from_numpy(vectors[self.order[part]])
-            self.stored[part] = exact
-            lost = max(lost, float((exact - self.stored[part].float()).norm(dim=1).max()))
         # <x, y> - <x', y'> = <x - x', y> + <x', y - y'>; then the product is rounded to 8 bits, or cut to them
         rounded = 2.0**-9 if self.half else 2.0**-8
         self.slack = 2 * (2 * lost * (1 + lost) + rounded + 2e-6) * (1 if sure else 0.25)
@@ -93,17 +91,15 @@ class Scan:
         return whole
 
     def _find(self, queries: Floats, want: int, depth: int, apart: Apart | None) -> Ints:
-        import torch
-
         n = len(queries)
         room = more = ROOM * want * n
-        asked = torch.from_numpy(np.ascontiguousarray(queries)).to(self.stored.dtype)
+        asked = self.ready(queries)
         least = self.first_bounds(asked, want, apart)
         bound = keys_of(least, self.half)
         held: list[Packed] = []
         count = 0
         for rows, columns in self._pieces(asked, depth):
-            keys = self.products(asked if rows is None else asked[torch.from_numpy(rows)], self.stored, columns)
+            keys = self.products(asked if rows is None else asked[rows], self.stored, columns)
             hits = np.flatnonzero(keys >= (bound if rows is None else bound[rows])[:, None])
             own, other = np.divmod(hits, keys.shape[1])
             asker = own if rows is None else rows[own]
@@ -145,11 +141,13 @@ class Scan:
             probed[:, start : start + TILE] = np.ascontiguousarray((near >= least[:, None]).T)
         return probed
 
-    def at(self, places: Ints) -> Any:
-        """Return stored vectors by their number in `order`."""
+    def ready(self, vectors: Floats) -> Any:
+        """Return vectors as they are multiplied: an array of float32, or a tensor of bfloat16."""
+        if not self.half:
+            return vectors
         import torch
 
-        return self.stored[torch.from_numpy(places)]
+        return torch.from_numpy(np.ascontiguousarray(vectors)).to(torch.bfloat16)
 
     def center_keys(self, asked: Any) -> NDArray[Any]:
         """Return products of queries and centers as keys that rise with them, (q, C)."""
@@ -160,6 +158,9 @@ class Scan:
 
         Of int16, positive products are in order and above all others (`rising` brings the others in order).
         """
+        if not self.half:
+            keys: NDArray[Any] = asked @ stored[columns].T
+            return keys
         import torch
 
         n = len(asked)
@@ -170,8 +171,7 @@ class Scan:
             others = stored[columns.start : columns.start + -(-m // COLUMNS) * COLUMNS]
         if n % ROWS:
             asked = torch.cat([asked, asked.new_zeros((-n % ROWS, asked.shape[1]))])
-        products = asked @ others.T
-        keys: NDArray[Any] = (products.view(torch.int16) if self.half else products).numpy()
+        keys = (asked @ others.T).view(torch.int16).numpy()
         return keys[:n, :m]
 
     def first_bounds(self, asked: Any, want: int, apart: Apart | None, cuts: Sequence[int] = ()) -> Floats:
@@ -183,7 +183,7 @@ class Scan:
         least = np.full(len(asked), -np.inf, dtype=np.float32)
         for start, end in pairwise(cuts or [*range(0, len(asked), TOGETHER), len(asked)]):
             part = slice(start, end)
-            middle = asked[part].float().mean(0, keepdim=True).to(asked.dtype)
+            middle = self.ready(np.asarray(asked[part].float() if self.half else asked[part]).mean(0, keepdims=True))
             near = np.argsort(-self.center_keys(middle)[0], kind="stable")
             near = near[: int(np.searchsorted(np.cumsum(sizes[near]), FIRST)) + 1]
             columns = np.concatenate([np.arange(self.starts[p], self.starts[p + 1]) for p in near.tolist()])[:FIRST]
@@ -225,11 +225,30 @@ class Scan:
 
 
 def multiplies_bfloat16() -> bool:
-    """Return whether this processor multiplies bfloat16 itself, as far as torch knows."""
+    """Return whether this processor multiplies bfloat16 itself, as far as torch knows.
+
+    Torch, whose loading takes longer than many a search, is asked only where the system does not deny it.
+    """
+    with contextlib.suppress(OSError):  # only Linux lists what a processor can do
+        if not any(word in PROCESSOR.read_text(encoding="utf-8", errors="replace") for word in BFLOAT16):
+            return False
     import torch
 
     known = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
     return any(bool(ask()) for ask in known if ask is not None)
+
+
+def _in_bfloat16(vectors: Floats, order: Ints) -> tuple[Any, float]:
+    """Return vectors in an order, rounded to bfloat16, and the length of the longest difference to what they were."""
+    import torch
+
+    stored, lost = torch.empty(vectors.shape, dtype=torch.bfloat16), 0.0
+    for start in range(0, len(vectors), QUERIES):
+        part = slice(start, start + QUERIES)
+        exact = torch.from_numpy(vectors[order[part]])
+        stored[part] = exact
+        lost = max(lost, float((exact - stored[part].float()).norm(dim=1).max()))
+    return stored, lost
 
 
 def rising(keys: NDArray[Any]) -> NDArray[Any]:

@@ -10,10 +10,11 @@ from ...core.arrays import Bools, Floats, Ints, Strings
 from ...core.groups import group_numbers
 from ...core.types import Features, Neighbors
 from ..whitening import JOINT, row_blocks
+from .backend import EXACT_UP_TO
 from .scoring import pair_similarities, ranked
 
-#: Faces up to which the joint view is searched itself; `from_views` saves as much time as the views take together.
-SEARCHED_UP_TO = 30_000
+#: Faces up to which the joint view is searched itself; above, `from_views` saves what a view's search takes and more.
+SEARCHED_UP_TO = EXACT_UP_TO
 #: Neighbors of each view that are looked at, at least.
 WIDER = 40
 #: Faces at once.

@@ -15,8 +15,11 @@ from .mutual import steps_to
 from .scoring import EDGE
 
 #: Faces whose neighbors are searched exactly: on one half the depth is chosen, on the other the recall is measured.
-#: Its standard error is about .001 at a recall of .99.
+#: Its standard error is .0013 at a recall of .99: a face that misses neighbors misses several.
 SAMPLE = 2048
+#: Share of what is missing that the aim lies above the recall that is wanted: two standard errors at .99. By a tenth,
+#: one search in five of 300,000 faces fell short (docs/speed.md).
+MARGIN = 0.25
 
 
 def thorough(backend: Backend, vectors: Floats, asked: int) -> Backend:
@@ -49,9 +52,9 @@ def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
     """Set `backend.depth` to the least of its depths, from the present one on, that reaches `recall` at k.
 
     What was measured is written into `backend.about`. Faces of a group are no neighbors of one another, here as in the
-    search that follows: strangers are further away and harder to find. The aim is a tenth of what is missing above
-    `recall`, so that the other half of the sample seldom falls short. Where no depth reaches it, the greatest is taken;
-    `about["recall"]` says how far it comes.
+    search that follows: strangers are further away and harder to find. The aim lies above `recall` by `MARGIN` of
+    what is missing, so that the whole set and the other half of the sample seldom fall short. Where no depth reaches
+    it, the greatest is taken; `about["recall"]` says how far it comes.
 
     Cost: exact search for `SAMPLE` faces, and a search of these for some of the depths (by halving); no search where
     faces are found from both sides (`mutual.steps_to`).
@@ -62,7 +65,7 @@ def tune(backend: Backend, faces: Ready, k: int, recall: float) -> None:
     near, true = nearest_among(thorough(backend, faces.vectors, len(rows)), faces, rows, faces, k)
     least = np.where(near >= 0, true, np.inf).min(1, initial=np.inf).astype(np.float32)
     one, other = (TrueNeighbors(rows[half::2], near[half::2], least[half::2]) for half in (0, 1))
-    aim = recall + (1 - recall) / 10
+    aim = recall + MARGIN * (1 - recall)
     if backend.scan is None:
         found = _by_searching(backend, faces, one, other, aim)
     else:
