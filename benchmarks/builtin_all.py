@@ -33,10 +33,11 @@ ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "fercleaner" / "weights"
 #: What stands in fercleaner/weights beside the frozen split; WORK holds the new ones at the end.
 RESULTS = ("builtin.safetensors", "builtin.json", "trained_on.npy", "home.npz")
-#: Rounds, those of them in which the learning rate falls, options of a round; files of features, and of copies, of
-#: crops and of photographs. Of the weights in the package, and of `--quick`.
-FULL = (("54", "17", ()), ("20", "8"), ("4", "6"))
-QUICK = (("2", "1", ("--steps", "3", "--batch", "32")), ("1", "1", "--faces", "256"), ("1", "1", "--faces", "256"))
+#: Rounds, those of them in which the learning rate falls, options of a round; files of features of crops (only the
+#: votes' layer is fitted on them); files of copies of crops and of photographs. Of the weights in the package, and of
+#: `--quick`.
+FULL = (("54", "17", ()), ("20", "0"), ("4", "6"))
+QUICK = (("2", "1", ("--steps", "3", "--batch", "32")), ("1", "0", "--faces", "256"), ("1", "1", "--faces", "256"))
 #: Packages that steps need and the package's own extras may not have brought, by module.
 PACKAGES = {"openvino": "openvino", "mediapipe": "mediapipe", "cv2": "opencv-python-headless"}
 #: Seconds that a stopped step has to end.
@@ -223,10 +224,15 @@ def run(todo: list[Step], work: Path, minutes: float | None) -> int:
     return 0
 
 
+def words_of(step: Step) -> list[str]:
+    """Return a step's command as it reads in a checkout and with a Python at any other place."""
+    return [word.removeprefix(f"{ROOT}/") for word in step.argv[1:]]
+
+
 def other_settings(work: Path, todo: list[Step]) -> bool:
     """Say whether WORK was begun with other steps or other weights to start from; note these if it is new."""
     start = hashlib.sha256((WEIGHTS / "builtin.safetensors").read_bytes()).hexdigest()
-    settings = json.dumps({"starts from": start, "steps": {step.name: step.argv for step in todo}}, indent=1)
+    settings = json.dumps({"starts from": start, "steps": {step.name: words_of(step) for step in todo}}, indent=1)
     file = work / "settings.json"
     if not file.exists():
         work.mkdir(parents=True, exist_ok=True)

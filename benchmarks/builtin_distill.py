@@ -32,6 +32,7 @@ from builtin_augment import affine, degraded, uniform, warp
 from builtin_batches import BOTH
 from builtin_data import read_faces, split_groups
 from builtin_readouts import metadata_of
+from builtin_start import mixed_precision
 from builtin_state import stored
 from builtin_targets import teachers_of
 from numpy.typing import NDArray
@@ -110,7 +111,7 @@ def write_copies(
     for _ in range(faces // AT_ONCE):
         rows = torch.from_numpy(draw.choice(candidates, AT_ONCE, p=chance[candidates]))
         pictures = copies_of(*seen(rows), rng)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), mixed_precision():
             out, _ = network.looks(pictures.contiguous(memory_format=torch.channels_last))
         parts["features"].append(torch.cat((out.embedding, pooled.pop().float()), 1).half())
         parts["seven"].append(ask(pictures))

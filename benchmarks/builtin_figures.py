@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from builtin_data import Faces
+from builtin_start import mixed_precision
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,16 +24,16 @@ SHAPES = mirror_names(BLENDSHAPES)
 
 
 def run_network(
-    network: FaceNet, pictures: Tensor, mirror: bool = False, half: bool = True, align: bool = True
+    network: FaceNet, pictures: Tensor, mirror: bool = False, half: bool | None = None, align: bool = True
 ) -> FaceOutput:
     """Return the outputs for pictures (N, 48, 48) uint8.
 
     `mirror` averages with their mirror images, `align` puts these into the canonical frame: both as the package
-    does. `half` runs in bfloat16, which the package does not, and which is faster where the processor has it.
+    does. `half` runs in bfloat16, which the package does not; by default where the processor multiplies it.
     """
     average = average_with_aligned if align else average_with_mirror
     parts, batch = [], 64
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+    with torch.inference_mode(), mixed_precision(half):
         for start in range(0, len(pictures), batch):
             x = (pictures[start : start + batch, None].float() / 255).contiguous(memory_format=torch.channels_last)
             out = average(network, x, SHAPES) if mirror else network(x)

@@ -27,6 +27,7 @@ from builtin_batches import canonical, photograph_targets
 from builtin_data import Faces, read_faces, split_groups
 from builtin_figures import expression_figures, js_divergence, run_network, shape_figures
 from builtin_readouts import BATCH, FACES, PASSES, RATE, metadata_of
+from builtin_start import mixed_precision
 from builtin_state import stored
 from builtin_targets import pictures
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ def pooled(both: Tensor, share: float, temperature: float) -> Tensor:
 def photograph_logs(network: FaceNet, wild: Any, rows: NDArray[np.intp]) -> Tensor:
     """Return both read-outs (N, 16) of photographs in their canonical frames, as the package looks at them."""
     parts = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), mixed_precision():
         for start in range(0, len(rows), 64):
             fine = canonical(wild, torch.from_numpy(rows[start : start + 64]))
             small = torch.nn.functional.avg_pool2d(fine, 2)

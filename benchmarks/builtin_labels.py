@@ -27,6 +27,7 @@ from torch import Tensor
 from train_builtin import options, read_crops
 
 from fercleaner.encoders.facenet import EXPRESSIONS, FaceNet, load_facenet
+from fercleaner.similarity.neighbors.scan import multiplies_bfloat16
 
 #: Files of 1,024 changed crops, and of as many photographs, that the read-out is fitted on.
 FILES = 5
@@ -78,7 +79,7 @@ def main() -> None:
                 "cleaned labels": label_figures(logits, judges[kept]),
             }
         print(name, json.dumps(result[name]), flush=True)
-    args.out.write_text(json.dumps({**stamp(), "bfloat16": True, "results": result}, indent=1) + "\n")
+    args.out.write_text(json.dumps({**stamp(), "bfloat16": multiplies_bfloat16(), "results": result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from train_builtin import options
 
 from fercleaner.encoders.builtin import weights_folder
 from fercleaner.encoders.facenet import EXPRESSIONS, load_facenet
+from fercleaner.similarity.neighbors.scan import multiplies_bfloat16
 
 SOURCES = ("crops", "photographs")
 #: Share of `photographs` at which both read-outs count alike.
@@ -147,7 +148,9 @@ def main() -> None:
         for choice, found in result[name].items():
             kept = {s: {k: round(v, 3) for k, v in found[s].items() if isinstance(v, float)} for s in SOURCES}
             print(name, "|", choice, found["share"], found["temperature"], json.dumps(kept), flush=True)
-        args.out.write_text(json.dumps({**stamp(), "bfloat16": True, "results": result}, indent=1) + "\n")
+        args.out.write_text(
+            json.dumps({**stamp(), "bfloat16": multiplies_bfloat16(), "results": result}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from builtin_batches import Targets, crops_batch, joined, photographs_batch
 from builtin_readouts import metadata_of
-from builtin_start import start_network
+from builtin_start import mixed_precision, start_network
 from builtin_state import stored
 from safetensors.torch import save_file
 from torch import nn
@@ -52,7 +52,7 @@ def take_statistics(network: FaceNet, sets: tuple[Targets, Targets], args: argpa
     for _ in range(BATCHES):
         parts = zip((crops_batch, photographs_batch), sets, (args.batch - some, some), strict=True)
         batch = joined(*(make(of, of.drawn(count, draw), mirror, rng) for make, of, count in parts if count))
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
+        with torch.no_grad(), mixed_precision():
             network.looks(batch.pictures.contiguous(memory_format=torch.channels_last))
     network.eval()
 

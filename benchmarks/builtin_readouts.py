@@ -6,7 +6,7 @@ The features of changed faces are computed once, 1,024 a file (WORK/features_*.n
 stop), rare expressions drawn more often. On these alone
 
 - `photographs` learns what the seven-expression teacher says of crops and photographs (cross-entropy, every expression
-  weighing the same);
+  weighing the same), if it is one layer; `builtin_distill.py` fits one of two;
 - without `--body`, the points of the jaw learn their places anew (mean absolute error in eye distances): weights made
   before had py-feat's jaw, in which the chin is point 10;
 - with `--votes` the votes' layer goes on too, on crops (cRT: Kang et al., ICLR 2020, with weights for sampling).
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from builtin_batches import Batch, Targets, crops_batch, photographs_batch
 from builtin_data import JAW
-from builtin_start import start_network
+from builtin_start import mixed_precision, start_network
 from builtin_state import stored
 from numpy.typing import NDArray
 from safetensors import safe_open
@@ -65,7 +65,7 @@ def file_features(
     try:
         for start in range(0, faces, 128):
             batch = make(some, rows[start : start + 128], mirror, rng)
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            with torch.inference_mode(), mixed_precision():
                 out, _ = network.looks(batch.pictures.contiguous(memory_format=torch.channels_last))
             kept = {"embedding": out.embedding.half(), "votes": batch.votes, "photographs": batch.photographs}
             kept["weight"] = batch.weight
@@ -205,8 +205,9 @@ def main() -> None:
             prepare_start(args)
         some = read_all(args)[1][1] if name == "wild" else read_crops(args)[1]
         write_features(network, some, make, files, args.faces)
-    embedding, photographs = read_features(args.work, ("embedding", "photographs"))
-    fit_expressions(network.photographs, embedding, photographs[:, :7], args.seed)
+    if isinstance(network.photographs, nn.Linear):
+        embedding, photographs = read_features(args.work, ("embedding", "photographs"))
+        fit_expressions(network.photographs, embedding, photographs[:, :7], args.seed)
     if args.votes:
         embedding, votes = read_features(args.work, ("embedding", "votes"), "crops_*")
         fit_expressions(network.classify, embedding, votes, args.seed)

@@ -39,7 +39,7 @@ from builtin_batches import (
 )
 from builtin_data import Faces, read_faces, split_groups, teacher_values
 from builtin_figures import expression_figures, shape_figures
-from builtin_start import start_network
+from builtin_start import mixed_precision, start_network
 from builtin_state import State, share_buffers, share_gradients
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ def quick_figures(
 ) -> dict[str, float]:
     """Figures of one look at 800 crops and 600 photographs held back for choosing, for the log."""
     (crops, wild), rows, some = sets, choose[0][:800], torch.from_numpy(choose[1][:600])
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), mixed_precision():
         out, guess = network.looks(crops.pictures[rows, None].float() / 255)
         seen, other = network.looks(canonical(wild, some))
     result = expression_figures(out.logits, faces, rows, 1.0) | shape_figures(out, faces, rows)
@@ -113,7 +113,7 @@ def quick_figures(
 def starting_posteriors(network: FaceNet, wild: Targets, temperature: float) -> Tensor:
     """Return what the starting network says of the photographs' canonical frames and their mirror images, (N, 8)."""
     parts = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), mixed_precision():
         for start in range(0, len(wild.pictures), 128):
             x = canonical(wild, torch.arange(start, min(start + 128, len(wild.pictures))))
             both = network.looks(x)[0].logits + network.looks(x.flip(3))[0].logits
@@ -167,7 +167,7 @@ def one_round(
         batch = joined(*(make(of, of.drawn(count, draw), mirror, rng) for make, of, count in parts if count))
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(state.step, args.steps, args)
-        with torch.autocast("cpu", torch.bfloat16, enabled=not args.float32):
+        with mixed_precision():
             out, guess = model.looks(batch.pictures.contiguous(memory_format=torch.channels_last))
         costs = losses(out, guess, batch, scale)
         torch.stack([PARTS[name] * value for name, value in costs.items()]).sum().backward()
@@ -270,7 +270,6 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     parser.add_argument("--port", type=int, default=29517)
-    parser.add_argument("--float32", action="store_true", help="without bfloat16")
     parser.add_argument("--resume", action="store_true", help="continue from WORK/state.safetensors, if it is there")
     return parser
 

@@ -137,7 +137,7 @@ class Features:
     spec : mapping
         What made the values (encoder, weights digest, preprocessing); JSON types only.
     notes : (N,) str, optional
-        Why a face has none; "" where found.
+        Why a face has none; where found, what is unusual about its frame, or "".
     """
 
     view: str

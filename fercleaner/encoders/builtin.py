@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -58,6 +59,8 @@ WIDTHS: Mapping[str, int] = {
 PARTS: tuple[str, ...] = tuple(WIDTHS)
 
 NO_LANDMARKS = "landmarks too uncertain"
+#: Noted of a face whose frame is turned by more than this (degrees): the picture is sideways, or the person lies.
+LYING, LYING_ROLL = "found turned by more than 45 degrees", 45.0
 
 
 @dataclass(frozen=True)
@@ -176,10 +179,10 @@ class BuiltinExtractor:
             self.spec = {**self.spec, "device": pick_device(device).type}
 
     def compute(self, batch: Sequence[NDArray[Any]], /) -> Computed:
-        """Run the network; a picture without a single face is not found."""
+        """Run the network; a picture without a single face is not found. A face that lies has the note `LYING`."""
         values = np.zeros((len(batch), self.width), np.float32)
         found = np.array([len(item) > 1 for item in batch], np.bool_)
-        notes = ["" if len(item) > 1 else (SEVERAL_FACES if item[0] else NO_FACE) for item in batch]
+        notes = [_note(item) for item in batch]
         rows = np.flatnonzero(found)
         if len(rows):
             size = INPUT_SIZE * INPUT_SIZE
@@ -334,6 +337,15 @@ def _seen(pictures: Bytes) -> Floats:
     known = _training_digests()
     seen: Floats = np.isin(picture_digests(pictures), known).astype(np.float32)
     return seen
+
+
+def _note(prepared: Bytes) -> str:
+    """Return why a prepared face is none, or that it lies in its picture; "" otherwise."""
+    if len(prepared) == 1:
+        return SEVERAL_FACES if prepared[0] else NO_FACE
+    size = INPUT_SIZE * INPUT_SIZE
+    place = prepared[size : size + 24].view("<f4")
+    return LYING if abs(math.degrees(math.atan2(place[3], place[0]))) > LYING_ROLL else ""
 
 
 def _placed(points: Floats, places: Floats) -> Floats:

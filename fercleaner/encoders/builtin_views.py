@@ -88,7 +88,7 @@ def split(
 def landmarks_of(samples: Samples, shape: Floats, found: Bools, notes: Strings, spec: Mapping[str, Any]) -> Landmarks:
     """Return the landmarks of "landmarks" columns (N, 189); faces below `MIN_CONFIDENCE` are not found."""
     sure = found & (shape[:, 136] >= MIN_CONFIDENCE)
-    texts = np.where(found & ~sure, NO_LANDMARKS, notes).astype(np.str_)
+    texts = np.where(sure, "", np.where(found, NO_LANDMARKS, notes)).astype(np.str_)
     kept = np.where(sure[:, None], shape, np.float32(0))
     points = kept[:, :136].reshape(-1, 68, 2)
     return Landmarks(samples.ids, points, sure, kept[:, 136], kept[:, 137:], dict(spec), texts)

@@ -44,6 +44,10 @@ MIN_SCORE = 0.6
 #: The detector sees only half of a roll at a time: a face that lies turned by more than this (degrees) in what it
 #: looked at is turned upright and looked at again, so often at most.
 TURNED, LOOKS = 6.0, 3
+#: A picture whose face scores less than `SURE` (5 in 100 upright ones; upside down half are found, all as if they stood
+#: upright, at .87 at most) is looked at from its other sides too, and one of these is taken if it scores at least
+#: `SURE_SIDEWAYS`. Chosen on 300 photographs turned by 0 to 180 degrees, groups kept for choosing.
+SURE, SURE_SIDEWAYS = 0.9, 0.8
 #: Another face counts when its area is at least this share of the largest one's.
 RIVAL_AREA = 0.4
 #: A picture no larger than this (pixels; RAF-DB's aligned faces have 100) is a face crop already. Every larger one is
@@ -88,6 +92,16 @@ class Frame:
                 (d * factor, e * factor, f + rest * (d + e)),
             )
         )
+
+    def turned_back(self, quarters: int, size: tuple[int, int]) -> Frame:
+        """Return the frame in a picture (width, height) of one in it turned by `quarters`, against the clock."""
+        turn = np.linalg.matrix_power(np.array([(0.0, -1.0), (1.0, 0.0)]), quarters)
+        matrix, middle = np.array(self.to_picture), np.array(size) / 2
+        matrix[:, 2] -= abs(turn) @ middle
+        matrix = turn @ matrix
+        matrix[:, 2] += middle
+        (a, b, c), (d, e, f) = matrix.tolist()
+        return Frame(((a, b, c), (d, e, f)))
 
     def pixels(self, image: Image, size: int) -> Bytes:
         """Return the square as (size, size) uint8 gray, averaged where it is made smaller."""
@@ -166,23 +180,35 @@ class Framing:
         """What determines the frame; JSON types."""
         if not self.detector:
             return {"crop": "whole"}
-        return {"crop": "detected", "version": 3, "detector": "yunet", "weights": _digest(self.detector)}
+        return {"crop": "detected", "version": 4, "detector": "yunet", "weights": _digest(self.detector)}
 
     def __call__(self, image: Image) -> Frame | str:
         """Return the frame of the picture's face, or why there is none: `NO_FACE`, `SEVERAL_FACES`."""
         if not self.detector or max(image.size) <= SMALL:
             return whole_frame(image)
+        frame, score = self._found(image)
+        if score >= SURE:
+            return frame
+        sides = [(*self._found(image.rotate(90 * quarters, expand=True)), quarters) for quarters in (1, 2, 3)]
+        other, best, quarters = max(sides, key=lambda side: side[1])
+        if best < SURE_SIDEWAYS or best <= score:
+            return frame
+        return other if isinstance(other, str) else other.turned_back(quarters, image.size)
+
+    def _found(self, image: Image) -> tuple[Frame | str, float]:
+        """Return the frame of the face that stands upright in the picture, or why there is none, and its score."""
         faces = find_faces(image, self.detector)
         if not faces:
-            return NO_FACE
+            return NO_FACE, 0.0
         if len(faces) > 1 and faces[1].area >= RIVAL_AREA * faces[0].area:
-            return SEVERAL_FACES
-        return self._upright(image, aligned_frame(faces[0].points))
+            return SEVERAL_FACES, min(face.score for face in faces[:2])
+        return self._upright(image, faces[0])
 
-    def _upright(self, image: Image, frame: Frame) -> Frame:
-        """Look again in the turned square as long as the face is found turned in it."""
+    def _upright(self, image: Image, face: Face) -> tuple[Frame, float]:
+        """Look again in the turned square as long as the face is found turned in it; return the last look's score."""
         from PIL import Image as PilImage
 
+        frame, score = aligned_frame(face.points), face.score
         turned = frame.roll
         for _ in range(LOOKS):
             if abs(turned) <= TURNED:
@@ -191,12 +217,12 @@ class Framing:
             seen = PilImage.fromarray(wide.pixels(image, DETECTOR_SIDE // 2))
             faces = find_faces(seen, self.detector, room=False)
             if not faces:
-                break
+                return frame, 0.0
             matrix = np.array(wide.to_picture)
             points = np.array(faces[0].points) / (DETECTOR_SIDE // 2)
-            turned = aligned_frame(points).roll
+            turned, score = aligned_frame(points).roll, faces[0].score
             frame = aligned_frame(points @ matrix[:, :2].T + matrix[:, 2])
-        return frame
+        return frame, score
 
 
 def choose_framing(

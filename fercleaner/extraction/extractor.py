@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Turns a decoded, cropped RGB picture into what `Extractor.compute` takes a list of.
 Prepare: TypeAlias = "Callable[[Image], NDArray[Any]]"
 
-#: Values (B, width) float32, found (B,) bool, and a note each ("" where found).
+#: Values (B, width) float32, found (B,) bool, and a note each ("" where found as usual).
 Computed: TypeAlias = tuple[Floats, Bools, list[str]]
 
 
@@ -68,8 +68,8 @@ class Extractor(Protocol):
         """Turn 1 to `batch_size` prepared pictures into vectors; called in the calling process.
 
         Returns values (B, width) float32 (zero where not found), found (B,) bool, and B notes saying why
-        a picture has none ("" where found). A row must not depend on which others stand in its batch,
-        beyond the last bits on a GPU. The first call may load a model, so that a run served by the cache
-        loads none.
+        a picture has none (where found: how its frame is out of the ordinary, or ""). A row must not depend
+        on which others stand in its batch, beyond the last bits on a GPU. The first call may load a model,
+        so that a run served by the cache loads none.
         """
         ...

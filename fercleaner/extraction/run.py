@@ -82,7 +82,7 @@ class Extraction:
         Zero where not found.
     found : (N,) bool
     notes : (N,) str
-        Why a face has no vector; "" where found.
+        Why a face has no vector; where found, what is unusual about its frame, or "".
     log : RunLog
     """
 
@@ -349,7 +349,7 @@ class _Run:
                 continue
             if is_found:
                 self.values[row] = vector
-            self.found[row], self.notes[row] = bool(is_found), "" if is_found else note
+            self.found[row], self.notes[row] = bool(is_found), note
             if cached is not None:
                 cached.put(picture.digest, self.values[row], bool(is_found), self.notes[row])
         self._tell()

@@ -31,8 +31,12 @@ def note_run(done: RunLog, callbacks: Callbacks) -> None:
 
 
 def note_view(view: Features, samples: Samples, callbacks: Callbacks) -> None:
-    """Say how many faces a view misses, and where it seems to be made of the given labels."""
+    """Say how many faces a view misses, what it noted of others, and where it seems to be made of the given labels."""
     note_missing(view.view, view.found, view.notes, samples, callbacks)
+    if view.notes is not None:
+        for remark in dict.fromkeys(view.notes[view.found & (view.notes != "")].tolist()):
+            ids = samples.ids[view.found & (view.notes == remark)]
+            callbacks.note(f"{view.view}: {len(ids):,} of {len(samples):,} faces are {remark}; first: {ids[0]}.")
     share = explained_by_labels(view.values, view.found, samples)
     if share >= FOLLOWS:
         callbacks.note(

@@ -137,3 +137,11 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     assert not builtin_all.other_settings(tmp_path / "work", todo)
     assert not builtin_all.other_settings(tmp_path / "work", todo)
     assert builtin_all.other_settings(tmp_path / "work", steps(tmp_path, tmp_path / "work", quick=True))
+
+
+def test_a_checkout_at_another_place_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    todo = steps(tmp_path, tmp_path / "work", quick=False)
+    assert not builtin_all.other_settings(tmp_path / "work", todo)
+    monkeypatch.setattr(builtin_all, "ROOT", Path("/elsewhere"))
+    monkeypatch.setattr(sys, "executable", "/elsewhere/python")
+    assert not builtin_all.other_settings(tmp_path / "work", steps(tmp_path, tmp_path / "work", quick=False))

@@ -18,6 +18,8 @@ import builtin_detail  # noqa: E402
 import builtin_distill as distill  # noqa: E402
 import builtin_left_out  # noqa: E402
 import builtin_mix  # noqa: E402
+import builtin_readouts  # noqa: E402
+import builtin_start  # noqa: E402
 import train_builtin  # noqa: E402
 from builtin_start import start_network  # noqa: E402
 from builtin_state import stored  # noqa: E402
@@ -28,6 +30,31 @@ from fercleaner.encoders import facenet  # noqa: E402
 def body() -> facenet.FaceNet:
     torch.manual_seed(3)
     return facenet.FaceNet().eval().requires_grad_(False)
+
+
+def test_the_fit_of_read_outs_leaves_one_of_two_layers_to_the_distillation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(stored(facenet.FaceNet(facenet.FaceNetConfig(hidden=16)).eval()), tmp_path / "body.safetensors")
+    before = facenet.load_facenet(str(tmp_path / "body.safetensors")).state_dict()
+    some = np.random.default_rng(0).dirichlet(np.ones(8), 300).astype(np.float32)
+    embedding = np.random.default_rng(1).normal(size=(300, 256)).astype(np.float16)
+    np.savez(tmp_path / "features_crops_0.npz", embedding=embedding, votes=some, photographs=some)
+    words = ["--targets", str(tmp_path), "--work", str(tmp_path), "--body", "--votes", "--files", "1", "0"]
+    monkeypatch.setattr(sys, "argv", ["builtin_readouts.py", *words])
+    builtin_readouts.main()
+    after = facenet.load_facenet(str(tmp_path / "body.safetensors")).state_dict()
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"classify.weight", "classify.bias"}
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_passes_are_in_bfloat16_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch, can: bool) -> None:
+    monkeypatch.setattr(builtin_start, "multiplies_bfloat16", lambda: can)
+    for half, wanted in ((None, can), (True, True), (False, False)):
+        with builtin_start.mixed_precision(half):
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.dtype == (torch.bfloat16 if wanted else torch.float32)
 
 
 def test_a_new_read_out_learns_and_nothing_else_changes(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_mixed_network_lies_between_both_and_takes_its_statistics_anew(monkeyp
     weight = 0.75 * one.classify.weight + 0.25 * other.classify.weight
     assert torch.allclose(network.classify.weight, weight)
     monkeypatch.setattr(mixing, "BATCHES", 2)
-    count, args = 16, argparse.Namespace(without="", seed=0, batch=8, float32=True)
+    count, args = 16, argparse.Namespace(without="", seed=0, batch=8)
     targets = made_targets(count)
     before = network.norm.running_mean.clone()
     mixing.take_statistics(network, (targets, targets), args)
@@ -157,7 +157,7 @@ def test_a_mixed_network_lies_between_both_and_takes_its_statistics_anew(monkeyp
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     sizes = {"steps": 2, "batch": 8, "processes": 1, "rounds": 3, "decay-rounds": 1}
-    folders = ("--targets", str(tmp_path), "--work", str(tmp_path), "--float32")
+    folders = ("--targets", str(tmp_path), "--work", str(tmp_path))
     args = train_builtin.options().parse_args([*folders, *(f"--{name}={size}" for name, size in sizes.items())])
     torch.manual_seed(0)
     sets = (made_targets(12), made_targets(12))

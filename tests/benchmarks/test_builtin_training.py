@@ -275,7 +275,6 @@ def drawn_targets(count: int = 96) -> batches.Targets:
 def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readouts, "FACES", 24)
     monkeypatch.setattr(readouts, "BATCH", 12)
     monkeypatch.setattr(readouts, "JAW_BATCH", 12)
     crops = drawn_targets(48)
@@ -284,9 +283,9 @@ def test_read_outs_are_fitted_to_the_features_of_the_body_alone(
     network = readouts.without_finer_stem(start_network(""))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     files = [tmp_path / f"features_crops_{k}.npz" for k in range(2)]
-    readouts.write_features(network, crops, batches.crops_batch, files)
-    readouts.write_features(network, wild, batches.photographs_batch, [tmp_path / "features_wild_0.npz"])
-    again = readouts.file_features(network, crops, batches.crops_batch, 1, True)
+    readouts.write_features(network, crops, batches.crops_batch, files, 24)
+    readouts.write_features(network, wild, batches.photographs_batch, [tmp_path / "features_wild_0.npz"], 24)
+    again = readouts.file_features(network, crops, batches.crops_batch, 1, True, 24)
     with np.load(tmp_path / "features_crops_1.npz") as stored:
         assert set(stored.files) == set(again) >= {"mix", "shape", "places", "there"}
         assert all((stored[name] == again[name]).all() for name in again)

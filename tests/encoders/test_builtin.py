@@ -23,7 +23,7 @@ from fercleaner.core.types import Samples
 from fercleaner.encoders import alignment, builtin, builtin_views
 from fercleaner.encoders.builtin import PARTS, BuiltinExtractor, prepare_face, weights_folder
 from fercleaner.encoders.facenet import EXPRESSIONS, load_facenet, mirror_names
-from fercleaner.extraction.detection import whole_frame
+from fercleaner.extraction.detection import Frame, whole_frame
 from fercleaner.extraction.images import ArrayImages
 from fercleaner.extraction.run import extract
 from fercleaner.landmarks import builtin as builtin_landmarks
@@ -214,6 +214,15 @@ def test_pictures_without_one_face_are_not_found(everything: BuiltinExtractor) -
     assert notes == ["no face found", "", "several faces"]
     assert not values[[0, 2]].any()
     assert (values[1] == run(everything, [drawn_face()])[0]).all()
+
+
+@pytest.mark.parametrize(("degrees", "lies"), [(40, False), (50, True), (-90, True), (180, True)])
+def test_a_face_that_lies_in_its_picture_has_a_note(degrees: int, lies: bool) -> None:
+    a, b = 100 * np.cos(np.radians(degrees)), 100 * np.sin(np.radians(degrees))
+    extractor = BuiltinExtractor(("posterior",), device="cpu")
+    extractor.prepare = builtin.PrepareFace(lambda image: Frame(((a, -b, 100.0), (b, a, 100.0))))  # type: ignore[arg-type]
+    samples = samples_of(EXPRESSIONS, 1).replacing(images=ArrayImages(np.zeros((1, 200, 200, 3), np.uint8)))
+    assert extract(samples, extractor, cache=None, workers=0).notes.tolist() == [builtin.LYING if lies else ""]
 
 
 def test_builders() -> None:

@@ -155,6 +155,70 @@ def test_a_turned_face_is_turned_back(astronaut: Image.Image) -> None:
     assert rolls[0] - rolls[1] == pytest.approx(20, abs=5)
 
 
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_picture_turned_by_quarters_is_framed_as_upright(astronaut: Image.Image, quarters: int) -> None:
+    """The frame is that of the upright picture, turned with it; what is seen in it is the same face, upright."""
+    small = astronaut.crop((100, 0, 350, 250))
+    turned = small.rotate(90 * quarters, expand=True)
+    upright, frame = (Framing(str(YUNET))(image) for image in (small, turned))
+    assert isinstance(upright, Frame)
+    assert isinstance(frame, Frame)
+    assert abs((frame.roll - upright.roll + 90 * quarters + 180) % 360 - 180) < 6
+    assert frame.side == pytest.approx(upright.side, rel=0.1)
+    one, two = (f.pixels(i, 48).astype(float).ravel() for f, i in ((upright, small), (frame, turned)))
+    assert np.corrcoef(one, two)[0, 1] > 0.9
+
+
+def test_an_upright_face_is_framed_as_by_one_look(astronaut: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = Framing(str(YUNET))(astronaut)
+    monkeypatch.setattr(detection, "SURE", 0.0)
+    assert Framing(str(YUNET))(astronaut) == frame
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_frame_is_turned_back_with_its_picture(quarters: int) -> None:
+    image = ramp(200, 120)
+    frame = Frame(((50.0, 9.0, 30.0), (-9.0, 50.0, 21.0)))
+    seen = frame.pixels(image.rotate(90 * quarters, expand=True), 48)
+    back = frame.turned_back(quarters, image.size)
+    assert np.abs(back.pixels(image, 48).astype(int) - seen).max() <= 1
+    assert back.side == pytest.approx(frame.side)
+
+
+@pytest.mark.parametrize(
+    ("scores", "wanted", "looks"),
+    [
+        ((0.9, 0.95, 0.0, 0.0), 0, 1),  # sure: nothing else is looked at
+        ((0.85, 0.84, 0.0, 0.0), 0, 4),
+        ((0.7, 0.81, 0.9, 0.0), 2, 4),
+        ((0.0, 0.85, 0.0, 0.0), 1, 4),
+        ((0.7, 0.75, 0.0, 0.79), 0, 4),  # too unsure to be turned
+        ((0.0, 0.75, 0.0, 0.79), None, 4),
+        ((0.0, 0.0, 0.0, 0.0), None, 4),
+    ],
+)
+def test_the_surest_side_is_taken(
+    monkeypatch: pytest.MonkeyPatch, scores: tuple[float, ...], wanted: int | None, looks: int
+) -> None:
+    """By a detector that sees an upright face in the middle of every side, with these scores."""
+    asked = list(scores)
+
+    def found(image: Image.Image, weights: str, room: bool = True) -> list[detection.Face]:
+        middle, score = np.array(image.size) / 2, asked.pop(0)
+        points = tuple((float(x), float(y)) for x, y in (TEMPLATE - 0.5) * 60 + middle)
+        return [detection.Face((0.0, 0.0, 60.0, 60.0), points, score)] if score else []
+
+    monkeypatch.setattr(detection, "find_faces", found)
+    frame = Framing("weights")(ramp(200, 160))
+    assert len(scores) - len(asked) == looks
+    if wanted is None:
+        assert frame == detection.NO_FACE
+    else:
+        assert isinstance(frame, Frame)
+        assert np.exp(1j * np.radians(frame.roll)) == pytest.approx(1j**wanted)
+        np.testing.assert_allclose(np.array(frame.to_picture) @ (0.5, 0.5, 1), (100, 80))
+
+
 def test_no_face_and_several_faces_are_data(astronaut: Image.Image) -> None:
     framing = Framing(str(YUNET))
     assert framing(Image.new("RGB", (300, 200), "gray")) == detection.NO_FACE

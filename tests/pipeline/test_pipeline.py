@@ -191,12 +191,14 @@ def test_missing_faces_are_noted_and_judged_by_what_is_left():
     found[[3, 7, 20]] = False
     notes = np.full(N, "", dtype="U20")
     notes[[3, 20]] = "no face found"
+    notes[[40, 41]] = "found upside down"
     a, b = make_view("a", samples, truth, 1, found, notes), make_view("b", samples, truth, 2, np.arange(N) != 7)
     book = Notebook()
     refined = run(samples, a, b, callbacks=book.callbacks)
     assert book.notes == [
         "a: 3 of 160 faces have none (2 no face found; 1 without a reason); first: train/face 003.png. "
         "They are judged by the other views, or keep their label.",
+        "a: 2 of 160 faces are found upside down; first: train/face 040.png.",
         "b: 1 of 160 faces have none; first: train/face 007.png. "
         "They are judged by the other views, or keep their label.",
     ]
