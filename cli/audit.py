@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .checks import pairs, vote_rules
+from .checks import YUNET, check_unused, encoder_tags, pairs, vote_rules, weights_of
+from .evaluate import MIN_VOTES
 from .options import METHOD, SetOptions, with_set_options
 from .refine import said, set_name
 from .search import SearchOptions
@@ -23,6 +24,10 @@ PAGE = "Page"
 #: As in the library, so that `--help` need not import it.
 SHOWN = 600
 FILES = ("index.html", "audit.json", "checks.parquet")
+#: Options on the search of neighbors and groups, which a refined file has behind it.
+SEARCH = ("--index", "--identity", "--no-find-groups")
+#: Options that say how a command runs and not what it looks at.
+RUNS = ("--device", "--cache", "--no-cache", "--workers", "--seed")
 #: What a set is refined to, beside the page.
 REFINED = "refined.parquet"
 
@@ -71,7 +76,7 @@ def audit(
     ] = None,
     min_votes: Annotated[
         float, typer.Option(help="Judge faces whose top vote has at least this many.", rich_help_panel=PAGE)
-    ] = 6.0,
+    ] = MIN_VOTES,
     faces: Annotated[int, typer.Option(min=1, help="Faces shown with pictures.", rich_help_panel=PAGE)] = SHOWN,
     layout_of_map: Annotated[
         str, typer.Option("--map", help="pca, or tsne (extra: map).", rich_help_panel=PAGE)
@@ -85,7 +90,10 @@ def audit(
         typer.Option("--find-faces", help="Count the faces in each picture with YuNet (--weights yunet=FILE).",
                      rich_help_panel=PAGE),
     ] = False,
-    method: Annotated[str, typer.Option(help="Rule to refine a set by.", rich_help_panel=METHOD)] = "consensus",
+    method: Annotated[
+        str | None,
+        typer.Option(help="Rule to refine a set by; consensus by default.", rich_help_panel=METHOD, show_default=False),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter of the method.", rich_help_panel=METHOD),
@@ -101,7 +109,6 @@ def audit(
 
     Examples: fercleaner audit rafdb.refined.parquet --out audit; fercleaner audit faces/ --out audit --by age
     """
-    from fercleaner.core.errors import InputError
     from fercleaner.core.files import check_folder_apart, check_writable
     from fercleaner.core.text import shown
     from fercleaner.report import Options, check_folder
@@ -124,19 +131,24 @@ def audit(
     if not is_file and out.is_dir():
         check_writable(out / REFINED, force)
     search_options.check(file, set_options)
-    if is_file and search_options.words:
-        raise InputError(
-            f"{' '.join(search_options.words)}: the page of a refined file needs no neighbors that are not in it. "
-            "Leave that out."
-        )
-    if columns is not None and not by:
-        raise InputError(f"--columns {columns}: name the columns to count by: --by COLUMN.")
+    if is_file:
+        again = "the file was refined before. Leave it out, or name a set to refine."
+        check_unused({"--method": method, "--set": settings}, again)
+        used = [*(["--weights"] if find_faces else []), *(["--classes", "--alias"] if truth else [])]
+        _check_of_file(dataset, used, set_options, search_options)
+    else:
+        check_unused({"--dataset": dataset}, f"it goes with a refined file, and {file} is none. Leave it out.")
+    if truth is None:
+        check_unused({"--min-votes": None if min_votes == MIN_VOTES else min_votes}, "votes are of --truth FILE.")
+    if not by:
+        check_unused({"--columns": columns}, "name the columns to count by: --by COLUMN.")
     asked = By(tuple(by or ()), columns)
     with progress_callbacks() as callbacks:
         if is_file:
             refined, material = _of_file(file, dataset, asked, set_options, callbacks)
         else:
-            refined, material = _of_set(file, asked, (method, settings), set_options, search_options, callbacks)
+            rule = (method or "consensus", settings)
+            refined, material = _of_set(file, asked, rule, set_options, search_options, callbacks)
         material = replace(material, truth=_truth(truth, refined, set_options), min_votes=min_votes)
         made = make(refined, material, options, callbacks)
     page = made.write(out, overwrite=force)
@@ -177,6 +189,22 @@ class By:
                 "--columns FILE."
             )
         return {}
+
+
+def _check_of_file(
+    dataset: Path | None, used: list[str], set_options: SetOptions, search_options: SearchOptions
+) -> None:
+    """Raise InputError for options that the page of a refined file does not look at; `used` are some that it does."""
+    searched = [name for name in set_options.named if name in SEARCH]
+    check_unused(
+        dict.fromkeys([*searched, *search_options.words], True),
+        "the page of a refined file needs no neighbors that are not in it. Leave that out.",
+    )
+    if dataset is None:
+        check_unused(
+            dict.fromkeys((name for name in set_options.named if name not in (*RUNS, *used)), True),
+            "the file is looked at without its set. Name it: --dataset SET; or leave that out.",
+        )
 
 
 def _of_file(
@@ -252,7 +280,9 @@ def _detector(set_options: SetOptions) -> str:
     from fercleaner.core.errors import FeatureError
     from fercleaner.extraction.detection import choose_framing
 
-    framing, why = choose_framing("auto", set_options.yunet())
+    tags = encoder_tags(set_options.encoder, bool(set_options.view))
+    yunet = weights_of(set_options.weights, tags, set_options.landmarks).get(YUNET)
+    framing, why = choose_framing("auto", None if yunet is None else str(yunet))
     if not framing.detector:
         raise FeatureError(f"--find-faces: {why.replace('pictures are taken whole: ', '')}.")
     return framing.detector

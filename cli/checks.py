@@ -49,6 +49,14 @@ def words_of(options: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def check_unused(options: Mapping[str, Any], why: str) -> None:
+    """Raise InputError where one of these options was given, which would change nothing; `why`, and the way out."""
+    from fercleaner.core.errors import InputError
+
+    if words := words_of(options):
+        raise InputError(f"{' '.join(words)}: {why}")
+
+
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     """Return ["a=b", ...] as a mapping; InputError names the option where "=" is missing."""
     from fercleaner.core.errors import InputError

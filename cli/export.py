@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .checks import apart
+from .checks import apart, check_unused
 
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
@@ -36,13 +36,15 @@ def export(
         ),
     ] = None,
     label: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="WHICH",
-            help="Label to write: flagged (refined only where flagged), refined, given, or distribution (soft).",
+            help="Label to write: flagged (default; refined only where flagged), refined, given, or distribution "
+            "(soft).",
             rich_help_panel=FOLDER,
+            show_default=False,
         ),
-    ] = "flagged",
+    ] = None,
     set_: Annotated[
         Path | None,
         typer.Option(
@@ -62,7 +64,10 @@ def export(
             show_default=False,
         ),
     ] = None,
-    pictures: Annotated[str, typer.Option(help="link, copy or none.", rich_help_panel=FOLDER)] = "link",
+    pictures: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="link (default), copy or none.", rich_help_panel=FOLDER, show_default=False),
+    ] = None,
     fill: Annotated[
         bool,
         typer.Option("--label-unlabeled", help="Faces without a label get the refined one.", rich_help_panel=FOLDER),
@@ -122,9 +127,15 @@ def export(
     )
     if to is not None:
         check_folder_apart(out, [set_], [file, images], replaced=True)
-        asked = {"label": label, "pictures": pictures, "fill": fill, "selection": selection, "overwrite": force}
+        asked = {"label": label or "flagged", "pictures": pictures or "link", "fill": fill}
+        asked |= {"selection": selection, "overwrite": force}
         _to_folder(refined, to, out, _set_of(refined, set_, images), asked)
         return
+    check_unused(
+        {"--label": label, "--dataset": set_, "--images": images, "--pictures": pictures, "--label-unlabeled": fill},
+        "that is for a folder in another format (--to FORMAT). A .csv or .npz holds given and refined labels and "
+        "distributions side by side, and no pictures. Leave it out, or add --to.",
+    )
     check_not_the_set(refined, out)
     kept = write(refined, out, selection=selection, overwrite=force, escaped=_say_escaped)
     note(f"Wrote {out}: {share(kept, len(refined))} faces.{BOXED if refined.metadata.get('boxed') else ''}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checks import check_unused
+
 if TYPE_CHECKING:
     from fercleaner.core.refined import RefinedSet
     from fercleaner.results.near_duplicates import Duplicates
@@ -48,8 +50,12 @@ def show(
     if against is not None:
         from .against import show_difference
 
+        check_unused({"--duplicates": duplicates, "--dataset": dataset}, "--against opens no picture. Leave one out.")
         show_difference(file, against, top, json_)
         return
+    check_unused(
+        {"--dataset": None if duplicates else dataset}, "it goes with --duplicates. Add that, or leave it out."
+    )
     from fercleaner.results import parquet
     from fercleaner.results.summary import nearly_lost, summarize
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .checks import check_unused
+
 
 def methods(
     name: Annotated[
@@ -29,6 +31,8 @@ def methods(
         raise InputError(f"Method '{name}' is not known ({', '.join(kinds)}).{did_you_mean(name, kinds)}")
     if formulas and name is None:
         raise InputError(f"--formulas: name the method: fercleaner methods NAME --formulas ({', '.join(kinds)}).")
+    if json_:
+        check_unused({"--formulas": formulas}, "formulas are text. Leave it or --json out.")
     known: dict[str, dict[str, Any]] = {}
     for key, kind in kinds.items():
         if name in (None, key):

@@ -19,6 +19,7 @@ from .checks import (
     YUNET,
     apart,
     check_files,
+    check_unused,
     classes_option,
     detector_kind,
     encoder_tags,
@@ -234,7 +235,6 @@ class SetOptions:
         if given and BUILTIN in tags and not builtin_posteriors:
             note("The builtin model's posteriors are not used beside these; --posteriors builtin adds them.")
         weights = weights_of(self.weights, tags, self.landmarks)
-        check_files(self.action_units, self.landmarks)
         use_gpu(self.device)
         framing, framed = choose_framing(self.crop, _text(weights.get(YUNET)))
         known = self.look(dataset, note)
@@ -246,10 +246,10 @@ class SetOptions:
             )
         if self.crop == "none":
             samples = samples.replacing(boxes=None)
-        if BUILTIN in tags:
+        if BUILTIN in (*tags, self.landmarks):
             boxed = samples.boxes is not None and self.crop == "auto"
             note(f"builtin: {'the set says where the faces are; after that, ' if boxed else ''}{framed}.")
-        detector = known.landmarks or self._detector(samples, tags, weights)
+        detector = known.landmarks or self._detector(samples, tags, weights, framing)
         encoders = [self._encoder(tag, weights.get(tag), framing) for tag in tags]
         cache = None if self.no_cache else FeatureCache(self.cache)
         if self.features is not None:
@@ -284,23 +284,32 @@ class SetOptions:
 
     def look(self, dataset: Path, tell: Callable[[str], None]) -> Known:
         """Read the set and the files of evidence beside it, no picture, and tell what was read and left out."""
+        if self.no_cache:
+            check_unused({"--cache": self.cache}, "--no-cache keeps no vectors. Leave one out.")
+        if self.no_find_groups or self.group_by == "none":
+            why = (
+                "persons are groups that are found, and --no-find-groups and --group-by none find none. Leave one out."
+            )
+            check_unused({"--identity": self.identity}, why)
         files = view_files(self.view)
         check_files(self.action_units, self.landmarks)
         return read_beside(self._read(dataset, tell), files, self.identity, self.action_units, self.landmarks, tell)
 
-    def _detector(self, samples: Samples, tags: list[str], weights: dict[str, Path]) -> Any:
+    def _detector(self, samples: Samples, tags: list[str], weights: dict[str, Path], framing: Any) -> Any:
         """Return where landmarks come from: the set, the detector named, or None (none, or the builtin model)."""
-        from fercleaner import landmarks as detectors
+        from fercleaner.landmarks import build, builtin, own_points
 
         from .console import note
 
         if self.landmarks == AUTO and samples.points is not None:
             note("Landmarks: the set's own 68 points.")
-            return detectors.own_points(samples)
+            return own_points(samples)
         if self.landmarks == AUTO or (BUILTIN in tags and self.landmarks == BUILTIN):
             return None
         given = weights.get(detector_kind(self.landmarks))
-        return detectors.build(self.landmarks, weights=_text(given), device=self.device)
+        if self.landmarks == BUILTIN:
+            return builtin.build(_text(given), device=self.device, framing=framing)
+        return build(self.landmarks, weights=_text(given), device=self.device)
 
     def _encoder(self, tag: str, weights: Path | None, framing: Any) -> Extractor:
         from fercleaner.encoders import build, builtin
@@ -309,11 +318,6 @@ class SetOptions:
             return build(tag, weights=weights, device=self.device)
         parts = ("embedding",) if self.landmarks == "none" else builtin.PARTS
         return builtin.build(weights=weights, device=self.device, parts=parts, framing=framing)
-
-    def yunet(self) -> str | None:
-        """Return the file that --weights names for the face finder."""
-        tags = encoder_tags(self.encoder, bool(self.view))
-        return _text(weights_of(self.weights, tags, self.landmarks).get(YUNET))
 
     def of_labels(self) -> ReadOptions:
         """Return what the user said labels mean."""

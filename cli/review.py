@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .checks import apart
+from .checks import apart, check_unused
 from .export import check_not_the_set
 
 if TYPE_CHECKING:
@@ -89,6 +89,20 @@ def review(
     for written in (out, log):
         if written is not None:
             apart(written, file, set_, conflicts)
+    page: dict[str, Any] = {"--log": log, "--who": who, "--dataset": set_, "--images": images}
+    page |= {"--port": port or None, "--no-browser": no_browser}
+    if conflicts:
+        words = {"--top": top, "--out": out, **page}
+        check_unused(words, "--conflicts lists what logs say, and opens no page. Leave one out.")
+    elif top is not None or out is not None:
+        check_unused(page, "--top and --out write a list, and open no page. Leave it out.")
+    else:
+        check_unused(
+            {"--json": json_},
+            "the page prints nothing. Name a list, --top N, --out FILE or --conflicts LOG, or leave it out.",
+        )
+    if out is None:
+        check_unused({"--force": force}, "no list is written. Add --out FILE, or leave it out.")
     refined = parquet.load(file)
     if conflicts:
         _list_conflicts(refined, conflicts, json_)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .checks import host_and_port, pairs
+from .checks import check_unused, host_and_port, pairs
 from .federate import LEAST_FACES, ROUNDS_PANEL, Aggregate, Aggregation, Noise
 from .options import METHOD, SetOptions, with_set_options
 from .refine import set_name
@@ -71,6 +71,8 @@ def site(
 
     if not dry_run and (coordinator is None or key is None):
         raise InputError("A site needs --coordinator HOST:PORT and --key FILE; --dry-run shows what would leave it.")
+    if set_options.site_by not in ("auto", "none"):
+        check_unused({"--site-by": set_options.site_by}, "the set is one site. Leave it out.")
     target = out or Path(f"{set_name(dataset)}.refined.parquet")
     rule = methods.build(method, pairs(settings, "--set"))
     conditions = Conditions(least_faces, str(aggregate))

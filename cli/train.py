@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .checks import pairs
+from .checks import check_unused, pairs
 from .refine import ENDINGS, set_name
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fercleaner.training import Backbone, Recipe, Run, TrainingSet
 
 LABELS, NETWORK, RUNNING = "Labels and faces", "Network and recipe", "Running"
+#: Share of the faces to test on where nothing is said.
+HELD_BACK = 0.2
 #: As in the library, so that `--help` need not import it.
 NAMES = "soft, dnfer, la-net, leaf, poi or amy"
 
@@ -94,13 +96,14 @@ def train(
         typer.Option(metavar="NAME", help="Test on this split, by given labels; repeatable.", rich_help_panel=LABELS),
     ] = None,
     hold_back: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="SHARE",
-            help="Where no test split is named: share of the faces to test on, groups kept together.",
+            help="Where no test split is named: share of the faces to test on, groups kept together; 0.2 by default.",
             rich_help_panel=LABELS,
+            show_default=False,
         ),
-    ] = 0.2,
+    ] = None,
     site_by: Annotated[
         str | None,
         typer.Option(
@@ -134,11 +137,14 @@ def train(
 
     target = out or Path(f"{set_name(source)}.{recipe}")
     check_folder_apart(target, [source, dataset], [images])
-    _check_splits(train_split, test_split)
+    _check_splits(train_split, test_split, hold_back)
     asked: dict[str, str | float | int | bool] = dict(pairs(settings, "--set"))
     if epochs is not None:
         asked["epochs"] = epochs
     chosen = training.build(recipe, asked)
+    if not chosen.needs_landmarks:
+        tag = None if landmarks == "auto" else landmarks
+        check_unused({"--landmarks": tag}, f"the recipe {recipe} learns from none. Leave it out.")
     network = training.Backbone(backbone, size, weights)
     faces, tests = _faces(source, dataset, images, labels, site_by)
     if chosen.needs_landmarks:
@@ -154,7 +160,8 @@ def train(
             )
         if train_split:
             faces, tests = (training.split_of(part, tuple(train_split)) for part in (faces, tests))
-        learned, tested = training.held_back(faces, hold_back, seed)[0], training.held_back(tests, hold_back, seed)[1]
+        share = HELD_BACK if hold_back is None else hold_back
+        learned, tested = training.held_back(faces, share, seed)[0], training.held_back(tests, share, seed)[1]
     table = getattr(chosen, "table", None)
     reads = tuple(str(path) for path in (source, dataset, images, landmarks.partition(":")[2], table) if path)
     run = training.Run(device, amp, workers, seed, force, reads)
@@ -173,13 +180,15 @@ def train(
     )
 
 
-def _check_splits(train_split: list[str] | None, test_split: list[str] | None) -> None:
-    """Raise InputError where a split would be on both sides."""
+def _check_splits(train_split: list[str] | None, test_split: list[str] | None, hold_back: float | None) -> None:
+    """Raise InputError where a split would be on both sides, or a share is to be held back beside it."""
     from fercleaner.core.errors import InputError
 
     for name in train_split or []:
         if name in (test_split or []):
             raise InputError(f"Split '{name}' is named by --train-split and by --test-split. Name it once.")
+    if test_split:
+        check_unused({"--hold-back": hold_back}, "--test-split says what to test on. Leave one out.")
 
 
 def _is_refined(source: Path) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .checks import MIRROR
 from .evaluate import figure
 from .options import SetOptions, with_set_options
 from .search import SearchOptions
@@ -86,7 +88,17 @@ def trial(
         print_json(done.to_dict())
     else:
         _print(dataset, done)
-    _tell(set_options.again(dataset, *search_options.words), done)
+    _tell(_taken(done.leading, set_options).again(dataset, *search_options.words), done)
+
+
+def _taken(name: str, set_options: SetOptions) -> SetOptions:
+    """Return the options without --posteriors mirror where that method uses no posteriors and would refuse it."""
+    from fercleaner import methods
+
+    method = methods.build(name)
+    if "posteriors" in method.needs | method.optional:
+        return set_options
+    return replace(set_options, posteriors=[text for text in set_options.posteriors or [] if text.strip() != MIRROR])
 
 
 def _print(dataset: Path, trial: Trial) -> None:

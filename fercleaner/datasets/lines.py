@@ -49,9 +49,11 @@ def split_line(line: str, endings: Sequence[str]) -> tuple[str, list[str]]:
 
     >>> split_line("my face.jpg 5 1", (".jpg",))
     ('my face.jpg', ['5', '1'])
+    >>> split_line("my face.jpg , 5", (".jpg",))
+    ('my face.jpg', ['5'])
     """
     ends = "|".join(re.escape(ending) for ending in endings)
-    found = re.match(rf"\"?(.+?(?:{ends}))\"?(?:\s+|\s*[,;]\s*)(.*)", line, re.IGNORECASE)
+    found = re.match(rf"\"?(.+?(?:{ends}))\"?(?:\s*[,;]\s*|\s+)(.*)", line, re.IGNORECASE)
     if found:
         return found[1].strip(), re.split(r"\s*[,;\s]\s*", found[2].strip()) if found[2].strip() else []
     name, *fields = line.split()

@@ -128,3 +128,17 @@ def encoder_names(encoders: Sequence[Extractor]) -> list[str]:
         seen[encoder.name] += 1
         names.append(encoder.name if seen[encoder.name] == 1 else f"{encoder.name}-{seen[encoder.name]}")
     return names
+
+
+def action_units_of(sources: Sources, landmarks: Landmarks | None, views: dict[str, Features]) -> ActionUnits | None:
+    """Return action units from the best source at hand: the user's, blendshapes, then geometry."""
+    if sources.action_units is not None:
+        return sources.action_units
+    from ..landmarks import action_units
+
+    if landmarks is not None and landmarks.blendshapes is not None:
+        return action_units.from_blendshapes(landmarks)
+    blendshapes = views.get("blendshapes")
+    if blendshapes is not None and blendshapes.values.shape[1] == len(action_units.BLENDSHAPES):
+        return action_units.from_view(blendshapes)
+    return None if landmarks is None else action_units.from_landmarks(landmarks)

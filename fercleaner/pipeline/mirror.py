@@ -15,14 +15,21 @@ if TYPE_CHECKING:
     from ..extraction.extractor import Extractor
 
 
-def mirror_encoders(sources: Sources) -> Sequence[Extractor]:
+def mirror_encoders(sources: Sources, used: bool) -> Sequence[Extractor]:
     """Return the encoders that are run over mirrored pictures: none unless it was asked for.
+
+    `used` says whether a method uses posteriors.
 
     Raises
     ------
     InputError
-        It was, and no encoder runs.
+        It was, and no method uses posteriors, or no encoder runs.
     """
+    if sources.mirrored and not used:
+        raise InputError(
+            "Posteriors of mirrored pictures are for a method that uses the probe's posteriors, such as threshold, "
+            "and none here does. Choose another method, or leave --posteriors mirror out."
+        )
     if sources.mirrored and not sources.encoders:
         raise InputError(
             "Posteriors of mirrored pictures need an encoder that sees pictures: add --encoder, or leave "

@@ -13,7 +13,7 @@ from ..classifiers.probe import MIRROR, PROBE
 from ..core.errors import InputError
 from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
-from ..core.types import ActionUnits, Features, Landmarks, Neighbors, Posteriors, Refinement, Samples
+from ..core.types import Features, Landmarks, Neighbors, Posteriors, Refinement, Samples
 from ..datasets.groups import check_groups
 from ..methods.base import Method, leading, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
@@ -24,7 +24,7 @@ from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
 from .given import check_given, check_method
 from .held_out import hide, judge_hidden
-from .inputs import Callbacks, Resources, Sources, encoder_names
+from .inputs import Callbacks, Resources, Sources, action_units_of, encoder_names
 from .memory import check_memory, check_promise
 from .mirror import mirror_encoders, mirrored_views
 from .neighborhoods import keep_apart, nearest_of, search
@@ -171,7 +171,7 @@ def gather_for(
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
     resources.check_search(methods)
     _check_names(sources)  # before the first picture is read
-    encoders = mirror_encoders(sources) if "posteriors" in wanted else ()
+    encoders = mirror_encoders(sources, "posteriors" in wanted)
     sources, landmarks, views = _seen(samples, sources, resources, callbacks)
     check_memory(resources.memory, methods, samples, views)
     k = max(_k(method) for method in methods)
@@ -186,7 +186,9 @@ def gather_for(
         if encoders:
             mirrored = mirrored_views(samples, encoders, resources, callbacks)
             posteriors[MIRROR] = _mirror(samples, views, mirrored, resources)
-    units = _action_units(sources, landmarks, views) if "action_units" in wanted else None
+    units = action_units_of(sources, landmarks, views) if "action_units" in wanted else None
+    if units is None and sources.action_units is not None:
+        callbacks.note("The action units given are not used: of the methods here, au-prior alone looks at any.")
     return Evidence(samples, views, neighbors, posteriors, landmarks, units, resources.device, mirrored)
 
 
@@ -384,17 +386,3 @@ def _check_names(sources: Sources) -> None:
             raise InputError(f"Two posteriors are called '{name}'. Give one of them another name.")
         if name == PROBE:
             raise InputError(f"Posteriors cannot be called '{PROBE}': it is fitted here. Give them another name.")
-
-
-def _action_units(sources: Sources, landmarks: Landmarks | None, views: dict[str, Features]) -> ActionUnits | None:
-    """Return action units from the best source at hand: the user's, blendshapes, then geometry."""
-    if sources.action_units is not None:
-        return sources.action_units
-    from ..landmarks import action_units
-
-    if landmarks is not None and landmarks.blendshapes is not None:
-        return action_units.from_blendshapes(landmarks)
-    blendshapes = views.get("blendshapes")
-    if blendshapes is not None and blendshapes.values.shape[1] == len(action_units.BLENDSHAPES):
-        return action_units.from_view(blendshapes)
-    return None if landmarks is None else action_units.from_landmarks(landmarks)

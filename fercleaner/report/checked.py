@@ -77,8 +77,7 @@ def check_set(
         checks += picture_checks(seen)
     groups = group_check(refined, faces)
     checks += [] if groups is None else [groups]
-    balance, _ = class_check(refined)
-    return Checked(tuple(checks), table_of(refined, checks, found, seen, nearness), balance)
+    return Checked(tuple(checks), table_of(refined, checks, found, seen, nearness), class_check(refined))
 
 
 def _unseen(pictures: bool) -> Check:

@@ -34,8 +34,6 @@ LIKE = 5
 NO_FACE, SEVERAL_FACES = "no face", "several faces"
 #: Said of a check of pictures where none was seen.
 UNSEEN = "Not checked: no picture was seen."
-#: Ratio of the largest class to the smallest from which classes are called imbalanced.
-IMBALANCED = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,22 +265,21 @@ def outlier_check(refined: RefinedSet, joint: Features | None) -> tuple[Check, F
     return Check("outlier", title, meaning, far[np.argsort(nearness[far], kind="stable")], len(rows), note), nearness
 
 
-def class_check(refined: RefinedSet) -> tuple[str, bool]:
-    """Return how even the classes are, in words, and whether they are imbalanced, by refined labels and by given."""
-    listed, uneven = [], False
+def class_check(refined: RefinedSet) -> str:
+    """Return how even the classes are, in words, by given labels and by refined."""
+    listed = []
     for what, labels in (("given", refined.given_label[refined.labeled]), ("refined", refined.label[refined.labeled])):
         counts: Doubles = np.bincount(labels, minlength=len(refined.classes)).astype(np.float64)
         most, least = int(counts.argmax()), int(counts.argmin())
         share = counts / max(counts.sum(), 1)
         even = float(np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()))
         ratio = counts[most] / counts[least] if counts[least] else float("inf")
-        uneven |= ratio >= IMBALANCED
         listed.append(
             f"{what} labels: most faces are {refined.classes[most]} ({counts[most]:,.0f}), fewest "
             f"{refined.classes[least]} ({counts[least]:,.0f}), a ratio of {ratio:.1f}; the classes are as even as "
             f"{even:.1f} equal ones would be ({len(counts)} at best)"
         )
-    return " ".join(f"{text[0].upper()}{text[1:]}." for text in listed), bool(uneven)
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in listed)
 
 
 def group_check(refined: RefinedSet, faces: Samples) -> Check | None:

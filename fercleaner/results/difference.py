@@ -17,14 +17,21 @@ from ..core.refined import RefinedSet
 COMPARED = (
     "method",
     "params",
+    "learn_from",
     "layout",
+    "read_as",
+    "boxed",
+    "grouped",
+    "sites",
     "views",
     "index",
+    "neighbors",
     "seed",
     "input_digest",
     "versions",
     "precision",
     "decisions",
+    "annotators",
 )
 #: Shown of faces that differ, the largest differences first, unless said otherwise.
 TOP = 10

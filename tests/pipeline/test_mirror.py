@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fercleaner.cli import trial
 from fercleaner.cli.app import app
+from fercleaner.cli.options import SetOptions
 from training_cases import drawn, drawn_folder
 from typer.testing import CliRunner
 
@@ -70,6 +72,18 @@ def test_vectors_alone_cannot_be_mirrored() -> None:
     view = Features("mine", drawn().ids, np.random.default_rng(0).normal(size=(64, 4)), np.ones(64, dtype=bool))
     with pytest.raises(InputError, match="mirrored pictures need an encoder that sees pictures: add --encoder"):
         refine(drawn(), methods.build("threshold"), Sources(views=[view], mirrored=True), CPU)
+
+
+@pytest.mark.parametrize("name", ["consensus", "hypergraph"])
+def test_a_method_without_posteriors_refuses_it(name: str) -> None:
+    sources = Sources(encoders=[encoders.build("hog")], mirrored=True)
+    with pytest.raises(InputError, match=r"such as threshold, and none here does\. Choose another method, or leave"):
+        refine(drawn(), methods.build(name), sources, CPU)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("threshold", ["mirror", "a=a.csv"]), ("consensus", ["a=a.csv"])])
+def test_a_trial_s_next_command_names_it_where_the_method_takes_it(name: str, kept: list[str]) -> None:
+    assert trial._taken(name, SetOptions(posteriors=["mirror", "a=a.csv"])).posteriors == kept
 
 
 def test_the_command_line_reaches_it(tmp_path: Path) -> None:

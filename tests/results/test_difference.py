@@ -6,10 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from consensus_cases import make_samples
 from review_cases import CLASSES, refined_set
 
+from fercleaner import methods
 from fercleaner.core.errors import InputError
-from fercleaner.results.difference import MovedPair, compare
+from fercleaner.core.types import Features
+from fercleaner.pipeline.inputs import Sources
+from fercleaner.pipeline.refine import refine
+from fercleaner.results.difference import COMPARED, MovedPair, compare
 
 
 def test_a_set_against_itself():
@@ -40,6 +45,21 @@ def test_labels_flags_and_settings_that_differ():
     assert found.faces[0].shift == pytest.approx(shift, abs=1e-6)
     assert found.mean_shift == pytest.approx(shift / 40, abs=1e-6)
     assert found.settings == {"params.k": (5, 6)}
+
+
+def test_all_that_made_a_file_is_compared():
+    """What else stands in a file's metadata says what became of it, or where the set lay."""
+    labels = np.arange(24) % 4
+    samples = make_samples(np.eye(4)[labels])
+    view = Features("v", samples.ids, np.eye(4)[labels] + 0.1, np.ones(24, dtype=bool))
+    metadata = dict(refine(samples, methods.build("hypergraph", {"k": 5}), Sources(views=[view])).metadata)
+    assert set(metadata) - set(COMPARED) == {"notes"}
+    more = {"learn_from": ["train"], "read_as": {"alias": {"a": "b"}}, "boxed": True, "grouped": True, "sites": 2}
+    more |= {"neighbors": {"v": {"index": "hnsw"}}, "annotators": {"people": []}}
+    first = refined_set(metadata=metadata)
+    found = compare(first, replace(first, metadata={**metadata, **more}))
+    parts = {"neighbors": "neighbors.v"}
+    assert {parts.get(name, name) for name in more} == set(found.settings)
 
 
 def test_sets_of_other_faces_orders_and_classes_are_matched_by_name():

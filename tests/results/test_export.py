@@ -210,7 +210,7 @@ def test_a_table_of_any_program_comes_back(tmp_path, name, how):
     check_same(before, back(refined_of(before, changed), "own", tmp_path / "new", source), changed)
 
 
-@pytest.mark.parametrize("how", ["tabs", "commas", "quoted", "further fields"])
+@pytest.mark.parametrize("how", ["tabs", "commas", "blanks and commas", "quoted", "further fields"])
 @pytest.mark.parametrize("name", ["rafdb", "expw"])
 def test_a_list_of_any_writing_comes_back(tmp_path, name, how):
     """Whatever stands between name and fields, as far as it is read."""
@@ -219,7 +219,7 @@ def test_a_list_of_any_writing_comes_back(tmp_path, name, how):
     written = []
     for line in file.read_text().splitlines():
         face, fields = split_line(line, PICTURES)
-        between = {"tabs": "\t", "commas": ", "}.get(how, " ")
+        between = {"tabs": "\t", "commas": ", ", "blanks and commas": " , "}.get(how, " ")
         last = ["7"] if how == "further fields" else []
         written.append(between.join([f'"{face}"' if how == "quoted" else face, *fields, *last]))
     file.write_text("\n".join(written) + "\n")

@@ -12,8 +12,8 @@ from .job import Job, write_array
 def write(job: Job, folder: Path) -> None:
     """Write labels.npy (M,) int64, pred_probs.npy (M, C) float64, weights.npy, ids.npy and classes.npy.
 
-    M counts the faces with a label to write. `pred_probs` is the refined distribution, rows summing to 1, or, for
-    --label given, refined and given apart as always: labels are the given ones. The refined distribution knows the
+    M counts the faces with a label to write. `labels` are those that --label asks for (the refined class for
+    "distribution"); `pred_probs` is the refined distribution whatever it asks for, rows summing to 1. That knows the
     given label; it is not out of sample.
     """
     folder.mkdir(parents=True, exist_ok=True)

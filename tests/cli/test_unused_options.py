@@ -1,0 +1,104 @@
+"""Options that change nothing are refused: what they are, why, and the way out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_runs import fails, labeled_vectors, run
+from fercleaner.cli.options import SetOptions
+
+from fercleaner.extraction import detection
+from fercleaner.extraction.detection import Framing
+
+VIEW = ("--view", "v=v.npy", "--landmarks", "none", "--device", "cpu")
+RULE = ("--method", "hypergraph", "--set", "k=5")
+FILE = "faces.refined.parquet"
+TO = "is for a folder in another format (--to FORMAT)"
+NO_PAGE = "write a list, and open no page"
+SET = ("faces.csv", *VIEW)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """faces.csv (no pictures), v.npy and the refined file of both."""
+    folder = labeled_vectors(tmp_path_factory.mktemp("unused"))
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        run("refine", *SET, *RULE)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def here(made, monkeypatch):
+    monkeypatch.chdir(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("export", FILE, "a.csv", "--label", "given"), f"--label given: that {TO}"),
+        (("export", FILE, "a.csv", "--label", "flagged"), f"--label flagged: that {TO}"),
+        (("export", FILE, "a.npz", "--images", "."), f"--images .: that {TO}"),
+        (("export", FILE, "a.csv", "--pictures", "link"), f"--pictures link: that {TO}"),
+        (("export", FILE, "a.csv", "--label-unlabeled"), f"--label-unlabeled: that {TO}"),
+        (("export", FILE, "a.csv", "--dataset", "faces.csv"), f"--dataset faces.csv: that {TO}"),
+        (("audit", FILE, "--out", "a", "--method", "consensus"), "--method consensus: the file was refined before"),
+        (("audit", FILE, "--out", "a", "--set", "k=3"), "--set k=3: the file was refined before"),
+        (("audit", FILE, "--out", "a", "--encoder", "hog"), "--encoder: the file is looked at without its set. Name"),
+        (("audit", FILE, "--out", "a", "--classes", "a,b"), "--classes: the file is looked at without its set"),
+        (("audit", FILE, "--out", "a", "--dataset", *SET, "--index", "hnsw"), "--index: the page of a refined file"),
+        (("audit", *SET, "--out", "a", "--dataset", "faces.csv"), "goes with a refined file, and faces.csv is none"),
+        (("audit", FILE, "--out", "a", "--min-votes", "3"), "--min-votes 3.0: votes are of --truth FILE"),
+        (("show", FILE, "--against", FILE, "--duplicates"), "--duplicates: --against opens no picture. Leave one out"),
+        (("show", FILE, "--dataset", "faces.csv"), "--dataset faces.csv: it goes with --duplicates"),
+        (("review", FILE, "--json", "--no-browser"), "--json: the page prints nothing. Name a list, --top N"),
+        (("review", FILE, "--top", "3", "--log", "l.jsonl"), f"--log l.jsonl: --top and --out {NO_PAGE}"),
+        (("review", FILE, "--conflicts", "l.jsonl", "--top", "3"), "--top 3: --conflicts lists what logs say"),
+        (("review", FILE, "--top", "3", "--force"), "--force: no list is written. Add --out FILE"),
+        (("refine", *SET, "--identity", "v.npy", "--no-find-groups"), "--identity v.npy: persons are groups that are"),
+        (("read", *SET, "--identity", "v.npy", "--group-by", "none"), "--identity v.npy: persons are groups that are"),
+        (("refine", *SET, "--cache", "c", "--no-cache"), "--cache c: --no-cache keeps no vectors. Leave one out."),
+        (("site", *SET, "--dry-run", "--site-by", "label"), "--site-by label: the set is one site. Leave it out."),
+        (("methods", "consensus", "--formulas", "--json"), "--formulas: formulas are text. Leave it or --json out."),
+        (("train", "faces.csv", "--test-split", "a", "--hold-back", "0.3"), "--hold-back 0.3: --test-split says what"),
+        (("train", "faces.csv", "--landmarks", "builtin"), "--landmarks builtin: the recipe soft learns from none"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(here, words, message):
+    before = sorted(here.iterdir())
+    assert message in fails(*words, *(("--out", "o.parquet") if words[0] == "refine" else ()))
+    assert sorted(here.iterdir()) == before
+
+
+def test_what_the_page_of_a_file_does_look_at_is_taken(here, tmp_path):
+    """How a command runs says nothing of the set; a truth's labels are read by --classes and --alias."""
+    words = ("--out", tmp_path / "a", "--no-checks", "--device", "cpu", "--no-cache", "--workers", "0", "--seed", "3")
+    run("audit", FILE, *words, "--truth", "clean.csv", "--alias", "joy=happiness")
+
+
+@pytest.mark.parametrize("encoder", ["hog", "none"])
+def test_builtin_landmarks_alone_are_cropped_as_asked(here, monkeypatch, capsys, encoder):
+    looks = Framing("yunet.onnx")
+    monkeypatch.setattr(detection, "choose_framing", lambda crop, weights: (looks, "faces are looked for"))
+    monkeypatch.setattr(Framing, "spec", property(lambda framing: {"detector": framing.detector}))
+    view = ["v=v.npy"] if encoder == "none" else None
+    opened = SetOptions(encoder=[encoder], view=view, landmarks="builtin", device="cpu").open(Path("faces.csv"))
+    assert opened.sources.landmarks.spec["framing"] == {"detector": "yunet.onnx"}
+    assert "builtin: faces are looked for." in capsys.readouterr().err
+
+
+def test_action_units_that_no_method_looks_at_are_said_to_be_unused(here, tmp_path):
+    ids = [line.split(",")[0] for line in Path("faces.csv").read_text().splitlines()[1:]]
+    values = np.random.default_rng(0).uniform(0, 5, size=(len(ids), 2))
+    rows = [f"{name},{a:.2f},{b:.2f}" for name, (a, b) in zip(ids, values, strict=True)]
+    (tmp_path / "aus.csv").write_text("\n".join(["image,AU01_r,AU12_r", *rows]) + "\n")
+    units = ("--action-units", tmp_path / "aus.csv", "--out", tmp_path / "a.parquet")
+    said = run("refine", *SET, *RULE, *units).stderr
+    assert "The action units given are not used: of the methods here, au-prior alone looks at any." in said
