@@ -284,8 +284,6 @@ class SetOptions:
 
     def look(self, dataset: Path, tell: Callable[[str], None]) -> Known:
         """Read the set and the files of evidence beside it, no picture, and tell what was read and left out."""
-        if self.no_cache:
-            check_unused({"--cache": self.cache}, "--no-cache keeps no vectors. Leave one out.")
         if self.no_find_groups or self.group_by == "none":
             why = (
                 "persons are groups that are found, and --no-find-groups and --group-by none find none. Leave one out."

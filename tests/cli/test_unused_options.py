@@ -64,7 +64,6 @@ def here(made, monkeypatch):
         (("review", FILE, "--top", "3", "--force"), "--force: no list is written. Add --out FILE"),
         (("refine", *SET, "--identity", "v.npy", "--no-find-groups"), "--identity v.npy: persons are groups that are"),
         (("read", *SET, "--identity", "v.npy", "--group-by", "none"), "--identity v.npy: persons are groups that are"),
-        (("refine", *SET, "--cache", "c", "--no-cache"), "--cache c: --no-cache keeps no vectors. Leave one out."),
         (("site", *SET, "--dry-run", "--site-by", "label"), "--site-by label: the set is one site. Leave it out."),
         (("methods", "consensus", "--formulas", "--json"), "--formulas: formulas are text. Leave it or --json out."),
         (("train", "faces.csv", "--test-split", "a", "--hold-back", "0.3"), "--hold-back 0.3: --test-split says what"),
