@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -78,8 +79,14 @@ def test_what_would_change_nothing_is_refused(here, words, message):
 
 def test_what_the_page_of_a_file_does_look_at_is_taken(here, tmp_path):
     """How a command runs says nothing of the set; a truth's labels are read by --classes and --alias."""
+    truth = tmp_path / "truth.csv"
+    truth.write_text(Path("clean.csv").read_text().replace("happiness", "of joy"))
     words = ("--out", tmp_path / "a", "--no-checks", "--device", "cpu", "--no-cache", "--workers", "0", "--seed", "3")
-    run("audit", FILE, *words, "--truth", "clean.csv", "--alias", "joy=happiness")
+    run("audit", FILE, *words, "--truth", truth, "--alias", "of joy=happiness")
+    found = json.loads((tmp_path / "a" / "audit.json").read_text())["calibration"]
+    assert found["judged"] == 48
+    assert found["figures"]["given_accuracy"] == pytest.approx(44 / 48)
+    assert "label 'of joy' is not in the class set" in fails("audit", FILE, *words, "--force", "--truth", truth)
 
 
 @pytest.mark.parametrize("encoder", ["hog", "none"])
