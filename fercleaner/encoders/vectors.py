@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..core.arrays import Floats, first_not_finite
 from ..core.errors import InputError
-from ..core.text import shown
+from ..core.text import counted, shown
 from ..core.types import Features, Samples
 from ..datasets import npy
 from ..datasets.faces import check_unique, face_column, match
@@ -292,7 +292,7 @@ def _stack(file: Path, column: Any) -> NDArray[Any]:
     if not _is_number(flat.type) and not pa.types.is_boolean(flat.type):
         raise InputError(f"{file} row {int(np.flatnonzero(there)[0])}: not a list of numbers but of {flat.type}.")
     plain = _plain(flat).reshape(-1, width)
-    beyond = bool((np.isfinite(plain) & (np.abs(plain) > LARGEST)).any())  # kept for the message
+    beyond = plain.dtype == np.float64 and bool((np.isfinite(plain) & (np.abs(plain) > LARGEST)).any())  # for a message
     stacked: NDArray[Any] = np.full((len(lengths), width), np.nan, dtype=np.float64 if beyond else np.float32)
     stacked[there] = plain
     return stacked
@@ -325,8 +325,7 @@ def _check_finite(
     bad = ~np.isfinite(aligned)
     face, column = (int(i) for i in np.argwhere(bad)[0])
     number = np.asarray(values[int(rows[face])]).reshape(-1)[column]
-    count = int(bad.any(1).sum())
-    hold = "1 row holds such a number" if count == 1 else f"{count:,} rows hold such numbers"
+    hold = counted(int(bad.any(1).sum()), "row holds such a number", "rows hold such numbers")
     where = f"view '{name}': {file} row {int(rows[face])}, column {column} is {number}"
     if np.isfinite(number):
         raise InputError(
