@@ -20,7 +20,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +27,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from fercleaner.core.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "fercleaner" / "weights"
@@ -177,9 +178,8 @@ def run_step(step: Step, before: Step | None, work: Path, lock: IO[str], seconds
 
 def copy_whole(source: Path, to: Path) -> None:
     """Copy a file so that `to` is there whole or as it was."""
-    scratch = to.with_suffix(".copy")
-    shutil.copyfile(source, scratch)
-    scratch.replace(to)
+    with replacing(to, overwrite=True) as stream:
+        stream.write(source.read_bytes())
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
