@@ -25,6 +25,7 @@ from ..core.cells import ESCAPED, kept_text, restored, unquoted
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import is_expression, spelling_key
 from ..core.text import counted, shown
+from .open_quotes import Rows, check_rows_inside, rows_inside
 from .other_files import check_table, no_text
 
 #: Says where row i (from 0) stands, such as "faces.csv row 812".
@@ -262,9 +263,8 @@ def separator(path: Path) -> str:
 
 def read_header(path: Path) -> list[str]:
     """Return the column names of a CSV or TSV file; empty for an empty file."""
-    for _, cells in read_rows(path):
-        return [cell.strip() for cell in cells]
-    return []
+    _, first = next(read_rows(path), (1, []))
+    return [cell.strip() for cell in first]
 
 
 def check_header(name: str, header: list[str]) -> None:
@@ -333,10 +333,10 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
     unnamed = not header[0] and UNNAMED not in header
     header[0] = UNNAMED if unnamed else header[0]
     wanted = [i for i, name in enumerate(header) if name and (keep is None or name == ESCAPED or keep(name))]
-    width, rows, again = len(header), [], [spelling_key(cell) for cell in first]
+    width, rows, repeated, again = len(header), [], 0, [spelling_key(cell) for cell in first]
     columns: list[list[str]] = [[] for _ in wanted]
-    repeated = 0
     filled: set[int] = set()
+    inside: dict[int, Rows] = {}
     nameless = [i for i, name in enumerate(header) if not name]
     for row, record in stream:
         if width > 1 and record[0].strip().casefold() == again[0] and [spelling_key(cell) for cell in record] == again:
@@ -344,6 +344,8 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
             continue
         if len(record) != width:
             check_width(path.name, row, record, header)
+        if any("\n" in cell for cell in record) and (found := rows_inside(record, separator(path))):
+            inside[row] = found
         rows.append(row)
         filled.update(i for i in nameless if record[i].strip())
         for column, i in zip(columns, wanted, strict=True):
@@ -359,6 +361,7 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
             path.name,
             counted(repeated, "row repeats the header and is", "rows repeat the header and are"),
         )
+    check_rows_inside(path.name, inside, dict(zip(wanted, columns, strict=True)))
     left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted) and not (unnamed and i == 0))
     left += tuple(f"column {i + 1} (without a name)" for i in sorted(filled))
     held = restored({header[i]: unquoted(c) for i, c in zip(wanted, columns, strict=True)})
@@ -392,7 +395,6 @@ def unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _not_utf8(path: Path, error: UnicodeError) -> InputError:
-    detail = ""
-    if isinstance(error, UnicodeDecodeError):
-        detail = f" (byte {error.object[error.start] if error.start < len(error.object) else 0:#04x} unexpected)"
+    byte = error.object[error.start : error.start + 1] if isinstance(error, UnicodeDecodeError) else b""
+    detail = f" (byte {byte[0]:#04x} unexpected)" if byte else ""
     return InputError(f"{path.name} is not UTF-8 text{detail}. Save it as UTF-8.")

@@ -189,8 +189,10 @@ def test_quotes_behind_blanks_and_quotes_left_open(tmp_path: Path) -> None:
     assert given(table(tmp_path, "'image','label'\n'a','happy'\n'b','sad'\n")) == ["happiness", "sadness"]
     with pytest.raises(InputError, match=r"s.csv row 3: a quote is opened and never closed"):
         read(table(tmp_path, 'image,label\na.jpg,happy\nb.jpg,"sad\nc.jpg,fear\n'))
-    with pytest.raises(InputError, match=r"holds a line break. Is a quote opened and not closed"):
+    with pytest.raises(InputError, match=r"s.csv row 3: a cell that begins .* the 2 lines below, such as 'c,x'"):
         read(table(tmp_path, 'image,label\na,x\nb,"y\nc,x\nd,"y\n'))
+    with pytest.raises(InputError, match=r"holds a line break. Is a quote opened and not closed"):
+        read(table(tmp_path, 'image,label\na,x\nb,"y\nz\n"\nd,y\n'))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
