@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import unquote
 
 from ..core.text import shown
@@ -14,14 +16,18 @@ _LOG = logging.getLogger(__name__)
 
 #: Names looked at, from the whole list; half of them must be there.
 LOOKED_AT = 20
+#: Beginning of addresses of files on this machine, and what stands before the path in Label Studio's.
+_LOCAL, _LABEL_STUDIO = "file://", "/data/local-files/?d="
 
 
 def placed(names: Sequence[str], root: str, source: str) -> list[str]:
     r"""Return the path of each picture of a list; relative names start at `root`.
 
-    Where none of some names is there as written, they are looked for without what a browser put into them (%20), then
-    below `root` without the folders that they begin with (C:\Users\me\faces\a.jpg, images/a.jpg), as few of these as
-    will do and the same number in every name. A note says what is found so; two names never become one.
+    A name is looked for in the other Unicode normal form, too: macOS writes é as two characters. Where none of some
+    names is there as written, they are looked for as what a browser or Label Studio made of them (%20, file:///a.jpg,
+    /data/local-files/?d=a.jpg), then below `root` without the folders that they begin with (C:\Users\me\faces\a.jpg,
+    images/a.jpg, /a.jpg), as few of these as will do and the same number in every name. A note says what is found so;
+    two names never become one.
 
     Parameters
     ----------
@@ -32,11 +38,13 @@ def placed(names: Sequence[str], root: str, source: str) -> list[str]:
     """
     written = [_joined(root, name) for name in names]
     some = range(0, len(names), max(1, len(names) // LOOKED_AT))
-    if any(is_address(names[i]) or os.path.isfile(written[i]) for i in some):
+    if any((is_address(names[i]) and not names[i].startswith(_LOCAL)) or os.path.isfile(written[i]) for i in some):
         return written
-    ways: list[tuple[str, Callable[[str], str]]] = [("with %-codes read as characters", unquote)]
+    ways: list[tuple[str, Callable[[str], str]]] = [("with addresses and %-codes read as paths", _decoded)]
     deepest = max((len(_parts(names[i])) for i in some), default=1)
-    ways += [(f"in {root} without the first {drop} parts of their paths", _without(drop)) for drop in range(1, deepest)]
+    for drop in range(deepest):
+        said = f"in {root}" + (f" without the first {drop} parts of their paths" if drop else "")
+        ways += [(said, partial(_without, drop)), (said, partial(_without, drop, of=_decoded))]
     for said, way in ways:
         there = [os.path.isfile(_joined(root, way(names[i]))) for i in some]
         if 2 * sum(there) >= len(there) > 0:
@@ -71,11 +79,27 @@ def _parts(name: str) -> list[str]:
     return [part for part in name.replace("\\", "/").split("/") if part]
 
 
-def _without(drop: int) -> Callable[[str], str]:
-    return lambda name: "/".join(_parts(name)[drop:]) or name
+def _decoded(name: str) -> str:
+    """Return the path that a browser's file:// address, or Label Studio's of a local file, stands for."""
+    return unquote(name.removeprefix(_LOCAL).rpartition(_LABEL_STUDIO)[2])
+
+
+def _without(drop: int, name: str, of: Callable[[str], str] = str) -> str:
+    """Return a name, or what `of` makes of it, without its first `drop` parts, as a path that begins nowhere."""
+    return "/".join(_parts(of(name))[drop:]) or name
 
 
 def _joined(root: str, name: str) -> str:
-    """Return a name's path; a backslash parts folders, as Windows writes them, unless a file is called so."""
-    whole = name if is_address(name) else os.path.join(root, name)
-    return whole if "\\" not in name or os.path.isfile(whole) else os.path.join(root, *name.split("\\"))
+    """Return a name's path; a backslash parts folders, as Windows writes them, unless a file is called so.
+
+    A name beyond ASCII is that of the file that is there, in whichever Unicode normal form.
+    """
+    if is_address(name):
+        return name
+    if "\\" in name and not os.path.isfile(os.path.join(root, name)):
+        name = os.path.join(*name.split("\\"))
+    whole = os.path.join(root, name)
+    if name.isascii() or os.path.isfile(whole):
+        return whole
+    forms = (os.path.join(root, unicodedata.normalize(form, name)) for form in ("NFC", "NFD"))
+    return next(filter(os.path.isfile, forms), whole)
