@@ -35,7 +35,8 @@ MAX_BYTES = 6 * MAX_PIXELS
 #: Formats that are opened; others (PostScript, PDF, ...) would start foreign programs or hold no photograph.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA")
 
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\x00", b"MM\x00*")
+_PNG, _PNG_TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+_SIGNATURES = (b"\xff\xd8\xff", _PNG, b"GIF8", b"II*\x00", b"MM\x00*")
 _TRUNCATED = ("truncat", "unexpected end", "broken png", "broken data stream", "eof", "buffer is not large")
 
 
@@ -229,7 +230,7 @@ def decode(data: bytes) -> Image:
       its own least to its own largest value.
     - Transparent pictures are laid on white, as viewers show them.
     - CMYK, palette, YCbCr and black-and-white pictures are converted; of several frames the first is taken.
-    - A damaged EXIF block is ignored.
+    - A damaged EXIF block is ignored, and texts in a PNG that are larger than Pillow reads.
 
     Raises
     ------
@@ -261,6 +262,8 @@ def decode(data: bytes) -> Image:
     except MemoryError as error:
         raise UnreadableImage("not enough memory") from error
     except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
+        if isinstance(error, ValueError) and (bare := _without_text(data)) != data:
+            return decode(bare)  # Pillow refuses texts beside a picture beyond a size; its pixels may be sound
         text = str(error).lower()
         cut = any(word in text for word in _TRUNCATED)
         raise UnreadableImage("truncated image" if cut else "damaged image") from error
@@ -272,6 +275,19 @@ def _formats() -> tuple[str, ...]:
 
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _without_text(data: bytes) -> bytes:
+    """Return a PNG without texts and color profile, which may be compressed; anything else as it is."""
+    if not data.startswith(_PNG):
+        return data
+    kept, at = [_PNG], len(_PNG)
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")  # length, kind, body, checksum
+        if data[at + 4 : at + 8] not in _PNG_TEXTS:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def _turn_upright(image: Image) -> None:

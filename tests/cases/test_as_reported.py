@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import struct
 import unicodedata
+import zlib
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from fercleaner.core.errors import InputError
 from fercleaner.datasets import read
+from fercleaner.extraction.images import UnreadableImage, decode
 
 
 def table(tmp_path: Path, text: str, name: str = "s.csv") -> Path:
@@ -68,3 +74,21 @@ def test_pictures_are_found_as_other_systems_write_their_names(
     assert all(map(os.path.isfile, samples.paths.tolist())), samples.paths
     assert len(set(samples.paths.tolist())) == 3
     assert said in caplog.text if said else not caplog.text
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt", "tEXt", "iCCP"])
+def test_a_png_with_a_large_text_is_read(kind: str, behind: bool) -> None:
+    """Programs that draw pictures keep their settings in them, beyond what Pillow reads of texts."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, "PNG")
+    png, text = buffer.getvalue(), b"workflow\0"
+    many = 70 if kind == "tEXt" else 1  # Pillow's limits: a megabyte unfolded, 64 in all
+    text += {"iTXt": b"\1\0\0\0", "tEXt": b""}.get(kind, b"\0")
+    text += b"a" * (1 << 20) if kind == "tEXt" else zlib.compress(b"a" * (3 << 20))
+    chunk = struct.pack(">I", len(text)) + kind.encode() + text + struct.pack(">I", zlib.crc32(kind.encode() + text))
+    at = len(png) - 12 if behind else 33  # before the end, or behind the header
+    np.testing.assert_array_equal(decode(png[:at] + chunk * many + png[at:]), pixels)
+    with pytest.raises(UnreadableImage):
+        decode(png[:-20] + chunk * many)
