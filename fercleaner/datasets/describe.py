@@ -21,9 +21,16 @@ NAMED = 16
 #: Columns that may say where the face is, and are not read so: corners, or a corner and sides.
 BOX_LIKE = (
     *(("xmin", "ymin", "xmax", "ymax"), ("x min", "y min", "x max", "y max"), ("x1", "y1", "x2", "y2")),
-    *(("face x", "face y", "face width", "face height"), ("facerectx", "facerecty", "facerectwidth", "facerectheight")),
-    *(("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox x", "bbox y", "bbox width", "bbox height")),
+    *(
+        ("x", "y", "w", "h"),
+        ("x", "y", "width", "height"),
+        ("left", "top", "w", "h"),
+        ("left", "top", "width", "height"),
+    ),
+    ("left", "top", "right", "bottom"),
 )
+#: What may stand before such a name; DeepFace writes "region.x".
+BOX_WORDS = ("", "face ", "bbox ", "box ", "face box ", "rect ", "region ", "region.", "facerect", "facial area.")
 #: More splits than this are subjects or the like, and few of them hold every class.
 MOST_SPLITS = 6
 
@@ -70,7 +77,8 @@ def sentences(samples: Samples) -> list[str]:
                 "of one person from voting for each other."
             )
         spelling = {spelled(name): name for name in left}
-        box = next((edges for edges in BOX_LIKE if all(edge in spelling for edge in edges)), None)
+        boxes = ([word + edge for edge in edges] for word in BOX_WORDS for edges in BOX_LIKE)
+        box = next((edges for edges in boxes if all(edge in spelling for edge in edges)), None)
         if box is not None and said["boxes"] is None:
             lines.append(
                 f"If the columns {listed([spelling[edge] for edge in box])} say where the face is, write its corners "

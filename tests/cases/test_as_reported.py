@@ -16,6 +16,7 @@ import pytest
 
 from fercleaner.core.errors import InputError
 from fercleaner.datasets import read
+from fercleaner.datasets.describe import sentences
 from fercleaner.extraction.images import UnreadableImage, decode
 
 
@@ -92,3 +93,12 @@ def test_a_png_with_a_large_text_is_read(kind: str, behind: bool) -> None:
     np.testing.assert_array_equal(decode(png[:at] + chunk * many + png[at:]), pixels)
     with pytest.raises(UnreadableImage):
         decode(png[:-20] + chunk * many)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["left,top,width,height", "region.x,region.y,region.w,region.h", "bbox_left,bbox_top,bbox_right,bbox_bottom"],
+)
+def test_boxes_of_detectors_are_pointed_to(tmp_path: Path, names: str) -> None:
+    said = sentences(read(table(tmp_path, f"image,label,{names}\na.jpg,sad,1,2,30,40\nb.jpg,happy,1,2,30,40\n")))
+    assert any(f"If the columns {names.replace(',', ', ')} say where the face is" in line for line in said)
