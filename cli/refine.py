@@ -62,8 +62,8 @@ def refine(
         list[Path] | None,
         typer.Option(
             metavar="LOG",
-            help="Decisions of people to take as certain: a log of fercleaner review, a filled-in .csv or a Label "
-            "Studio .json; repeat for more.",
+            help="What people decided: certain of these faces, and learned from for the others. A log of fercleaner "
+            "review, a filled-in .csv or a Label Studio .json; repeat for more.",
             show_default=False,
         ),
     ] = None,

@@ -9,7 +9,7 @@ from ..core.numeric import softmax
 
 #: Standard deviation of the belief that nothing has to be corrected, the same for all terms. Chosen among .3 to 2 on
 #: half of FER2013's faces, the posed set, photographs and drawn faces, 20 to 2,000 decisions (docs/design-notes.md,
-#: "What decisions teach").
+#: "What is learned from decisions").
 BELIEF = 0.5
 #: Added to every refined share before its logarithm is taken: how sure a method can be against a class.
 FLOOR = 1e-3

@@ -64,7 +64,7 @@ def test_many_true_decisions_do_no_harm_under_any_method(name):
     assert not (after.changed & ~after.flagged)[rest].any()
 
 
-def test_a_list_of_corrections_alone_teaches_nothing():
+def test_nothing_is_learned_from_a_list_of_corrections_alone():
     samples, truth, sources = faces()
     rows = np.flatnonzero(samples.label != truth)[:60]
     said: list[str] = []
@@ -94,7 +94,7 @@ def test_a_face_without_evidence_keeps_its_label():
     assert not after.flagged[silent].any()
 
 
-def test_hidden_splits_are_corrected_but_teach_nothing():
+def test_hidden_splits_are_corrected_and_not_learned_from():
     split = np.where(np.arange(600) % 3 == 0, "test", "train")
     samples, truth, sources = faces(split=split)
     train, test = np.flatnonzero(split == "train")[:100], np.flatnonzero(split == "test")[:60]
@@ -114,7 +114,7 @@ def test_a_wanted_precision_is_asked_of_corrected_answers():
     assert not (after.changed & ~after.flagged).any()
 
 
-def test_ambiguous_and_unlabeled_faces_teach_too():
+def test_ambiguous_and_unlabeled_faces_are_learned_from_too():
     samples = faces()[0]
     labeled = np.arange(600) >= 100
     samples = samples.replacing(labeled=labeled, given=np.where(labeled[:, None], samples.given, np.float32(0)))
