@@ -62,8 +62,8 @@ def refine(
         list[Path] | None,
         typer.Option(
             metavar="LOG",
-            help="Decisions of people to take as certain: a log of fercleaner review, a filled-in .csv or a Label "
-            "Studio .json; repeat for more.",
+            help="What people decided: certain of these faces, and learned from for the others. A log of fercleaner "
+            "review, a filled-in .csv or a Label Studio .json; repeat for more.",
             show_default=False,
         ),
     ] = None,
@@ -140,18 +140,17 @@ def refine(
     _note_on_balance(rule, samples)
     decided = _read_decisions(decisions, samples)
     with progress_callbacks() as callbacks, search_options.searching(resources) as resources:
-        samples_decided = samples if decided is None else decided.relabeled(samples)
         refined = pipeline.refine(
-            samples_decided,
+            samples,
             rule,
             sources,
             replace(resources, memory=allowed),
             callbacks,
             precision=precision,
             learn_from=learn_from or None,
+            decisions=decided,
         )
     if decided is not None:
-        refined = decided.settled(refined, samples)
         _say_what_changed(refined, target)
     refined = replace(refined, metadata={**refined.metadata, "made_from": said(dataset)})
     if people is not None:

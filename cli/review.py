@@ -35,7 +35,7 @@ def review(
         str | None, typer.Option(metavar="NAME", help="Who decides; your user name by default.", show_default=False)
     ] = None,
     by: Annotated[
-        str, typer.Option(help="Which faces first: gain (of a look, expected) or quality (lowest first).")
+        str, typer.Option(help="Which faces first: gain (of a look, expected), quality (lowest first) or random.")
     ] = "gain",
     set_: Annotated[
         Path | None,
@@ -81,7 +81,8 @@ def review(
 ) -> None:
     """Decide about faces by keys, the most valuable first; each decision is on disk before the next face.
 
-    The page is served to this machine alone. `fercleaner refine SET --decisions LOG` takes the decisions as certain.
+    The page is served to this machine alone. `fercleaner refine SET --decisions LOG` takes the decisions as certain,
+    and corrects by them what it says of the other faces: decide about right labels, too.
     Example: fercleaner review rafdb.refined.parquet; fercleaner review rafdb.refined.parquet --top 100
     """
     from fercleaner.results import parquet

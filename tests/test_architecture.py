@@ -97,6 +97,7 @@ LONG_FUNCTIONS = {
 MANY_PARAMETERS = {
     "fercleaner/datasets/__init__.py:read": "public: one keyword for each option of `fercleaner read`",
     "fercleaner/results/export/__init__.py:export_to": "public: one keyword for each option of `fercleaner export`",
+    "fercleaner/pipeline/refine.py:refine": "public: one keyword for each option of `fercleaner refine`",
     "fercleaner/pipeline/trial.py:run_trial": "public: one keyword for each option of `fercleaner trial`",
     "fercleaner/pipeline/trial.py:runs_of": "the steps of `run_trial`, which has these",
     "fercleaner/evaluation/bootstrap.py:compare_methods": "five arrays of one trial, and how they are drawn again",

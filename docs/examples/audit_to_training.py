@@ -29,6 +29,7 @@ from fercleaner.extraction.run import vectors_of
 from fercleaner.methods import build as method
 from fercleaner.report import Material, Options
 from fercleaner.results.export import export_to
+from fercleaner.review.decisions import Decisions
 from fercleaner.review.exchange import read_decisions
 from fercleaner.review.log import Decision, DecisionLog
 from fercleaner.review.session import Item, Session
@@ -52,9 +53,10 @@ def folder_of_pictures(work: Path, faces: int) -> tuple[Path, dict[str, str]]:
     return work / "pictures", by_file
 
 
-def refine(samples: fercleaner.Samples) -> fercleaner.RefinedSet:
+def refine(samples: fercleaner.Samples, decisions: Decisions | None = None) -> fercleaner.RefinedSet:
     """Refine a set, as `fercleaner refine` does by default."""
-    return fercleaner.refine(samples, method("consensus"), fercleaner.Sources(encoders=[encoder("builtin")]))
+    sources = fercleaner.Sources(encoders=[encoder("builtin")])
+    return fercleaner.refine(samples, method("consensus"), sources, decisions=decisions)
 
 
 def look(refined: fercleaner.RefinedSet, log: Path, truth: dict[str, str]) -> None:
@@ -91,7 +93,7 @@ def main(work: Path, faces: int = 700) -> dict[str, float]:
 
     look(first, work / "me.jsonl", truth)
     decisions = read_decisions([work / "me.jsonl"], samples.classes)
-    refined = decisions.settled(refine(decisions.relabeled(samples)), samples)
+    refined = refine(samples, decisions)
     fercleaner.write(refined, work / "refined.parquet")
     export_to(refined, "folders", work / "clean", label="refined")
 

@@ -63,8 +63,10 @@ PEOPLE = (
 #: pandas the index of a frame.
 FACE_COLUMNS = ("id", *COLUMN_NAMES["image"], "name", "input", "unnamed: 0", "index level 0")
 
+#: Columns that are called the truth, and nothing else.
+CLEAN_COLUMNS = ("clean label", "clean", "truth", "true label")
 #: Columns that may hold the clean label in a file of truth.
-TRUTH_COLUMNS = ("clean label", "clean", "truth", "true label", *COLUMN_NAMES["label"])
+TRUTH_COLUMNS = (*CLEAN_COLUMNS, *COLUMN_NAMES["label"])
 
 #: Columns that are no measurement of a face, whatever numbers they hold.
 NO_FEATURES = (

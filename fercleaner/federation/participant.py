@@ -12,8 +12,9 @@ from ..core.refined import RefinedSet
 from ..core.types import Posteriors, Refinement, Samples
 from ..methods.base import Method, parameters, require_labels
 from ..methods.hypergraph.hypergraph import quality_and_weight
+from ..pipeline.changes import emptied_classes
 from ..pipeline.inputs import Callbacks, Resources, Sources
-from ..pipeline.refine import emptied_classes, gather, run
+from ..pipeline.refine import gather, run
 from ..results.assemble import assembled
 from .features import design, median_distance, shared_views, unit_views
 from .heads import Step, check_heads, class_columns, learned_mix, own_posteriors, posteriors

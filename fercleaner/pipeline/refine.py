@@ -15,13 +15,14 @@ from ..core.evidence import Evidence
 from ..core.refined import RefinedSet
 from ..core.types import Features, Landmarks, Neighbors, Posteriors, Refinement, Samples
 from ..datasets.groups import check_groups
-from ..methods.base import Method, leading, parameters, require_labels
+from ..methods.base import Method, parameters, require_labels
 from ..noise.class_priors import NONE, base_rates
-from ..noise.estimate import held_wrong
 from ..noise.precision import Flipped, calibrated, check_precision, flip_runs, flipped
 from ..results.assemble import assembled
 from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
+from .changes import emptied_classes, kept_unflagged
+from .decided import KnownLabels
 from .given import check_given, check_method
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, action_units_of, encoder_names
@@ -33,6 +34,7 @@ from .notes import note_missing, note_run, note_view
 if TYPE_CHECKING:
     from ..encoders.builtin import BuiltinExtractor
     from ..landmarks import Detector
+    from ..review.decisions import Decisions
 
 #: The view of facial geometry; its descriptor is whitened already.
 LANDMARKS = "landmarks"
@@ -49,6 +51,7 @@ def refine(
     *,
     precision: float | None = None,
     learn_from: str | Sequence[str] | None = None,
+    decisions: Decisions | None = None,
 ) -> RefinedSet:
     """Run a method over a dataset, from pictures or vectors to refined labels.
 
@@ -71,6 +74,9 @@ def refine(
         Splits whose labels are learned from, such as ("train",). Faces of other splits get distributions, and their
         labels are judged, but neither vote nor fit: altering them leaves the rows of learned faces as they are, bit by
         bit (`held_out`).
+    decisions : Decisions, optional
+        What people decided about some faces. It is certain of these, and corrects what the method says of the others
+        (`decided.KnownLabels.applied`); the method itself sees the set's own labels.
 
     Returns
     -------
@@ -88,10 +94,15 @@ def refine(
     check_method(method)
     check_given(samples, sources, resources)
     check_precision(precision)
-    whole = samples
+    whole, known = samples, None
     learn_from = (learn_from,) if isinstance(learn_from, str) else learn_from
+    if decisions is not None:
+        samples = decisions.without_no_faces(samples)
+        known = KnownLabels(*decisions.known(samples))
+    faces = samples
     if learn_from is not None:
         samples = hide(samples, learn_from)
+        known = None if known is None else known.only_labeled(faces, samples)
     require_labels(samples, method.name)
     check_groups(samples)
     base_rates(samples.classes, getattr(method, "base_rates", NONE))  # a class without a rate is an error at once
@@ -101,13 +112,15 @@ def refine(
     samples = evidence.samples
     stage = callbacks.stage(method.name)
     stage(0, 1)
-    refinement = answer = run(method, evidence, resources.seed)
+    said = run(method, evidence, resources.seed)
+    refinement = answer = said if known is None else known.applied(samples, said)
     stage(1, 1)
-    about: dict[str, Any] = {"notes": list(refinement.notes)}
-    for sentence in refinement.notes:
+    notes = [*said.notes, *([] if known is None or not len(known.rows) else [known.sentence(samples, said, answer)])]
+    about: dict[str, Any] = {"notes": notes}
+    for sentence in notes:
         callbacks.note(sentence)
     if precision is not None:
-        checks = flip_checks(method, evidence, refinement, resources, callbacks)
+        checks = flip_checks(method, evidence, refinement, resources, callbacks, known)
         decision = calibrated(precision, samples, refinement, checks)
         refinement = kept_unflagged(samples, replace(refinement, flagged=decision.flagged))
         about["precision"] = decision.to_dict()
@@ -118,23 +131,8 @@ def refine(
     if learn_from is not None:
         about["learn_from"] = list(learn_from)
     refined = assembled(samples, evidence, refinement, index=resources.index, seed=resources.seed, about=about)
-    return refined if learn_from is None else judge_hidden(refined, whole, evidence, answer)
-
-
-def kept_unflagged(samples: Samples, refinement: Refinement) -> Refinement:
-    """Return the refinement in which the label of no unflagged face is changed: the label leads there."""
-    given = samples.given.astype(np.float64)
-    rows = samples.labeled & ~refinement.flagged & held_wrong(samples.given, refinement.distribution)
-    distribution = refinement.distribution.astype(np.float64)
-    distribution[rows] = leading(distribution[rows], given[rows])
-    return replace(refinement, distribution=distribution.astype(np.float32))
-
-
-def emptied_classes(samples: Samples, refinement: Refinement) -> list[str]:
-    """Return the classes that labels name and no refined label does."""
-    c = len(samples.classes)
-    before, after = (np.bincount(rows, minlength=c) for rows in (samples.label[samples.labeled], refinement.label))
-    return [samples.classes[i] for i in np.flatnonzero((before > 0) & (after == 0))]
+    refined = refined if learn_from is None else judge_hidden(refined, faces, evidence, answer)
+    return refined if decisions is None else decisions.settled(refined, whole)
 
 
 def run(method: Method, evidence: Evidence, seed: int) -> Refinement:
@@ -143,9 +141,17 @@ def run(method: Method, evidence: Evidence, seed: int) -> Refinement:
 
 
 def flip_checks(
-    method: Method, evidence: Evidence, first: Refinement, resources: Resources, callbacks: Callbacks
+    method: Method,
+    evidence: Evidence,
+    first: Refinement,
+    resources: Resources,
+    callbacks: Callbacks,
+    known: KnownLabels | None = None,
 ) -> list[tuple[Flipped, Refinement]]:
-    """Return labels flipped on purpose and what the method, run again, says of them; for `precision.calibrated`."""
+    """Return labels flipped on purpose and what the method, run again, says of them; for `precision.calibrated`.
+
+    `known` corrects these answers, too.
+    """
     stage = callbacks.stage("precision")
     runs = flip_runs(evidence.samples)
     checks = []
@@ -153,7 +159,8 @@ def flip_checks(
         stage(number, runs)
         changed = flipped(evidence.samples, first, np.random.default_rng([resources.seed, number]))
         again = relabeled(evidence, changed.samples, resources, Callbacks())
-        checks.append((changed, run(method, again, resources.seed)))
+        said = run(method, again, resources.seed)
+        checks.append((changed, said if known is None else known.applied(changed.samples, said)))
     stage(runs, runs)
     return checks
 

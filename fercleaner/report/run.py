@@ -13,8 +13,9 @@ from ..core.evidence import Evidence
 from ..core.refined import RefinedSet, rows_of
 from ..core.types import Samples
 from ..methods.base import Method, parameters, require_labels
+from ..pipeline.changes import emptied_classes
 from ..pipeline.inputs import Callbacks, Resources, Sources
-from ..pipeline.refine import emptied_classes, gather, run
+from ..pipeline.refine import gather, run
 from ..results.assemble import assembled
 from .material import Material
 

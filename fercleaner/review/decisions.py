@@ -1,8 +1,7 @@
-"""Decisions of people applied to a set: decided faces are certain, and they train the method.
+"""Decisions of people applied to a set: decided faces are certain, and say how far the others' answers are right.
 
 decisions = read_decisions(["ann.jsonl", "ben.csv"], samples.classes)
-refined = fercleaner.refine(decisions.relabeled(samples), method, ...)
-refined = decisions.settled(refined, samples)
+refined = fercleaner.refine(samples, method, sources, decisions=decisions)
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Bools, Floats, Ints
+from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.errors import InputError, did_you_mean
 from ..core.refined import RefinedSet
 from ..core.types import Samples
@@ -95,12 +94,11 @@ class Decisions:
         ]
         return sum(now != then and now not in settled for now, then, settled in compared), len(compared)
 
-    def relabeled(self, samples: Samples) -> Samples:
-        """Return the samples to run a method on: what was decided stands in place of the given labels.
+    def without_no_faces(self, samples: Samples) -> Samples:
+        """Return the samples to run a method on: what was decided to be no face has no label, and its note says so.
 
-        One class is one-hot, two are one half each; what is not a face has no label. A method sees these labels as
-        it sees any given label, with the rest of its evidence; it does not know that they are certain. `settled`
-        puts the certainty into its answer.
+        All other labels are the set's own, wrong ones too: how far they are right is learned from them, and a set in
+        which people mended some of the labels would look less noisy than its other labels are.
 
         Raises
         ------
@@ -114,16 +112,25 @@ class Decisions:
                 f"None of the {len(self):,} decided faces is in this set (first: '{next(iter(self.by_id))}', the set "
                 f"begins with '{samples.ids[0]}'). Name the log of this set."
             )
+        gone = rows[[decision.kind == NOT_A_FACE for decision in decided]]
         given, labeled = np.array(samples.given), np.array(samples.labeled)
-        given[rows] = _distributions(decided, samples.classes)
-        labeled[rows] = [decision.kind != NOT_A_FACE for decision in decided]
+        given[gone], labeled[gone] = 0, False
         notes = np.full(len(samples), "", dtype=object) if samples.notes is None else samples.notes.astype(object)
-        for row, decision in zip(rows.tolist(), decided, strict=True):
-            notes[row] = NO_FACE_NOTE if decision.kind == NOT_A_FACE else ""
+        notes[gone] = NO_FACE_NOTE
         return samples.replacing(given=given, labeled=labeled, notes=notes.astype(np.str_))
 
+    def known(self, samples: Samples) -> tuple[Ints, Doubles]:
+        """Return the rows (M,) of the faces of which a class is decided, and these labels, (M, C) float64.
+
+        One class is one-hot, two are one half each.
+        """
+        rows, decided = self.rows(samples.ids)
+        faces = [decision.kind != NOT_A_FACE for decision in decided]
+        target = _distributions(decided, samples.classes).astype(np.float64)
+        return rows[faces], target[faces]
+
     def settled(self, refined: RefinedSet, samples: Samples) -> RefinedSet:
-        """Return the answer of a method on `relabeled` samples, with the decisions certain and the set's own labels.
+        """Return the answer of a method with the decisions certain and the set's own labels.
 
         For decided faces, with y the label that the set gives:
 

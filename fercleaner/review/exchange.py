@@ -15,8 +15,8 @@ from ..core.errors import InputError, did_you_mean
 from ..core.expressions import canonical
 from ..core.refined import RefinedSet
 from ..core.text import read_json, shown
-from ..datasets.options import spelled
-from ..datasets.table import read_table
+from ..datasets.options import CLEAN_COLUMNS, spelled
+from ..datasets.table import Table, listed, read_table
 from .decisions import Decisions, merged
 from .log import AMBIGUOUS, LABEL, NOT_A_FACE, SKIP, Decision, Entry, iso, read_log, standing
 
@@ -31,6 +31,8 @@ BETWEEN = (";", "/", "+", "|")
 
 def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[str]) -> Decisions:
     """Read logs of `fercleaner review` (.jsonl), filled-in CSVs and Label Studio exports (.json), and merge them.
+
+    A CSV has a column "decision" beside "id" or "image", or one that is called clean_label (as `evaluate` reads it).
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[st
             entries += _from_table(file, classes)
             if not entries:
                 raise InputError(
-                    f"{file} holds no decision: every cell of 'decision' is empty. Write a class there, 'keep' or "
+                    f"{file} holds no decision: every cell of its column is empty. Write a class there, 'keep' or "
                     "'accept'; what is changed in other columns does not count."
                 )
         else:
@@ -152,7 +154,8 @@ def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
     table = read_table(file)
     columns = {spelled(name): cells for name, cells in table.columns.items()}
     key = "id" if "id" in columns else "image"
-    names, said = (columns[name] if name in columns else table.need(name) for name in (key, "decision"))
+    names = columns[key] if key in columns else table.need(key)
+    said = columns[_decisive(table, columns)]
     who = next((columns[name] for name in WHO if name in columns), [file.stem] * len(table))
     given, refined = (columns.get(name, [""] * len(table)) for name in ("given label", "label"))
     at = _changed_at(file)
@@ -170,6 +173,17 @@ def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
                 "or name two people in a column 'who'."
             )
     return [entry for _, entry in entries.values()]
+
+
+def _decisive(table: Table, columns: Mapping[str, list[str]]) -> str:
+    """Return the column of decisions, or that of clean labels where there is none."""
+    found = next((name for name in ("decision", *CLEAN_COLUMNS) if name in columns), None)
+    if found is None:
+        raise InputError(
+            f"{table.name} has no column 'decision', nor one that is called clean_label; its columns are "
+            f"{listed(list(table.columns))}. Name the column of what people decided so."
+        )
+    return found
 
 
 def _from_label_studio(file: Path, classes: Sequence[str]) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from hashlib import blake2b
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from ..core.arrays import Bools, Doubles, Ints
 from ..core.errors import InputError
 from ..core.refined import RefinedSet
 
-#: Ways to order faces: by what a look is expected to gain, or by quality, lowest first.
-ORDERS = ("gain", "quality")
+#: Ways to order faces: by what a look is expected to gain, by quality, lowest first, or at random.
+ORDERS = ("gain", "quality", "random")
 #: 95 %: normal deviate of intervals.
 Z95 = 1.959964
 
@@ -38,17 +39,23 @@ def order(refined: RefinedSet, by: str = "gain") -> Ints:
 
     Parameters
     ----------
-    by : {"gain", "quality"}
+    by : {"gain", "quality", "random"}
         "gain": the smallest `margin` first, where one decision settles most. Of four orders by expected gain (`margin`,
         `expected_gain`, that one times the faces that a face is a neighbor of, or with neighbors spread out) it gave
         the best labels on one half of FER2013's training faces; figures of the other half and of a posed set are in
         results/review-gain-*.json (`benchmarks/review_gain.py`). "quality": lowest first, unlabeled faces last.
+        "random": a sample of the set, always the same one, to judge by (`fercleaner evaluate`).
         Faces whose decisions the file holds already come after all others.
     """
     if by == "gain":
         return np.lexsort((lead(refined), refined.decided)).astype(np.int64)
     if by == "quality":
         return np.lexsort((refined.quality, ~refined.labeled, refined.decided)).astype(np.int64)
+    if by == "random":
+        keys = [
+            blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in refined.ids.tolist()
+        ]
+        return np.lexsort((np.array([int.from_bytes(key, "big") for key in keys], dtype=np.uint64), refined.decided))
     raise InputError(f"Review: '{by}' is not an order ({', '.join(ORDERS)}).")
 
 

@@ -1,4 +1,4 @@
-"""Decisions applied: what a method is given, what is certain afterwards, and where people disagree."""
+"""Decisions applied: what a method is given, what is known and certain afterwards, and where people disagree."""
 
 from __future__ import annotations
 
@@ -36,26 +36,29 @@ def with_given(**rows):
     return refined, samples_of(refined)
 
 
-def test_decided_labels_stand_in_for_given_ones():
+def test_the_method_sees_the_sets_own_labels_but_of_what_is_no_face():
     _, samples = with_given()
-    taught = Decisions(SAID).relabeled(samples)
-    assert taught.given[0].tolist() == [0, 1, 0, 0]
-    assert taught.given[1].tolist() == [0.5, 0, 0.5, 0]
-    assert taught.given[9].tolist() == [0, 0, 0, 1]  # it was unlabeled
-    assert taught.labeled[9]
-    assert not taught.labeled[2]
-    assert not taught.given[2].any()
-    assert taught.notes[2] == NO_FACE_NOTE
-    others = [row for row in range(len(samples)) if row not in (0, 1, 2, 9)]
-    assert np.array_equal(taught.given[others], samples.given[others])
-    assert np.array_equal(taught.labeled[others], samples.labeled[others])
+    seen = Decisions(SAID).without_no_faces(samples)
+    assert not seen.labeled[2]
+    assert not seen.given[2].any()
+    assert seen.notes[2] == NO_FACE_NOTE
+    others = [row for row in range(len(samples)) if row != 2]
+    assert np.array_equal(seen.given[others], samples.given[others])
+    assert np.array_equal(seen.labeled[others], samples.labeled[others])
+
+
+def test_known_are_the_faces_of_which_a_class_is_decided():
+    _, samples = with_given()
+    rows, labels = Decisions(SAID).known(samples)
+    assert rows.tolist() == [0, 1, 9]  # an unlabeled face is known, too
+    assert labels.tolist() == [[0, 1, 0, 0], [0.5, 0, 0.5, 0], [0, 0, 0, 1]]
 
 
 def test_the_answer_holds_decisions_as_certain_and_the_sets_own_labels():
     refined, samples = with_given()
     decisions = Decisions(SAID, {"face 000.png": ("ann", "ben")})
-    taught = decisions.relabeled(samples)
-    answer = refined_set(given=taught.given, labeled=taught.labeled, flagged=refined.flagged & taught.labeled)
+    seen = decisions.without_no_faces(samples)
+    answer = refined_set(given=seen.given, labeled=seen.labeled, flagged=refined.flagged & seen.labeled)
     done = decisions.settled(answer, samples)
     assert np.array_equal(done.given, samples.given)
     assert np.array_equal(done.labeled, samples.labeled)
@@ -107,9 +110,9 @@ def test_no_decision_changes_nothing_but_the_count():
 def test_decisions_of_another_set_and_unknown_classes_are_refused():
     _, samples = with_given()
     with pytest.raises(InputError, match=r"None of the 1 decided faces is in this set \(first: 'elsewhere'"):
-        Decisions({"elsewhere": Decision("label", ("fear",))}).relabeled(samples)
+        Decisions({"elsewhere": Decision("label", ("fear",))}).without_no_faces(samples)
     with pytest.raises(InputError, match=r"'face 000.png' is decided as 'fea', .* Did you mean 'fear'\?"):
-        Decisions({"face 000.png": Decision("label", ("fea",))}).relabeled(samples)
+        Decisions({"face 000.png": Decision("label", ("fea",))}).without_no_faces(samples)
     with pytest.raises(InputError, match="not the same faces"):
         Decisions(SAID).settled(refined_set(20), samples)
 

@@ -49,6 +49,13 @@ def test_a_csv_filled_in_comes_back_for_every_id(tmp_path):
     assert found.who[HOSTILE[0]] == ("ann",)
 
 
+def test_a_table_of_clean_labels_is_one_of_decisions(tmp_path):
+    path = tmp_path / "clean.csv"
+    path.write_text("id,clean_label\na,fear\nb,\nc,happy\n")
+    found = read_decisions([path], CLASSES)
+    assert {name: decision.classes for name, decision in found.by_id.items()} == {"a": ("fear",), "c": ("happiness",)}
+
+
 def test_what_cannot_be_understood_names_file_row_and_value(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("id,decision\na,fear\nb,fearr\n")
@@ -142,7 +149,7 @@ def test_two_people_of_one_name_are_told_apart_where_they_disagree(tmp_path):
 
 def test_a_list_without_any_decision_is_refused(tmp_path):
     (tmp_path / "d.csv").write_text("id,given_label,label,decision\na.png,fear,anger,\n")
-    with pytest.raises(InputError, match="every cell of 'decision' is empty"):
+    with pytest.raises(InputError, match="every cell of its column is empty"):
         read_decisions([tmp_path / "d.csv"], ("anger", "fear"))
     predicted = {"result": [{"type": "choices", "value": {"choices": ["anger"]}}]}
     (tmp_path / "d.json").write_text(json.dumps([{"data": {"id": "a.png"}, "predictions": [predicted]}]))

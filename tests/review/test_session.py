@@ -31,6 +31,11 @@ def test_the_most_valuable_look_comes_first():
     labeled = refined.labeled[by_quality]
     assert labeled[: labeled.sum()].all()
     assert (np.diff(refined.quality[by_quality][: labeled.sum()]) >= 0).all()
+    at_random = order(refined, "random")
+    assert sorted(at_random.tolist()) == list(range(len(refined)))
+    assert at_random.tolist() == order(refined, "random").tolist() != sorted(at_random.tolist())
+    turned = refined_set(ids=refined.ids[::-1])  # the order goes by name, not by row
+    assert turned.ids[order(turned, "random")].tolist() == refined.ids[at_random].tolist()
     with pytest.raises(InputError, match="'best' is not an order"):
         order(refined, "best")
 

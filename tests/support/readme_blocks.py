@@ -463,6 +463,44 @@ def fraction() -> str:
     return textwrap.fill(text, 118, break_on_hyphens=False, break_long_words=False)
 
 
+#: Files of `benchmarks/review_gain.py`, and what the table calls them.
+LOOKS = (
+    ("review-gain-ferplus.json", "FER2013, `consensus`"),
+    ("review-gain-ferplus-hypergraph.json", "FER2013, `hypergraph`"),
+    ("review-gain-ferplus-threshold.json", "FER2013, `threshold`"),
+    ("review-gain-posed.json", "P, `consensus`"),
+)
+
+
+def looks() -> str:
+    """Return what decisions do to the faces that nobody looked at."""
+    rows, sizes, lowest = [], [], []
+    for name, title in LOOKS:
+        content = results(name)
+        sizes.append(f"{content['judged']:,} of {content['faces']:,}")
+        for row in content["figures"]:
+            before, after = row["before"], row["after"]
+            if row["order"] == "quality":
+                lowest.append(after["accuracy"] - before["accuracy"])
+                continue
+            pairs = (
+                f"{before[key]:.3f}, {after[key]:.3f}"
+                for key in ("accuracy", "mean_recall", "flag_f1", "average_precision", "calibration_error")
+            )
+            former = f"{row['replaced']['accuracy']:.3f}" if "replaced" in row else ""
+            rows.append([title, row["order"], f"{row['looks']:,}", *pairs, former])
+    head = ["set, method", "order", "looks", "accuracy", "mean recall", "F1 of flags", "AP", "calibration error"]
+    head.append("accuracy, labels replaced")
+    date = results(LOOKS[0][0])["date"][:10]
+    text = (
+        f"Faces that nobody looked at, before and after; FER2013: the half that chose nothing, {sizes[0]} judged; "
+        f"P took part in choosing; random order: mean of 5 draws; {date}; `benchmarks/review_gain.py`, results in "
+        f"benchmarks/results/review-gain-*.json. With the lowest quality first (`--by quality`) accuracy changes by "
+        f"{min(lowest):+.3f} to {max(lowest):+.3f}: of such faces less is learned about the others."
+    )
+    return textwrap.fill(text, 118, break_on_hyphens=False, break_long_words=False) + "\n\n" + table(head, rows)
+
+
 def clean() -> str:
     """Return what methods do to labels that every annotator agrees on, as a few sentences."""
     content, even = results("clean.json"), results("clean-even.json")
@@ -550,6 +588,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "pixels": pixels,
     "fraction": fraction,
     "clean": clean,
+    "looks": looks,
     "precision": precision,
 }
 
@@ -563,6 +602,7 @@ PLACES: Mapping[str, Path] = {
     "layouts": DOCS / "how-to-datasets.md",
     "layers": DOCS / "architecture.md",
     "evidence": DOCS / "how-to-trust.md",
+    "looks": DOCS / "review.md",
 }
 
 POINTS = "points:demo/landmarks.npz"
