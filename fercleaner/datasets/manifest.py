@@ -29,9 +29,10 @@ from .assemble import assemble
 from .boxes import EDGES, boxes_of
 from .folders import PICTURES, is_class, pictures_under
 from .given import NOT_A_FACE, UNKNOWN, given_labels, says
-from .label_column import called_alike, label_column
+from .label_column import called_alike, label_column, of_refined
 from .marks import DOUBTFUL, is_missing, one_spelling
 from .options import COLUMN_NAMES, PEOPLE, ReadOptions, spelled
+from .parquet import is_refined_table
 from .paths import placed
 from .table import (
     DELIMITERS,
@@ -94,13 +95,15 @@ def read(path: Path, options: ReadOptions) -> Samples:
     Ids are the column `id`, else the images as written. Relative paths start at `options.images`, else at the
     manifest's folder; an address (s3://, gs://, hdfs://) stands by itself. Class columns (two or more, named after
     expressions or classes, with numbers) become given distributions by `options.votes`; a row with none of them filled
-    falls back on its label.
+    falls back on its label. Of a refined file of ours the given labels are taken.
     A row without a group is alone in one of its own.
     """
     file = manifest_of(path)
     if file is None:
         raise InputError(f"{path} holds no manifest ({', '.join(STEMS)} with {', '.join(SUFFIXES)}).")
     table = read_table(file)
+    if is_refined_table(file):
+        options = of_refined(table, options)
     image = column_of("image", table, options)
     if image is None and column_of("id", table, options) is None:
         raise InputError(_no_image(table))
