@@ -72,10 +72,12 @@ def project(
 
 def _no_labels(dataset: Path, labels_of: Path) -> str:
     """Return what to do where no refined file lies under its usual name."""
+    from fercleaner.core.files import missing
+
     from .console import words
 
     if not dataset.exists():
-        return f"{dataset}: no such file or folder."
+        return missing(dataset)
     return (
         f"{labels_of}: no such file, and project learns from refined labels. Write it: "
         f"{words('fercleaner', 'refine', dataset)}; or name another: --refined FILE."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import time
@@ -219,6 +220,29 @@ def pointed(path: str | os.PathLike[str]) -> str:
             return f"is {IS_POINTER}" if stream.read(len(POINTER)) == POINTER else ""
     except OSError:
         return ""
+
+
+def missing(path: Path, why: str = "no such file or folder.") -> str:
+    """Return the message on a set or file that is not there; of an address (https://...) how to get it here.
+
+    >>> missing(Path("faces"))
+    'faces: no such file or folder.'
+    """
+    address = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+):/+", str(path))  # a Path keeps one stroke of the two
+    if address is None:
+        return f"{shown(path, 300)}: {why}"
+    rest, scheme = str(path)[address.end() :], address[1].lower()
+    if scheme == "file":
+        return f"{shown(path, 300)}: write the path alone, without file://: /{shown(rest, 300)}"
+    pictures = (
+        f" The pictures of a list may stay: its image column takes {scheme}:// addresses."
+        if scheme in ("s3", "gs", "hdfs")
+        else ""
+    )
+    return (
+        f"{scheme}://{shown(rest, 300)} is an address, and sets, lists and refined files are read from this machine's "
+        f"disks. Download it first, unpack it where it is an archive, and name the folder or file.{pictures}"
+    )
 
 
 def named_alike(path: str) -> str:

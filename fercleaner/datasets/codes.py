@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
+
+from ..core.arrays import Ints
 from ..core.expressions import CLASS_SETS, ClassSet, whole_number
-from .table import number
+from ..core.text import counted
+from .table import Where, listed, number
 
 _LOG = logging.getLogger(__name__)
 
@@ -19,6 +23,51 @@ ELSEWHERE: dict[str, dict[str, tuple[str, ...]]] = {
         "CK+ itself": ("", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"),
     }
 }
+#: Codes that follow each other, from which on a number beyond a gap is said to lie apart: of two all gaps are alike.
+_LEAST_RUN = 3
+#: Faces that every other code has where a first or last code that one face alone has is said to be odd.
+_MANY = 10
+
+
+def tell_apart(classes: Sequence[str], index: Ints, where: Where, sure: Collection[str]) -> None:
+    """Say which numbers, as classes that nobody named, may be no classes: 9 beside 1 to 4, or an 8 of one face alone.
+
+    Parameters
+    ----------
+    classes : sequence of C str
+        Nothing is said unless all are whole numbers, in rising order.
+    index : (N,) int64
+        Class of each row, -1 where it has none.
+    where : callable
+        Says where row i stands.
+    sure : collection of str
+        Classes that the user vouches for.
+    """
+    codes = [value for value in map(whole_number, classes) if value is not None]
+    if len(codes) < max(len(classes), _LEAST_RUN):
+        return
+    faces = np.bincount(index[index >= 0], minlength=len(codes))
+    run = next((k for k in range(1, len(codes)) if codes[k] != codes[k - 1] + 1), len(codes))
+    odd, how = list(range(run, len(codes))), "apart from the other codes"
+    if run < _LEAST_RUN or 2 * len(odd) > run:
+        return
+    if not odd:
+        odd = [k for k in (0, len(codes) - 1) if faces[k] == 1 and (np.delete(faces, k) >= _MANY).all()]
+        how = "alone at the end of the codes"
+    odd = [k for k in odd if classes[k] not in sure]
+    if odd:
+        rest = [code for k, code in enumerate(codes) if k not in odd]
+        _LOG.warning(
+            "%s: %s %s (%s) stands %s, %d to %d, and is taken for a class. If it means 'missing' or is a slip, %s "
+            "leaves such rows unlabeled; %s says that it is a class.",
+            where(int(np.flatnonzero(index == odd[0])[0])),
+            "label" if len(odd) == 1 else "one of the labels",
+            listed([classes[k] for k in odd], 6),
+            counted(int(faces[odd].sum()), "face", "faces"),
+            how, min(rest), max(rest),
+            " ".join(f"--alias {classes[k]}=" for k in odd),
+            " ".join(f"--alias {classes[k]}={classes[k]}" for k in odd),
+        )  # fmt: skip
 
 
 def tell_absent(codes: ClassSet, first: Mapping[str, int]) -> None:

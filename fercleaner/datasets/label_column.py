@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..core.errors import InputError
 from ..core.expressions import canonical, is_expression, whole_number
@@ -110,6 +111,23 @@ def _tell_refined(table: Table, label: str, given: str) -> None:
             len(table),
             shown(given),
         )
+
+
+def of_refined(table: Table, options: ReadOptions) -> ReadOptions:
+    """Return options by which a refined file of ours is read: its given labels, no pictures where it names none."""
+    given, label, image = (table.columns.get(name, []) for name in ("given_label", "label", "path"))
+    columns = dict(options.columns)
+    if not any(image):
+        columns.setdefault("image", "")
+    if "label" not in columns:
+        columns["label"] = "given_label"
+        differ = sum(a != b for a, b in zip(given, label, strict=True))
+        _LOG.warning(
+            "%s is a refined file: its given labels are taken (%d of %d refined ones differ; --column label=label "
+            "takes these). It holds no groups, sites, boxes or shares of votes: where the set is at hand, name that.",
+            table.name, differ, len(table),
+        )  # fmt: skip
+    return replace(options, columns=columns)
 
 
 def _check_same(table: Table, found: list[str]) -> None:

@@ -25,7 +25,7 @@ from ..core.expressions import (
     whole_number,
 )
 from ..core.text import shown
-from .codes import beyond, code_range, tell_absent
+from .codes import beyond, code_range, tell_absent, tell_apart
 from .marks import check_label_marks, check_single, clean, is_minus_one, is_missing, one_spelling, two_ways
 from .options import ReadOptions
 from .table import Where, listed, number
@@ -154,9 +154,12 @@ def resolve(
             raise InputError(_unknown(text, names[text], where(i), classes, closed=named is not None, aliased=aliased))
         found[text] = column[key] if names[text] else -1
     _tell_synonyms({text: classes[c] for text, c in found.items() if c >= 0 and _aliased(text, options) is None})
+    index = np.array([found[spelling[text]] for text in texts], dtype=np.int64)
+    if codes is None and named is None:
+        tell_apart(classes, index, where, options.alias.values())
     return CodedLabels(
         classes,
-        np.array([found[spelling[text]] for text in texts], dtype=np.int64),
+        index,
         np.array([notes[spelling[text]] for text in texts], dtype=np.str_),
     )
 

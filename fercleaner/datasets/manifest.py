@@ -27,11 +27,12 @@ from ..core.types import ImageSource, Samples
 from ..extraction.stores import pictures_at
 from .assemble import assemble
 from .boxes import EDGES, boxes_of
-from .folders import PICTURES, pictures_under
+from .folders import PICTURES, is_class, pictures_under
 from .given import NOT_A_FACE, UNKNOWN, given_labels, says
-from .label_column import called_alike, label_column
+from .label_column import called_alike, label_column, of_refined
 from .marks import DOUBTFUL, is_missing, one_spelling
 from .options import COLUMN_NAMES, PEOPLE, ReadOptions, spelled
+from .parquet import is_refined_table
 from .paths import placed
 from .table import (
     DELIMITERS,
@@ -94,13 +95,15 @@ def read(path: Path, options: ReadOptions) -> Samples:
     Ids are the column `id`, else the images as written. Relative paths start at `options.images`, else at the
     manifest's folder; an address (s3://, gs://, hdfs://) stands by itself. Class columns (two or more, named after
     expressions or classes, with numbers) become given distributions by `options.votes`; a row with none of them filled
-    falls back on its label.
+    falls back on its label. Of a refined file of ours the given labels are taken.
     A row without a group is alone in one of its own.
     """
     file = manifest_of(path)
     if file is None:
         raise InputError(f"{path} holds no manifest ({', '.join(STEMS)} with {', '.join(SUFFIXES)}).")
     table = read_table(file)
+    if is_refined_table(file):
+        options = of_refined(table, options)
     image = column_of("image", table, options)
     if image is None and column_of("id", table, options) is None:
         raise InputError(_no_image(table))
@@ -112,16 +115,34 @@ def read(path: Path, options: ReadOptions) -> Samples:
         paths = placed(table.columns[image], root, table.name)
         if column_of("id", table, options) is None:
             _check_once(table, image, paths)
+    beside = _unlisted(path, file.name, paths) if path.is_dir() and paths and options.images is None else 0
     samples = samples_of_columns(table, options, "manifest", str(file), paths, pictures_at(paths) if paths else None)
-    if path.is_dir() and paths is not None and options.images is None:
-        listed_ = {os.path.normpath(name) for name in paths}
-        beside = sum(os.path.normpath(path / name) not in listed_ for name in pictures_under(path))
-        if beside:
-            samples = samples.replacing(
-                provenance={**samples.provenance, "files_left_out": {f"pictures not in {file.name}": beside}}
-            )
+    if beside:
+        left = {f"pictures not in {file.name}": beside}
+        samples = samples.replacing(provenance={**samples.provenance, "files_left_out": left})
     _compare_with_folders(table, paths if len(samples) == len(table) else None, samples)
     return samples
+
+
+def _unlisted(path: Path, listing: str, paths: list[str]) -> int:
+    """Return how many pictures in a folder its list does not name; say so, and that class folders are passed over."""
+    named = {os.path.normpath(name) for name in paths}
+    there = pictures_under(path)
+    beside = [name for name in there if os.path.normpath(path / name) not in named]
+    if beside:
+        parents = sorted({os.path.basename(os.path.dirname(name)) for name in there})
+        classes = [name for name in parents if is_class(name)]
+        way = (
+            f"The folders named after classes ({listed(classes, 4)}) are passed over; --layout folders reads these, "
+            f"and not {listing}."
+            if len(classes) > 1
+            else f"Add rows for them to {listing}."
+        )
+        _LOG.warning(
+            "%s: %d of the %s in %s are in no row and are not read (first: %s). %s",
+            listing, len(beside), counted(len(there), "picture", "pictures"), path, shown(beside[0], 200), way,
+        )  # fmt: skip
+    return len(beside)
 
 
 def samples_of_columns(

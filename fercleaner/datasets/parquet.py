@@ -14,7 +14,7 @@ from ..core.errors import InputError, MissingDependency
 from ..core.files import pointed
 from ..core.text import shown
 from .options import COLUMN_NAMES, spelled
-from .table import Keep, Table, check_regular, listed, unreadable
+from .table import PARQUET, Keep, Table, check_regular, listed, unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,6 +97,17 @@ def read_columns(path: Path, keep: KeepField) -> tuple[pa.Table, tuple[str, ...]
             table = _read(path, file, wanted)
         table = table.rename_columns([name.strip() for name in table.column_names])
         return table, tuple(field.name.strip() for field in fields if field.name not in set(wanted))
+
+
+def is_refined_table(path: Path) -> bool:
+    """Return whether a table is a refined file of ours, by its columns and entries; only its footer is read."""
+    if path.suffix.lower() not in PARQUET:
+        return False
+    with arrow_errors(path):
+        import pyarrow.parquet as pq
+
+        schema = pq.read_schema(path)
+    return set(schema.names) >= REFINED and b"fercleaner" in (schema.metadata or {})
 
 
 def check_size(path: Path, file: pq.ParquetFile) -> None:

@@ -24,6 +24,7 @@ from ..core.arrays import Doubles
 from ..core.cells import ESCAPED, kept_text, restored, unquoted
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import is_expression, spelling_key
+from ..core.files import missing
 from ..core.text import counted, shown
 from .open_quotes import Rows, check_rows_inside, rows_inside
 from .other_files import check_table, no_text
@@ -375,7 +376,7 @@ def readable(path: Path) -> Iterator[None]:
     """Raise InputError if `path` is missing, or if the system refuses anything below it inside the block."""
     try:
         if not path.exists():
-            raise InputError(f"{shown(path, 300)}: no such file or folder.")
+            raise InputError(missing(path))
         if not path.is_dir():
             check_regular(path)
         yield
@@ -390,7 +391,7 @@ def readable(path: Path) -> Iterator[None]:
 def unreadable(path: Path, error: Exception) -> InputError:
     """Return the InputError for a file or folder that the system refuses."""
     if isinstance(error, FileNotFoundError):
-        return InputError(f"{shown(path, 300)}: no such file or folder.")
+        return InputError(missing(path))
     return InputError(f"{shown(path, 300)} cannot be read: {(getattr(error, 'strerror', None) or str(error)).lower()}.")
 
 

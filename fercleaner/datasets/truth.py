@@ -15,6 +15,7 @@ from ..core.arrays import Bools, Doubles, Floats, Ints, Strings, frozen_array
 from ..core.checks import names_in_order
 from ..core.errors import InputError
 from ..core.expressions import canonical, closest_class, is_expression, spelling_key, whole_number
+from ..core.files import missing
 from ..core.text import shown
 from .faces import check_unique, face_column, match
 from .label_column import called_alike, check_names, names_codes
@@ -143,9 +144,10 @@ def read_truth(
     """
     classes = names_in_order(classes)
     path = Path(file)
-    if not path.exists() or path.is_dir():
-        why = "no such file" if not path.exists() else "this is a folder"
-        raise InputError(f"{path}: {why}. Name a CSV of votes or of clean labels.")
+    if not path.exists():
+        raise InputError(missing(path, "no such file. Name a CSV of votes or of clean labels."))
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder. Name a CSV of votes or of clean labels.")
     table = read_table(path)
     image = face_column(table, image_column, "--image-column NAME")
     named = [i for i, name in enumerate(table.columns[image]) if name]

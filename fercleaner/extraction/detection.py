@@ -186,23 +186,33 @@ class Framing:
         """Return the frame of the picture's face, or why there is none: `NO_FACE`, `SEVERAL_FACES`."""
         if not self.detector or max(image.size) <= SMALL:
             return whole_frame(image)
-        frame, score = self._found(image)
-        if score >= SURE:
-            return frame
-        sides = [(*self._found(image.rotate(90 * quarters, expand=True)), quarters) for quarters in (1, 2, 3)]
-        other, best, quarters = max(sides, key=lambda side: side[1])
-        if best < SURE_SIDEWAYS or best <= score:
-            return frame
-        return other if isinstance(other, str) else other.turned_back(quarters, image.size)
+        return self._found(image)[0]
 
-    def _found(self, image: Image) -> tuple[Frame | str, float]:
-        """Return the frame of the face that stands upright in the picture, or why there is none, and its score."""
+    def count(self, image: Image) -> int:
+        """Return how many faces the search for the frame finds in a picture of any size, a rival by `RIVAL_AREA`."""
+        return self._found(image)[1]
+
+    def _found(self, image: Image) -> tuple[Frame | str, int]:
+        """Return the frame of the picture's face at any roll, or why there is none, and how many faces there are."""
+        frame, count, score = self._one_side(image)
+        if score >= SURE:
+            return frame, count
+        sides = [(*self._one_side(image.rotate(90 * quarters, expand=True)), quarters) for quarters in (1, 2, 3)]
+        other, others, best, quarters = max(sides, key=lambda side: side[2])
+        if best < SURE_SIDEWAYS or best <= score:
+            return frame, count
+        return other if isinstance(other, str) else other.turned_back(quarters, image.size), others
+
+    def _one_side(self, image: Image) -> tuple[Frame | str, int, float]:
+        """Return the frame of the face that stands upright, or why there is none, how many there are, the score."""
         faces = find_faces(image, self.detector)
         if not faces:
-            return NO_FACE, 0.0
-        if len(faces) > 1 and faces[1].area >= RIVAL_AREA * faces[0].area:
-            return SEVERAL_FACES, min(face.score for face in faces[:2])
-        return self._upright(image, faces[0])
+            return NO_FACE, 0, 0.0
+        count = sum(face.area >= RIVAL_AREA * faces[0].area for face in faces)
+        if count > 1:
+            return SEVERAL_FACES, count, min(face.score for face in faces[:2])
+        frame, score = self._upright(image, faces[0])
+        return frame, 1, score
 
     def _upright(self, image: Image, face: Face) -> tuple[Frame, float]:
         """Look again in the turned square as long as the face is found turned in it; return the last look's score."""

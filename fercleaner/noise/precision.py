@@ -140,7 +140,8 @@ def flipped(samples: Samples, refinement: Refinement, rng: np.random.Generator, 
         J[c, d] + pi_d / 2,    d != c,
 
     J the expected joint counts of true and given classes (`noise_estimate.expected_joint`), pi the frequencies of
-    the given labels. Draws go by id, so the order of the rows does not matter.
+    the given labels. Draws go by id, so the order of the rows does not matter. Where the largest given shares tie, c is
+    drawn among their classes, each as likely: the first of them would depend on the order of the classes.
 
     Parameters
     ----------
@@ -154,7 +155,6 @@ def flipped(samples: Samples, refinement: Refinement, rng: np.random.Generator, 
     """
     order = samples.by_id
     rows = order[samples.labeled[order]]
-    label = samples.label[rows]
     chance = np.maximum(refinement.quality[rows].astype(np.float64), LEAST_CHANCE)
     keys = rng.exponential(size=len(rows)) / chance
     chosen = np.argsort(keys, kind="stable")[: max(1, round(share * len(rows)))]
@@ -163,23 +163,37 @@ def flipped(samples: Samples, refinement: Refinement, rng: np.random.Generator, 
     np.fill_diagonal(joint, 0.0)
     idle = joint.sum(1) == 0  # a class from which nothing goes anywhere: all others alike
     joint[idle] = 1.0 - np.eye(len(joint))[idle]
-    edges = np.cumsum(joint[label[chosen]], axis=1)
+    label = samples.label
+    label[rows[chosen]] = _one_of_the_largest(samples.given[rows[chosen]], rng)
+    edges = np.cumsum(joint[label[rows[chosen]]], axis=1)
     picks = rng.random((len(chosen), 1)) * edges[:, -1:]
-    labels = samples.label.copy()
+    labels = label.copy()
     labels[rows[chosen]] = (picks >= edges).sum(1)
-    changed = with_labels(samples, labels)
+    changed = with_labels(samples, labels, label)
     # between classes on which annotators tie there is nothing to flip
     return Flipped(changed, np.asarray((changed.given != samples.given).any(1)))
 
 
-def with_labels(samples: Samples, labels: Ints) -> Samples:
+def _one_of_the_largest(given: Floats, rng: np.random.Generator) -> Ints:
+    """Return a class of the largest share in each row, (K,) int64; random numbers are drawn for rows that tie alone."""
+    largest = given == given.max(1, keepdims=True)
+    label: Ints = largest.argmax(1)
+    tied = np.flatnonzero(largest.sum(1) > 1)
+    if len(tied):
+        label[tied] = np.where(largest[tied], rng.random((len(tied), given.shape[1])), -1.0).argmax(1)
+    return label
+
+
+def with_labels(samples: Samples, labels: Ints, label: Ints | None = None) -> Samples:
     """Return `samples` with the given label of each face moved to the class in `labels` (N,), -1 left alone.
 
-    A given distribution stays as soft as it is: its largest share and that of the new class change places.
+    A given distribution stays as soft as it is: its largest share and that of the new class change places. Where
+    several are largest, `label` (N,) says which of them moves; by default the first.
     """
     given: Floats = samples.given.copy()
-    rows = np.flatnonzero((labels >= 0) & (labels != samples.label) & samples.labeled)
-    old, new = samples.label[rows], labels[rows]
+    label = samples.label if label is None else label
+    rows = np.flatnonzero((labels >= 0) & (labels != label) & samples.labeled)
+    old, new = label[rows], labels[rows]
     given[rows, old], given[rows, new] = samples.given[rows, new], samples.given[rows, old]
     return samples.replacing(given=given)
 

@@ -99,6 +99,8 @@ class Audit:
     def write(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write `PAGE`, `DATA` and `TABLE` into a folder, made where absent, and return the page's path.
 
+        Older ones stay until all three are written; then they are replaced one right after the other, the page last.
+
         Raises
         ------
         StoreError
@@ -107,10 +109,11 @@ class Audit:
         folder = Path(folder)
         check_folder(folder, overwrite)
         _make(folder)
-        write_table(self.table, folder / TABLE, overwrite=overwrite)
-        for name, text in ((DATA, json.dumps(self.to_dict(), ensure_ascii=True)), (PAGE, self.html())):
-            with replacing(folder / name, overwrite) as stream:
+        with replacing(folder / PAGE, overwrite) as page, replacing(folder / DATA, overwrite) as data:
+            for stream, text in ((page, self.html()), (data, json.dumps(self.to_dict(), ensure_ascii=True))):
                 stream.write(text.encode("utf-8", "backslashreplace"))
+                stream.flush()
+            write_table(self.table, folder / TABLE, overwrite=overwrite)
         return folder / PAGE
 
     def summary(self) -> dict[str, Any]:

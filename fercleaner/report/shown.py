@@ -23,6 +23,7 @@ REASONS = (
     ("landmarks against expression", re.compile(r"^(but )?landmarks give ")),
     ("no view of the face", re.compile(r"^no view of this face")),
     ("in doubt", re.compile(r"^in doubt")),
+    ("kept for its class", re.compile(r"^kept against the evidence")),
 )
 #: Kinds of landmarks (`Landmarks.spec`) in pixels of the whole picture; detectors see the face that its box cuts out.
 OF_PICTURE = ("dataset", "points-file")

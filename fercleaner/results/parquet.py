@@ -21,7 +21,7 @@ import numpy as np
 from ..core.arrays import Bools, Floats
 from ..core.checks import expect_kind, kind_of
 from ..core.errors import InputError, StoreError
-from ..core.files import pointed, replacing, target_of
+from ..core.files import missing, pointed, replacing, target_of
 from ..core.refined import RefinedSet, to_json
 from ..core.text import read_json, shown
 from ..datasets.other_files import ARRAYS, FRAMES, WORKBOOKS
@@ -123,7 +123,7 @@ def load(path: str | os.PathLike[str]) -> RefinedSet:
             check_size(path, file)
             table = file.read()
     except FileNotFoundError as error:
-        raise StoreError(f"{path}: no such file. Write one with fercleaner refine.") from error
+        raise StoreError(missing(path, "no such file. Write one with fercleaner refine.")) from error
     except IsADirectoryError as error:
         raise StoreError(f"{path} is a folder. Name the .parquet file in it.") from error
     except PermissionError as error:

@@ -11,6 +11,7 @@ from ..core.arrays import Bools, Doubles, Ints
 from ..core.evidence import Evidence
 from ..core.types import ActionUnits, Posteriors, Refinement, Samples
 from ..methods.au_prior.tables import AuTable, prior, unit_name
+from ..methods.consensus.consensus import kept_of_class
 
 #: Neighbors counted in the sentence.
 COUNTED = 10
@@ -131,6 +132,7 @@ def _heads(evidence: Evidence, refinement: Refinement, silent: Bools) -> Callabl
     samples = evidence.samples
     classes, given, refined = samples.classes, samples.label, refinement.label
     share = refinement.distribution[np.arange(len(samples)), refined]
+    stays = kept_of_class(samples, refinement)
 
     def head(row: int) -> str:
         note = samples.notes[row] if samples.notes is not None else ""
@@ -140,6 +142,8 @@ def _heads(evidence: Evidence, refinement: Refinement, silent: Bools) -> Callabl
             return f"{first}; {_why_silent(evidence, row)}" + kept
         if refined[row] != given[row]:
             return f"{first}; refined to {classes[refined[row]]} ({share[row]:.2f})"
+        if stays[row]:
+            return f"{first}; kept against the evidence, or no face would be {classes[given[row]]}"
         return f"{first}; in doubt, no other label is likelier"
 
     return head

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader
 
 from ..core.arrays import Bytes, Doubles
 from ..core.devices import torch_device
-from ..core.errors import InputError
+from ..core.errors import InputError, StoreError
 from ..evaluation.metrics import accuracy, calibration_error, mean_recall
 from ..pipeline.inputs import Callbacks
 from .backbones import NONE, Backbone
-from .checkpoint import restore_checkpoint
+from .checkpoint import Loaded, restore_checkpoint
 from .faces import Faces, collate, stream
 from .heatmaps import Heatmaps
 from .labels import TrainingSet, decoded
@@ -83,7 +83,8 @@ def fit(
     InputError
         Too few faces, classes that differ, landmarks missing.
     StoreError
-        The folder cannot be written, holds other files or something that is read, or a training with other settings.
+        The folder cannot be written, holds other files or something that is read, or a training with other settings
+        or of other numbers of pictures that can be read.
     FeatureError
         The weights that the backbone starts from are not here.
     """
@@ -96,8 +97,7 @@ def fit(
         return state.figures(history)
     one = begin(recipe, backbone, (train, test), state, run, callbacks)
     if history:
-        one.history = history
-        restore_checkpoint(state.read(), one.system, one.optimizer)
+        one.go_on(state.read(), history)
         callbacks.note(f"Going on after epoch {len(history)} of {recipe.epochs}: {out / CHECKPOINT}.")
     for epoch in range(len(history), recipe.epochs):
         started, before = time.monotonic(), time.process_time()
@@ -146,6 +146,25 @@ class Training:
     tester: Tester
     state: State
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    def go_on(self, loaded: Loaded, history: list[dict[str, Any]]) -> None:
+        """Go on from a checkpoint, with the figures of its epochs.
+
+        Raises
+        ------
+        StoreError
+            Other numbers of pictures can be read than then: what a recipe holds of each face would be another face's.
+        """
+        last = history[-1]
+        then, now = (last["faces"], last["tested"]), (len(self.train), len(self.test))
+        if then != now:
+            raise StoreError(
+                f"{self.state.out} holds a training on {then[0]:,} faces, tested on {then[1]:,}; of the same faces "
+                f"{now[0]:,} and {now[1]:,} have pictures that can be read now. Put the pictures back as they were (a "
+                "note says which cannot be read) and run the same command again, or start again with --force."
+            )
+        self.history = history
+        restore_checkpoint(loaded, self.system, self.optimizer)
 
     @property
     def weighed(self) -> int:

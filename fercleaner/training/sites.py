@@ -17,7 +17,7 @@ from ..federation.rounds import bounded
 from ..federation.simulate import rows_by_site
 from ..pipeline.inputs import Callbacks
 from .backbones import Backbone
-from .checkpoint import Loaded, checkpoint_tensors, restore_checkpoint, write_tensors
+from .checkpoint import Loaded, checkpoint_tensors, write_tensors
 from .labels import TrainingSet
 from .loop import Run, Training, begin, checked, described, inputs, one_epoch
 from .recipe import Recipe
@@ -166,10 +166,9 @@ def _write(whole: State, members: Mapping[str, Training], done: list[dict[str, A
 
 def _restore(loaded: Loaded, members: Mapping[str, Training], done: list[dict[str, Any]]) -> None:
     for number, (name, one) in enumerate(members.items()):
-        one.history = [row[name] for row in done]
         start = f"{number}."
         own = {key.removeprefix(start): value for key, value in loaded.tensors.items() if key.startswith(start)}
-        restore_checkpoint(Loaded(own, loaded.about), one.system, one.optimizer)
+        one.go_on(Loaded(own, loaded.about), [row[name] for row in done])
 
 
 def _said(row: Mapping[str, Mapping[str, Any]]) -> str:

@@ -145,6 +145,35 @@ def test_minus_one_beside_codes_is_missing_or_asked_about(tmp_path: Path) -> Non
         read(column(tmp_path, ["0", "1", "2", "-1"]), classes=["fer2013"])
 
 
+def test_a_code_apart_from_the_others_is_told(tmp_path: Path, caplog) -> None:
+    few = [str(1 + i % 4) for i in range(40)]
+    assert read(column(tmp_path, [*few, "9"])).classes == ("1", "2", "3", "4", "9")
+    assert caplog.messages == [
+        "s.csv row 42: label 9 (1 face) stands apart from the other codes, 1 to 4, and is taken for a class. If it "
+        "means 'missing' or is a slip, --alias 9= leaves such rows unlabeled; --alias 9=9 says that it is a class."
+    ]
+    seven = [str(1 + i % 7) for i in range(70)]
+    told = {
+        (*seven, "9"): "row 72: label 9 (1 face) stands apart from the other codes, 1 to 7",
+        (*few, "8", "9", "9"): "row 42: one of the labels 8, 9 (3 faces) stands apart from the other codes, 1 to 4",
+        (*seven, "8"): "row 72: label 8 (1 face) stands alone at the end of the codes, 1 to 7",
+        ("0", *seven): "row 2: label 0 (1 face) stands alone at the end of the codes, 1 to 7",
+    }
+    for labels, said in told.items():
+        caplog.clear()
+        read(column(tmp_path, list(labels)))
+        assert said in caplog.text
+    caplog.clear()
+    for labels in ([*seven, "8", "8"], ["0", "1", "3", "9"], ["2", "3", "5", "7"], ["0", "1", "2", "3"]):
+        read(column(tmp_path, labels))
+    read(column(tmp_path, [*few, "9"]), alias={"9": "9"})
+    read(column(tmp_path, [*few, "9"]), alias={"9": ""})
+    read(column(tmp_path, [*few, "9"]), classes=["1", "2", "3", "4", "9"])
+    assert "stands" not in caplog.text
+    with pytest.raises(InputError, match=r"row 42: label 9 is not a code of RAF-DB"):
+        read(column(tmp_path, [*few, "9"]), classes=["rafdb"])
+
+
 @pytest.mark.parametrize("mark", ["unknown", "undefined", "Uncertain", "not sure", "n.d."])
 def test_marks_that_can_be_a_class_are_asked_about(tmp_path: Path, mark: str) -> None:
     file = column(tmp_path, ["0", "1", mark])

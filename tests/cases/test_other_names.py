@@ -336,6 +336,28 @@ def test_a_column_of_votes_that_cannot_be_read_does_not_lose_its_class(tmp_path:
     assert empty.classes == ("anger", "happiness", "sadness")
 
 
+def test_pictures_in_no_row_of_the_list_are_told_and_so_are_class_folders(tmp_path: Path, caplog) -> None:
+    files = [f"{name}/{i}.png" for name in ("happy", "sad") for i in range(3)]
+    build.class_folders(tmp_path, files)
+    table(tmp_path, "image,label", [["happy/0.png", "happy"]], "labels.csv")
+    with pytest.raises(InputError, match="every label is 'happiness'"):
+        read(tmp_path)
+    said = (
+        f"labels.csv: 5 of the 6 pictures in {tmp_path} are in no row and are not read (first: happy/1.png). The "
+        "folders named after classes (happy, sad) are passed over; --layout folders reads these, and not labels.csv."
+    )
+    assert said in caplog.messages
+    assert len(read(tmp_path, layout="folders")) == 6
+    caplog.clear()
+    table(tmp_path, "image,label", [[name, name.split("/")[0]] for name in files], "labels.csv")
+    assert len(read(tmp_path)) == 6
+    assert not caplog.messages
+    build.class_folders(tmp_path / "flat", ["faces/a.png", "faces/b.png", "faces/c.png"])
+    table(tmp_path / "flat", "image,label", [["faces/a.png", "happy"], ["faces/c.png", "sad"]], "labels.csv")
+    assert len(read(tmp_path / "flat")) == 2
+    assert caplog.messages[0].endswith("not read (first: faces/b.png). Add rows for them to labels.csv.")
+
+
 def test_a_table_without_labels_beside_class_folders_is_not_the_set(tmp_path: Path) -> None:
     build.class_folders(tmp_path, ["happy/a.png", "sad/b.png"])
     table(tmp_path, "image,age", [["happy/a.png", 3], ["sad/b.png", 4]], "metadata.csv")

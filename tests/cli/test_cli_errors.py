@@ -18,7 +18,7 @@ from PIL import Image
 import fercleaner
 from fercleaner import datasets
 from fercleaner.core import files
-from fercleaner.core.errors import StoreError
+from fercleaner.core.errors import InputError, StoreError
 from fercleaner.extraction import run as extraction
 from fercleaner.results import parquet
 
@@ -161,6 +161,26 @@ def test_debug_shows_the_traceback(here):
 
 def test_sets_that_are_not_there(here):
     assert fails("refine", "nowhere") == "InputError: nowhere: no such file or folder."
+    for command in (
+        "read",
+        "refine",
+        "audit --out page",
+        "show",
+        "project",
+        "train --out model",
+        "extract --to vectors",
+    ):
+        said = fails(*command.split(), "https://x.org/faces.zip")
+        assert "https://x.org/faces.zip is an address" in said
+        assert said.endswith("Download it first, unpack it where it is an archive, and name the folder or file.")
+    for scheme in ("s3", "gs", "hdfs"):
+        said = fails("read", f"{scheme}://bucket/faces.csv")
+        assert said.endswith(f"The pictures of a list may stay: its image column takes {scheme}:// addresses.")
+    with pytest.raises(
+        InputError, match=r"^https://x\.org/set is an address, and sets, lists and refined files are read"
+    ):
+        fercleaner.read("https://x.org/set")
+    assert fails("read", "file:///faces/a.csv").endswith("write the path alone, without file://: /faces/a.csv")
     (here / "empty").mkdir()
     assert "The folder is empty" in fails("refine", "empty")
     (here / "notes.txt").write_text("hello")

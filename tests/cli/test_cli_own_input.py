@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from cli_runs import fails, labeled_vectors, run
+
+from fercleaner.results import parquet
 
 VECTORS = ("--encoder", "none", "--landmarks", "none", "--device", "cpu", "--no-cache", "--method", "hypergraph")
 SMALL = ("--set", "k=5", "--force")
@@ -71,3 +75,20 @@ def test_audit_keeps_what_it_reads(work):
     again = ("audit", "page/refined.parquet", "--out", "page", "--no-checks", "--force")
     assert kept(work / "faces.csv", *again, "--truth", "faces.csv")
     run(*again)
+
+
+def test_a_refined_file_as_a_set_is_refined_from_its_given_labels(work):
+    """With one that names no pictures too: labels refined before are no given labels."""
+    refine = ("--view", "v=v.npy", *VECTORS, *SMALL)
+    run("refine", "faces.csv", *refine, "--out", "r.parquet")
+    first = parquet.load("r.parquet")
+    assert first.changed.any()
+    said = run("refine", "r.parquet", *refine, "--out", "again.parquet").stderr
+    assert f"r.parquet is a refined file: its given labels are taken ({first.changed.sum()} of 48 refined ones" in said
+    again = parquet.load("again.parquet")
+    assert (again.given_label == first.given_label).all()
+    assert (again.distribution == first.distribution).all()
+    assert "given labels are taken" not in run("read", "r.parquet", "--column", "label=label").stderr
+    parquet.write(replace(first, paths=np.full(48, "")), "bare.parquet")
+    run("refine", "bare.parquet", *refine, "--out", "again.parquet")
+    assert (parquet.load("again.parquet").distribution == first.distribution).all()

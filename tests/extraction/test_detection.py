@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from fercleaner.core.errors import FeatureError, InputError
+from fercleaner.core.types import Samples
 from fercleaner.extraction import detection
 from fercleaner.extraction.detection import TEMPLATE, Frame, Framing, aligned_frame, choose_framing, whole_frame
+from fercleaner.extraction.images import FileImages
+from fercleaner.results.checks import count_faces
 
 MODELS = Path(os.environ.get("FERCLEANER_MODELS", Path(__file__).parents[3] / "shared" / "models"))
 YUNET = MODELS / detection.DETECTOR_FILES[0]
@@ -227,6 +230,22 @@ def test_no_face_and_several_faces_are_data(astronaut: Image.Image) -> None:
     pair.paste(face, (0, 0))
     pair.paste(face, (250, 0))
     assert framing(pair) == detection.SEVERAL_FACES
+
+
+def test_faces_are_counted_whichever_way_up_the_picture_lies(astronaut: Image.Image, tmp_path: Path) -> None:
+    """For `audit --find-faces`: by the search that finds the face for the crop, and in pictures of any size."""
+    face = astronaut.convert("L").crop((165, 55, 285, 175)).resize((128, 128))
+    pair = Image.new("L", (256, 128))
+    pair.paste(face, (0, 0))
+    pair.paste(face, (128, 0))
+    pictures = [one.rotate(90 * quarters, expand=True) for one in (face, pair) for quarters in range(4)]
+    pictures += [face.resize((90, 90)).rotate(90), Image.new("RGB", (300, 200), "gray")]
+    paths = [str(tmp_path / f"{i}.png") for i in range(len(pictures) + 1)]
+    for picture, path in zip(pictures, paths, strict=False):
+        picture.save(path)
+    given, labeled = np.full((len(paths), 2), 0.5, dtype=np.float32), np.ones(len(paths), dtype=np.bool_)
+    faces = Samples(np.array(paths), ("a", "b"), given, labeled, np.array(paths), images=FileImages(paths))
+    assert count_faces(faces, str(YUNET)).tolist() == [1, 1, 1, 1, 2, 2, 2, 2, 1, 0, -1]
 
 
 def test_only_small_pictures_are_taken_whole(astronaut: Image.Image) -> None:

@@ -358,6 +358,18 @@ def test_distance_is_that_of_class_means(shift):
     assert external.distance_from_home(home_like(shift)) == pytest.approx(shift**2, abs=0.03)
 
 
+def test_ties_of_annotators_count_for_every_class_whatever_their_order():
+    evidence = home_like(0.5)
+    given = evidence.samples.given.copy()
+    given[::3] = (given[::3] + np.roll(given[::3], 1, axis=1)) / 2
+    order = np.arange(given.shape[1])[::-1]
+    here = evidence.samples.replacing(given=given)
+    there = here.replacing(given=given[:, order], classes=tuple(here.classes[c] for c in order))
+    distances = [external.distance_from_home(replace(evidence, samples=samples)) for samples in (here, there)]
+    assert distances[0] == pytest.approx(distances[1], rel=1e-12)
+    assert distances[0] != pytest.approx(external.distance_from_home(evidence), rel=1e-3)
+
+
 def test_distance_is_not_known_without_the_view_or_with_few_faces():
     evidence = home_like(0.0)
     assert external.distance_from_home(replace(evidence, features={})) is None

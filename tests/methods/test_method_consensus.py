@@ -371,3 +371,19 @@ def test_settings_and_needs():
 def test_nearness_beyond_its_range_is_an_error():
     with pytest.raises(InputError, match=r"near is 1\.5; expected a number from 0 to 1"):
         source(make_samples(np.eye(2)), np.eye(2), near=1.5)
+
+
+def test_a_label_that_stays_for_its_class_is_known_by_its_quality():
+    """A class of four faces that look like another: the surest stays, flagged, and says so."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], 100)
+    values = 4.0 * np.eye(8)[truth] + rng.normal(size=(300, 8))
+    label = truth.copy()
+    label[:4] = 3
+    samples = make_samples(np.eye(4)[label])
+    refined = Consensus().refine(seen_as(samples, values), np.random.default_rng(0))
+    stays = consensus.kept_of_class(samples, refined)
+    assert stays.sum() == 1
+    assert np.flatnonzero(stays)[0] < 4
+    assert (refined.flagged & (refined.label == 3))[stays].all()
+    assert "and stay flagged: 1." in refined.notes[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fercleaner.core.types import Refinement, Samples
@@ -38,3 +40,17 @@ def test_one_label_alone_is_checked_without_a_number_that_is_none():
     found = calibrated(0.8, samples, first, [(change, first)])
     assert np.isfinite(found.noise_rate)
     assert not found.flagged.any()
+
+
+def test_a_tie_is_flipped_from_either_class_whatever_their_order():
+    """Ties of the classes 0 and 1; labels of 0 go wrong to 2, those of 1 to 3."""
+    tied = np.repeat([[0.5, 0.5, 0, 0]], 600, axis=0)
+    crossed = np.repeat(np.eye(4)[[2, 3]], 300, axis=0)
+    true = np.repeat(np.eye(4)[[0, 1]], 300, axis=0)
+    for order in (np.arange(4), np.arange(4)[::-1]):
+        samples = make_samples(np.concatenate([tied, crossed])[:, order])
+        first = replace(answer(samples, np.concatenate([tied, true])[:, order]), quality=np.repeat([1.0, 0.0], 600))
+        change = flipped(samples, first, np.random.default_rng(0), 0.4)
+        given = change.samples.given[change.flipped][:, np.argsort(order)]
+        assert 0.4 < (given[:, 2] > 0).mean() < 0.6
+        assert (given[:, :2].max(1) == 0.5).all()  # the other one of the two stays

@@ -54,6 +54,21 @@ def test_files_appear_whole_and_are_not_overwritten_unasked(tmp_path) -> None:
         made.write(tmp_path / "file")
 
 
+@pytest.mark.parametrize("part", ["html", "to_dict"])
+def test_a_run_that_ends_while_it_writes_leaves_the_older_files(part: str, tmp_path, monkeypatch) -> None:
+    page = audit(refined_set(None)).write(tmp_path / "out")
+    before = {file.name: file.read_bytes() for file in page.parent.iterdir()}
+    other = audit(refined_set(None, 12))
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(other), part, killed)
+    with pytest.raises(KeyboardInterrupt):
+        other.write(page.parent, overwrite=True)
+    assert {file.name: file.read_bytes() for file in page.parent.iterdir()} == before
+
+
 def test_a_notebook_shows_sets_and_audits(tmp_path) -> None:
     refined = refined_set(tmp_path)
     html = refined._repr_html_()

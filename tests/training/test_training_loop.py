@@ -19,8 +19,9 @@ import torch
 from training_cases import SMALL, drawn, drawn_faces, tensors, trained
 
 from fercleaner.core.errors import FeatureError, InputError, StoreError
+from fercleaner.extraction.images import UnreadableImage
 from fercleaner.pipeline.inputs import Callbacks
-from fercleaner.training import RECIPES, Backbone, Plain, Soft, Weak, build, fit, load_network
+from fercleaner.training import RECIPES, Backbone, Plain, Soft, Weak, build, fit, labels, load_network
 from fercleaner.training.labels import face_of
 
 #: Settings under which a recipe learns 64 faces by heart in a few seconds.
@@ -78,6 +79,36 @@ def test_every_recipe_goes_on_to_the_same_weights(name: str, tmp_path: Path, mon
     a, b = (tensors(tmp_path / folder, "checkpoint.safetensors") for folder in ("whole", "broken"))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("name", ["soft", "amy"])
+def test_pictures_lost_between_two_runs_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe may hold something of each face, which would be another face's; it was torch's error of shapes."""
+    from fercleaner.training import loop
+
+    recipe, one_epoch = build(name, {"batch": 16, "epochs": 2} | FEW[name]), loop.one_epoch
+
+    def broken(*given: Any) -> Any:
+        if given[4] == 1:
+            raise KeyboardInterrupt
+        return one_epoch(*given)
+
+    monkeypatch.setattr(loop, "one_epoch", broken)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, tmp_path / "out")
+    monkeypatch.setattr(loop, "one_epoch", one_epoch)
+    read = labels.face_of
+
+    def lost(samples: Any, row: int, size: int) -> Any:
+        if row < 3:
+            raise UnreadableImage("no such file")
+        return read(samples, row, size)
+
+    monkeypatch.setattr(labels, "face_of", lost)
+    said = r"training on 64 faces, tested on 64; of the same faces 61 and 61 have pictures .* start again with --force"
+    with pytest.raises(StoreError, match=said):
+        trained(recipe, tmp_path / "out")
+    assert trained(recipe, tmp_path / "out", overwrite=True)["faces"] == 61
 
 
 def test_a_killed_process_goes_on(tmp_path: Path) -> None:

@@ -115,8 +115,8 @@ class Consensus:
     Posteriors that learned from the labels at hand (`Posteriors.learned`) are not used.
 
     Quality is the refined chance of the given label (over its largest share, where labels are distributions); labels
-    of less than .5 are flagged. Of a class that would be left without a face, the surest labels stay
-    (`surest_stay`). A face that no expert knows keeps its label.
+    of less than .5 are flagged. Of a class that would be left without a face, the surest labels stay, flagged as they
+    are (`surest_stay`). A face that no expert knows keeps its label.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class Consensus:
         quality, weight = quality_and_weight(samples, refined, spoken)
         refined, kept = surest_stay(refined, given, rows)
         notes += tuple(
-            f"All {samples.classes[c]} labels would have changed; the surest keep theirs: {count:,}."
+            f"All {samples.classes[c]} labels would have changed; the surest keep theirs, and stay flagged: {count:,}."
             for c, count in kept.items()
         )
         shares = shares_on_label(samples, known, first, external)
@@ -332,6 +332,19 @@ def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles,
         answer[surest] = leading(refined[surest], given[surest])
         kept[c] = count
     return answer, kept
+
+
+def kept_of_class(samples: Samples, refinement: Refinement) -> Bools:
+    """Return which labels `surest_stay` kept, (N,): their refined share is more than their quality, which came before.
+
+    None of another method's refinement.
+    """
+    if refinement.method != Consensus.name:
+        return np.zeros(len(samples), dtype=np.bool_)
+    given = keep_given(samples)
+    own = own_share(given, refinement.distribution.astype(np.float64)) / given.max(1)
+    kept: Bools = samples.labeled & refinement.flagged & (own > refinement.quality + LEVEL)
+    return kept
 
 
 def shares_on_label(

@@ -83,14 +83,16 @@ class Home:
     def distance(self, view: Features, samples: Samples) -> float | None:
         """Return the mean over classes of |m_c - h_c|^2 / 32 less what sampling adds; None where no class counts.
 
-        m_c is the mean of the faces given class c, h_c that at home, in units of the components' deviation.
+        m_c is the mean of the faces given class c, h_c that at home, in units of the components' deviation. A face
+        whose largest given shares tie counts for each of their classes.
         """
         if view.values.shape[1] != len(self.center):
             return None
         rows = (view.values.astype(np.float64) - self.center) @ self.directions
         usable, found = samples.labeled & view.found, []
+        largest = samples.given == samples.given.max(1, keepdims=True)
         for column, name in enumerate(samples.classes):
-            faces = rows[usable & (samples.label == column)]
+            faces = rows[usable & largest[:, column]]
             if len(faces) >= LEAST_FACES and canonical(name) in self.classes:
                 at = self.classes.index(canonical(name))
                 apart = (faces.mean(0) - self.means[at]) ** 2 - faces.var(0, ddof=1) / len(faces) - self.errors[at]
