@@ -1,4 +1,4 @@
-"""Parts of docs/benchmarks.md and README.md that say what results bear: aims, peers with class priors, calibration."""
+"""Parts of the manual and README.md that say what results bear: aims, peers with class priors, calibration, presets."""
 
 from __future__ import annotations
 
@@ -40,6 +40,21 @@ CALIBRATED = 0.03
 NEAR_BEST = 0.01
 #: Measures between label distributions in by_set.json; the last two are larger where the two are nearer.
 DISTANCES = ("chebyshev", "clark", "canberra", "kl", "cosine", "intersection")
+#: Settings in the table of the papers', and what is said of them there.
+PAPERS = (
+    ("hypergraph", ""),
+    ("hypergraph,preset=paper", " (two rounds)"),
+    ("threshold", " (ranked by cleanlab's margin)"),
+    ("threshold,rank=threshold", " (by DNFER's own score)"),
+    ("threshold,preset=paper", ""),
+    ("au-prior", " (beside the probe)"),
+    ("au-prior,fusion=1", " (action units alone)"),
+    ("au-prior,preset=paper", " (alone, by regions)"),
+    ("landmark", ""),
+    ("landmark,preset=paper", ""),
+    ("ambiguous", ""),
+    ("ambiguous,preset=paper", ""),
+)
 #: Sets whose right labels are predicted out of fold at .95 or more: digits at .98; drawn faces .88, FER2013 .87, P .85.
 LEARNABLE = ("digits",)
 BUILTIN = "consensus, builtin posteriors"
@@ -226,6 +241,21 @@ def base_rates() -> str:
     )
     head = ["labels", "AP", "best AP that knows them", "F1", "best F1", "accuracy", "best accuracy"]
     return text + "\n\n" + _table(head, rows)
+
+
+def papers() -> str:
+    """Return what methods find with the settings of the papers that they are named after, beside their defaults."""
+    noises = ("symmetric:0.2", "symmetric:0.4", "asymmetric:0.2", "instance:0.2", "human")
+    found = {noise: results(f"hypergraph/quality-ferplus-{noise.replace(':', '-')}.json") for noise in noises}
+    cells = {noise: {tool: _pair(row[VOTES]) for tool, row in held["summary"].items()} for noise, held in found.items()}
+    rows = [[f"`{tool}`{note}", *(cells[noise].get(tool, "") for noise in noises)] for tool, note in PAPERS]
+    heads = [noise.replace("human", f"own labels ({found['human']['faces']:,} faces)") for noise in noises]
+    return _table(["setting", *heads], rows)
+
+
+def _pair(figures: Mapping[str, Any]) -> str:
+    """Return "AP / accuracy of refined labels"."""
+    return " / ".join(f"{figures[key]['mean']:.3f}" for key in ("average_precision", "refined_accuracy"))
 
 
 def short() -> str:

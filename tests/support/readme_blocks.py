@@ -492,6 +492,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "base-rates": proof_blocks.base_rates,
     "calibration": proof_blocks.calibration,
     "distributions": proof_blocks.distributions,
+    "papers": proof_blocks.papers,
     "noises": noises,
     "paired": paired,
     "even": even,
@@ -515,6 +516,7 @@ PLACES: Mapping[str, Path] = {
     "methods": DOCS / "methods.md",
     "layouts": DOCS / "how-to-datasets.md",
     "layers": DOCS / "architecture.md",
+    "papers": DOCS / "hypergraph-notes.md",
     "evidence": DOCS / "how-to-trust.md",
 }
 
