@@ -111,17 +111,22 @@ def verdicts(
 def opened(options: argparse.Namespace) -> Iterator[tuple[Bed, Posteriors | None]]:
     """Yield the beds, each with the builtin model's posteriors where it has a view of the model's embedding."""
     fer = ferplus(options.ferplus)
-    assert fer.samples.group is not None
-    side = np.array([_number(f"half:{name}") % 2 for name in fer.samples.group.tolist()])
-    here = np.flatnonzero(side == (options.half == "report"))
-    order = np.argsort([_number(name) for name in fer.samples.group[here].tolist()], kind="stable")
-    yield replace(fer.subset(np.sort(here[order[:FACES]])), name="FER2013, outside views"), None
+    yield outside_views(fer, options.half), None
     yield heldback(fer, options)
     yield posed(options.posed)
     if getattr(options, "wild", None):  # small_sets.py asks for none
         yield photographs(options)
     yield replace(demo(), name="drawn faces, HOG"), None
     yield digits(), None
+
+
+def outside_views(fer: Bed, half: str) -> Bed:
+    """Return `FACES` faces of a half of FER2013 with outside views, whole groups."""
+    assert fer.samples.group is not None
+    side = np.array([_number(f"half:{name}") % 2 for name in fer.samples.group.tolist()])
+    here = np.flatnonzero(side == (half == "report"))
+    order = np.argsort([_number(name) for name in fer.samples.group[here].tolist()], kind="stable")
+    return replace(fer.subset(np.sort(here[order[:FACES]])), name="FER2013, outside views")
 
 
 def heldback(fer: Bed, options: argparse.Namespace) -> tuple[Bed, Posteriors | None]:

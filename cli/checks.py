@@ -125,6 +125,13 @@ def posterior_files(texts: list[str] | None, tags: list[str]) -> tuple[list[Post
             )
         if not Path(file).is_file():
             raise InputError(f"--posteriors {name}={file}: no such file.")
+        if "validated" in words and ("learned" in words or name.strip() == "builtin"):
+            why = (
+                "posteriors that learned from these labels overrule none"
+                if "learned" in words
+                else "how near this set is to the builtin model's home is measured, on a view named builtin"
+            )
+            raise InputError(f"--posteriors '{text}': {why}. Leave ,validated out.")
         near = 1.0 if "validated" in words else None
         files.append(PosteriorOption(name.strip(), Path(file), "learned" in words, near))
     if "builtin" in plain and "builtin" not in tags:

@@ -77,7 +77,7 @@ def show(
             [[p.given, p.refined, f"{p.count:,}", _percent(p.share)] for p in summary.confused],
             left=2,
         )
-    _print_noise(summary)
+    _print_noise(refined, summary)
     if summary.suspects:
         print_table(
             "Look at these first",
@@ -201,8 +201,10 @@ def _few(texts: Sequence[str], most: int = 4) -> str:
     return ", ".join([*(text or "-" for text in texts[:most]), *more])
 
 
-def _print_noise(summary: Summary) -> None:
+def _print_noise(refined: RefinedSet, summary: Summary) -> None:
     """Write the expected transition matrix."""
+    from fercleaner.results.summary import absent_classes
+
     from .console import note, one_line, print_table
 
     noise, names = summary.noise, [one_line(row.name) for row in summary.classes]
@@ -214,18 +216,13 @@ def _print_noise(summary: Summary) -> None:
         ["class", *columns],
         [
             [name, *("-" if absent else f"{100 * share:.0f}" for share in row)]
-            for name, row, absent in zip(rows, noise.transition, _absent(summary), strict=True)
+            for name, row, absent in zip(rows, noise.transition, absent_classes(refined), strict=True)
         ],
     )
     note(
         "Expected noise cannot tell ambiguous faces from wrong labels: it may count right labels of such faces, and "
         "misses mistakes that nearest neighbors share."
     )
-
-
-def _absent(summary: Summary) -> list[bool]:
-    """Return which classes no face is refined to: nothing is known of how their faces are labeled."""
-    return [row.refined == 0 for row in summary.classes]
 
 
 def _headings(names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -158,6 +158,8 @@ def _tell(set_again: str, trial: Trial) -> None:
         if best_score != trial.recommended:
             why = "cannot be told from it" if len(trial.noises) > 1 else "one kind of noise does not decide"
             first += f" It is the default; {best_score} has a higher score here, but {why}."
+        elif trial.indistinct:
+            first += f" It is the default; {', '.join(trial.indistinct)} cannot be told from it on this set."
     span = best.precision_range
     between = "" if span is None else f" ({span[0]:.2f} to {span[1]:.2f})"
     note(

@@ -1,15 +1,18 @@
-"""What the pipeline says of extractions: what a run did, and how many faces a view misses."""
+"""What the pipeline says of its evidence: what an extraction did, how many faces a view misses, what is not used."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+from ..classifiers.probe import MIRROR
 from ..core.arrays import Bools
 from ..core.text import counted
-from ..core.types import Features, Samples
+from ..core.types import Features, Posteriors, Samples
 from ..encoders.columns import explained_by_labels
 from ..extraction.run import RunLog
+from ..methods.base import Method, parameters
 from .inputs import Callbacks
 
 #: Part of how a view's vectors differ from which on they are said to follow the given labels. Of well parted clusters
@@ -64,3 +67,20 @@ def missing_sentence(view: str, found: Bools, notes: Any, samples: Samples) -> s
         f"{view}: {missing:,} of {len(samples):,} faces have none{reason}; first: "
         f"{samples.ids[~found][0]}. They are judged by the other views, or keep their label."
     )
+
+
+def note_unused(tables: Sequence[Posteriors], methods: Sequence[Method], callbacks: Callbacks) -> None:
+    """Say which posteriors weigh nothing in the answer of any of `methods`; reasons name them even so.
+
+    A method looks at posteriors that did not learn from the labels where it declares "outside", and at those that one
+    of its parameters names.
+    """
+    outside = any("outside" in method.needs | method.optional for method in methods)
+    named = {value for method in methods for value in parameters(method).values() if isinstance(value, str)}
+    for table in tables:
+        if table.name in named or (outside and not table.learned and table.name != MIRROR):
+            continue
+        why = "consensus does, and threshold, ambiguous, landmark and au-prior where a parameter names them"
+        if outside:
+            why = "none that learned from these labels count" if table.learned else f"'{MIRROR}' is for threshold"
+        callbacks.note(f"Posteriors '{table.name}' weigh nothing: no method here looks at them ({why}).")

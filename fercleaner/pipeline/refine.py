@@ -29,7 +29,7 @@ from .inputs import Callbacks, Resources, Sources, action_units_of, encoder_name
 from .memory import check_memory, check_promise
 from .mirror import mirror_encoders, mirrored_views
 from .neighborhoods import keep_apart, nearest_of, search
-from .notes import note_missing, note_run, note_view
+from .notes import note_missing, note_run, note_unused, note_view
 
 if TYPE_CHECKING:
     from ..encoders.builtin import BuiltinExtractor
@@ -178,7 +178,7 @@ def gather_for(
     wanted = frozenset[str]().union(*(method.needs | method.optional for method in methods))
     resources.check_search(methods)
     _check_names(sources)  # before the first picture is read
-    encoders = mirror_encoders(sources, "posteriors" in wanted)
+    encoders, given = mirror_encoders(sources, "posteriors" in wanted), sources.posteriors
     sources, landmarks, views = _seen(samples, sources, resources, callbacks)
     check_memory(resources.memory, methods, samples, views)
     k = max(_k(method) for method in methods)
@@ -193,6 +193,8 @@ def gather_for(
         if encoders:
             mirrored = mirrored_views(samples, encoders, resources, callbacks)
             posteriors[MIRROR] = _mirror(samples, views, mirrored, resources)
+    if PROBE in posteriors or "posteriors" not in wanted:  # else the first that are given stand in for the probe
+        note_unused(given, methods, callbacks)
     units = action_units_of(sources, landmarks, views) if "action_units" in wanted else None
     if units is None and sources.action_units is not None:
         callbacks.note("The action units given are not used: of the methods here, au-prior alone looks at any.")

@@ -217,6 +217,15 @@ def nearly_lost(refined: RefinedSet) -> list[str]:
     return sentences
 
 
+def absent_classes(refined: RefinedSet) -> list[bool]:
+    """Return of each class whether no face is believed to be of it: how its faces are labeled is not known.
+
+    No face is refined to it, or those alone whose label is held wrong and stays, so that the class is not emptied.
+    """
+    believed = refined.label[~(refined.flagged & ~refined.changed)]
+    return [bool(count == 0) for count in np.bincount(believed, minlength=len(refined.classes))]
+
+
 def _suspects(refined: RefinedSet, top: int) -> tuple[Suspect, ...]:
     rows = np.flatnonzero(refined.labeled & ~refined.decided)
     return _faces(refined, rows[np.argsort(refined.quality[rows], kind="stable")[:top]])

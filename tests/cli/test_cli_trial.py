@@ -96,6 +96,26 @@ def test_methods_named_one_by_one_are_all_tried(here):
     assert set(json.loads(run("trial", "faces.csv", *VIEW, *more).stdout)["methods"]) == {"hypergraph", "threshold"}
 
 
+def test_where_the_default_is_level_with_another_that_is_said(here):
+    """Two copies of one noise, two methods that find all flips of parted clusters."""
+    more = (
+        "--inject",
+        "symmetric:0.1",
+        "--inject",
+        "symmetric:0.2",
+        "--methods",
+        "consensus,hypergraph",
+        "--seeds",
+        "1",
+    )
+    said = run("trial", "faces.csv", *VIEW, *more).stderr
+    printed = json.loads(run("trial", "faces.csv", *VIEW, *more, "--json").stdout)
+    assert (printed["recommended"], printed["indistinct"]) == ("consensus", ["hypergraph"])
+    level = "hypergraph cannot be told from it on this set." in said
+    assert level or "hypergraph has a higher score here, but cannot be told from it." in said
+    assert "It is the default; " in said
+
+
 # Two commands
 
 

@@ -108,3 +108,48 @@ def test_action_units_that_no_method_looks_at_are_said_to_be_unused(here, tmp_pa
     units = ("--action-units", tmp_path / "aus.csv", "--out", tmp_path / "a.parquet")
     said = run("refine", *SET, *RULE, *units).stderr
     assert "The action units given are not used: of the methods here, au-prior alone looks at any." in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "hypergraph", "--posteriors", "m=m.csv"), "no method here looks at them (consensus does, and"),
+        (("--posteriors", "m=m.csv,learned"), "(none that learned from these labels count)"),
+        (("--posteriors", "mirror=m.csv"), "('mirror' is for threshold)"),
+        (("--method", "threshold", "--posteriors", "m=m.csv"), "no method here looks at them"),
+        (("--method", "threshold", "--posteriors", "m=m.csv", "--set", "posterior=m"), ""),
+        (("--posteriors", "m=m.csv"), ""),
+    ],
+)
+def test_posteriors_that_no_method_looks_at_are_said_to_weigh_nothing(here, tmp_path, words, said):
+    posteriors(tmp_path / "m.csv")
+    words = [word.replace("m.csv", str(tmp_path / "m.csv")) for word in words]
+    found = run("refine", *SET, *words, "--out", tmp_path / "a.parquet").stderr
+    assert said in found
+    assert ("weigh nothing" in found) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("builtin={},validated", "how near this set is to the builtin model's home is measured, on a view named"),
+        ("m={},learned,validated", "posteriors that learned from these labels overrule none. Leave ,validated out."),
+    ],
+)
+def test_posteriors_are_validated_where_the_users_word_counts(here, tmp_path, option, why):
+    given = option.format(posteriors(tmp_path / "m.csv"))
+    assert why in fails("refine", *SET, "--posteriors", given, "--out", tmp_path / "a.parquet")
+
+
+def posteriors(file: Path) -> Path:
+    """Write a model's probabilities of the faces of faces.csv: .8 for the given label of most, of the rest another."""
+    rows = [line.split(",")[:2] for line in Path("faces.csv").read_text().splitlines()[1:]]
+    classes = sorted({label for _, label in rows})
+    lines = [",".join(["image", *classes])]
+    for number, (name, label) in enumerate(rows):
+        at = (classes.index(label) + (number % 5 == 0)) % len(classes)
+        lines.append(
+            ",".join([name, *(f"{0.8 if k == at else 0.2 / (len(classes) - 1):.4f}" for k in range(len(classes)))])
+        )
+    file.write_text("\n".join(lines) + "\n")
+    return file

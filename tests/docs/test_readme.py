@@ -14,6 +14,7 @@ import typer
 from cli_runs import run
 from fercleaner.cli.app import app
 from fercleaner.cli.refine import pairs
+from proof_blocks import Aim
 from typer.main import get_command
 
 import fercleaner
@@ -124,10 +125,25 @@ def test_quality_figures_are_the_rounded_means_of_the_results():
                 assert float(cell) == pytest.approx(figures[key]["mean"], abs=0.00051), (tool, key)
 
 
+def test_every_aim_that_was_missed_is_named_before_the_table():
+    rows = rows_of("aims")
+    missed = [f"{row[1]} ({row[0]})".replace("`", "") for row in rows if row[3].endswith("missed")]
+    first = content("aims").splitlines()[0].replace("`", "")
+    assert first == f"{len(rows) - len(missed)} of {len(rows)} are met. Missed: {'; '.join(missed)}."
+    for row in rows:
+        sign, aim, reached = *row[2].split(), row[3].split()[0].rstrip(",")
+        apart = float(reached) - float(aim)
+        assert row[3].endswith("missed") == ((apart if sign == "<=" else -apart) > 0), row
+
+
 def test_aims_are_judged_both_ways():
     verdict = blocks._verdict
     assert verdict(0.9, 0.8, True) == verdict(0.8, 0.8, True) == verdict(0.1, 0.2, False) == "met"
     assert verdict(0.79, 0.8, True) == verdict(0.21, 0.2, False) == "**missed**"
+    aims = [Aim("", "", aim, reached, most) for aim, reached, most in ((0.8, 0.8, False), (0.2, 0.2, True))]
+    assert all(aim.met for aim in aims)
+    assert not Aim("", "", 0.8, 0.79).met
+    assert not Aim("", "", 0.2, 0.21, most=True).met
 
 
 @pytest.mark.parametrize("line", commands())

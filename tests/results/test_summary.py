@@ -11,7 +11,7 @@ import pytest
 from fercleaner.core.errors import InputError
 from fercleaner.core.refined import RefinedSet
 from fercleaner.noise.estimate import estimate_noise
-from fercleaner.results.summary import ClassCount, ConfusedPair, summarize, unseen
+from fercleaner.results.summary import ClassCount, ConfusedPair, absent_classes, summarize, unseen
 
 CLASSES = ("anger", "fear", "happiness", "contempt")
 GIVEN = [0, 0, 0, 1, 1, 2, -1, 2]
@@ -152,3 +152,17 @@ def test_an_empty_set_and_one_without_labels():
 def test_a_negative_top_is_refused():
     with pytest.raises(InputError, match="top is -1; it must be 0 or more"):
         summarize(make(), top=-1)
+
+
+def test_a_class_of_labels_that_are_held_wrong_and_stay_is_one_that_nothing_is_known_of():
+    """Its surest labels stay, so that it is not emptied: "100 % of its faces are labeled so" would follow from that."""
+    refined = make()
+    assert absent_classes(refined) == [False, False, False, True]
+    kept = refined.flagged.copy()
+    kept[[5, 7]] = True  # both faces of happiness that were given it; the third is "e", changed to it
+    assert absent_classes(replace(refined, flagged=kept)) == [False, False, False, True]
+    label = np.array(LABEL)
+    label[4] = 1
+    alone = replace(refined, flagged=kept, distribution=np.eye(4, dtype=np.float32)[label] * 0.6 + 0.1)
+    alone = replace(alone, changed=alone.labeled & (np.array(GIVEN) != label))
+    assert absent_classes(alone) == [False, False, True, True]

@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import proof_blocks
+
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
@@ -46,24 +48,6 @@ COLUMNS = (
 )
 #: How many other tools the table shows, by average precision; the rest stand in results/quality.md.
 PEERS_SHOWN = 5
-#: What the project asked of two methods on these faces and views.
-AIMS: Mapping[str, Mapping[str, float]] = {
-    "hypergraph": {
-        "average_precision": 0.815,
-        "auroc": 0.931,
-        "r_precision": 0.769,
-        "refined_accuracy": 0.82,
-        "js": 0.14,
-    },
-    "consensus": {
-        "average_precision": 0.85,
-        "auroc": 0.945,
-        "auroc_per_class": 0.895,
-        "r_precision": 0.79,
-        "refined_accuracy": 0.85,
-        "js": 0.135,
-    },
-}
 #: Key in builtin.json, name, aim, whether larger is better.
 BUILTIN = (
     ("accuracy", "accuracy, 7 expressions", 0.925, True),
@@ -188,42 +172,8 @@ def quality() -> str:
     return stamp + "\n\n" + table(["tool", *(heading for _, heading, _ in COLUMNS)], rows, numbers=True)
 
 
-def short() -> str:
-    """Return the table of README: two methods, the best other tool, the given label, on human noise."""
-    content = results(HUMAN)
-    others = [name for name, row in content["summary"].items() if not row["ours"]]
-    best = max(others, key=lambda name: _mean(content, name, "average_precision") or 0)
-    keys = ("average_precision", "flag_f1", "refined_accuracy", "js")
-    rows = [
-        [called, *(_figure(_mean(content, tool, key)) for key in keys)]
-        for tool, called in (
-            ("consensus", "`consensus` (default)"),
-            ("hypergraph", "`hypergraph`"),
-            (best, f"{best} (best other tool by AP)"),
-            ("given label", "given label"),
-        )
-    ]
-    made = f"{content['judged'][VOTES]:,} of {content['faces']:,} faces judged; {content['date'][:10]}.\n\n"
-    return made + table(["", "AP", "F1 of flags", "refined accuracy", "JS to votes"], rows, numbers=True)
-
-
 def _verdict(value: float, aim: float, larger: bool) -> str:
     return "met" if (value >= aim if larger else value <= aim) else "**missed**"
-
-
-def aims() -> str:
-    """Return what was asked of two methods, and whether it was reached."""
-    content = results(HUMAN)
-    lines = []
-    for method, asked in AIMS.items():
-        told: dict[str, list[str]] = {"met": [], "**missed**": []}
-        for key, heading, larger in COLUMNS:
-            if key in asked:
-                value: float = content["summary"][method][VOTES][key]["mean"]
-                verdict = _verdict(value, asked[key], larger)
-                told[verdict].append(f"{heading} {value:.3f} ({'>=' if larger else '<='} {asked[key]:.3f})")
-        lines += [f"- `{method}`, {verdict}: {', '.join(rows)}." for verdict, rows in told.items() if rows]
-    return "\n".join(lines)
 
 
 def noises() -> str:
@@ -574,9 +524,13 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "methods": method_table,
     "layouts": layouts,
     "layers": layers,
-    "short": short,
+    "short": proof_blocks.short,
     "quality": quality,
-    "aims": aims,
+    "aims": proof_blocks.aims,
+    "base-rates": proof_blocks.base_rates,
+    "calibration": proof_blocks.calibration,
+    "distributions": proof_blocks.distributions,
+    "papers": proof_blocks.papers,
     "noises": noises,
     "paired": paired,
     "even": even,
@@ -601,6 +555,7 @@ PLACES: Mapping[str, Path] = {
     "methods": DOCS / "methods.md",
     "layouts": DOCS / "how-to-datasets.md",
     "layers": DOCS / "architecture.md",
+    "papers": DOCS / "hypergraph-notes.md",
     "evidence": DOCS / "how-to-trust.md",
     "looks": DOCS / "review.md",
 }
