@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fercleaner.core.text import plain
@@ -115,8 +116,11 @@ def share(count: int, total: int) -> str:
 
 
 def words(*parts: object) -> str:
-    """Return words of a command line as a shell reads them: "fercleaner show 'my faces.parquet'"."""
-    return shlex.join(map(str, parts))
+    """Return words of a command line as a shell reads them: "fercleaner show 'my faces.parquet'".
+
+    A path that begins with a dash is no option: "./-a.parquet".
+    """
+    return shlex.join(f"./{part}" if isinstance(part, Path) and str(part)[:1] == "-" else str(part) for part in parts)
 
 
 def size(count: int) -> str:

@@ -246,7 +246,12 @@ def missing(path: Path, why: str = "no such file or folder.") -> str:
 
 
 def named_alike(path: str) -> str:
-    """Say which file beside a missing `path` differs from it by case or ending alone, in brackets; "" for none."""
+    """Say which file beside a missing `path` differs from it by case or ending alone, in brackets; "" for none.
+
+    Of a link that leads nowhere it says that.
+    """
+    if os.path.islink(path):
+        return f" (it is a link to {shown(os.readlink(path))}, which is not there)"
     folder, name = os.path.split(path)
     stem = os.path.splitext(name)[0].casefold()
     try:
