@@ -357,11 +357,8 @@ def read_table(path: Path, keep: Keep | None = None) -> Table:
     if not rows:
         raise InputError(f"{path} has a header but no rows.")
     if repeated:
-        _LOG.warning(
-            "%s: %s left out.",
-            path.name,
-            counted(repeated, "row repeats the header and is", "rows repeat the header and are"),
-        )
+        said = counted(repeated, "row repeats the header and is", "rows repeat the header and are")
+        _LOG.warning("%s: %s left out.", path.name, said)
     check_rows_inside(path.name, inside, dict(zip(wanted, columns, strict=True)))
     left = tuple(name for i, name in enumerate(header) if name and i not in set(wanted) and not (unnamed and i == 0))
     left += tuple(f"column {i + 1} (without a name)" for i in sorted(filled))
