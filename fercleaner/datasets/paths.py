@@ -38,7 +38,8 @@ def placed(names: Sequence[str], root: str, source: str) -> list[str]:
     """
     written = [_joined(root, name) for name in names]
     some = range(0, len(names), max(1, len(names) // LOOKED_AT))
-    if any((is_address(names[i]) and not names[i].startswith(_LOCAL)) or os.path.isfile(written[i]) for i in some):
+    away = (is_address(names[i]) and not names[i].startswith(_LOCAL) for i in some)
+    if any(away) or any(os.path.isfile(written[i].removeprefix(_LOCAL)) for i in some):
         return written
     ways: list[tuple[str, Callable[[str], str]]] = [("with addresses and %-codes read as paths", _decoded)]
     deepest = max((len(_parts(names[i])) for i in some), default=1)
