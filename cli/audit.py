@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .checks import YUNET, check_unused, encoder_tags, pairs, vote_rules, weights_of
+from .checks import BUILTIN, YUNET, check_unused, encoder_tags, pairs, vote_rules, weights_of
 from .evaluate import MIN_VOTES
 from .options import METHOD, SetOptions, with_set_options
 from .refine import said, set_name
@@ -117,7 +117,7 @@ def audit(
 
     from .console import note, print_json, progress_callbacks, size
 
-    detector = _detector(set_options) if find_faces else ""
+    detector, set_options = _detector(set_options) if find_faces else ("", set_options)
     is_file = file.is_file() and parquet.is_refined(file)
     title = str(parquet.header(file).get("made_from", "")).rstrip("/") if is_file else set_name(file)
     options = Options(
@@ -149,7 +149,7 @@ def audit(
         else:
             rule = (method or "consensus", settings)
             refined, material = _of_set(file, asked, rule, set_options, search_options, callbacks)
-        material = replace(material, truth=_truth(truth, refined, set_options), min_votes=min_votes)
+        material = replace(material, truth=_truth(truth, refined, set_options, min_votes), min_votes=min_votes)
         made = make(refined, material, options, callbacks)
     page = made.write(out, overwrite=force)
     if not is_file:
@@ -276,7 +276,8 @@ def _column(dataset: Path, name: str, set_options: SetOptions) -> Any:
     return read.site
 
 
-def _detector(set_options: SetOptions) -> str:
+def _detector(set_options: SetOptions) -> tuple[str, SetOptions]:
+    """Return YuNet's file, and the options without its weights where the pictures' crop does not need them."""
     from fercleaner.core.errors import FeatureError
     from fercleaner.extraction.detection import choose_framing
 
@@ -285,13 +286,21 @@ def _detector(set_options: SetOptions) -> str:
     framing, why = choose_framing("auto", None if yunet is None else str(yunet))
     if not framing.detector:
         raise FeatureError(f"--find-faces: {why.replace('pictures are taken whole: ', '')}.")
-    return framing.detector
+    if set_options.crop != "auto" or BUILTIN not in (*tags, set_options.landmarks):
+        other = [text for text in set_options.weights or [] if not text.startswith(f"{YUNET}=")]
+        return framing.detector, replace(set_options, weights=other or None)
+    return framing.detector, set_options
 
 
-def _truth(truth: Path | None, refined: RefinedSet, set_options: SetOptions) -> Any:
+def _truth(truth: Path | None, refined: RefinedSet, set_options: SetOptions, min_votes: float) -> Any:
     from fercleaner.datasets.truth import read_truth
+
+    from .console import note
 
     if truth is None:
         return None
     labels = set_options.of_labels() if {"--classes", "--alias"} & set(set_options.named) else None
-    return read_truth(truth, refined.classes, options=labels)
+    answer = read_truth(truth, refined.classes, options=labels)
+    if answer.votes is None and min_votes != MIN_VOTES:  # the set may have been refined by now: no error
+        note(f"--min-votes {min_votes:g} changes nothing: {truth} holds clean labels and no votes.")
+    return answer

@@ -180,11 +180,11 @@ def detector_kind(tag: str) -> str:
     return tag.strip().partition(":")[0]
 
 
-def weights_of(texts: list[str] | None, tags: list[str], landmarks: str) -> dict[str, Path]:
+def weights_of(texts: list[str] | None, tags: list[str], landmarks: str, crop: str | None = None) -> dict[str, Path]:
     """Return the weights file of each encoder, detector or `YUNET` that --weights names one for.
 
     FILE alone is for the one encoder or detector that takes weights; the builtin model, which has its own, and YuNet
-    are named.
+    are named. YuNet's are refused where nothing looks for faces by `crop`; None where something does at any rate.
     """
     from fercleaner.core.errors import InputError
     from fercleaner.encoders.checkpoints import given_file
@@ -209,6 +209,14 @@ def weights_of(texts: list[str] | None, tags: list[str], landmarks: str) -> dict
             raise InputError(f"--weights names two files for {tag}: {files[tag]} and {file}. Name one.")
         path = Path(file).expanduser()
         files[tag] = given_file(path) if tag in tags else path
+    if crop is not None and YUNET in files:
+        given = {"--weights": f"{YUNET}={files[YUNET]}"}
+        if BUILTIN not in (*tags, landmarks):
+            check_unused(
+                given, "faces are looked for by builtin, which does not run. Add --encoder builtin, or leave it out."
+            )
+        if crop in ("none", "box"):
+            check_unused(given, f"with --crop {crop} no face is looked for. Leave one of the two out.")
     return files
 
 

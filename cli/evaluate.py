@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .checks import classes_option, pairs
+from .checks import check_unused, classes_option, pairs
 
 #: The library's default, so that `--help` need not import it.
 MIN_VOTES = 6.0
@@ -61,6 +61,9 @@ def evaluate(
         answer = read_truth(
             truth, refined.classes, image_column=image_column, label_column=label_column, options=options
         )
+    if answer.votes is None:
+        asked = None if min_votes == MIN_VOTES else min_votes
+        check_unused({"--min-votes": asked}, f"{truth} holds clean labels and no votes. Leave it out.")
     measured = measure(refined, answer, min_votes=min_votes)
     figures, details = measured.to_dict(), measured.details()
     if json_:

@@ -234,7 +234,7 @@ class SetOptions:
         given, builtin_posteriors = posterior_files(said, tags)
         if given and BUILTIN in tags and not builtin_posteriors:
             note("The builtin model's posteriors are not used beside these; --posteriors builtin adds them.")
-        weights = weights_of(self.weights, tags, self.landmarks)
+        weights = weights_of(self.weights, tags, self.landmarks, self.crop)
         use_gpu(self.device)
         framing, framed = choose_framing(self.crop, _text(weights.get(YUNET)))
         known = self.look(dataset, note)

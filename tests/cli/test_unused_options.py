@@ -153,3 +153,31 @@ def posteriors(file: Path) -> Path:
         )
     file.write_text("\n".join(lines) + "\n")
     return file
+
+
+@pytest.mark.parametrize("command", [("refine", *RULE, "--force"), ("trial",), ("extract", "--to", "vectors")])
+def test_weights_of_yunet_where_no_face_is_looked_for_are_refused(here, command):
+    name, *more = command
+    named = ("--weights", "yunet=y.onnx")
+    said = fails(name, *SET, *more, *named)
+    assert "--weights yunet=y.onnx: faces are looked for by builtin, which does not run. Add --encoder builtin" in said
+    for crop in ("none", "box"):
+        said = fails(name, "faces.csv", *more, *named, "--encoder", "builtin", "--crop", crop)
+        assert f"with --crop {crop} no face is looked for" in said
+
+
+def test_weights_of_yunet_that_find_faces_needs_alone_are_no_mistake(here, tmp_path, monkeypatch):
+    """Pictures are counted in; their crop needs no detector, as vectors are the user's."""
+    monkeypatch.setattr(detection, "choose_framing", lambda crop, weights: (Framing(weights or ""), "whole"))
+    words = ("--weights", "yunet=y.onnx", "--no-checks")
+    run("audit", *SET, *RULE, *words, "--find-faces", "--out", tmp_path / "a")
+    run("audit", FILE, "--dataset", *SET, *words, "--find-faces", "--out", tmp_path / "b")
+    assert "which does not run" in fails("audit", *SET, *RULE, *words, "--out", tmp_path / "c")
+
+
+def test_a_number_of_votes_beside_clean_labels_is_refused_or_said_to_change_nothing(here, tmp_path):
+    said = fails("evaluate", FILE, "--truth", "clean.csv", "--min-votes", "3")
+    assert "--min-votes 3.0: clean.csv holds clean labels and no votes. Leave it out." in said
+    run("evaluate", FILE, "--truth", "clean.csv")
+    words = ("--truth", "clean.csv", "--min-votes", "3", "--no-checks", "--out", tmp_path / "page")
+    assert "--min-votes 3 changes nothing: clean.csv holds clean labels" in run("audit", FILE, *words).stderr
