@@ -37,15 +37,18 @@ BY_CHANCE = (0.1, 0.2)
 LEAST = 1e-6
 #: Faces of a class added to each row of a transition matrix, spread as the labels are.
 SPREAD_FACES = 0.5
-#: Shares of a source's posteriors mixed into the frequencies while its gain is measured.
+#: Shares of a source's posteriors mixed into the frequencies while its gain is measured: the best of them counts, so
+#: that a source which is too sure of itself is not taken for one that knows nothing. A grid; nothing was chosen by it.
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
-#: What joined experts weigh beside posteriors that overrule labels.
+#: What joined experts weigh beside posteriors that overrule labels. On held-back FER2013 half of it moves average
+#: precision by .0001 and accuracy by .0006, twice by -.0005 and -.0024.
 INSIDE = 0.1
 #: They overrule labels at most by this many times what experts leave unexplained of them: where labels are learned
 #: almost wholly, few are wrong. Right labels of held-back faces of FER2013 and of photographs leave .12 to .17, their
 #: own ones .29 to .5. At 5 right ones are changed again; 3 takes a third of the photographs' gain.
 OVERRULES = 4.0
 #: Power of a label beside them, where its noise is systematic: annotators go wrong about the same faces everywhere.
+#: On held-back FER2013 .25 moves average precision by -.0011 and accuracy by -.0048, .75 by .0000 and .0006.
 LABEL_POWER = 0.5
 #: Strength, in faces, of the belief that class frequencies are those known beforehand (`shifted`), and EM steps.
 KNOWN_FACES, SHIFT_STEPS = 200.0, 30
