@@ -7,7 +7,7 @@
 The reviewer is the truth: the class that most annotators chose where at least `--min-votes` did, else the two classes
 with the most votes (ambiguous); a face without votes is skipped, and costs a look all the same. Faces to look at are
 ordered once, from the refinement without decisions; the decisions then correct its answer about all others, as
-`fercleaner refine --decisions` does. Random order is drawn `DRAWS` times, and the mean told. Judged are the faces with
+`fercleaner refine --decisions` does. Random order is drawn `DRAWS` times; the mean is given. Judged are the faces with
 a truth that nobody looked at, before and after; and all faces, decided ones included. With --replaced, beside that:
 the given labels of decided faces replaced, and the method run again, which is what one would try first.
 

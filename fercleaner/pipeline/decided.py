@@ -9,7 +9,7 @@ import numpy as np
 from ..core.arrays import Doubles, Ints
 from ..core.types import Refinement, Samples
 from ..methods.base import keep_given
-from ..methods.consensus.consensus import surest_stay
+from ..methods.consensus.consensus import kept_notes, surest_stay
 from ..methods.hypergraph.hypergraph import quality_and_weight
 from ..noise.known_labels import corrected
 
@@ -45,7 +45,8 @@ class KnownLabels:
         Distributions of faces that the method knows something of are corrected. With r' such a distribution and y the
         given label, quality becomes <y, r'> / max y, the weight <y, r'> / max r', and a label of a quality below one
         half is flagged, whatever the method's own rules for these are. Of a class that would be left without a face
-        the surest labels stay. The answer stays as it is where nothing is known, or no label was kept (`none_kept`).
+        the surest labels stay, and `notes` say so. The answer stays as it is where nothing is known, or no label was
+        kept (`none_kept`).
         """
         given, refined = samples.given.astype(np.float64), answer.distribution.astype(np.float64)
         spoken = (answer.distribution != keep_given(samples).astype(np.float32)).any(1)
@@ -55,13 +56,14 @@ class KnownLabels:
             return answer
         refined[spoken] = corrected(given, refined, rows, labels)[spoken]
         quality, weight = quality_and_weight(samples, refined, spoken)
-        refined, _ = surest_stay(refined, given, spoken & samples.labeled)
+        refined, kept = surest_stay(refined, given, spoken & samples.labeled)
         return replace(
             answer,
             distribution=refined.astype(np.float32),
             quality=quality.astype(np.float32),
             weight=weight.astype(np.float32),
             flagged=spoken & samples.labeled & (quality < 0.5),
+            notes=tuple(dict.fromkeys(answer.notes + kept_notes(samples.classes, kept))),
         )
 
     def sentence(self, samples: Samples, before: Refinement, after: Refinement) -> str:

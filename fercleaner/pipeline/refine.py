@@ -115,7 +115,7 @@ def refine(
     said = run(method, evidence, resources.seed)
     refinement = answer = said if known is None else known.applied(samples, said)
     stage(1, 1)
-    notes = [*said.notes, *([] if known is None or not len(known.rows) else [known.sentence(samples, said, answer)])]
+    notes = [*answer.notes, *([] if known is None or not len(known.rows) else [known.sentence(samples, said, answer)])]
     about: dict[str, Any] = {"notes": notes}
     for sentence in notes:
         callbacks.note(sentence)

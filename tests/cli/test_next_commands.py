@@ -1,4 +1,4 @@
-"""Command lines that a user is told to type next."""
+"""Command lines that are said to come next."""
 
 from __future__ import annotations
 

@@ -26,19 +26,18 @@ def faces(seed=0, spread=1.6, **changes):
     return samples, truth, Sources(views=(make_view("v", samples, truth, spread=spread),))
 
 
+def before_and_after(samples, truth, sources, rows):
+    """Return `consensus` without and with decisions about some faces, and the notes of the second run."""
+    said: list[str] = []
+    method, known = methods.build("consensus"), decided(samples, truth, rows)
+    first = refine(samples, method, sources, CPU)
+    return first, refine(samples, method, sources, CPU, Callbacks(note=said.append), decisions=known), said
+
+
 def test_decisions_correct_the_other_faces_and_are_certain():
     samples, truth, sources = faces()
     rows = np.arange(0, 600, 4)
-    said: list[str] = []
-    first = refine(samples, methods.build("consensus"), sources, CPU)
-    after = refine(
-        samples,
-        methods.build("consensus"),
-        sources,
-        CPU,
-        Callbacks(note=said.append),
-        decisions=decided(samples, truth, rows),
-    )
+    first, after, said = before_and_after(samples, truth, sources, rows)
     rest = np.setdiff1d(np.arange(600), rows)
     known = corrected(samples.given.astype(float), first.distribution.astype(float), rows, np.eye(4)[truth[rows]])
     assert np.allclose(after.distribution[rest], known[rest], atol=1e-6)
@@ -67,16 +66,7 @@ def test_many_true_decisions_do_no_harm_under_any_method(name):
 def test_nothing_is_learned_from_a_list_of_corrections_alone():
     samples, truth, sources = faces()
     rows = np.flatnonzero(samples.label != truth)[:60]
-    said: list[str] = []
-    first = refine(samples, methods.build("consensus"), sources, CPU)
-    after = refine(
-        samples,
-        methods.build("consensus"),
-        sources,
-        CPU,
-        Callbacks(note=said.append),
-        decisions=decided(samples, truth, rows),
-    )
+    first, after, said = before_and_after(samples, truth, sources, rows)
     rest = np.setdiff1d(np.arange(600), rows)
     assert np.array_equal(after.distribution[rest], first.distribution[rest])
     assert np.array_equal(after.flagged[rest], first.flagged[rest])
@@ -129,3 +119,20 @@ def test_ambiguous_and_unlabeled_faces_are_learned_from_too():
     assert (after.quality[50:100] < 0.8).all()  # of an unlabeled face, how sure the answer is
     assert not after.flagged[:100].any()
     assert KnownLabels(np.arange(50), np.tile([1.0, 0, 0, 0], (50, 1))).applied(samples, answer) is answer
+
+
+def test_a_class_is_not_emptied_in_silence():
+    samples = faces()[0]
+    said = 0.9 * samples.given + np.float32(0.025)
+    fear = samples.label == NAMES.index("fear")
+    said[fear] = [0.55, 0.35, 0.05, 0.05]
+    ones = np.ones(600, dtype=np.float32)
+    answer = Refinement(samples.ids, samples.classes, said, ones, ones, np.zeros(600, dtype=bool), "made", notes=("a",))
+    rows = np.flatnonzero(~fear)[:100]
+    after = KnownLabels(rows, samples.given[rows].astype(float)).applied(samples, answer)
+    kept = int((after.label == NAMES.index("fear"))[fear].sum())
+    assert 0 < kept < fear.sum()
+    assert after.notes == (
+        "a",
+        f"All fear labels would have changed; the surest keep theirs, and stay flagged: {kept}.",
+    )

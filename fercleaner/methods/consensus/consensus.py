@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -176,10 +176,7 @@ class Consensus:
             first, notes = np.mean([answer.first for answer in answers], axis=0), answers[0].notes + belief_note(sure)
         quality, weight = quality_and_weight(samples, refined, spoken)
         refined, kept = surest_stay(refined, given, rows)
-        notes += tuple(
-            f"All {samples.classes[c]} labels would have changed; the surest keep theirs, and stay flagged: {count:,}."
-            for c, count in kept.items()
-        )
+        notes += kept_notes(samples.classes, kept)
         shares = shares_on_label(samples, known, first, external)
         return Refinement(
             ids=samples.ids,
@@ -332,6 +329,14 @@ def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles,
         answer[surest] = leading(refined[surest], given[surest])
         kept[c] = count
     return answer, kept
+
+
+def kept_notes(classes: Sequence[str], kept: Mapping[int, int]) -> tuple[str, ...]:
+    """Return what to say of the labels that `surest_stay` kept, by class."""
+    return tuple(
+        f"All {classes[c]} labels would have changed; the surest keep theirs, and stay flagged: {count:,}."
+        for c, count in kept.items()
+    )
 
 
 def kept_of_class(samples: Samples, refinement: Refinement) -> Bools:
