@@ -5,11 +5,14 @@ Needs the package datasets (extra "huggingface"). Pictures stay on disk until th
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError, MissingDependency
+from ..core.text import counted
 from ..core.types import Samples
 from .manifest import column_of, samples_of_columns
 from .options import ReadOptions
@@ -19,6 +22,8 @@ from .table import Table, listed
 #: Files by which a saved dataset is known, and a saved dict of them.
 MARKS = ("state.json", "dataset_info.json")
 DICT_MARK = "dataset_dict.json"
+
+_LOG = logging.getLogger(__name__)
 
 
 class HuggingFaceImages:
@@ -89,8 +94,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
     """
     if not is_saved(path):
         raise InputError(f"{path} holds no dataset saved with save_to_disk ({' and '.join(MARKS)}).")
-    loaded = _load(path)
-    parts = dict(loaded.items()) if hasattr(loaded, "items") else {"": loaded}
+    parts = _parts(path)
     first = next(iter(parts.values()), None)
     if first is None or not sum(len(part) for part in parts.values()):
         raise InputError(f"{path} holds no rows.")
@@ -124,6 +128,27 @@ def read(path: Path, options: ReadOptions) -> Samples:
     return samples_of_columns(
         Table(table.name, columns, places=table.where), options, "huggingface", str(path), None, images
     )
+
+
+def _parts(path: Path) -> dict[str, Any]:
+    """Return the saved dataset as {"": dataset}, or a dict's by split; those without rows are left out, and said."""
+    names, folders = [""], [path]
+    if (path / DICT_MARK).is_file():
+        names = list(_json(path / DICT_MARK, "splits"))
+        folders = [path / name for name in names]
+    empty = [name for name, folder in zip(names, folders, strict=True) if not _json(folder / MARKS[0], "_data_files")]
+    if 0 < len(empty) < len(names):
+        said = counted(len(empty), "split without rows is", "splits without rows are")
+        _LOG.warning("%s: %s left out: %s.", path, said, listed(empty))
+    return {name: _load(folder) for name, folder in zip(names, folders, strict=True) if name not in empty}
+
+
+def _json(file: Path, key: str) -> list[Any]:
+    """Return a list in a file of the package's; the package itself cannot load a dataset without rows."""
+    try:
+        return list(json.loads(file.read_text(encoding="utf-8"))[key])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file.parent} cannot be loaded as a saved Hugging Face dataset: {error!r}") from error
 
 
 def _load(path: Path) -> Any:

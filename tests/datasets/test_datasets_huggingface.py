@@ -65,6 +65,21 @@ def test_class_labels_and_splits(tmp_path: Path) -> None:
     assert (test.ids.tolist(), int(np.asarray(open_face(test, 1)).max())) == (["test/0", "test/1"], 11)
 
 
+def test_a_split_without_rows_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kind = hf.ClassLabel(names=["happy", "angry"])
+    splits = {"train": make([0, 1], kind), "test": make([], kind), "val": make([1, 0], kind, start=10)}
+    hf.DatasetDict(splits).save_to_disk(str(tmp_path / "set"))
+    samples = read(tmp_path / "set")
+    assert samples.ids.tolist() == ["train/0", "train/1", "val/0", "val/1"]
+    assert int(np.asarray(open_face(samples, 3)).max()) == 11
+    assert caplog.messages == [f"{tmp_path / 'set'}: 1 split without rows is left out: test."]
+    hf.DatasetDict({"train": make([], kind)}).save_to_disk(str(tmp_path / "none"))
+    make([], kind).save_to_disk(str(tmp_path / "one"))
+    for name in ("none", "one"):
+        with pytest.raises(InputError, match=f"{name} holds no rows"):
+            read(tmp_path / name)
+
+
 def test_strings_integers_groups_and_selected_rows(tmp_path: Path) -> None:
     one = make(["joy", "fear", "", "joy"], hf.Value("string"), subject=["a", "b", "c", "d"])
     one.select([3, 1]).save_to_disk(str(tmp_path / "a"))
