@@ -16,7 +16,7 @@ from ..core.text import counted
 from ..core.types import Samples
 from .manifest import column_of, samples_of_columns
 from .options import ReadOptions
-from .parquet import as_text
+from .parquet import as_text, named
 from .table import Table, listed
 
 #: Files by which a saved dataset is known, and a saved dict of them.
@@ -191,15 +191,7 @@ def _cells(dataset: Any, column: str, path: Path) -> list[str]:
     values = dataset[column][:] if len(dataset) else []
     if column == "id" and all(isinstance(value, str) for value in values):
         return list(values)  # names may begin or end with spaces
-    inner = getattr(kind, "feature", None)
-    if isinstance(inner, datasets.ClassLabel):  # a list of labels: several are refused as everywhere
-        names = inner.names
-        return [as_text([names[k] if 0 <= k < len(names) else k for k in value or ()]) for value in values]
-    if not isinstance(kind, datasets.ClassLabel):
-        return [as_text(value) for value in values]
-    cells = []
-    for k, value in enumerate(values):
-        if value is not None and value >= len(kind.names):
-            raise InputError(f"{path} row {k}: label {value} is beyond the {len(kind.names)} names of '{column}'.")
-        cells.append("" if value is None or value < 0 else str(kind.names[value]))
-    return cells
+    labels = getattr(kind, "feature", kind)  # of a list, what it is a list of: several are refused as everywhere
+    if isinstance(labels, datasets.ClassLabel):
+        return named(values, labels.names, column, lambda k: f"{path} row {k}")
+    return [as_text(value) for value in values]

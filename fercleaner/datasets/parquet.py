@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,8 +95,9 @@ def read_columns(path: Path, keep: KeepField) -> tuple[pa.Table, tuple[str, ...]
                 )
             wanted = [field.name for field in fields if keep(field)]
             check_size(path, file)
-            table = _read(path, file, wanted)
+            table, about = _read(path, file, wanted), file.schema_arrow.metadata
         table = table.rename_columns([name.strip() for name in table.column_names])
+        table = table.replace_schema_metadata(about)
         return table, tuple(field.name.strip() for field in fields if field.name not in set(wanted))
 
 
@@ -141,12 +143,13 @@ def _read(path: Path, file: pq.ParquetFile, wanted: list[str]) -> pa.Table:
 def read_parquet(path: Path, keep: Keep | None = None) -> Table:
     """Read a Parquet file as a table of text; columns of structs and bytes are left out.
 
-    Bytes that are text, in a column that names the face or its label, are text: NumPy's arrays of kind S become such.
+    Integers whose names stand in the file's schema (`class_labels`) are these names. Bytes that are text, in a column
+    that names the face or its label, are text: NumPy's arrays of kind S become such.
 
     Raises
     ------
     InputError
-        As `read_columns` does.
+        As `read_columns` does; or a label is beyond its names.
     """
     import pyarrow as pa
 
@@ -163,10 +166,53 @@ def read_parquet(path: Path, keep: Keep | None = None) -> Table:
     table, left_out = read_columns(path, plain)
     with arrow_errors(path):
         columns = {name: texts(table.column(name)) for name in table.column_names}
+        for name, names in class_labels(table.schema).items():
+            columns[name] = named(table.column(name).to_pylist(), names, name, lambda k: f"{path.name} row {k}")
         numeric = frozenset(f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type))
     if not columns:
         raise InputError(f"{path.name} has no column of text or numbers; its columns are {listed(left_out)}.")
     return Table(path.name, columns, left_out=left_out, numeric=numeric)
+
+
+def class_labels(schema: pa.Schema) -> dict[str, list[str]]:
+    """Return column -> names of its integers, of labels and lists of them, as Hugging Face's files say in their schema.
+
+    Nothing of columns that hold no integers any more, or where the entry is damaged.
+    """
+    import pyarrow as pa
+
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        kinds = {str(name).strip(): kind for name, kind in features.items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+    found = {}
+    for field in schema:
+        kind, held = kinds.get(field.name), field.type
+        while isinstance(kind, dict | list) and (pa.types.is_list(held) or pa.types.is_large_list(held)):
+            kind, held = kind.get("feature") if isinstance(kind, dict) else next(iter(kind), None), held.value_type
+        names = kind.get("names") if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" else None
+        if isinstance(names, list) and (pa.types.is_integer(held) or pa.types.is_floating(held)):
+            found[field.name] = list(map(str, names))
+    return found
+
+
+def named(values: Sequence[Any], names: Sequence[str], column: str, where: Callable[[int], str]) -> list[str]:
+    """Return labels, or lists of them, by their names: "" for None and below 0.
+
+    Raises
+    ------
+    InputError
+        A label is beyond the names.
+    """
+    cells = []
+    for i, value in enumerate(values):
+        codes = value if isinstance(value, list) else [value]
+        held = [int(code) for code in codes if code is not None and code >= 0]
+        if any(code >= len(names) for code in held):
+            raise InputError(f"{where(i)}: label {max(held)} is beyond the {len(names)} names of '{shown(column)}'.")
+        cells.append(" ".join(names[code].strip() for code in held))
+    return cells
 
 
 def _is_raw(kind: Any) -> bool:

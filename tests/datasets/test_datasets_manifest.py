@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import dataset_builders as build
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fercleaner.core.errors import InputError
@@ -430,3 +433,26 @@ def test_labels_that_are_not_all_integers_count_nothing(tmp_path):
     votes = manifest(tmp_path, "image,label,sad,happy\na,0,1,0\nb,1,,\n")
     with pytest.raises(InputError, match="row 3: label '1' is not in the class set"):
         read(votes, classes=["sad", "happy"])
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_names_in_the_schema_of_a_hub_parquet_file(tmp_path: Path, listed: bool) -> None:
+    """Hugging Face's ClassLabel: names by code, which are no positions of the class set here; -1 and null are none."""
+    codes: list[int | None] = [2, 0, 3, -1, None]
+    kind: dict[str, object] = {"_type": "ClassLabel", "names": ["surprise", "fear", "happy", "sad"]}
+    values = [[] if code is None or code < 0 else [code] for code in codes] if listed else codes
+    about = {"info": {"features": {"label": {"_type": "List", "feature": kind} if listed else kind}}}
+
+    def write(name: str, labels: object) -> Path:
+        table = pa.table({"image": [f"{i}.png" for i in range(5)], "label": labels})
+        pq.write_table(table.replace_schema_metadata({b"huggingface": json.dumps(about).encode()}), tmp_path / name)
+        return tmp_path / name
+
+    samples = read(write("a.parquet", values))
+    assert samples.classes == ("happiness", "sadness", "surprise")
+    assert samples.label.tolist() == [0, 2, 1, -1, -1]
+    assert read(tmp_path / "a.parquet", classes=["fer2013"]).label.tolist() == [3, 5, 4, -1, -1]
+    with pytest.raises(InputError, match=r"b.parquet row 1: label 4 is beyond the 4 names of 'label'"):
+        read(write("b.parquet", [[1], [4], [2], [1], [0]] if listed else [1, 4, 2, 1, 0]))
+    words = write("c.parquet", ["fear", "sad", "fear", "sad", "joy"])  # renamed since: the schema's entry is an old one
+    assert read(words).classes == ("fear", "happiness", "sadness")

@@ -339,6 +339,23 @@ def test_a_parquet_manifest_keeps_types_and_cells(tmp_path, label):
         assert again.label.tolist() == [0, 0, 0, 1]
 
 
+def test_a_parquet_manifest_whose_schema_names_its_labels(tmp_path):
+    """Codes with names in the schema, as Hugging Face writes them, are exported as codes with these names."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    kind = {"_type": "ClassLabel", "names": ["surprise", "fear", "angry"]}
+    about = {b"huggingface": json.dumps({"info": {"features": {"label": kind}}}).encode()}
+    table = pa.table({"image": ["a.png", "b.png", "c.png"], "label": [2, 1, -1]}).replace_schema_metadata(about)
+    pq.write_table(table, tmp_path / "faces.parquet")
+    for classes, code in ((("fear", "anger"), 2), (("fear", "surprise", "anger"), 0)):
+        out, samples = tmp_path / str(code), read(tmp_path / "faces.parquet", classes=classes)
+        export_to(refined_of(samples, [1]), "own", out, source=tmp_path / "faces.parquet", samples=samples)
+        assert pq.read_table(out / "faces.parquet").column("label").to_pylist() == [2, code, -1]
+        assert read(out / "faces.parquet", classes=classes).label[1] == 1
+    samples = read(tmp_path / "faces.parquet", classes=["fear", "contempt", "anger"])
+    with pytest.raises(InputError, match=r"'label' holds no text, and has no code for a label: .*contempt"):
+        export_to(refined_of(samples, [1]), "own", tmp_path / "no", source=tmp_path / "faces.parquet", samples=samples)
+
+
 def test_pictures_outside_a_manifests_folder_are_refused(tmp_path):
     build.text(tmp_path / "m" / "labels.csv", "image,label\n../x.png,fear\ny.png,anger\n")
     samples = read(tmp_path / "m")

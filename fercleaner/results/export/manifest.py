@@ -15,7 +15,7 @@ from ...core.expressions import canonical
 from ...datasets import manifest
 from ...datasets.label_column import called_alike
 from ...datasets.marks import contradictions
-from ...datasets.parquet import as_text
+from ...datasets.parquet import class_labels
 from ...datasets.table import Table, number, read_header, read_rows, read_table, separator
 from .csv_file import Number
 from .job import Job, mirror
@@ -86,10 +86,18 @@ def _write_parquet(job: Job, file: Path, folder: Path) -> None:
         if _holds_numbers(job, name):
             column = _numbers(cells)
         else:
-            spelled = {as_text(value): value for value in held.column(place).to_pylist()} | {"": None}
+            spelled = {
+                canonical(text): code for code, text in enumerate(class_labels(held.schema).get(names[name], ()))
+            }
+            spelled |= dict(zip(table.columns[name], held.column(place).to_pylist(), strict=True)) | {"": None}
             rows = zip(cells, before, written.column(place).to_pylist(), strict=True)
             values = [value if cell == was else spelled.get(cell, cell) for cell, was, value in rows]
-            column = pa.array(values, old.type)
+            try:
+                column = pa.array(values, old.type)
+            except (pa.ArrowException, TypeError) as error:
+                raise InputError(
+                    f"--to manifest: '{name}' holds no text, and has no code for a label: {error}"
+                ) from error
         written = written.set_column(place, old.with_type(column.type).with_nullable(True), column)
         if column.type != old.type:
             about.pop(b"pandas", None)  # what pandas noted of the column's type is no longer so
