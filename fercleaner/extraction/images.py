@@ -224,8 +224,9 @@ def read_bytes(images: ImageSource, row: int) -> bytes:
 def decode(data: bytes) -> Image:
     """Return an encoded picture as an 8-bit RGB image, turned upright by its EXIF tag.
 
-    - 16-bit gray is scaled by 255/65535; gray PGM of more than 8 bits by 255 over the white that it
-      states. 32-bit integer and float gray has no declared white: values within [0, 255] are
+    - 16-bit gray is scaled by 255/65535, but values within [0, 255] are taken as they are: 8 bits in a
+      wider file, where scaled ones would be black. Gray PGM of more than 8 bits is scaled by 255 over the
+      white that it states. 32-bit integer and float gray has no declared white: values within [0, 255] are
       taken as they are, floats within [0, 1] are scaled by 255, anything else is stretched from
       its own least to its own largest value.
     - Transparent pictures are laid on white, as viewers show them.
@@ -303,10 +304,10 @@ def _as_rgb(image: Image) -> Image:
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
         return image
-    if mode.startswith("I;16"):
-        return _gray(np.rint(np.asarray(image).astype(np.float64) / 257.0))
-    if mode == "I" and image.format in ("PNG", "PPM"):  # Pillow scales a PGM's own white to 65535
-        return _gray(np.rint(np.asarray(image).astype(np.float64) / 257.0))
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+        values = np.asarray(image).astype(np.float64)
+        own_white = image.format == "PPM"  # Pillow scales a PGM's own white to 65535
+        return _gray(values if values.max() <= 255 and not own_white else np.rint(values / 257.0))
     if mode in ("I", "F"):
         return _gray(_stretched(np.asarray(image).astype(np.float64), unit=mode == "F"))
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -67,6 +67,14 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(kind: str) -> None:
     assert out[0, :, 0].tolist() == [0, 1, 100, 255]
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_eight_bits_in_a_sixteen_bit_file_are_taken_as_they_are(kind: str) -> None:
+    values = np.array([[0, 7, 90, 255]], dtype=np.uint16)
+    assert np.asarray(decode(encoded(Image.fromarray(values), kind)))[0, :, 0].tolist() == [0, 7, 90, 255]
+    dark = b"P5 4 1 65535\n" + values.astype(">u2").tobytes()  # a PGM states its white: these are dark
+    assert np.asarray(decode(dark))[0, :, 0].tolist() == [0, 0, 0, 1]
+
+
 def test_float_and_integer_grey() -> None:
     unit = np.array([[0.0, 0.2, 0.6]], dtype=np.float32)
     assert np.asarray(decode(encoded(Image.fromarray(unit), "TIFF")))[0, :, 0].tolist() == [0, 51, 153]
