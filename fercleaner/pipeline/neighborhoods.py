@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ..core.arrays import Bools, Ints, Progress, Strings, rows_digest
+from ..core.errors import InputError
 from ..core.groups import group_numbers
+from ..core.text import counted
 from ..core.types import Features, Neighbors, Samples
+from ..datasets.groups import MOSTLY
 from ..similarity.groups import alike_pairs, grouped, person_pairs
 from ..similarity.neighbors import Searcher, Searches, searcher
 from ..similarity.neighbors.backend import index_for
@@ -156,7 +160,32 @@ def keep_apart(
         f"subject in one moment, {by}, and share no group: they are kept apart and do not vote for each other. "
         f"--no-find-groups lets them vote; --group-by COLUMN names groups that you know.{listed}"
     )
-    return samples.replacing(group=found)
+    parted = samples.replacing(group=found)
+    _check_largest(parted, identity if persons else None, callbacks)
+    return parted
+
+
+def _check_largest(samples: Samples, identity: Features | None, callbacks: Callbacks) -> None:
+    """Say where most faces have become one group; where too little is left beside one that persons made, refuse."""
+    assert samples.group is not None  # groups were found
+    name, faces = Counter(samples.group[samples.group != ""].tolist()).most_common(1)[0]
+    if faces <= MOSTLY * len(samples):
+        return
+    outside = np.unique(samples.label[samples.labeled & (samples.group != name)])
+    said = (
+        f"{faces:,} of {len(samples):,} faces ({100 * faces / len(samples):.1f} %) pass for one subject, and faces of "
+        f"one subject never vote for each other: the others alone, of {counted(len(outside), 'class', 'classes')}, "
+        "judge their labels."
+    )
+    way = "--no-find-groups lets them vote."
+    if identity is not None:
+        way = (
+            f"Is '{identity.view}' an embedding of who it is, from a network for face verification? In vectors of "
+            "something else all faces are alike. Leave --identity out, or give other vectors."
+        )
+        if len(outside) < 2:
+            raise InputError(f"{said} No label can be judged so. {way}")
+    callbacks.note(f"{said} {way}")
 
 
 def _say(tables: Iterable[Neighbors], callbacks: Callbacks) -> None:

@@ -8,6 +8,7 @@ import networkx
 import numpy as np
 import pytest
 
+from fercleaner.core.errors import InputError
 from fercleaner.core.types import Features, Samples
 from fercleaner.methods import build
 from fercleaner.pipeline.inputs import Callbacks, Resources, Sources
@@ -203,3 +204,26 @@ def test_an_identity_embedding_adds_groups():
         samples, build("hypergraph", {"k": "6"}), Sources(views=views), CPU, Callbacks(note=lambda text: None)
     )
     assert not plain.metadata["grouped"]
+
+
+@pytest.mark.parametrize("joined", [60, 79])
+def test_vectors_that_make_most_faces_one_person_are_said_or_refused(joined):
+    """With 60 of 80 in one group the rest still shows four classes; with 79 nothing can tell right from wrong."""
+    samples, views = make_set(noise=2.0)
+    values = make_views(noise=2.0, seed=5)["a"].values.copy()
+    values[:joined] += 20  # as vectors that were never centered: all alike
+    seen = Sources(views=views, identity=Features("mine", samples.ids, values, np.ones(80, dtype=bool)))
+    notes: list[str] = []
+
+    def run():
+        return gather(samples, build("hypergraph", {"k": "6"}), seen, CPU, Callbacks(note=notes.append))
+
+    if joined == 79:
+        with pytest.raises(InputError, match=r"79 of 80 faces \(98.8 %\) pass for one subject.*of 1 class, .*'mine'"):
+            run()
+        return
+    run()
+    said = [note for note in notes if note.startswith("60 of 80 faces (75.0 %) pass for one subject")]
+    assert len(said) == 1
+    assert "of 4 classes, judge their labels. Is 'mine' an embedding of who it is" in said[0]
+    assert said[0].endswith("Leave --identity out, or give other vectors.")
