@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ def fit(
         Too few faces, classes that differ, landmarks missing.
     StoreError
         The folder cannot be written, holds other files or something that is read, or a training with other settings
-        or of other numbers of pictures that can be read.
+        or of other faces whose pictures can be read.
     FeatureError
         The weights that the backbone starts from are not here.
     """
@@ -105,7 +106,7 @@ def fit(
         row = {"epoch": epoch + 1, **losses, **one.ended(clock)}
         row |= {"seconds": time.monotonic() - started, "cpu_seconds": time.process_time() - before}
         one.history = [*one.history, row]
-        state.write(one.system, one.optimizer, one.history)
+        state.write(one.system, one.optimizer, one.history, one.seen)
         callbacks.note(
             f"Epoch {epoch + 1} of {recipe.epochs}: loss {losses['loss']:.4f}, test accuracy {row['accuracy']:.4f}, "
             f"mean recall {row['mean_recall']:.4f}."
@@ -153,18 +154,27 @@ class Training:
         Raises
         ------
         StoreError
-            Other numbers of pictures can be read than then: what a recipe holds of each face would be another face's.
+            Pictures of other faces can be read than then: what a recipe holds of each face would be another face's.
         """
         last = history[-1]
         then, now = (last["faces"], last["tested"]), (len(self.train), len(self.test))
-        if then != now:
+        if then != now or loaded.about.get("seen") != self.seen:
+            others = f"{now[0]:,} and {now[1]:,}" if then != now else "as many, but others,"
             raise StoreError(
                 f"{self.state.out} holds a training on {then[0]:,} faces, tested on {then[1]:,}; of the same faces "
-                f"{now[0]:,} and {now[1]:,} have pictures that can be read now. Put the pictures back as they were (a "
-                "note says which cannot be read) and run the same command again, or start again with --force."
+                f"{others} have pictures that can be read now. Put the pictures back as they were (a note says which "
+                "cannot be read) and run the same command again, or start again with --force."
             )
         self.history = history
         restore_checkpoint(loaded, self.system, self.optimizer)
+
+    @property
+    def seen(self) -> str:
+        """A digest of the faces whose pictures can be read, to train on and to test on."""
+        digest = hashlib.blake2b(digest_size=12)
+        for part in (self.train, self.test):
+            digest.update(json.dumps(part.ids.tolist()).encode())
+        return digest.hexdigest()
 
     @property
     def weighed(self) -> int:

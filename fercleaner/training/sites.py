@@ -161,14 +161,15 @@ def _write(whole: State, members: Mapping[str, Training], done: list[dict[str, A
     for number, one in enumerate(members.values()):
         one.state.write_networks(one.system, one.history)
         tensors |= {f"{number}.{key}": value for key, value in checkpoint_tensors(one.system, one.optimizer).items()}
-    write_tensors(whole.out / CHECKPOINT, tensors, {"settings": whole.settings, "epochs": done})
+    seen = {name: one.seen for name, one in members.items()}
+    write_tensors(whole.out / CHECKPOINT, tensors, {"settings": whole.settings, "epochs": done, "seen": seen})
 
 
 def _restore(loaded: Loaded, members: Mapping[str, Training], done: list[dict[str, Any]]) -> None:
     for number, (name, one) in enumerate(members.items()):
         start = f"{number}."
         own = {key.removeprefix(start): value for key, value in loaded.tensors.items() if key.startswith(start)}
-        one.go_on(Loaded(own, loaded.about), [row[name] for row in done])
+        one.go_on(Loaded(own, {"seen": loaded.about.get("seen", {}).get(name)}), [row[name] for row in done])
 
 
 def _said(row: Mapping[str, Mapping[str, Any]]) -> str:

@@ -121,10 +121,14 @@ class State:
         """Return the checkpoint."""
         return read_tensors(self.out / CHECKPOINT)
 
-    def write(self, system: System, optimizer: torch.optim.Optimizer, history: list[dict[str, Any]]) -> None:
-        """Write networks, log and, last of all, the checkpoint, so that a run killed in between repeats the epoch."""
+    def write(self, system: System, optimizer: torch.optim.Optimizer, history: list[dict[str, Any]], seen: str) -> None:
+        """Write networks, log and, last of all, the checkpoint, so that a run killed in between repeats the epoch.
+
+        `seen` is the digest of the faces whose pictures could be read.
+        """
         self.write_networks(system, history)
-        write_checkpoint(self.out / CHECKPOINT, system, optimizer, {"settings": self.settings, "epochs": history})
+        about = {"settings": self.settings, "epochs": history, "seen": seen}
+        write_checkpoint(self.out / CHECKPOINT, system, optimizer, about)
 
     def write_networks(self, system: System, history: list[dict[str, Any]]) -> None:
         """Write the network of the last epoch, that of the best where it is the last one, and log.csv."""

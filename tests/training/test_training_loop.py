@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from fercleaner.pipeline.inputs import Callbacks
 from fercleaner.training import RECIPES, Backbone, Plain, Soft, Weak, build, fit, labels, load_network
 from fercleaner.training.labels import face_of
 
+READ = labels.face_of
 #: Settings under which a recipe learns 64 faces by heart in a few seconds.
 BY_HEART: dict[str, dict[str, Any]] = {
     "soft": {},
@@ -97,18 +99,31 @@ def test_pictures_lost_between_two_runs_are_named(name: str, tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt):
         trained(recipe, tmp_path / "out")
     monkeypatch.setattr(loop, "one_epoch", one_epoch)
-    read = labels.face_of
-
-    def lost(samples: Any, row: int, size: int) -> Any:
-        if row < 3:
-            raise UnreadableImage("no such file")
-        return read(samples, row, size)
-
-    monkeypatch.setattr(labels, "face_of", lost)
+    lose(monkeypatch, {0, 1, 2})
     said = r"training on 64 faces, tested on 64; of the same faces 61 and 61 have pictures .* start again with --force"
     with pytest.raises(StoreError, match=said):
         trained(recipe, tmp_path / "out")
     assert trained(recipe, tmp_path / "out", overwrite=True)["faces"] == 61
+    shutil.rmtree(tmp_path / "out")
+    monkeypatch.setattr(loop, "one_epoch", broken)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, tmp_path / "out")
+    monkeypatch.setattr(loop, "one_epoch", one_epoch)
+    lose(monkeypatch, {0, 1, 3})
+    said = r"training on 61 faces, tested on 61; of the same faces as many, but others, have pictures .* with --force"
+    with pytest.raises(StoreError, match=said):
+        trained(recipe, tmp_path / "out")
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, rows: set[int]) -> None:
+    """Make the pictures of some rows unreadable, and no others."""
+
+    def lost(samples: Any, row: int, size: int) -> Any:
+        if row in rows:
+            raise UnreadableImage("no such file")
+        return READ(samples, row, size)
+
+    monkeypatch.setattr(labels, "face_of", lost)
 
 
 def test_a_killed_process_goes_on(tmp_path: Path) -> None:
