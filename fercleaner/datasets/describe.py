@@ -121,15 +121,18 @@ def sentences(samples: Samples) -> list[str]:
 
 
 def _class_sets(classes: Sequence[str]) -> str:
-    """Return "--classes rafdb (if these are the codes of RAF-DB), " of the published class sets with just these codes.
+    """Return "--classes rafdb (if these are the codes of RAF-DB), " of the published class sets that fit best.
 
-    Where there is none, one that has these and others.
+    Those with just these codes, else with codes that are no expression beside them (AffectNet's 8 to 10), else with one
+    class more, which a set may have left out; nothing where none fits so.
     """
-    held = {int(name) for name in classes}
-    sets = [known for known in CLASS_SETS.values() if held == set(known.codes)]
-    if not sets and (wider := next((known for known in CLASS_SETS.values() if held <= set(known.codes)), None)):
-        return f"--classes {wider.name} (or another set with such codes), "
-    return "".join(f"--classes {known.name} (if these are the codes of {known.title}), " for known in sets)
+    held, fits = {int(name) for name in classes}, dict[str, tuple[int, int]]()
+    for name, known in CLASS_SETS.items():
+        lacking, junk = known.codes.keys() - held, held & known.junk.keys()
+        if held <= known.codes.keys() | junk and len(lacking) <= (0 if junk else 1):
+            fits[name] = (len(lacking), len(junk))
+    best = [CLASS_SETS[name] for name, rank in fits.items() if rank == min(fits.values())]
+    return "".join(f"--classes {known.name} (if these are the codes of {known.title}), " for known in best)
 
 
 def _meant(classes: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -392,3 +393,27 @@ def test_what_a_caller_says_of_labels_is_text(tmp_path: Path) -> None:
     assert fercleaner.read(file, classes=np.array(NAMES)).classes == NAMES  # type: ignore[arg-type]
     for options in ({"alias": {"0": 3}}, {"classes": ["a", 1]}, {"columns": {"label": 1}}, {"alias": {"0": None}}):
         assert "expected text" in refused(file, **options)
+
+
+@pytest.mark.parametrize(
+    ("codes", "sets"),
+    [
+        (range(1, 8), ["rafdb"]),
+        (range(7), ["fer2013", "affectnet7", "expw"]),
+        (range(8), ["ferplus", "affectnet8"]),
+        (range(11), ["affectnet8"]),
+        (range(1, 12), ["rafdb-compound"]),
+        (range(1, 11), ["rafdb-compound"]),
+        ((0, 2, 3, 4, 5, 6), ["fer2013", "affectnet7", "expw"]),  # FER2013 without disgust
+        ((1, 2, 3, 4, 5, 6, 7, 9), []),  # lies within the codes of RAF-DB's compound set, and is three short of it
+        (range(3), []),
+    ],
+)
+def test_class_sets_are_named_only_where_the_codes_are_nearly_theirs(
+    tmp_path: Path, codes: tuple[int, ...], sets: list[str]
+) -> None:
+    rows = "".join(f"{code}-{k}.png,{code}\n" for code in codes for k in range(12))
+    (tmp_path / "faces.csv").write_text("image,label\n" + rows)
+    samples = fercleaner.read(tmp_path / "faces.csv")
+    said = next(sentence for sentence in sentences(samples) if sentence.startswith("The classes are the numbers"))
+    assert re.findall(r"--classes ([a-z][a-z0-9-]+) ", said) == sets
