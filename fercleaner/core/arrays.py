@@ -86,7 +86,7 @@ def freeze(target: object, name: str, dtype: Any, shape: tuple[int | None, ...])
     object.__setattr__(target, name, array)
 
 
-def first_not_finite(values: Floats) -> int | None:
+def row_not_finite(values: Floats) -> int | None:
     """Return the first row of `values` (N, D) that holds NaN or infinity; None where all are finite.
 
     Cost: one pass; memory for `CHECKED` rows alone.

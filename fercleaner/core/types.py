@@ -12,17 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import (
-    Bools,
-    Floats,
-    Ints,
-    Strings,
-    check_distributions,
-    check_range,
-    first_not_finite,
-    freeze,
-    frozen_array,
-)
+from .arrays import Bools, Floats, Ints, Strings, check_distributions, check_range, freeze, frozen_array, row_not_finite
 from .checks import check_samples, names_in_order
 from .errors import InputError
 
@@ -155,7 +145,7 @@ class Features:
         )
         freeze(self, "found", np.bool_, (n,))
         freeze(self, "notes", np.str_, (n,))
-        bad = first_not_finite(self.values)
+        bad = row_not_finite(self.values)
         if bad is not None:
             raise InputError(f"View '{self.view}': row {bad} holds NaN or infinity. For no vector: 0, found False.")
 
@@ -361,6 +351,8 @@ class Refinement:
         What sources of the method's own say, to give reasons by.
     notes : tuple of str
         Sentences that the user should read.
+    kept : (N,) float32 in [0, 1), optional
+        Share of the given label mixed into `distribution` so that its class is not left without a face; 0 elsewhere.
     """
 
     ids: Strings
@@ -374,6 +366,7 @@ class Refinement:
     evidence: Mapping[str, Floats] = field(default_factory=dict)
     posteriors: Mapping[str, Posteriors] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    kept: Floats | None = None
 
     def __post_init__(self) -> None:
         n, c = len(self.ids), len(self.classes)
@@ -382,6 +375,7 @@ class Refinement:
         freeze(self, "weight", np.float32, (n,))
         freeze(self, "quality", np.float32, (n,))
         freeze(self, "flagged", np.bool_, (n,))
+        freeze(self, "kept", np.float32, (n,))
         check_distributions(self.distribution, np.ones(n, dtype=bool), f"method '{self.method}'")
         check_range(f"Method '{self.method}'", weight=self.weight, quality=self.quality)
         object.__setattr__(
@@ -398,3 +392,8 @@ class Refinement:
     def label(self) -> Ints:
         """Index of the refined label (first of equals), (N,) int64."""
         return np.asarray(self.distribution.argmax(1), dtype=np.int64)
+
+    @property
+    def stays(self) -> Bools:
+        """Which labels stay against the evidence, (N,): their class would be without a face (`kept`)."""
+        return np.zeros(len(self), dtype=np.bool_) if self.kept is None else np.asarray(self.kept > 0)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.arrays import Floats, first_not_finite
+from ..core.arrays import Floats, row_not_finite
 from ..core.errors import InputError
 from ..core.text import counted, shown
 from ..core.types import Features, Samples
@@ -320,7 +320,7 @@ def _aligned(values: NDArray[Any], rows: NDArray[np.int64]) -> Floats:
 def _check_finite(
     name: str, file: Path, aligned: Floats, found: NDArray[np.bool_], rows: NDArray[np.int64], values: NDArray[Any]
 ) -> None:
-    if first_not_finite(aligned) is None:
+    if row_not_finite(aligned) is None:
         return
     bad = ~np.isfinite(aligned)
     face, column = (int(i) for i in np.argwhere(bad)[0])

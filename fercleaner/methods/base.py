@@ -98,11 +98,16 @@ def keep_given(samples: Samples) -> Doubles:
 
 
 def leading(refined: Doubles, given: Doubles) -> Doubles:
-    """Return (1 - a) r + a y with the least a (to a thousandth) under which y's class leads every row."""
+    """Return (1 - a) r + a y with the least a (`leading_share`) under which y's class leads every row."""
+    share = leading_share(refined, given)[:, None]
+    return normalized((1 - share) * refined + share * given)
+
+
+def leading_share(refined: Doubles, given: Doubles) -> Doubles:
+    """Return the least a in [0, 1], (N,), to a thousandth, under which y's class leads each row of (1 - a) r + a y."""
     m, label = np.arange(len(refined)), given.argmax(1)
     lead = refined - refined[m, label][:, None]
     gap = given[m, label][:, None] - given
     lead[m, label] = 0.0
-    share = np.where(lead > 0, lead / np.maximum(lead + gap, 1e-12), 0.0).max(1)
-    share = np.minimum(share + 1e-3, 1.0)[:, None]
-    return normalized((1 - share) * refined + share * given)
+    share: Doubles = np.where(lead > 0, lead / np.maximum(lead + gap, 1e-12), 0.0).max(1)
+    return np.minimum(share + 1e-3, 1.0)

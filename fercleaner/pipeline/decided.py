@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.arrays import Doubles, Ints
+from ..core.numeric import normalized
 from ..core.types import Refinement, Samples
 from ..methods.base import keep_given
 from ..methods.consensus.consensus import kept_notes, surest_stay
 from ..methods.hypergraph.hypergraph import quality_and_weight
 from ..noise.known_labels import corrected
+
+#: Part of a mixed distribution that is not the label, at least: float32 holds no more of it.
+LEAST_REST = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +49,11 @@ class KnownLabels:
         Distributions of faces that the method knows something of are corrected. With r' such a distribution and y the
         given label, quality becomes <y, r'> / max y, the weight <y, r'> / max r', and a label of a quality below one
         half is flagged, whatever the method's own rules for these are. Of a class that would be left without a face
-        the surest labels stay, and `notes` say so. The answer stays as it is where nothing is known, or no label was
+        the surest labels stay, and `notes` say so; those that the method kept so are what they were before
+        (`Refinement.kept`), and its notes on them go. The answer stays as it is where nothing is known, or no label was
         kept (`none_kept`).
         """
-        given, refined = samples.given.astype(np.float64), answer.distribution.astype(np.float64)
+        given, refined = samples.given.astype(np.float64), _without_kept(samples, answer)
         spoken = (answer.distribution != keep_given(samples).astype(np.float32)).any(1)
         useful = spoken[self.rows]
         rows, labels = self.rows[useful], self.labels[useful]
@@ -57,13 +62,15 @@ class KnownLabels:
         refined[spoken] = corrected(given, refined, rows, labels)[spoken]
         quality, weight = quality_and_weight(samples, refined, spoken)
         refined, kept = surest_stay(refined, given, spoken & samples.labeled)
+        before = kept_notes(samples, answer.stays)
         return replace(
             answer,
             distribution=refined.astype(np.float32),
             quality=quality.astype(np.float32),
             weight=weight.astype(np.float32),
             flagged=spoken & samples.labeled & (quality < 0.5),
-            notes=tuple(dict.fromkeys(answer.notes + kept_notes(samples.classes, kept))),
+            notes=(*(note for note in answer.notes if note not in before), *kept_notes(samples, kept > 0)),
+            kept=kept.astype(np.float32),
         )
 
     def sentence(self, samples: Samples, before: Refinement, after: Refinement) -> str:
@@ -81,3 +88,13 @@ class KnownLabels:
             f"Decisions: what {len(self.rows):,} of them say of given and refined labels was taken to the other faces: "
             f"{moved:,} refined labels differ, {flags[1]:,} are flagged in place of {flags[0]:,}."
         )
+
+
+def _without_kept(samples: Samples, answer: Refinement) -> Doubles:
+    """Return the distributions (N, C) of an answer as they were before labels were kept for their class."""
+    mixed = answer.distribution.astype(np.float64)
+    if answer.kept is None:
+        return mixed
+    share, given = answer.kept.astype(np.float64)[:, None], keep_given(samples)
+    bare = normalized(np.clip(mixed - share * given, 0, None) / np.maximum(1 - share, LEAST_REST))
+    return np.where(answer.stays[:, None], bare, mixed)

@@ -11,7 +11,6 @@ from ..core.arrays import Bools, Doubles, Ints
 from ..core.evidence import Evidence
 from ..core.types import ActionUnits, Posteriors, Refinement, Samples
 from ..methods.au_prior.tables import AuTable, prior, unit_name
-from ..methods.consensus.consensus import kept_of_class
 
 #: Neighbors counted in the sentence.
 COUNTED = 10
@@ -70,7 +69,8 @@ class Statement(NamedTuple):
 
 
 def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, no_evidence: Bools) -> list[str]:
-    """Return a sentence for each face that calls for one: flagged, changed, unlabeled or without evidence; else "".
+    """Return a sentence for each face that calls for one: flagged, changed, kept for its class, unlabeled, or without
+    evidence; else "".
 
         labeled sad; refined to happy (0.93); 9 of 10 nearest are happy; AU6+AU12 high; probe gives sad 0.02
 
@@ -104,7 +104,7 @@ def reasons(evidence: Evidence, refinement: Refinement, table: Ints | None, no_e
     """
     samples = evidence.samples
     silent = (no_evidence | _alone(evidence)) & ~_known_otherwise(evidence)
-    speak = refinement.flagged | (refinement.label != samples.label) | silent
+    speak = refinement.flagged | (refinement.label != samples.label) | silent | refinement.stays
     heads = _heads(evidence, refinement, silent)
     question = _question(samples, refinement, np.flatnonzero(speak & ~silent))
     counts = _label_counts(samples, table[question.rows]) if table is not None else None
@@ -132,7 +132,7 @@ def _heads(evidence: Evidence, refinement: Refinement, silent: Bools) -> Callabl
     samples = evidence.samples
     classes, given, refined = samples.classes, samples.label, refinement.label
     share = refinement.distribution[np.arange(len(samples)), refined]
-    stays = kept_of_class(samples, refinement)
+    stays = refinement.stays
 
     def head(row: int) -> str:
         note = samples.notes[row] if samples.notes is not None else ""

@@ -226,6 +226,6 @@ def test_posteriors_of_a_refinement_are_of_its_faces_and_classes():
 def test_the_first_row_that_is_not_finite_is_named_whatever_block_it_stands_in(monkeypatch, row):
     monkeypatch.setattr(arrays, "CHECKED", 7)
     values = np.zeros((21, 2), dtype=np.float32)
-    assert arrays.first_not_finite(values) is None
+    assert arrays.row_not_finite(values) is None
     values[row, 1], values[20, 0] = np.nan, np.inf
-    assert arrays.first_not_finite(values) == row
+    assert arrays.row_not_finite(values) == row

@@ -8,6 +8,7 @@ from test_pipeline import CPU, NAMES, make_samples, make_view
 
 from fercleaner import methods
 from fercleaner.core.types import Refinement
+from fercleaner.methods.consensus.consensus import kept_notes, surest_stay
 from fercleaner.noise.known_labels import corrected
 from fercleaner.pipeline.decided import KnownLabels
 from fercleaner.pipeline.inputs import Callbacks, Sources
@@ -132,7 +133,31 @@ def test_a_class_is_not_emptied_in_silence():
     after = KnownLabels(rows, samples.given[rows].astype(float)).applied(samples, answer)
     kept = int((after.label == NAMES.index("fear"))[fear].sum())
     assert 0 < kept < fear.sum()
-    assert after.notes == (
-        "a",
-        f"All fear labels would have changed; the surest keep theirs, and stay flagged: {kept}.",
-    )
+    said = f"All fear labels would have changed; the surest keep theirs, and their reasons say so: {kept}."
+    assert after.notes == ("a", said)
+    assert after.stays.sum() == kept
+    assert after.flagged[after.stays].all()
+
+
+def test_labels_that_a_method_kept_for_their_class_are_corrected_as_they_were_and_said_anew():
+    """What `consensus` mixed in takes no part, and its sentence on how many stayed is not printed beside the other."""
+    samples = faces()[0]
+    said = (0.9 * samples.given + np.float32(0.025)).astype(np.float64)
+    fear = samples.label == NAMES.index("fear")
+    said[fear] = [0.55, 0.35, 0.05, 0.05] + np.linspace(0, 0.1, fear.sum())[:, None] * [1, -1, 0, 0]
+    given, ones = samples.given.astype(np.float64), np.ones(600, dtype=np.float32)
+    mixed, kept = surest_stay(said, given, np.ones(600, dtype=bool))
+    rows = np.flatnonzero(~fear)[:100]
+
+    def corrected_by(distribution, kept, notes):
+        values = (ones, np.zeros(600, dtype=bool), "made")
+        answer = Refinement(samples.ids, samples.classes, distribution, ones, *values, notes=notes, kept=kept)
+        return KnownLabels(rows, given[rows]).applied(samples, answer)
+
+    bare = corrected_by(said, None, ("a",))
+    notes = (*kept_notes(samples, kept > 0), "a")
+    after = corrected_by(mixed, kept, notes)
+    assert 0 < (kept > 0).sum() != after.stays.sum()
+    np.testing.assert_allclose(after.distribution, bare.distribution, atol=1e-5)
+    assert np.array_equal(after.flagged, bare.flagged)
+    assert after.notes == bare.notes

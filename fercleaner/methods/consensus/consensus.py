@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from ...core.types import Posteriors, Refinement, Samples
 from ...noise.class_priors import WILD, base_rates, pooled_priors, rates_beside
 from ...noise.label_model import class_frequencies, explained
 from ...noise.sites import sites_of
-from ..base import keep_given, leading, own_share, require
+from ..base import keep_given, leading, leading_share, own_share, require
 from ..hypergraph.hypergraph import quality_and_weight
 from .experts import HEAD, KernelHead, Stack, fit_stack
 from .external import as_expert, distance_from_home, external_sources, nearness
@@ -176,7 +176,7 @@ class Consensus:
             first, notes = np.mean([answer.first for answer in answers], axis=0), answers[0].notes + belief_note(sure)
         quality, weight = quality_and_weight(samples, refined, spoken)
         refined, kept = surest_stay(refined, given, rows)
-        notes += kept_notes(samples.classes, kept)
+        notes += kept_notes(samples, kept > 0)
         shares = shares_on_label(samples, known, first, external)
         return Refinement(
             ids=samples.ids,
@@ -189,6 +189,7 @@ class Consensus:
             evidence=shares,
             posteriors={PROBE: _posterior(samples, first, head.known)},
             notes=notes,
+            kept=kept.astype(np.float32),
         )
 
     def _answer(
@@ -315,41 +316,30 @@ def emptied(refined: Doubles, given: Doubles, rows: Bools) -> list[int]:
     return gone
 
 
-def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles, dict[int, int]]:
-    """Return refined distributions (N, C) in which no given class is left without a face, and how many stayed.
+def surest_stay(refined: Doubles, given: Doubles, rows: Bools) -> tuple[Doubles, Doubles]:
+    """Return refined distributions (N, C) in which no given class is left without a face, and `Refinement.kept`, (N,).
 
     Of a class that no refined label is left of, as many labels stay as are expected to be right (the sum of r over
     them, at least one): those of greatest r, r mixed with y until the label leads.
     """
-    clear, answer, kept = clearly(given), refined.copy(), {}
+    clear, answer, kept = clearly(given), refined.copy(), np.zeros(len(refined))
     for c in emptied(refined, given, rows):
         faces = np.flatnonzero(rows & clear[:, c])
         count = max(1, int(refined[faces, c].sum()))
         surest = faces[np.argsort(-refined[faces, c], kind="stable")[:count]]
         answer[surest] = leading(refined[surest], given[surest])
-        kept[c] = count
+        kept[surest] = leading_share(refined[surest], given[surest])
     return answer, kept
 
 
-def kept_notes(classes: Sequence[str], kept: Mapping[int, int]) -> tuple[str, ...]:
-    """Return what to say of the labels that `surest_stay` kept, by class."""
+def kept_notes(samples: Samples, stays: Bools) -> tuple[str, ...]:
+    """Return what to say of the labels that `surest_stay` kept, `Refinement.stays` (N,): a sentence a class."""
+    labels = samples.label[stays]
     return tuple(
-        f"All {classes[c]} labels would have changed; the surest keep theirs, and stay flagged: {count:,}."
-        for c, count in kept.items()
+        f"All {samples.classes[c]} labels would have changed; the surest keep theirs, and their reasons say so: "
+        f"{int((labels == c).sum()):,}."
+        for c in np.unique(labels)
     )
-
-
-def kept_of_class(samples: Samples, refinement: Refinement) -> Bools:
-    """Return which labels `surest_stay` kept, (N,): their refined share is more than their quality, which came before.
-
-    None of another method's refinement.
-    """
-    if refinement.method != Consensus.name:
-        return np.zeros(len(samples), dtype=np.bool_)
-    given = keep_given(samples)
-    own = own_share(given, refinement.distribution.astype(np.float64)) / given.max(1)
-    kept: Bools = samples.labeled & refinement.flagged & (own > refinement.quality + LEVEL)
-    return kept
 
 
 def shares_on_label(
