@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.arrays import Doubles, Ints
+from ..core.evidence import Evidence
 from ..core.numeric import normalized
 from ..core.types import Refinement, Samples
-from ..methods.base import keep_given
+from ..methods.base import Method, keep_given
 from ..methods.consensus.consensus import kept_notes, surest_stay
-from ..methods.hypergraph.hypergraph import quality_and_weight
+from ..methods.hypergraph.hypergraph import HypergraphPropagation, labels_kept, quality_and_weight
 from ..noise.known_labels import corrected
 
 #: Part of a mixed distribution that is not the label, at least: float32 holds no more of it.
@@ -43,24 +44,26 @@ class KnownLabels:
         kept = (self.labels * samples.given[self.rows]).sum(1) > 0
         return bool(labeled.any() and not kept[labeled].any())
 
-    def applied(self, samples: Samples, answer: Refinement) -> Refinement:
+    def applied(self, samples: Samples, answer: Refinement, margin: float = 0.0) -> Refinement:
         """Return the answer of a method corrected by the known labels (`known_labels.corrected`).
 
         Distributions of faces that the method knows something of are corrected. With r' such a distribution and y the
         given label, quality becomes <y, r'> / max y, the weight <y, r'> / max r', and a label of a quality below one
-        half is flagged, whatever the method's own rules for these are. Of a class that would be left without a face
-        the surest labels stay, and `notes` say so; those that the method kept so are what they were before
-        (`Refinement.kept`), and its notes on them go. The answer stays as it is where nothing is known, or no label was
-        kept (`none_kept`).
+        half is flagged, whatever the method's own rules for these are; a label gives way to a class that leads it by
+        `margin` or more (`hypergraph.labels_kept`, which the answer must not have been through). Of a class that would
+        be left without a face the surest labels stay, and `notes` say so; those that the method kept so are what they
+        were before (`Refinement.kept`), and its notes on them go. The answer stays as it is where nothing is known, or
+        no label was kept (`none_kept`).
         """
         given, refined = samples.given.astype(np.float64), _without_kept(samples, answer)
         spoken = (answer.distribution != keep_given(samples).astype(np.float32)).any(1)
         useful = spoken[self.rows]
         rows, labels = self.rows[useful], self.labels[useful]
         if not len(rows) or self.none_kept(samples):
-            return answer
+            return with_margin(samples, answer, margin)
         refined[spoken] = corrected(given, refined, rows, labels)[spoken]
         quality, weight = quality_and_weight(samples, refined, spoken)
+        refined = labels_kept(refined, given, margin)
         refined, kept = surest_stay(refined, given, spoken & samples.labeled)
         before = kept_notes(samples, answer.stays)
         return replace(
@@ -88,6 +91,26 @@ class KnownLabels:
             f"Decisions: what {len(self.rows):,} of them say of given and refined labels was taken to the other faces: "
             f"{moved:,} refined labels differ, {flags[1]:,} are flagged in place of {flags[0]:,}."
         )
+
+
+def answers(method: Method, evidence: Evidence, seed: int, known: KnownLabels | None) -> tuple[Refinement, Refinement]:
+    """Return the answer of a method, and the same corrected by the `known` labels; one twice where there are none.
+
+    What is corrected is r as the method knows it, before the `margin` that `hypergraph` may ask of a class.
+    """
+    margin = method.margin if isinstance(method, HypergraphPropagation) and known is not None else 0.0
+    bare = replace(method, margin=0.0) if isinstance(method, HypergraphPropagation) and margin else method
+    said = bare.refine(evidence, np.random.default_rng(seed))
+    before = with_margin(evidence.samples, said, margin)
+    return before, before if known is None else known.applied(evidence.samples, said, margin)
+
+
+def with_margin(samples: Samples, answer: Refinement, margin: float) -> Refinement:
+    """Return an answer in which a label gives way only to a class that leads it by `margin`."""
+    if margin == 0:
+        return answer
+    kept = labels_kept(answer.distribution.astype(np.float64), samples.given.astype(np.float64), margin)
+    return replace(answer, distribution=kept.astype(np.float32))
 
 
 def _without_kept(samples: Samples, answer: Refinement) -> Doubles:

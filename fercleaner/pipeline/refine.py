@@ -22,7 +22,7 @@ from ..results.assemble import assembled
 from ..similarity.distinct import repeated
 from ..similarity.whitening import JOINT, whitened
 from .changes import emptied_classes, kept_unflagged
-from .decided import KnownLabels
+from .decided import KnownLabels, answers
 from .given import check_given, check_method
 from .held_out import hide, judge_hidden
 from .inputs import Callbacks, Resources, Sources, action_units_of, encoder_names
@@ -112,8 +112,8 @@ def refine(
     samples = evidence.samples
     stage = callbacks.stage(method.name)
     stage(0, 1)
-    said = run(method, evidence, resources.seed)
-    refinement = answer = said if known is None else known.applied(samples, said)
+    said, answer = answers(method, evidence, resources.seed, known)
+    refinement = answer
     stage(1, 1)
     notes = [*answer.notes, *([] if known is None or not len(known.rows) else [known.sentence(samples, said, answer)])]
     about: dict[str, Any] = {"notes": notes}
@@ -159,8 +159,7 @@ def flip_checks(
         stage(number, runs)
         changed = flipped(evidence.samples, first, np.random.default_rng([resources.seed, number]))
         again = relabeled(evidence, changed.samples, resources, Callbacks())
-        said = run(method, again, resources.seed)
-        checks.append((changed, said if known is None else known.applied(changed.samples, said)))
+        checks.append((changed, answers(method, again, resources.seed, known)[1]))
     stage(runs, runs)
     return checks
 

@@ -9,6 +9,7 @@ from test_pipeline import CPU, NAMES, make_samples, make_view
 from fercleaner import methods
 from fercleaner.core.types import Refinement
 from fercleaner.methods.consensus.consensus import kept_notes, surest_stay
+from fercleaner.methods.hypergraph.hypergraph import labels_kept
 from fercleaner.noise.known_labels import corrected
 from fercleaner.pipeline.decided import KnownLabels
 from fercleaner.pipeline.inputs import Callbacks, Sources
@@ -103,6 +104,24 @@ def test_a_wanted_precision_is_asked_of_corrected_answers():
     after = refine(samples, methods.build("consensus"), sources, CPU, precision=0.8, decisions=decisions)
     assert after.metadata["precision"]["wanted"] == 0.8
     assert not (after.changed & ~after.flagged).any()
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_the_margin_of_hypergraph_is_asked_of_corrected_answers(learned):
+    """Quality and flags are those of r' without a margin; labels that are led by less stay."""
+    samples, truth, sources = faces()
+    rows = np.arange(0, 600, 4) if learned else np.flatnonzero(samples.label != truth)[:60]
+    known = decided(samples, truth, rows)
+    plain, asked = (
+        refine(samples, methods.build("hypergraph", {"margin": margin}), sources, CPU, decisions=known)
+        for margin in (0.0, 0.6)
+    )
+    rest = np.setdiff1d(np.arange(600), rows)
+    assert np.array_equal(asked.flagged[rest], plain.flagged[rest])
+    assert np.array_equal(asked.quality[rest], plain.quality[rest])
+    wanted = labels_kept(plain.distribution.astype(float), samples.given.astype(float), 0.6)
+    np.testing.assert_allclose(asked.distribution[rest], wanted[rest], atol=1e-6)
+    assert 0 < asked.changed[rest].sum() < plain.changed[rest].sum()
 
 
 def test_ambiguous_and_unlabeled_faces_are_learned_from_too():
