@@ -13,6 +13,7 @@ from ..core.arrays import Ints, Strings
 from ..core.errors import InputError
 from ..core.text import counted, shown
 from .options import FACE_COLUMNS, spelled
+from .paths import original_name
 from .table import Table, listed
 
 _LOG = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ def match(ids: Strings, paths: Strings, written: Sequence[str], source: str, *, 
     First that which matches most faces of: the ids as they are; ids in another Unicode normal form; ids as whole
     numbers (12 or 12.0 for 00012), where `numeric` says that the file holds numbers or where both hold nothing else.
     Where no id matches, names are paths: the set's paths; as many of the last parts of a path as match the most
-    faces, first of the ids, then of the paths; at last file names without their ending. A note says which way it was
+    faces, first of the ids, then of the paths; file names without their ending; at last what uploads to Label Studio
+    were called. A note says which way it was
     where it was not the ids. Names that belong to no face (another split, say) are left over.
 
     Parameters
@@ -153,6 +155,7 @@ def _by_path(mine: list[str], paths: list[str], theirs: list[str], source: str) 
             parts = "file names" if depth == 1 else f"the last {depth} parts of their paths"
             rules.append(_Rule(parts, by_path, _tail(depth)))
     rules += [_Rule("file names without their ending", by_path, _stem) for by_path in (False, True)]
+    rules += [_Rule("what Label Studio's uploads were called", by_path, _original) for by_path in (False, True)]
     for rule in rules:
         rows = _pairs(paths if rule.by_path else mine, theirs, rule, source, strict=True)
         if (rows >= 0).any():
@@ -217,6 +220,10 @@ def _tail(count: int) -> Key:
 def _stem(text: str) -> str:
     name = _tail(1)(text)
     return name.rpartition(".")[0] or name
+
+
+def _original(text: str) -> str:
+    return original_name(_normal(text)) or _tail(1)(text)
 
 
 def _digits(text: str) -> bool:

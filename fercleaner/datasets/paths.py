@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from urllib.parse import unquote
 
 from ..core.text import shown
 from ..extraction.stores import is_address
+from .folders import pictures_under
 
 _LOG = logging.getLogger(__name__)
 
@@ -18,6 +21,8 @@ _LOG = logging.getLogger(__name__)
 LOOKED_AT = 20
 #: Beginning of addresses of files on this machine, and what stands before the path in Label Studio's.
 _LOCAL, _LABEL_STUDIO = "file://", "/data/local-files/?d="
+#: Names of files that were uploaded to Label Studio: eight digits of a random number, and the name.
+_UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")
 
 
 def placed(names: Sequence[str], root: str, source: str) -> list[str]:
@@ -26,8 +31,9 @@ def placed(names: Sequence[str], root: str, source: str) -> list[str]:
     A name is looked for in the other Unicode normal form, too: macOS writes é as two characters. Where none of some
     names is there as written, they are looked for as what a browser or Label Studio made of them (%20, file:///a.jpg,
     /data/local-files/?d=a.jpg), then below `root` without the folders that they begin with (C:\Users\me\faces\a.jpg,
-    images/a.jpg, /a.jpg), as few of these as will do and the same number in every name. A note says what is found so;
-    two names never become one.
+    images/a.jpg, /a.jpg), as few of these as will do and the same number in every name; at last, uploads of Label
+    Studio's (/data/upload/1/8fa2b3c4-a.jpg) by the name alone, wherever below `root` one picture has it. A note says
+    what is found so; two names never become one.
 
     Parameters
     ----------
@@ -59,7 +65,37 @@ def placed(names: Sequence[str], root: str, source: str) -> list[str]:
                     shown(found[0], 200),
                 )
                 return found
-    return written
+    found = _uploaded(names, root)
+    there = [os.path.isfile(found[i]) for i in some]
+    if 2 * sum(there) < len(there) or len(set(found)) < len(set(written)):
+        return written
+    _LOG.warning(
+        "%s: no picture is where it is said to be (%s); each is taken for the only one of its name in %s, without what "
+        "Label Studio puts before the names of uploads, such as %s.",
+        source, shown(written[0], 200), root, shown(next(path for path in found if os.path.isfile(path)), 200),
+    )  # fmt: skip
+    return found
+
+
+def _uploaded(names: Sequence[str], root: str) -> list[str]:
+    """Return for each upload of Label Studio's the only picture of its name in `root` or below, else its own path."""
+    originals = [original_name(_decoded(name)) for name in names]
+    there: dict[str, list[str]] = {}
+    if any(originals):
+        for path in pictures_under(Path(root)):
+            there.setdefault(os.path.basename(path), []).append(path)
+    alone = (there.get(name, ()) if name else () for name in originals)
+    return [_joined(root, one[0] if len(one) == 1 else name) for one, name in zip(alone, names, strict=True)]
+
+
+def original_name(name: str) -> str:
+    """Return what an upload of Label Studio's was called, or "".
+
+    >>> original_name("/data/upload/1/8fa2b3c4-name.jpg"), original_name("faces/name.jpg")
+    ('name.jpg', '')
+    """
+    found = _UPLOAD.fullmatch(name.replace("\\", "/").rpartition("/")[2])
+    return found[1] if found else ""
 
 
 def placed_again(names: Sequence[str], roots: Sequence[str | os.PathLike[str]], source: str) -> list[str]:

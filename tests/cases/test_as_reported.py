@@ -17,6 +17,7 @@ import pytest
 from fercleaner.core.errors import InputError
 from fercleaner.datasets import read
 from fercleaner.datasets.describe import sentences
+from fercleaner.datasets.faces import match
 from fercleaner.extraction.images import UnreadableImage, decode
 
 
@@ -75,6 +76,26 @@ def test_pictures_are_found_as_other_systems_write_their_names(
     assert all(map(os.path.isfile, samples.paths.tolist())), samples.paths
     assert len(set(samples.paths.tolist())) == 3
     assert said in caplog.text if said else not caplog.text
+
+
+@pytest.mark.parametrize("below", ["", "happy/"])
+def test_uploads_to_label_studio_are_found_by_their_own_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, below: str
+) -> None:
+    """Eight digits stand before it; of several pictures of one name none is taken."""
+    names = ["a.jpg", "b.jpg", "0123abcd-c.jpg", "d.jpg"]
+    for name in (*(below + name for name in names), "one/d.jpg", "two/d.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    rows = [f"/data/upload/1/8fa2b3c{i}-{name},{('sad', 'happy')[i % 2]}" for i, name in enumerate(names)]
+    file = table(tmp_path, "\n".join(["image,label", *rows]) + "\n")
+    samples = read(file)
+    assert samples.paths[:3].tolist() == [str(tmp_path / below / name) for name in names[:3]]
+    assert not os.path.isfile(samples.paths[3])
+    assert "each is taken for the only one of its name" in caplog.text
+    rows_of = match(np.array(["d.jpg", "a.jpg"]), np.array(["", ""]), samples.ids.tolist(), "truth.csv")
+    assert rows_of.tolist() == [3, 0]
+    assert "matched by what Label Studio's uploads were called" in caplog.text
 
 
 @pytest.mark.parametrize("behind", [False, True])
