@@ -13,7 +13,7 @@ import numpy as np
 from ..core.arrays import Bools, Doubles, Floats
 from ..core.errors import InputError
 from ..core.expressions import canonical, is_expression, whole_number
-from ..core.text import shown
+from ..core.text import counted, shown
 from .assemble import Given, one_hot
 from .label_column import called_alike, check_names
 from .labels import MOST_CLASSES, CodedLabels, class_names, resolve
@@ -89,6 +89,7 @@ def given_labels(table: Table, label: str | None, options: ReadOptions, taken: s
         _check_ratings(table, counts, columns)
     if label is None:
         _check_differ(table, votes, columns)
+        _tell_several(table, votes)
     unknown = _extra(table, UNKNOWN) + sum((counts[name] for name in counts if name not in classes), none)
     not_a_face = _extra(table, NOT_A_FACE)
     given, labeled, notes = given_from_votes(votes, unknown, not_a_face, options.votes)
@@ -100,6 +101,20 @@ def given_labels(table: Table, label: str | None, options: ReadOptions, taken: s
         given[blank], labeled[blank] = single.given[blank], single.labeled[blank]
         notes = np.where(blank, np.where(single.labeled, "", NO_VOTES), notes)
     return Given(classes, given, labeled, notes, votes), list(columns.values())
+
+
+def _tell_several(table: Table, votes: Floats) -> None:
+    """Say where a few rows of a table of one 1 a row hold several: each of the classes gets its part of the label."""
+    ones = votes.sum(1)
+    rows = np.flatnonzero(ones > 1)
+    if len(rows) and np.isin(votes, (0, 1)).all() and (ones == 1).sum() >= MOSTLY * (ones > 0).sum():
+        _LOG.warning(
+            "%s: %s several classes, where the others have one 1 each, and is an equal part of each (first: %s). "
+            "--votes ties=unlabeled leaves such rows unlabeled.",
+            table.name,
+            counted(len(rows), "row has a 1 in", "rows have a 1 in"),
+            table.where(int(rows[0])),
+        )
 
 
 def _check_gaps(table: Table, counts: Mapping[str, Doubles], columns: Mapping[str, str]) -> None:

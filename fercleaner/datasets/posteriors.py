@@ -119,8 +119,11 @@ def read_posteriors(
         raise InputError(f"{where} says nothing of any face of this set.")
     _check_scores(where, aligned[found], whole=table.classes is None or len(table.classes) == len(samples.classes))
     _check_evidence(where, aligned, found, samples)
-    if scaled := int((np.abs(total[found] - 1) > ROW_SUM).sum()):
-        said.append(f"Posteriors '{name}': {scaled:,} of {int(found.sum()):,} rows brought to sum 1.")
+    if len(scaled := total[found & (np.abs(total - 1) > ROW_SUM)]):
+        low, high = f"{scaled.min():.3g}", f"{scaled.max():.3g}"
+        sums = low if low == high else f"{low} to {high}"
+        several = f"{len(scaled):,} of {int(found.sum()):,} rows"
+        said.append(f"Posteriors '{name}': {several} brought to sum 1 (they added up to {sums}).")
     said += _odd_order(name, table.classes is None, aligned, found, samples)
     if not found.all():
         said.append(f"Posteriors '{name}': {int((~found).sum()):,} of {len(samples):,} faces have none.")

@@ -148,7 +148,7 @@ def test_posteriors_that_are_none(tmp_path: Path) -> None:
 
     shares = RANDOM.dirichlet([0.5] * 7, N) * 0.5 + np.eye(7)[LABEL] * 0.5
     assert posteriors(shares) == ()
-    assert posteriors(shares * 100) == ("Posteriors 'm': 70 of 70 rows brought to sum 1.",)
+    assert posteriors(shares * 100) == ("Posteriors 'm': 70 of 70 rows brought to sum 1 (they added up to 100).",)
     for values, said in (
         (np.maximum(RANDOM.normal(size=(N, 7)) * 4, 0), "are no probabilities. Give those behind the softmax"),
         (np.full((N, 7), 1 / 7), "says the same of every face"),

@@ -40,7 +40,7 @@ def test_rows_are_matched_by_id_and_columns_by_name(tmp_path, kind):
     assert (table.name, table.learned, table.near) == ("mine", False, None)
     assert said == (
         "Posteriors 'mine': dropped contempt, which this set does not have.",
-        "Posteriors 'mine': 4 of 4 rows brought to sum 1.",
+        "Posteriors 'mine': 4 of 4 rows brought to sum 1 (they added up to 0.5).",
     )
 
 
