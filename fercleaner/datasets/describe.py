@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.expressions import CLASS_SETS, IN_MANY_LANGUAGES, canonical, is_expression, translated
+from ..core.expressions import (
+    BASIC,
+    CLASS_SETS,
+    IN_MANY_LANGUAGES,
+    canonical,
+    closest_class,
+    is_expression,
+    translated,
+)
 from ..core.types import Samples
 from .options import GROUP_LIKE, spelled
 from .table import listed
@@ -97,18 +105,31 @@ def sentences(samples: Samples) -> list[str]:
         lines.append(
             f"No picture was found in {listed(said['empty_classes'])}: no face is of that class unless others are."
         )
-    meant = _meant(samples.classes)
-    if all(name.lstrip("-").isdecimal() for name in samples.classes):
+    return lines + _of_classes(samples.classes)
+
+
+def _of_classes(classes: Sequence[str]) -> list[str]:
+    """Return what to ask about the names of classes: numbers, other languages, misspelt ones."""
+    lines = []
+    meant = _meant(classes)
+    if all(name.lstrip("-").isdecimal() for name in classes):
         lines.append(
-            f"The classes are the numbers {listed(samples.classes, 40)}. Say what they mean, so that the builtin model "
-            f"and action units can judge them: {_class_sets(samples.classes)}--classes A,B,... in the order of the "
+            f"The classes are the numbers {listed(classes, 40)}. Say what they mean, so that the builtin model "
+            f"and action units can judge them: {_class_sets(classes)}--classes A,B,... in the order of the "
             "numbers, or --alias NUMBER=NAME for each."
         )
-    elif not meant and not any(map(is_expression, samples.classes)):
+    elif not meant and not any(map(is_expression, classes)):
         lines.append(
             "No class is named after an expression that is known, so the builtin model and action units judge none. "
             "Are these the classes? Where they are expressions, say so for each: --alias "
-            f"{shlex.quote(f'{samples.classes[0]}=NAME')}"
+            f"{shlex.quote(f'{classes[0]}=NAME')}"
+        )
+    if near := _misspelt(classes):
+        name, expression = next(iter(near.items()))
+        lines.append(
+            f"Some classes are nearly spelled as expressions, and are none as they are: "
+            f"{listed([f'{name} ({near[name]}?)' for name in near], 8)}. If so, say it for each: --alias "
+            f"{shlex.quote(f'{name}={expression}')}"
         )
     if meant:
         name, expression = next(iter(meant.items()))
@@ -149,6 +170,15 @@ def _meant(classes: Sequence[str]) -> dict[str, str]:
             meant[name] = known
     several = len(set(meant.values())) > 1
     return meant if several and all(canonical(name) in IN_MANY_LANGUAGES for name in shared) else {}
+
+
+def _misspelt(classes: Sequence[str]) -> dict[str, str]:
+    """Return class -> expression for names that are nearly one's ("hapy"), where others are expressions as they are."""
+    if not any(map(is_expression, classes)):
+        return {}
+    strange = [name for name in classes if not is_expression(name) and translated(name) is None]
+    near = {name: closest_class(name, BASIC) for name in strange}
+    return {name: found for name, found in near.items() if found is not None}
 
 
 def _of_some_splits(samples: Samples) -> list[str]:

@@ -284,7 +284,7 @@ def check_width(name: str, row: int, cells: list[str], header: list[str]) -> Non
     above = "If the first row is a title or a comment, remove what stands above the names of the columns."
     how = "A cell that holds the separator must stand in double quotes."
     if len(cells) == 1 and any(cells[0].count(mark) + 1 == len(header) for mark in DELIMITERS):
-        how = "The row stands in quotes as a whole, so that it is one cell: take these quotes away."
+        how = "The row stands in quotes as a whole, or its cells are parted otherwise than those of the header."
     elif (
         len(cells) == 1 < len(header)
         and cells[0].strip().lstrip("-").isdecimal()

@@ -361,3 +361,26 @@ def test_numbers_of_other_signs_are_two_labels(tmp_path: Path) -> None:
         "happiness",
         "sadness",
     ]
+
+
+def test_rows_of_several_classes_among_rows_of_one_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [",".join(str(int(k == i % 4)) for k in range(4)) for i in range(20)]
+    head = "image,anger,fear,happiness,neutral\n"
+    file = table(tmp_path, head + "".join(f"{i}.jpg,{row}\n" for i, row in enumerate(rows)))
+    read(file)
+    assert not caplog.messages
+    rows[5] = "1,1,0,0"
+    file = table(tmp_path, head + "".join(f"{i}.jpg,{row}\n" for i, row in enumerate(rows)))
+    assert read(file).given[5].tolist() == [0.5, 0.5, 0, 0]
+    assert "1 row has a 1 in several classes" in caplog.text
+    assert "(first: s.csv row 7)" in caplog.text
+    assert not read(file, votes={"ties": "unlabeled"}).labeled[5]
+
+
+def test_classes_that_are_nearly_expressions_are_asked_about(tmp_path: Path) -> None:
+    """More than half known, and it is an error; fewer, and each name would be a class of its own in silence."""
+    said = sentences(read(column(tmp_path, ["angry", "disguist", "hapy", "neutral", "surprize"] * 3)))
+    assert any("disguist (disgust?), hapy (happiness?), surprize (surprise?)" in line for line in said)
+    assert any("--alias disguist=disgust" in line for line in said)
+    for labels in (["angry", "happy", "bored", "excited"], ["joy", "calm", "tired", "pain"]):
+        assert not any("nearly spelled" in line for line in sentences(read(column(tmp_path, labels * 3))))
