@@ -11,7 +11,7 @@ from ..core.types import Refinement, Samples
 from ..methods.base import keep_given
 from ..methods.consensus.consensus import kept_notes, surest_stay
 from ..methods.hypergraph.hypergraph import quality_and_weight
-from ..noise.known_labels import corrected
+from ..noise.known_labels import corrected, keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class KnownLabels:
     def none_kept(self, samples: Samples) -> bool:
         """Whether labels were decided about and not one of them is kept, as in a list of corrections alone."""
         labeled = samples.labeled[self.rows]
-        kept = (self.labels * samples.given[self.rows]).sum(1) > 0
+        kept = keeps(self.labels, samples.given[self.rows])
         return bool(labeled.any() and not kept[labeled].any())
 
     def applied(self, samples: Samples, answer: Refinement) -> Refinement:
