@@ -314,7 +314,7 @@ def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | N
 
     from .console import note
 
-    decided = read_decisions(files, samples.classes)
+    decided = read_decisions(files, samples.classes, samples)
     if decided.unreadable:
         note(f"Decisions: {decided.unreadable} lines cannot be read and do not count (a crash may have torn one).")
     if decided.conflicts:

@@ -265,7 +265,7 @@ def _list_conflicts(refined: RefinedSet, logs: list[Path], json_: bool) -> None:
 
     from .console import note, print_json, print_table
 
-    decisions = read_decisions(logs, refined.classes)
+    decisions = read_decisions(logs, refined.classes, refined)
     if json_:
         print_json(
             {

@@ -1,6 +1,6 @@
 """Decisions of people applied to a set: decided faces are certain, and say how far the others' answers are right.
 
-decisions = read_decisions(["ann.jsonl", "ben.csv"], samples.classes)
+decisions = read_decisions(["ann.jsonl", "ben.csv"], samples.classes, samples)
 refined = fercleaner.refine(samples, method, sources, decisions=decisions)
 """
 
