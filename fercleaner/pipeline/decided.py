@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.arrays import Doubles, Ints
+from ..core.text import counted
 from ..core.types import Refinement, Samples
 from ..methods.base import keep_given
 from ..methods.consensus.consensus import kept_notes, surest_stay
@@ -66,8 +67,8 @@ class KnownLabels:
             notes=tuple(dict.fromkeys(answer.notes + kept_notes(samples.classes, kept))),
         )
 
-    def sentence(self, samples: Samples, before: Refinement, after: Refinement) -> str:
-        """Return what was learned, for people."""
+    def sentence(self, samples: Samples, before: Refinement, after: Refinement, *, precision: bool = False) -> str:
+        """Return what was learned, for people; a `precision` that is asked for changes labels and flags afterwards."""
         if self.none_kept(samples):
             return (
                 f"Decisions: none of {len(self.rows):,} keeps the given label, as in a list of corrections alone. The "
@@ -78,6 +79,7 @@ class KnownLabels:
         moved = int((before.label != after.label)[others].sum())
         flags = [int((one.flagged & others).sum()) for one in (before, after)]
         return (
-            f"Decisions: what {len(self.rows):,} of them say of given and refined labels was taken to the other faces: "
-            f"{moved:,} refined labels differ, {flags[1]:,} are flagged in place of {flags[0]:,}."
+            f"Decisions: what {counted(len(self.rows), 'of them says', 'of them say')} of given and refined labels was "
+            f"taken to the other faces: {counted(moved, 'refined label differs', 'refined labels differ')}, "
+            f"{flags[1]:,} are flagged in place of {flags[0]:,}{', all before --precision' if precision else ''}."
         )

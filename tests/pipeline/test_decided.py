@@ -112,6 +112,7 @@ def test_a_wanted_precision_is_asked_of_corrected_answers():
     decisions = decided(samples, truth, np.arange(0, 600, 5))
     after = refine(samples, methods.build("consensus"), sources, CPU, precision=0.8, decisions=decisions)
     assert after.metadata["precision"]["wanted"] == 0.8
+    assert any(note.endswith(", all before --precision.") for note in after.metadata["notes"])
     assert not (after.changed & ~after.flagged).any()
 
 
