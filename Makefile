@@ -44,6 +44,7 @@ RUNS ?= 500
 PROCESSES ?= 200
 
 check-all: test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m hypothesis --hypothesis-profile=random
 	$(BIN)/python benchmarks/fuzz_readers.py --cases $(CASES) --out benchmarks/results/fuzz_readers.json
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/robustness.py --runs $(RUNS) --processes $(PROCESSES)
 	$(PIP) --editable '.[federated,ray]'

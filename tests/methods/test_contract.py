@@ -49,6 +49,7 @@ def test_built_in_methods_keep_the_law(name: str, law: str):
     soft=st.booleans(),
 )
 @example(seed=57648226, n=28, classes=2, k=1, flips=0.0, unlabeled=0.5, missing=0.3, soft=False)  # loose fit_stack
+@example(seed=2662, n=10, classes=4, k=1, flips=0.0, unlabeled=1.0, missing=0.9, soft=False)  # ratios of rounding alone
 def test_any_evidence_gives_an_answer_that_moves_with_its_rows_and_columns(name: str, seed: int, **shape: Any):
     rng = np.random.default_rng(seed)
     method = METHODS[name]()

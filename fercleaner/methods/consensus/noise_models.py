@@ -50,6 +50,9 @@ RIGHT_SHARE, RIGHT_FACES, SPREAD_FACES = 0.01, 0.5, 0.5
 LEAST_RANDOM = 1e-3
 #: Right share that T starts from, steps of the EM algorithm, how far each goes, and limits of the sharpness.
 START_RIGHT, STEPS, PACE, SHARPNESS = 0.8, 40, 0.7, (0.2, 16.0)
+#: Least curvature that Newton's rule divides by: ratios that are zero but for rounding (1e-10) leave the sharpness as
+#: it is. Ratios that say something have more.
+LEAST_CURVE = 1e-6
 #: Steps with one rate for all: in 40 it gets half way where four of ten labels are drawn. 200 are no longer steady: in
 #: sets of 60 faces the order of classes moves answers by 1e-4.
 EVEN_STEPS = 120
@@ -238,7 +241,7 @@ class _Em:
         slope = float(np.vdot(true, apart))
         apart *= apart
         curve = float(np.vdot(rows, apart))
-        sharpness = float(np.clip(sharpness + PACE * slope / max(curve, 1e-9), *SHARPNESS))
+        sharpness = float(np.clip(sharpness + PACE * slope / max(curve, LEAST_CURVE), *SHARPNESS))
         return counts, bias, sharpness
 
     def likelihood(self, transition: Doubles, bias: Doubles, sharpness: float) -> float:
