@@ -102,7 +102,7 @@ def show(
         f"Flagged {share(summary.flagged, summary.labeled)} labels; changed {share(summary.changed, summary.labeled)}; "
         f"unlabeled {share(summary.unlabeled, summary.faces)}; "
         f"without evidence {share(summary.without_evidence, summary.faces)}.\n"
-        f"Next: {_next(file, summary.flagged)}\n"
+        f"Next: {_next(file, int((refined.flagged & ~refined.decided).sum()))}\n"
         f"With votes or clean labels: {words('fercleaner', 'evaluate', file)} --truth FILE"
     )
 

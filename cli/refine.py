@@ -277,10 +277,12 @@ def _tell(refined: RefinedSet, target: Path, trial: str) -> None:
             f"size. Which of the two: {trial}"
         )
     if flagged > FLAGGED_MOST * labeled:
-        note(
-            f"{share(flagged, labeled)} labels are flagged: as many are wrong, or this evidence does not tell the "
-            f"classes apart, and the flags mean nothing. Which of the two: {trial}"
-        )
+        said = "as many are wrong, or this evidence does not tell the classes apart, and the flags mean nothing"
+        which = f"Which of the two: {trial}"
+        if "decisions" in refined.metadata:
+            said += ", or decisions contradict what it is sure of"
+            which = "Which of these: the same command without --decisions, beside the note on what they changed"
+        note(f"{share(flagged, labeled)} labels are flagged: {said}. {which}")
     note(
         f"Wrote {target}: {len(refined):,} faces; flagged {share(flagged, labeled)}, "
         f"changed {share(changed, labeled)}.\nNext: {words('fercleaner', 'show', target)}"
@@ -314,7 +316,7 @@ def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | N
 
     from .console import note
 
-    decided = read_decisions(files, samples.classes)
+    decided = read_decisions(files, samples.classes, samples)
     if decided.unreadable:
         note(f"Decisions: {decided.unreadable} lines cannot be read and do not count (a crash may have torn one).")
     if decided.conflicts:
@@ -336,6 +338,7 @@ def _read_decisions(files: list[Path] | None, samples: Samples) -> Decisions | N
 def _say_what_changed(refined: RefinedSet, before: Path) -> None:
     """Say what was decided and, where an older file stands at the target, what that changed."""
     from fercleaner.core.errors import FercleanerError
+    from fercleaner.core.text import counted
     from fercleaner.results import parquet
     from fercleaner.results.difference import compare
 
@@ -343,12 +346,12 @@ def _say_what_changed(refined: RefinedSet, before: Path) -> None:
 
     done = refined.metadata["decisions"]
     note(
-        f"Decisions: {done['faces']:,} faces are certain ({done['against_given']:,} against their given label, "
-        f"{done['two_classes']:,} ambiguous, {done['not_a_face']:,} not a face), "
+        f"Decisions: {counted(done['faces'], 'face is', 'faces are')} certain ({done['against_given']:,} against "
+        f"their given label, {done['two_classes']:,} ambiguous, {done['not_a_face']:,} not a face), "
         f"by {', '.join(done['by']) or 'nobody'}."
     )
     if done["not_in_set"]:
-        note(f"Decisions: {done['not_in_set']:,} decided faces are not in this set.")
+        note(f"Decisions: {counted(done['not_in_set'], 'decided face is', 'decided faces are')} not in this set.")
     if before.is_file():
         try:
             older = compare(parquet.load(before), refined)

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from fercleaner.review.session import Session
 
 LIST = "A list in place of the page"
+#: Said of faces of the lowest quality.
+BY_QUALITY = (
+    "By quality: this way mends the worst labels. Little is learned from such faces about the others, and with methods "
+    "other than consensus it can harm them. To learn, take the default order or --by random."
+)
 #: Endings of a list, and what each is.
 ENDINGS = (".csv", ".json")
 
@@ -116,7 +121,7 @@ def review(
         decisions = DecisionLog(log or default_log(file))
         decisions.check()
         session = Session(refined, decisions, who or getpass.getuser(), by=by, digest=file_digest(file))
-        _serve(session, _pictures(refined, set_, images), port, no_browser)
+        _serve(session, _pictures(refined, set_, images), port, no_browser, BY_QUALITY if by == "quality" else "")
 
 
 def default_log(file: Path) -> Path:
@@ -149,7 +154,8 @@ def _pictures(refined: RefinedSet, dataset: Path | None, images: list[Path] | No
     return ShownPictures(refined, images, samples)
 
 
-def _serve(session: Session, pictures: ShownPictures, port: int, no_browser: bool) -> None:
+def _serve(session: Session, pictures: ShownPictures, port: int, no_browser: bool, about: str) -> None:
+    from fercleaner.core.text import counted
     from fercleaner.review.server import serve
 
     from .console import note, words
@@ -157,6 +163,9 @@ def _serve(session: Session, pictures: ShownPictures, port: int, no_browser: boo
     log = session.log.path
     if session.unreadable:
         note(f"{log}: {len(session.unreadable)} lines cannot be read and do not count (a crash may have torn one).")
+
+    if about:
+        note(about)
 
     def ready(address: str) -> None:
         note(f"Decisions by {session.who} go to {log}.\nReview at {address} (this machine only; Ctrl-C ends it).")
@@ -168,8 +177,8 @@ def _serve(session: Session, pictures: ShownPictures, port: int, no_browser: boo
     serve(session, pictures, port=port, ready=ready)
     done = session.progress()
     note(
-        f"{done['decided']:,} faces decided by {session.who}.\nNext: {words('fercleaner', 'refine')} SET "
-        f"{words('--decisions', log)}"
+        f"{counted(done['decided'], 'face', 'faces')} decided by {session.who}.\n"
+        f"Next: {words('fercleaner', 'refine')} SET {words('--decisions', log)}"
     )
 
 
@@ -265,7 +274,7 @@ def _list_conflicts(refined: RefinedSet, logs: list[Path], json_: bool) -> None:
 
     from .console import note, print_json, print_table
 
-    decisions = read_decisions(logs, refined.classes)
+    decisions = read_decisions(logs, refined.classes, refined)
     if json_:
         print_json(
             {

@@ -102,6 +102,11 @@ class RefinedSet:
         """Faces that people decided (metadata "decisions"), (N,) bool."""
         return np.isin(self.ids, self.metadata.get("decisions", {}).get("ids", []))
 
+    @property
+    def certain(self) -> Bools:
+        """Faces of which people decided what they show, (N,) bool; what they decided to be no face is none."""
+        return self.decided & (self.weight > 0)
+
     def _repr_html_(self) -> str:
         """Return the set as a notebook shows it: `report.notebook.as_html`, imported when a notebook asks."""
         shown: str = import_module("fercleaner.report.notebook").as_html(self)

@@ -206,7 +206,7 @@ def _counted(
             f"{path}: no votes column for class '{missing[0]}' (columns: {listed(list(table.columns))}). Add one; "
             "fill it with 0 if nobody could vote for it."
         )
-    outside = [name for name in table.columns if name != image and name not in votes.values() and _is_outside(name)]
+    outside = [name for name in table.columns if name != image and name not in votes.values() and is_outside(name)]
     beside = [name for name in table.columns if spelled(name) in TRUTH_COLUMNS]
     if beside:
         _LOG.warning("%s: votes are judged by; --label-column %s takes that column instead.", path, beside[0])
@@ -298,7 +298,7 @@ def _resolver(classes: Sequence[str]) -> Callable[[str], int | None]:
     return resolve
 
 
-def _is_outside(name: str) -> bool:
+def is_outside(name: str) -> bool:
     return is_expression(name) or spelling_key(name) in OUTSIDE
 
 
@@ -306,7 +306,7 @@ def _label(where: str, text: str, classes: Sequence[str], resolve: Callable[[str
     index = resolve(text)
     if index is not None:
         return index
-    if is_missing(text) or _is_outside(text) or whole_number(text) == -1:
+    if is_missing(text) or is_outside(text) or whole_number(text) == -1:
         return -1
     check_single(text, where, [spelling_key(name) for name in classes])
     near = closest_class(text, classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.arrays import Doubles, Ints
+from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.numeric import softmax
 
 #: Standard deviation of the belief that nothing has to be corrected, the same for all terms. Chosen among .3 to 2 on
@@ -15,6 +15,25 @@ BELIEF = 0.5
 FLOOR = 1e-3
 #: Steps and slope at which the search for the likeliest correction ends; it is convex, and some 30 steps long.
 MOST_STEPS, FLAT = 1000, 1e-6
+
+
+def keeps(known: Doubles | Floats, given: Doubles | Floats) -> Bools:
+    """Return which known labels keep the given one, (M,) bool: a most likely class of y is one that is known.
+
+    Of a distribution y, as of several annotators, the classes that few of them named do not count.
+
+    Parameters
+    ----------
+    known, given : (M, C)
+        True and given distributions; zero rows where there is none, which are not kept.
+
+    Examples
+    --------
+    >>> keeps(np.eye(3), np.array([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [0.2, 0.4, 0.4]])).tolist()
+    [True, False, True]
+    """
+    first = (given > 0) & (given >= given.max(1, initial=0, keepdims=True))
+    return np.asarray(((known > 0) & first).any(1))
 
 
 def corrected(given: Doubles, refined: Doubles, rows: Ints, known: Doubles) -> Doubles:

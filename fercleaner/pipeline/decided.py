@@ -9,11 +9,12 @@ import numpy as np
 from ..core.arrays import Doubles, Ints
 from ..core.evidence import Evidence
 from ..core.numeric import normalized
+from ..core.text import counted
 from ..core.types import Refinement, Samples
 from ..methods.base import Method, keep_given
 from ..methods.consensus.consensus import kept_notes, surest_stay
 from ..methods.hypergraph.hypergraph import HypergraphPropagation, labels_kept, quality_and_weight
-from ..noise.known_labels import corrected
+from ..noise.known_labels import corrected, keeps
 
 #: Part of a mixed distribution that is not the label, at least: float32 holds no more of it.
 LEAST_REST = 1e-3
@@ -41,7 +42,7 @@ class KnownLabels:
     def none_kept(self, samples: Samples) -> bool:
         """Whether labels were decided about and not one of them is kept, as in a list of corrections alone."""
         labeled = samples.labeled[self.rows]
-        kept = (self.labels * samples.given[self.rows]).sum(1) > 0
+        kept = keeps(self.labels, samples.given[self.rows])
         return bool(labeled.any() and not kept[labeled].any())
 
     def applied(self, samples: Samples, answer: Refinement, margin: float = 0.0) -> Refinement:
@@ -76,8 +77,8 @@ class KnownLabels:
             kept=kept.astype(np.float32),
         )
 
-    def sentence(self, samples: Samples, before: Refinement, after: Refinement) -> str:
-        """Return what was learned, for people."""
+    def sentence(self, samples: Samples, before: Refinement, after: Refinement, *, precision: bool = False) -> str:
+        """Return what was learned, for people; a `precision` that is asked for changes labels and flags afterwards."""
         if self.none_kept(samples):
             return (
                 f"Decisions: none of {len(self.rows):,} keeps the given label, as in a list of corrections alone. The "
@@ -88,8 +89,9 @@ class KnownLabels:
         moved = int((before.label != after.label)[others].sum())
         flags = [int((one.flagged & others).sum()) for one in (before, after)]
         return (
-            f"Decisions: what {len(self.rows):,} of them say of given and refined labels was taken to the other faces: "
-            f"{moved:,} refined labels differ, {flags[1]:,} are flagged in place of {flags[0]:,}."
+            f"Decisions: what {counted(len(self.rows), 'of them says', 'of them say')} of given and refined labels was "
+            f"taken to the other faces: {counted(moved, 'refined label differs', 'refined labels differ')}, "
+            f"{flags[1]:,} are flagged in place of {flags[0]:,}{', all before --precision' if precision else ''}."
         )
 
 

@@ -115,7 +115,9 @@ def refine(
     said, answer = answers(method, evidence, resources.seed, known)
     refinement = answer
     stage(1, 1)
-    notes = [*answer.notes, *([] if known is None or not len(known.rows) else [known.sentence(samples, said, answer)])]
+    notes = list(answer.notes)
+    if known is not None and len(known.rows):
+        notes.append(known.sentence(samples, said, answer, precision=precision is not None))
     about: dict[str, Any] = {"notes": notes}
     for sentence in notes:
         callbacks.note(sentence)

@@ -153,7 +153,7 @@ def unseen(refined: RefinedSet) -> Bools:
     """Return the faces of which nothing is known, (N,): no evidence (or, of `COUNTS`, 0), and no neighbor spoke.
 
     Such a face has no picture that can be read, no face in it, or no vector. It keeps its given label and the
-    weight of one that nothing contradicts; its `reason` says what is wrong with it.
+    weight of one that nothing contradicts; its `reason` says what is wrong with it. What people decided is known.
     """
     silent = np.array(
         [not (a or b) for a, b in zip(refined.neighbors_for, refined.neighbors_against, strict=True)],
@@ -161,7 +161,7 @@ def unseen(refined: RefinedSet) -> Bools:
     )
     for name, values in refined.evidence.items():
         silent &= np.isnan(values) | ((values == 0) & (name in COUNTS))
-    return silent
+    return silent & ~refined.certain
 
 
 def _class_counts(refined: RefinedSet) -> tuple[ClassCount, ...]:

@@ -1,6 +1,6 @@
 """Decisions of people applied to a set: decided faces are certain, and say how far the others' answers are right.
 
-decisions = read_decisions(["ann.jsonl", "ben.csv"], samples.classes)
+decisions = read_decisions(["ann.jsonl", "ben.csv"], samples.classes, samples)
 refined = fercleaner.refine(samples, method, sources, decisions=decisions)
 """
 
@@ -17,6 +17,8 @@ from ..core.arrays import Bools, Doubles, Floats, Ints
 from ..core.errors import InputError, did_you_mean
 from ..core.refined import RefinedSet
 from ..core.types import Samples
+from ..noise.estimate import held_wrong
+from ..noise.known_labels import keeps
 from ..results.assemble import input_digest
 from .log import AMBIGUOUS, LABEL, NOT_A_FACE, SKIP, Decision, Entry, standing
 
@@ -136,8 +138,10 @@ class Decisions:
 
             distribution   one-hot; one half for each of two classes; what is not a face keeps the method's
             weight         1; 0 for what is not a face
-            quality        1 where y is one of the classes decided, else 0 (<y, d> / max d, where y is a distribution)
-            flagged        y is none of the classes decided, or it is not a face
+            quality        1 where y is one of the classes decided, else 0; where y is a distribution,
+                           <y, d> / (max y max d), 1 at most
+            flagged        no most likely class of y is decided, or it is not a face
+            changed        another class than a most likely one of y leads d (`held_wrong`)
             reason         what was decided and by whom
 
         `given` and `labeled` are those of `samples` for all faces. Metadata "decisions" names the faces and
@@ -149,16 +153,16 @@ class Decisions:
         face: Bools = np.array([decision.kind != NOT_A_FACE for decision in decided], dtype=np.bool_)
         target = _distributions(decided, samples.classes)
         distribution, weight = np.array(refined.distribution), np.array(refined.weight)
-        quality, flagged = np.array(refined.quality), np.array(refined.flagged)
+        quality, flagged, changed = np.array(refined.quality), np.array(refined.flagged), np.array(refined.changed)
         distribution[rows[face]] = target[face]
         weight[rows] = face
         labeled = samples.labeled
-        named = (target * samples.given[rows]).sum(1)
-        peak = target.max(1, initial=0)
-        support = np.divide(named, peak, out=np.zeros_like(named), where=peak > 0)
+        given = samples.given[rows]
+        peak = target.max(1, initial=0) * given.max(1, initial=0)
+        support = np.divide((target * given).sum(1), peak, out=np.zeros_like(peak), where=peak > 0)
         quality[rows] = np.where(face, np.where(labeled[rows], support, 1), 0).clip(0, 1)
-        flagged[rows] = labeled[rows] & ~(named > 0)
-        changed = labeled & (distribution.argmax(1) != samples.given.argmax(1))
+        flagged[rows] = labeled[rows] & ~keeps(target, given)
+        changed[rows] = labeled[rows] & held_wrong(given, distribution[rows])
         reason = refined.reason.astype(object)
         for row, decision in zip(rows.tolist(), decided, strict=True):
             reason[row] = self._sentence(samples, row, decision)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,11 +16,17 @@ from ..core.arrays import Ints
 from ..core.errors import InputError, did_you_mean
 from ..core.expressions import canonical
 from ..core.refined import RefinedSet
-from ..core.text import read_json, shown
+from ..core.text import counted, read_json, shown
+from ..core.types import Samples
+from ..datasets.faces import face_column, match
+from ..datasets.marks import is_missing
 from ..datasets.options import CLEAN_COLUMNS, spelled
-from ..datasets.table import Table, listed, read_table
+from ..datasets.table import PARQUET, Table, listed, read_table
+from ..datasets.truth import is_outside
 from .decisions import Decisions, merged
 from .log import AMBIGUOUS, LABEL, NOT_A_FACE, SKIP, Decision, Entry, iso, read_log, standing
+
+_LOG = logging.getLogger(__name__)
 
 #: Columns of the CSV for reviewers; they fill in the last.
 COLUMNS = ("id", "image", "given_label", "label", "probability", "quality", "reason", "decision")
@@ -29,16 +37,23 @@ NO_FACE = (NOT_A_FACE, "no face", "not_a_face", "nf")
 BETWEEN = (";", "/", "+", "|")
 
 
-def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[str]) -> Decisions:
-    """Read logs of `fercleaner review` (.jsonl), filled-in CSVs and Label Studio exports (.json), and merge them.
+def read_decisions(
+    files: Iterable[str | os.PathLike[str]], classes: Sequence[str], samples: Samples | RefinedSet | None = None
+) -> Decisions:
+    """Read logs of `fercleaner review` (.jsonl), filled-in tables and Label Studio exports (.json), and merge them.
 
-    A CSV has a column "decision" beside "id" or "image", or one that is called clean_label (as `evaluate` reads it).
+    A table (CSV, TSV or Parquet) names the face as every table does (`datasets.faces.face_column`) and has a column
+    "decision", or one that is called clean_label. Of clean labels, expressions that are no class and marks such as
+    "unknown" decide nothing, as `evaluate` does not judge by them; a note counts them.
 
     Parameters
     ----------
     files : paths
     classes : sequence of C str
         Class set of the faces that were reviewed.
+    samples : Samples or RefinedSet, optional
+        The set: names in a table are matched to its faces as `evaluate` matches them (`datasets.faces.match`). Without
+        it they are the ids as they stand.
 
     Raises
     ------
@@ -55,8 +70,8 @@ def read_decisions(files: Iterable[str | os.PathLike[str]], classes: Sequence[st
             entries += _from_label_studio(file, classes)
             if not entries:
                 raise InputError(f"{file} holds no decision: no task is annotated (predictions are none).")
-        elif file.suffix.lower() in (".csv", ".tsv"):
-            entries += _from_table(file, classes)
+        elif file.suffix.lower() in (".csv", ".tsv", *PARQUET):
+            entries += _from_table(file, classes, samples)
             if not entries:
                 raise InputError(
                     f"{file} holds no decision: every cell of its column is empty. Write a class there, 'keep' or "
@@ -150,12 +165,17 @@ def _class(word: str, classes: Sequence[str]) -> str | None:
     return word if word in classes else next((name for name in (canonical(word),) if name in classes), None)
 
 
-def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
+def _from_table(file: Path, classes: Sequence[str], samples: Samples | RefinedSet | None) -> list[Entry]:
     table = read_table(file)
     columns = {spelled(name): cells for name, cells in table.columns.items()}
-    key = "id" if "id" in columns else "image"
-    names = columns[key] if key in columns else table.need(key)
-    said = columns[_decisive(table, columns)]
+    decisive = _decisive(table, columns)
+    said = columns[decisive]
+    if decisive in CLEAN_COLUMNS:
+        said = _without_outsiders(file, said, classes)
+    own = {"id", "given label"} <= set(columns)  # a list of `review`, whose ids may be the numbers of its rows
+    names = columns["id"] if own else table.columns[face_column(table, option="rename the column")]
+    if samples is not None and any(said):
+        names = _ids_of(names, samples, file)
     who = next((columns[name] for name in WHO if name in columns), [file.stem] * len(table))
     given, refined = (columns.get(name, [""] * len(table)) for name in ("given label", "label"))
     at = _changed_at(file)
@@ -164,6 +184,10 @@ def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
         decision = parsed(text, classes, table.where(i), given[i], refined[i])
         if decision is None:
             continue
+        if not names[i]:
+            raise InputError(
+                f"{table.where(i)} decides '{shown(text)}' and names no face. Write its id, or empty the cell."
+            )
         person = who[i] or file.stem
         made = Entry(names[i], person, "imported", decision, at=at, shown={"given": given[i]})
         first, entry = entries.setdefault((names[i], person), (i, made))
@@ -173,6 +197,33 @@ def _from_table(file: Path, classes: Sequence[str]) -> list[Entry]:
                 "or name two people in a column 'who'."
             )
     return [entry for _, entry in entries.values()]
+
+
+def _ids_of(names: Sequence[str], samples: Samples | RefinedSet, file: Path) -> list[str]:
+    """Return the ids of the faces that a table names, as the set writes them; other names as they stand."""
+    written = list(dict.fromkeys(name for name in names if name))
+    rows = match(samples.ids, samples.paths, written, str(file))
+    here = {written[row]: str(samples.ids[face]) for face, row in enumerate(rows.tolist()) if row >= 0}
+    return [here.get(name, name) for name in names]
+
+
+def _without_outsiders(file: Path, labels: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Return clean labels, "" for those that name no class and no "not a face", with a note that counts them."""
+    words = [text.strip() for text in labels]
+    out = {
+        word
+        for word in set(words)
+        if _class(word, classes) is None and word.casefold() not in NO_FACE and (is_missing(word) or is_outside(word))
+    }
+    others = Counter(word for word in words if word in out and not is_missing(word))
+    if others:
+        _LOG.warning(
+            "%s: %s left undecided, since no class of the set is called as the clean label: %s.",
+            file,
+            counted(sum(others.values()), "face is", "faces are"),
+            ", ".join(f"{shown(word)} {count:,}" for word, count in others.most_common()),
+        )
+    return ["" if word in out else word for word in words]
 
 
 def _decisive(table: Table, columns: Mapping[str, list[str]]) -> str:

@@ -91,6 +91,21 @@ def test_refining_over_an_older_file_says_what_the_decisions_changed(work):
     assert re.search(r"Against faces.refined.parquet as it was: \d+ of 48 .* refined labels differ", done.stderr)
 
 
+def test_decisions_against_sure_answers_are_named_where_most_labels_are_flagged(work):
+    before = fercleaner.load("faces.refined.parquet")
+    wrong = [(str(name), before.classes[(label + 1) % 3]) for name, label in zip(before.ids, before.label, strict=True)]
+    kept = [(str(name), before.classes[label]) for name, label in zip(before.ids, before.given_label, strict=True)]
+    rows = "".join(f"{name},{label}\n" for name, label in [*wrong[:20], kept[20]])
+    (work / "wrong.csv").write_text(f"id,clean_label\n{rows}")
+    said = again("--decisions", "wrong.csv").stderr
+    assert "or decisions contradict what it is sure of. Which of these: the same command without --decisions" in said
+    (work / "one.csv").write_text(f"id,clean_label\n{','.join(kept[0])}\nelsewhere.png,anger\n")
+    said = again("--decisions", "one.csv", "--force").stderr
+    assert "Decisions: what 1 of them says of given and refined labels" in said
+    assert "Decisions: 1 face is certain" in said
+    assert "Decisions: 1 decided face is not in this set." in said
+
+
 def test_conflicts_are_listed_and_left_open(work):
     refined = fercleaner.load("faces.refined.parquet")
     name = str(refined.ids[0])
@@ -161,12 +176,15 @@ def test_ctrl_c_ends_the_review_and_says_what_comes_next(work):
     wrapped = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     wrapped += "from fercleaner.cli import main; main()"
     server = subprocess.Popen(
-        [sys.executable, "-c", wrapped, "review", "faces.refined.parquet", "--no-browser", "--who", "ann"],
+        [sys.executable, "-c", wrapped, "review", "faces.refined.parquet", "--no-browser", "--who", "ann", "--by",
+         "quality"],
         stderr=subprocess.PIPE, text=True, env=environment(), cwd=work,
     )  # fmt: skip
-    line = " "
+    first = line = " "
     while line and "Review at" not in line:
         line = server.stderr.readline()
+        first += line
+    assert "Little is learned from such faces about the others" in first
     address = re.findall(r"http://127\.0\.0\.1:\d+/[\w-]+/", line)[0]
     row = ask(address + "api/next?window=w")["face"]["row"]
     item = {"row": row, "decision": {"kind": "label", "classes": ["fear"]}}
@@ -174,7 +192,7 @@ def test_ctrl_c_ends_the_review_and_says_what_comes_next(work):
     server.send_signal(signal.SIGINT)
     _, said = server.communicate(timeout=60)
     assert server.returncode == 0, said
-    assert "1 faces decided by ann.\nNext: fercleaner refine SET --decisions faces.decisions.jsonl" in said
+    assert "1 face decided by ann.\nNext: fercleaner refine SET --decisions faces.decisions.jsonl" in said
 
 
 def ask(address, body=None):

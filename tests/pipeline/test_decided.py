@@ -75,6 +75,17 @@ def test_nothing_is_learned_from_a_list_of_corrections_alone():
     assert any("none of 60 keeps the given label" in note for note in said)
 
 
+def test_corrections_of_soft_labels_are_corrections():
+    samples, truth, _ = faces()
+    soft = samples.replacing(given=(0.8 * samples.given + 0.05).astype(np.float32))
+    rows = np.flatnonzero(samples.label != truth)[:60]
+    known = KnownLabels(rows, np.eye(4)[truth[rows]])
+    assert known.none_kept(samples)
+    assert known.none_kept(soft)
+    rows[0] = np.flatnonzero(samples.label == truth)[0]
+    assert not KnownLabels(rows, np.eye(4)[truth[rows]]).none_kept(soft)
+
+
 def test_a_face_without_evidence_keeps_its_label():
     samples, truth, _ = faces()
     found = np.arange(600) % 10 != 0
@@ -103,6 +114,7 @@ def test_a_wanted_precision_is_asked_of_corrected_answers():
     decisions = decided(samples, truth, np.arange(0, 600, 5))
     after = refine(samples, methods.build("consensus"), sources, CPU, precision=0.8, decisions=decisions)
     assert after.metadata["precision"]["wanted"] == 0.8
+    assert any(note.endswith(", all before --precision.") for note in after.metadata["notes"])
     assert not (after.changed & ~after.flagged).any()
 
 

@@ -617,3 +617,30 @@ def test_a_backslash_in_a_file_name_comes_back_from_a_csv(tmp_path, monkeypatch)
     again = read("faces.csv")
     assert again.ids.tolist() == samples.ids.tolist()
     assert all(os.path.isfile(path) for path in again.paths)
+
+
+def test_decided_faces_are_kept_and_not_listed_for_review():
+    """Faces 0 to 4 are flagged: 0 and 1 were mended by people, 2 is no face, 3 and 4 are open."""
+    ids = [f"f{i}" for i in range(8)]
+    flagged = np.arange(8) < 5
+    refined = refined_set(
+        ids=ids,
+        labeled=np.ones(8, dtype=bool),
+        given=np.tile(np.float32([1, 0, 0, 0]), (8, 1)),
+        weight=np.where(np.arange(8) == 2, 0, 1),
+        quality=np.where(flagged, 0.1, 0.9),
+        flagged=flagged,
+        changed=flagged,
+        evidence={},
+        neighbors_for=[()] * 8,
+        neighbors_against=[()] * 8,
+        metadata={"method": "m", "decisions": {"ids": ["f0", "f1", "f2", "f6"]}},
+    )
+    assert refined.certain.nonzero()[0].tolist() == [0, 1, 6]
+    assert Selection(drop_flagged=True).rows(refined).tolist() == [0, 1, 5, 6, 7]
+    assert Selection(drop_flagged=True).rows(refined, "given").tolist() == [5, 6, 7]
+    assert Selection(only_flagged=True).rows(refined).tolist() == [3, 4]
+    assert Selection(drop_unseen=True).rows(refined).tolist() == [0, 1, 6]
+    done = replace(refined, metadata={"method": "m", "decisions": {"ids": ids[:5]}})
+    with pytest.raises(InputError, match="None of the 8 faces that nobody decided about is flagged"):
+        Selection(only_flagged=True).rows(done)

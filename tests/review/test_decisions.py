@@ -99,6 +99,27 @@ def test_a_label_that_is_kept_has_full_quality():
     assert not done.changed[3]
 
 
+def test_of_a_distribution_the_most_likely_class_is_what_is_kept():
+    given = np.array(refined_set().given)
+    given[:4] = [0.6, 0.3, 0.05, 0.05]
+    given[3] = [0.4, 0.4, 0.1, 0.1]
+    refined = refined_set(given=given)
+    said = {0: Decision("label", ("anger",)), 1: Decision("label", ("fear",)), 3: Decision("label", ("fear",))}
+    said[2] = Decision("ambiguous", ("fear", "anger"))
+    done = Decisions({f"face 00{row}.png": it for row, it in said.items()}).settled(refined, samples_of(refined))
+    assert done.flagged[:4].tolist() == [False, True, False, False]
+    assert done.changed[:4].tolist() == [False, True, False, False]
+    assert np.allclose(done.quality[:4], [1, 0.5, 1, 1])
+    assert done.metadata["decisions"]["against_given"] == 1
+
+
+def test_a_label_that_is_one_of_two_decided_is_not_changed():
+    refined, samples = with_given(r1="happiness")
+    done = Decisions({"face 001.png": Decision("ambiguous", ("anger", "happiness"))}).settled(refined, samples)
+    assert not done.flagged[1]
+    assert not done.changed[1]
+
+
 def test_no_decision_changes_nothing_but_the_count():
     refined, samples = with_given()
     done = Decisions({}).settled(refined, samples)

@@ -6,10 +6,12 @@ import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from review_cases import CLASSES, HOSTILE, refined_set
 
 from fercleaner.core.errors import InputError
+from fercleaner.datasets.truth import read_truth
 from fercleaner.results.export.label_studio import config
 from fercleaner.results.export.label_studio import tasks as studio_tasks
 from fercleaner.review.exchange import (
@@ -69,6 +71,59 @@ def test_what_cannot_be_understood_names_file_row_and_value(tmp_path):
         read_decisions([path], CLASSES)
     with pytest.raises(InputError, match=r"nowhere.jsonl: no such file"):
         read_decisions([tmp_path / "nowhere.jsonl"], CLASSES)
+
+
+def test_a_table_names_faces_as_a_truth_does(tmp_path):
+    """The table that `evaluate` judged by is taken as decisions: by path, by file name, from Parquet."""
+    faces = refined_set(4, ids=[f"train/{i}.png" for i in range(4)], paths=[f"/set/train/{i}.png" for i in range(4)])
+    tables = {
+        "stems.csv": "filename,clean_label\n1.png,fear\n3.png,anger\n",
+        "paths.csv": "path,clean_label\n/set/train/1.png,fear\n/set/train/3.png,anger\n",
+        "counted.csv": "id,image,truth\n0,train/1.png,fear\n1,train/3.png,anger\n",
+    }
+    for name, text in tables.items():
+        (tmp_path / name).write_text(text)
+    pd.read_csv(tmp_path / "stems.csv").to_parquet(tmp_path / "stems.parquet")
+    for name in (*tables, "stems.parquet"):
+        truth = read_truth(tmp_path / name, CLASSES)
+        found = read_decisions([tmp_path / name], CLASSES, faces)
+        judged = {
+            str(faces.ids[i]): CLASSES[truth.label[r]]
+            for i, r in enumerate(truth.rows_of(faces.ids, faces.paths))
+            if r >= 0
+        }
+        assert (
+            {face: str(said) for face, said in found.by_id.items()}
+            == judged
+            == {"train/1.png": "fear", "train/3.png": "anger"}
+        )
+    DecisionLog(tmp_path / "log.jsonl").append([Entry("train/1.png", "ann", "label", Decision("label", ("anger",)))])
+    both = read_decisions([tmp_path / "log.jsonl", tmp_path / "stems.csv"], CLASSES, faces)
+    assert [conflict.id for conflict in both.conflicts] == ["train/1.png"]
+    (tmp_path / "gone.csv").write_text("id,clean_label\nnowhere.png,fear\n")
+    with pytest.raises(InputError, match=r"gone.csv: none of its 1 names belongs to a face of the set"):
+        read_decisions([tmp_path / "gone.csv"], CLASSES, faces)
+
+
+def test_ids_of_a_list_may_be_the_numbers_of_its_rows(tmp_path):
+    faces = refined_set(3, ids=["0", "1", "2"], paths=["", "", ""])
+    path = filled(tmp_path / "ann.csv", review_csv(faces, np.arange(2))[0], lambda i: "fear")
+    assert set(read_decisions([path], CLASSES, faces).by_id) == {"0", "1"}
+
+
+def test_clean_labels_beside_the_classes_decide_nothing(tmp_path, caplog):
+    file = tmp_path / "d.csv"
+    file.write_text("id,clean_label\na,fear\nb,contempt\nc,nan\nd,unknown\ne,not a face\nf,contempt\n")
+    found = read_decisions([file], CLASSES)
+    assert {name: str(said) for name, said in found.by_id.items()} == {"a": "fear", "e": "not a face"}
+    assert "d.csv: 3 faces are left undecided, since no class of the set is called as the clean label" in caplog.text
+    assert "contempt 2, unknown 1." in caplog.text
+    file.write_text("id,decision\na,contempt\n")
+    with pytest.raises(InputError, match="decision 'contempt' is neither a class"):
+        read_decisions([file], CLASSES)
+    file.write_text("id,decision\na,fear\n,anger\n")
+    with pytest.raises(InputError, match=r"d.csv row 3 decides 'anger' and names no face"):
+        read_decisions([file], CLASSES)
 
 
 def test_one_person_who_decides_a_face_in_two_ways_is_asked(tmp_path):

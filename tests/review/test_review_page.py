@@ -140,6 +140,35 @@ def test_every_decision_by_its_key(serve, open_page, tmp_path):
     assert not page.problems
 
 
+def test_a_key_that_is_held_decides_about_one_face(serve, open_page, tmp_path):
+    served = serve(with_pictures(tmp_path / "set"))
+    page = open_page(served)
+    page.keyboard.down("Enter")
+    wait_for(lambda: len(served.entries) == 1)
+    until(page, "!state.busy")
+    for _ in range(3):
+        page.keyboard.down("Enter")  # held: the browser repeats it
+        until(page, "!state.busy")
+    page.keyboard.up("Enter")
+    decide(page, served, "s")
+    assert [entry.action for entry in served.entries] == ["accept", "skip"]
+
+
+def test_undo_and_back_pressed_too_early_lose_nothing(serve, open_page, tmp_path):
+    served = serve(with_pictures(tmp_path / "set"))
+    page = open_page(served)
+    decide(page, served, "1")
+    first = served.entries[0].id
+    page.evaluate("state.busy = true")
+    page.keyboard.press("b")
+    page.keyboard.press("u")
+    page.evaluate("state.busy = false")
+    page.keyboard.press("b")
+    until(page, f"state.face && state.face.id === {first!r}")
+    decide(page, served, "u")
+    assert (served.entries[-1].action, served.entries[-1].id, served.entries[-1].after) == ("undo", first, None)
+
+
 def test_neighbors_help_and_pictures(serve, open_page, tmp_path):
     served = serve(with_pictures(tmp_path / "set"))
     page = open_page(served)

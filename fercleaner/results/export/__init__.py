@@ -153,7 +153,7 @@ def export_to(
             f"--to {target}: the set says by boxes where the faces are, and a refined file holds no boxes: whole "
             "pictures would be written. Name the set that was refined with --dataset SET."
         )
-    rows = (selection or Selection()).rows(refined)
+    rows = (selection or Selection()).rows(refined, label)
     in_set = None if samples is None else rows_of(refined, samples.ids)
     labels = labels_to_write(refined, rows, label, fill)
     job = Job(refined, rows, labels, None if source is None else Path(source), samples, in_set, pictures)

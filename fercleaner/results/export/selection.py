@@ -24,9 +24,10 @@ class Selection:
     splits : tuple of str
         These splits only; all where empty.
     drop_flagged : bool
-        Leave out faces whose given label is held to be wrong.
+        Leave out faces whose given label is held to be wrong; faces of which people decided what they show stay, unless
+        given labels are written.
     only_flagged : bool
-        Keep these alone, the lowest quality first: a list to review.
+        Keep flagged faces alone that nobody decided about, the lowest quality first: a list to review.
     drop_unseen : bool
         Leave out faces of which nothing is known (`summary.unseen`): pictures that cannot be read, no vector.
     drop_unlabeled : bool
@@ -51,8 +52,11 @@ class Selection:
         if self.drop_flagged and self.only_flagged:
             raise InputError("--drop-flagged and --only-flagged together leave no face. Give one of them.")
 
-    def rows(self, refined: RefinedSet) -> Ints:
-        """Return the rows to write, in their order, (M,); raise InputError for an unknown split or where none stays."""
+    def rows(self, refined: RefinedSet, label: str = "refined") -> Ints:
+        """Return the rows to write, in their order, (M,); raise InputError for an unknown split or where none stays.
+
+        `label` is one of `LABELS`: what is written of them.
+        """
         kept: Bools = refined.weight >= self.min_weight
         if self.splits:
             known = sorted(set(refined.split.tolist()) - {""})
@@ -64,16 +68,17 @@ class Selection:
                     )
             kept = kept & np.isin(refined.split, self.splits)
         if self.drop_flagged:
-            kept = kept & ~refined.flagged
+            kept = kept & (~refined.flagged | (refined.certain & (label != "given")))
         if self.only_flagged:
-            kept = kept & refined.flagged
+            kept = kept & refined.flagged & ~refined.decided
         if self.drop_unseen:
             kept = kept & ~unseen(refined)
         if self.drop_unlabeled:
             kept = kept & refined.labeled
         if not kept.any():
-            if not refined.flagged.any() and self.only_flagged:
-                raise InputError(f"None of the {len(refined):,} faces is flagged: there is nothing to review.")
+            if self.only_flagged and not (refined.flagged & ~refined.decided).any():
+                open_ = " that nobody decided about" if refined.flagged.any() else ""
+                raise InputError(f"None of the {len(refined):,} faces{open_} is flagged: there is nothing to review.")
             raise InputError(f"None of the {len(refined):,} faces is left to export. Ask for less to be dropped.")
         rows: Ints = np.flatnonzero(kept)
         return rows[np.argsort(refined.quality[rows], kind="stable")] if self.only_flagged else rows

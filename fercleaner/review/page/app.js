@@ -219,20 +219,22 @@ function ambiguous() {
 
 function back() {
   if (state.grids) return toggleGrid();
-  const row = state.history.pop();
+  const row = state.history.at(-1);
   if (row === undefined) return mode("This is the first face of this page.");
   return run(async () => {
     state.face = await ask("api/face/" + row);
+    state.history.pop();
     showFace(state.face);
     mode("");
   });
 }
 
 function undo() {
-  const rows = state.last.pop();
+  const rows = state.last.at(-1);
   if (!rows) return mode("Nothing to undo on this page.");
   return run(async () => {
     const answer = await ask("api/decide", { window: view, action: "undo", then: state.grids ? "grid" : "stay", items: rows.map((row) => ({ row, decision: null })) });
+    state.last.pop();
     if (state.history.at(-1) === rows[0]) state.history.pop();
     take(answer);
     mode(`Undone: ${rows.length} ${rows.length === 1 ? "face" : "faces"}.`);
@@ -275,6 +277,7 @@ function pressed(event) {
   if (state.grids && state.grid) act = gridKey(key) || act;
   if (!act) return;
   event.preventDefault();
+  if (event.repeat && !key.startsWith("Arrow")) return;  // a key that is held decides about one face
   act();
 }
 
