@@ -13,7 +13,7 @@ from ..core.checks import kind_of
 from ..core.errors import InputError, did_you_mean
 from ..core.text import shown
 from ..core.types import Samples
-from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, named, rafdb
+from . import affectnet, expw, fer2013, ferplus, folders, huggingface, imagefolder, manifest, named, rafdb
 from .assemble import select
 from .options import COLUMN_NAMES, ReadOptions
 from .recognize import Recognized, recognize
@@ -69,6 +69,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "ferplus-folders": Layout("FERPlus's folders, each with a label.csv", ferplus.read, True),
     "expw": Layout("ExpW, label.lst with face boxes", expw.read, True),
     "named": Layout("JAFFE, KDEF or RaFD, subject and expression in the names of files", named.read),
+    "imagefolder": Layout("pictures beside Hugging Face's metadata.csv or .jsonl", imagefolder.read, True, True),
     "huggingface": Layout("a Hugging Face dataset saved with save_to_disk", huggingface.read, True, True),
 }
 #: Options that name the column of a role; `--column ROLE=NAME` names any.

@@ -115,7 +115,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
         paths = placed(table.columns[image], root, table.name)
         if column_of("id", table, options) is None:
             _check_once(table, image, paths)
-    beside = _unlisted(path, file.name, paths) if path.is_dir() and paths and options.images is None else 0
+    beside = unlisted(path, file.name, paths) if path.is_dir() and paths and options.images is None else 0
     samples = samples_of_columns(table, options, "manifest", str(file), paths, pictures_at(paths) if paths else None)
     if beside:
         left = {f"pictures not in {file.name}": beside}
@@ -124,7 +124,7 @@ def read(path: Path, options: ReadOptions) -> Samples:
     return samples
 
 
-def _unlisted(path: Path, listing: str, paths: list[str]) -> int:
+def unlisted(path: Path, listing: str, paths: list[str]) -> int:
     """Return how many pictures in a folder its list does not name; say so, and that class folders are passed over."""
     named = {os.path.normpath(name) for name in paths}
     there = pictures_under(path)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..core.errors import InputError
 from ..core.expressions import is_expression
 from ..core.text import shown
-from . import affectnet, expw, fer2013, ferplus, folders, huggingface, manifest, named, rafdb
+from . import affectnet, expw, fer2013, ferplus, folders, huggingface, imagefolder, manifest, named, rafdb
 from .other_files import way_to_a_table
 from .table import TABLE_SUFFIXES, read_header, readable
 
@@ -99,6 +99,8 @@ def _folder(path: Path) -> Recognized | None:
     if table is not None:
         others = [f"{s}{e}" for s in manifest.STEMS for e in manifest.SUFFIXES if (path / f"{s}{e}").is_file()][1:]
         return Recognized("manifest", f"found {table.name}" + (f"; not read: {', '.join(others)}" if others else ""))
+    if not any(map(folders.is_class, names)) and (lists := imagefolder.lists_of(path)):
+        return Recognized("imagefolder", f"found {' and '.join(_short(file, path) for file in lists)}")
     found = [] if any(map(folders.is_class, names)) else folders.pictures_under(path)
     if (scheme := named.scheme_of(found)) and not named.in_classes(found, scheme):
         return Recognized("named", f"its pictures are called as those of {scheme} are")

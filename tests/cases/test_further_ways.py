@@ -218,8 +218,8 @@ def test_a_split_without_class_folders_is_unlabeled(tmp_path: Path) -> None:
 def test_splits_are_no_classes_and_lists_are_pointed_to(tmp_path: Path) -> None:
     root = folder(tmp_path / "hf", "train/0.png", "train/1.png", "test/2.png")
     assert "its folders (test, train) are splits" in refused(root)
-    (root / "train" / "metadata.csv").write_text("file_name,label\n0.png,happy\n1.png,sad\n")
-    assert f"name that file: {root / 'train' / 'metadata.csv'}" in refused(root)
+    (root / "train" / "faces.csv").write_text("file_name,label\n0.png,happy\n1.png,sad\n")
+    assert f"name that file: {root / 'train' / 'faces.csv'}" in refused(root)
     flat = folder(tmp_path / "flat", "0.png", "1.png")
     (flat / "data.csv").write_text("image,label\n0.png,happy\n1.png,sad\n")
     assert refused(flat).endswith(f"If data.csv is their list, name that file: {flat / 'data.csv'}")
