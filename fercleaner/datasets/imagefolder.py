@@ -32,7 +32,7 @@ KEY = "file_name"
 _LOG = logging.getLogger(__name__)
 
 
-def lists_of(path: Path) -> list[Path]:
+def metadata_of(path: Path) -> list[Path]:
     """Return the metadata in a folder, else that in its folders, one each; none where there is none."""
     if own := _list_in(path):
         return [own]
@@ -51,7 +51,7 @@ def _list_in(folder: Path) -> Path | None:
 
 def read(path: Path, options: ReadOptions) -> Samples:
     """Read the pictures that the metadata names; ids are their paths from `path`, splits the names of the folders."""
-    lists = lists_of(path)
+    lists = metadata_of(path)
     if not lists:
         raise InputError(f"{path} holds no {listed(LISTS)}, nor does a folder in it.")
     tables = {file: _json_lines(file) if file.suffix == ".jsonl" else read_table(file) for file in lists}

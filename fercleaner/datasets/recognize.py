@@ -99,7 +99,7 @@ def _folder(path: Path) -> Recognized | None:
     if table is not None:
         others = [f"{s}{e}" for s in manifest.STEMS for e in manifest.SUFFIXES if (path / f"{s}{e}").is_file()][1:]
         return Recognized("manifest", f"found {table.name}" + (f"; not read: {', '.join(others)}" if others else ""))
-    if not any(map(folders.is_class, names)) and (lists := imagefolder.lists_of(path)):
+    if not any(map(folders.is_class, names)) and (lists := imagefolder.metadata_of(path)):
         return Recognized("imagefolder", f"found {' and '.join(_short(file, path) for file in lists)}")
     found = [] if any(map(folders.is_class, names)) else folders.pictures_under(path)
     if (scheme := named.scheme_of(found)) and not named.in_classes(found, scheme):
