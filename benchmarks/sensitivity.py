@@ -150,14 +150,18 @@ def defaults_of(module: Any, name: str) -> Iterator[tuple[Any, int, str | None]]
 
 
 def variants(value: Any) -> list[tuple[str, Any]]:
-    """Return what a number, or each entry of a tuple of numbers, is changed to, with a word for it."""
+    """Return what a number, or each entry of a tuple of numbers, is changed to, with a word for it.
+
+    Limits that rise from one to the next still do.
+    """
     if isinstance(value, tuple):
-        return [
+        plain = [] if len(value) > 4 or any(isinstance(one, tuple) for one in value) else list(value)
+        changes = [
             (f"entry {k + 1}: {word}", (*value[:k], new, *value[k + 1 :]))
-            for k, one in enumerate(value)
-            if not isinstance(one, tuple) and len(value) <= 4
+            for k, one in enumerate(plain)
             for word, new in variants(one)
         ]
+        return [(word, new) for word, new in changes if plain != sorted(plain) or list(new) == sorted(new)]
     if isinstance(value, bool) or not isinstance(value, int | float) or value == 0:
         return []
     if isinstance(value, int):
