@@ -14,6 +14,7 @@ from ...core.errors import InputError
 from ...core.evidence import Evidence
 from ...core.groups import fold_numbers, group_numbers
 from ...core.numeric import softmax
+from ...core.text import counted
 from ...core.types import Posteriors, Refinement, Samples
 from ...noise.class_priors import WILD, base_rates, pooled_priors, rates_beside
 from ...noise.label_model import class_frequencies, explained
@@ -38,9 +39,9 @@ VERIFIED = (-0.03, -0.015)
 #: may not: with few faces their transition matrices explain what heads mistake. Right labels of 200 faces reach 4.8,
 #: a fifth flipped to one other class 4 to 7, of 900 faces 16.
 SEEN = (3.0, 6.0)
-#: Groups of faces (subjects) up to which refined labels are not believed, and from which on groups say nothing against
-#: them: a head that saw two or three subjects cannot judge the next, nor prove that it can.
-GROUPS = (4.0, 6.0)
+#: Groups of faces (subjects) up to which refined labels are not believed: a head that saw a few subjects cannot judge
+#: the next, nor prove that it can. On P nothing is gained up to 5, and much under noise from 6 on.
+FEW_GROUPS = 5
 #: Refined labels are believed this far at least, too little to change a label: faces are ranked by them even so.
 LEAST_VERIFIED = 0.02
 #: Shares of classes are level that differ by less: the order of rows moves them by 2e-6.
@@ -104,7 +105,7 @@ class Consensus:
     their entropy, systematic and random models weigh less, labels as they are more: few faces let heads go wrong
     about right labels, and nothing else tells this from noise. Both heads are asked directly, and through the
     models of random noise where these explain more than by chance (`SEEN`, `ONE_RATE`); the better gain counts.
-    Faces of few groups (subjects) prove nothing (`GROUPS`).
+    Faces of few groups (subjects) prove nothing (`FEW_GROUPS`).
 
     True frequencies cannot be told from labels and views where experts share the labels' mistakes: what is known of
     pictures from the wild stands in, pi* ~ pi^t beta^(1 - t), with beta the base rates, t = e^3 and e the share of the
@@ -175,7 +176,7 @@ class Consensus:
         if rows.any():
             answers = [self._answer(evidence, external, head, rows, rng) for _ in range(deals(rows))]
             groups = len(np.unique(group_numbers(samples.ids, samples.group)[rows]))
-            sure = verified(float(np.mean([answer.gained for answer in answers]))) * ramp(groups, GROUPS)
+            sure = verified(float(np.mean([answer.gained for answer in answers]))) if groups > FEW_GROUPS else 0.0
             read = [sure * answer.refined + (1 - sure) * answer.unverified for answer in answers]
             refined = np.where(spoken[:, None], np.mean(read, axis=0), refined)
             first = np.mean([answer.first for answer in answers], axis=0)
@@ -297,10 +298,10 @@ def belief_note(sure: float, groups: int) -> tuple[str, ...]:
     """Return what to say of experts that are not wholly believed; labeled faces are of so many groups."""
     if sure >= 1:
         return ()
-    if groups < GROUPS[1]:
+    if groups <= FEW_GROUPS:
         return (
-            f"Refined labels are believed by {100 * sure:.0f} %: the labeled faces are of {groups} groups (subjects), "
-            f"and what is learned from fewer than {GROUPS[1]:.0f} cannot judge the next.",
+            f"Refined labels are not believed: labeled faces are of {counted(groups, 'group', 'groups')} (subjects), "
+            f"and what is learned from {FEW_GROUPS} or fewer cannot judge the next.",
         )
     return (
         f"Refined labels are believed by {100 * sure:.0f} %: what is learned from them predicts labels left out worse "
