@@ -351,7 +351,7 @@ class Refinement:
         What sources of the method's own say, to give reasons by.
     notes : tuple of str
         Sentences that the user should read.
-    kept : (N,) float32 in [0, 1), optional
+    kept : (N,) float32 in [0, 1], optional
         Share of the given label mixed into `distribution` so that its class is not left without a face; 0 elsewhere.
     """
 

@@ -62,19 +62,7 @@ def test_every_recipe_goes_on_to_the_same_weights(name: str, tmp_path: Path, mon
     """A training of three epochs equals one that is broken off in its last."""
     recipe = build(name, {"batch": 16, "epochs": 3, "dropout": 0.2} | FEW[name])
     whole = trained(recipe, tmp_path / "whole")
-    from fercleaner.training import loop
-
-    one_epoch = loop.one_epoch
-
-    def broken(*given: Any) -> Any:
-        if given[4] == 2:
-            raise KeyboardInterrupt
-        return one_epoch(*given)
-
-    monkeypatch.setattr(loop, "one_epoch", broken)
-    with pytest.raises(KeyboardInterrupt):
-        trained(recipe, tmp_path / "broken")
-    monkeypatch.setattr(loop, "one_epoch", one_epoch)
+    broken_off(recipe, tmp_path / "broken", 2, monkeypatch)
     torch.manual_seed(99)
     rest = trained(recipe, tmp_path / "broken")
     assert [row["loss"] for row in rest["epochs"]] == [row["loss"] for row in whole["epochs"]]
@@ -86,33 +74,36 @@ def test_every_recipe_goes_on_to_the_same_weights(name: str, tmp_path: Path, mon
 @pytest.mark.parametrize("name", ["soft", "amy"])
 def test_pictures_lost_between_two_runs_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recipe may hold something of each face, which would be another face's; it was torch's error of shapes."""
-    from fercleaner.training import loop
-
-    recipe, one_epoch = build(name, {"batch": 16, "epochs": 2} | FEW[name]), loop.one_epoch
-
-    def broken(*given: Any) -> Any:
-        if given[4] == 1:
-            raise KeyboardInterrupt
-        return one_epoch(*given)
-
-    monkeypatch.setattr(loop, "one_epoch", broken)
-    with pytest.raises(KeyboardInterrupt):
-        trained(recipe, tmp_path / "out")
-    monkeypatch.setattr(loop, "one_epoch", one_epoch)
+    recipe = build(name, {"batch": 16, "epochs": 2} | FEW[name])
+    broken_off(recipe, tmp_path / "out", 1, monkeypatch)
     lose(monkeypatch, {0, 1, 2})
     said = r"training on 64 faces, tested on 64; of the same faces 61 and 61 have pictures .* start again with --force"
     with pytest.raises(StoreError, match=said):
         trained(recipe, tmp_path / "out")
     assert trained(recipe, tmp_path / "out", overwrite=True)["faces"] == 61
     shutil.rmtree(tmp_path / "out")
-    monkeypatch.setattr(loop, "one_epoch", broken)
-    with pytest.raises(KeyboardInterrupt):
-        trained(recipe, tmp_path / "out")
-    monkeypatch.setattr(loop, "one_epoch", one_epoch)
+    broken_off(recipe, tmp_path / "out", 1, monkeypatch)
     lose(monkeypatch, {0, 1, 3})
     said = r"training on 61 faces, tested on 61; of the same faces as many, but others, have pictures .* with --force"
     with pytest.raises(StoreError, match=said):
         trained(recipe, tmp_path / "out")
+
+
+def broken_off(recipe: Any, folder: Path, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train until an epoch (from 0) begins, as a user who presses Ctrl-C does."""
+    from fercleaner.training import loop
+
+    one_epoch = loop.one_epoch
+
+    def broken(*given: Any) -> Any:
+        if given[4] == epoch:
+            raise KeyboardInterrupt
+        return one_epoch(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "one_epoch", broken)
+        with pytest.raises(KeyboardInterrupt):
+            trained(recipe, folder)
 
 
 def lose(monkeypatch: pytest.MonkeyPatch, rows: set[int]) -> None:
