@@ -644,3 +644,15 @@ def test_decided_faces_are_kept_and_not_listed_for_review():
     done = replace(refined, metadata={"method": "m", "decisions": {"ids": ids[:5]}})
     with pytest.raises(InputError, match="None of the 8 faces that nobody decided about is flagged"):
         Selection(only_flagged=True).rows(done)
+
+
+def test_sets_of_a_layout_that_is_only_read_are_written_otherwise(tmp_path):
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    for name in ("a", "b"):
+        Image.new("L", (8, 8), 90).save(tmp_path / "set" / "train" / f"{name}.png")
+    (tmp_path / "set" / "train" / "metadata.csv").write_text("file_name,label\na.png,happy\nb.png,sad\n")
+    samples = read(tmp_path / "set")
+    with pytest.raises(InputError, match=r"sets of the layout imagefolder are only read. Write folders"):
+        export_to(refined_of(samples), "own", tmp_path / "own", source=tmp_path / "set", samples=samples)
+    export_to(refined_of(samples), "folders", tmp_path / "new", source=tmp_path / "set", samples=samples)
+    assert read(tmp_path / "new").label.tolist() == samples.label.tolist()

@@ -142,8 +142,13 @@ def export_to(
     if target == OWN and samples is None:
         raise InputError("--to own: name the set that was refined, --dataset SET.")
     if target == OWN and samples is not None:
-        own = [name for name, known in FORMATS.items() if samples.layout in known.layouts]
-        target = own[0] if own else samples.layout
+        own = [name for name, known in FORMATS.items() if samples.layout in known.layouts or name == samples.layout]
+        if not own:
+            raise InputError(
+                f"--to own: sets of the layout {samples.layout} are only read. Write folders, huggingface, cleanlab or "
+                "label-studio; or a table: a name that ends in .csv, without --to."
+            )
+        target = own[0]
     if target not in FORMATS:
         raise InputError(f"--to {target}: choose one of {', '.join(FORMATS)}.{did_you_mean(target, FORMATS)}")
     if pictures not in PICTURES:
